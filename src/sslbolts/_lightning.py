@@ -51,9 +51,9 @@ def lightning_module(name: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
     from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
     from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
 else:
     _root = importlib.import_module(LIGHTNING)
     Callback = _root.Callback
