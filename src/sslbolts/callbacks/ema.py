@@ -1,0 +1,87 @@
+"""The moving average that a teacher is."""
+
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.errors import UsageError
+from sslbolts.optim import cosine
+from sslbolts.scale import total_steps
+
+__all__ = ["EMATeacher"]
+
+
+class _HasTeacher(Protocol):
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]: ...
+
+
+class EMATeacher(Callback):
+    r"""Moves teachers after every optimizer step: `teacher ← τ teacher + (1 - τ) student`.
+
+    `τ` is a pure function of the step and the length of the run, a cosine from ``momentum`` to ``final_momentum``, so
+    the callback has no state and a resumed run goes on exactly. Batches that only accumulate gradients move nothing.
+    Parameters are averaged; buffers (batch-norm statistics) are the teacher's own.
+
+    A method returns it from ``configure_callbacks()`` and names its pairs in ``ema_pairs()``; any LightningModule with
+    such a method can use it.
+
+    Args:
+        momentum: `τ` at the beginning, in [0, 1].
+        final_momentum: `τ` at the end of the run, in [0, 1]; equal to ``momentum`` for a constant one.
+
+    Raises:
+        UsageError: if a momentum is outside [0, 1]; when training starts, if the module has no pairs, or the run has no
+            end and the momentum is not constant.
+
+    Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, section 3.3.
+
+    Example:
+        >>> round(EMATeacher(0.996).momentum_at(step=50, total=100), 4)
+        0.998
+    """
+
+    def __init__(self, momentum: float = 0.996, *, final_momentum: float = 1.0) -> None:
+        for name, value in (("momentum", momentum), ("final_momentum", final_momentum)):
+            if not 0 <= value <= 1:
+                raise UsageError(f"{name}={value}: the teacher's momentum must be in [0, 1].")
+        self.momentum = momentum
+        self.final_momentum = final_momentum
+        self._total = 0
+        self._steps_seen = 0
+        self._teacher: list[Tensor] = []
+        self._student: list[Tensor] = []
+
+    def momentum_at(self, *, step: int, total: int) -> float:
+        """`τ` after optimizer step number ``step``, counted from 0, of ``total``."""
+        return cosine(step, total=total, start=self.momentum, end=self.final_momentum)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not getattr(pl_module, "ema_pairs", list)():
+            raise UsageError(
+                f"EMATeacher has nothing to average: {type(pl_module).__name__}.ema_pairs() must return pairs "
+                "(student, teacher) of modules."
+            )
+        constant = self.momentum == self.final_momentum
+        self._total = 1 if constant else total_steps(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Only here are the parameters on their device and the step counter of a resumed run restored.
+        self._steps_seen = trainer.global_step
+        self._student, self._teacher = [], []
+        for student, teacher in cast(_HasTeacher, pl_module).ema_pairs():
+            self._student += student.parameters()
+            self._teacher += teacher.parameters()
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if trainer.global_step == self._steps_seen:
+            return
+        self._steps_seen = trainer.global_step
+        momentum = self.momentum_at(step=trainer.global_step - 1, total=self._total)
+        torch._foreach_mul_(self._teacher, momentum)
+        torch._foreach_add_(self._teacher, self._student, alpha=1 - momentum)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._student, self._teacher = [], []

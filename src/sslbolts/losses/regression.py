@@ -1,0 +1,67 @@
+"""Regression of one view's target from the other: no negatives."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+from sslbolts.losses.precision import full_precision
+
+__all__ = ["byol_regression", "negative_cosine"]
+
+
+def _check(name: str, p: Tensor, z: Tensor) -> None:
+    if p.shape != z.shape or p.dim() != 2:
+        raise UsageError(f"{name} takes two tensors of one shape (B, D), got {tuple(p.shape)} and {tuple(z.shape)}.")
+
+
+@full_precision
+def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
+    r"""Negative cosine similarity between predictions and targets, `-mean cos(p, stopgrad(z))`.
+
+    Args:
+        p: ``(B, D)`` predictions.
+        z: ``(B, D)`` targets; no gradient flows into them.
+
+    Returns:
+        Scalar in [-1, 1].
+
+    Raises:
+        UsageError: if the shapes differ.
+
+    Source: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, equation 1.
+
+    Example:
+        >>> p = torch.randn(4, 8)
+        >>> round(negative_cosine(p, 3 * p).item(), 4)
+        -1.0
+    """
+    _check("negative_cosine", p, z)
+    return -F.cosine_similarity(p, z.detach(), dim=1).mean()
+
+
+@full_precision
+def byol_regression(p: Tensor, z: Tensor) -> Tensor:
+    r"""Mean squared distance of L2-normalized predictions and targets, `mean |p̂ - ẑ|² = 2 - 2 mean cos(p, z)`.
+
+    BYOL's loss is the sum, not the mean, of this over both directions.
+
+    Args:
+        p: ``(B, D)`` predictions of the student.
+        z: ``(B, D)`` embeddings of the teacher; no gradient flows into them.
+
+    Returns:
+        Scalar in [0, 4].
+
+    Raises:
+        UsageError: if the shapes differ.
+
+    Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, equation 2.
+
+    Example:
+        >>> p = torch.tensor([[1.0, 0.0]])
+        >>> byol_regression(p, torch.tensor([[0.0, 1.0]])).item()
+        2.0
+    """
+    _check("byol_regression", p, z)
+    distance = F.normalize(p, dim=1) - F.normalize(z.detach(), dim=1)
+    return distance.square().sum(dim=1).mean()

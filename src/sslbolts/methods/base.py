@@ -1,0 +1,169 @@
+"""What every method is: a LightningModule with a backbone, one optimizer, and a schedule over its whole run."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from sslbolts._lightning import LightningModule, rank_zero_warn
+from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.errors import UsageError
+from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, parameter_groups, warmup_cosine
+from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
+
+__all__ = ["LRScaling", "SSLModule"]
+
+LRScaling = Literal["linear", "sqrt", "none"]
+"""How the learning rate follows the effective batch size B: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not."""
+
+
+class SSLModule(LightningModule):
+    """A backbone that is trained without labels. A method adds its heads and a ``training_step``.
+
+    Args:
+        backbone: timm or torchvision name, or a module; see :func:`sslbolts.backbones.create_backbone`. A module is not
+            stored in checkpoints' hyperparameters: ``load_from_checkpoint`` then asks for ``backbone=`` again.
+        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
+        in_chans: channels of the images.
+        backbone_kwargs: further arguments of the named network.
+        optimizer: takes parameter groups, returns the optimizer; its ``lr`` is the one for 256 images per step.
+        lr_scaling: how that learning rate follows the effective batch size.
+        warmup_epochs: epochs of linear rise from 0; then half a cosine over the rest of the run.
+        final_lr: learning rate at the end, as a fraction of the peak.
+        compile_backbone: run the backbone through ``torch.compile``.
+
+    Attributes:
+        backbone: the network under training, ``(B, C, H, W) -> (B, num_features)``.
+        num_features: width of its features.
+        num_views: how many views a batch must have; None for any number.
+        indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
+
+    Raises:
+        UsageError: for an unknown name, or a value out of its range.
+    """
+
+    num_views: ClassVar[int | None] = 2
+    indicators: ClassVar[tuple[Indicator, ...]] = ()
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        stem: Stem = "imagenet",
+        in_chans: int = 3,
+        backbone_kwargs: dict[str, Any] | None = None,
+        optimizer: OptimizerCallable | dict[str, Any] = lambda params: LARS(params, lr=0.3, weight_decay=1e-6),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
+        final_lr: float = 0.0,
+        compile_backbone: bool = False,
+    ) -> None:
+        super().__init__()
+        if lr_scaling not in get_args(LRScaling):
+            raise UsageError(f'lr_scaling="{lr_scaling}": it must be one of {", ".join(get_args(LRScaling))}.')
+        if warmup_epochs < 0:
+            raise UsageError(f"warmup_epochs={warmup_epochs}: it cannot be negative.")
+        if not 0 <= final_lr <= 1:
+            raise UsageError(f"final_lr={final_lr}: it is a fraction of the peak learning rate, in [0, 1].")
+        self.optimizer = OptimizerSpec(optimizer)
+        self.lr_scaling = lr_scaling
+        self.warmup_epochs = warmup_epochs
+        self.final_lr = final_lr
+        self.compile_backbone = compile_backbone
+        self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **(backbone_kwargs or {}))
+        self.num_features = feature_width(self.backbone)
+
+        # Called here, it collects the arguments of every subclass too; what is not plain data is replaced or left out.
+        self.save_hyperparameters(
+            ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
+        )
+        self.save_hyperparameters({"optimizer": self.optimizer.plain})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(B, num_features)`` of images ``(B, C, H, W)``: what every evaluator reads."""
+        features: Tensor = self.backbone(x)
+        return features
+
+    def embed(self, views: Sequence[Tensor]) -> Tensor:
+        """Features of all views with one call of the backbone per resolution, so that equal sizes share statistics.
+
+        Args:
+            views: `V` tensors ``(B, C, H_v, W_v)``; views of one size stand together.
+
+        Returns:
+            ``(V * B, num_features)``, view after view.
+        """
+        runs = [torch.cat(list(run)) for _, run in groupby(views, key=lambda view: view.shape[-2:])]
+        return torch.cat([self.backbone(run) for run in runs])
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages; none by default."""
+        return []
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        """The loss of one batch of views."""
+        raise NotImplementedError(f"{type(self).__name__} must define training_step(batch, batch_idx).")
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Tensor]:
+        """Features of an evaluation batch ``(images, ...)``, for the monitors; no loss, since there is none."""
+        return {"features": self(batch[0])}
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Tensor]:
+        """As in validation."""
+        return {"features": self(batch[0])}
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Features ``(B, D)``, targets ``(B,)`` and indices ``(B,)`` of ``(images, targets, indices)``."""
+        images, targets, indices = batch
+        return self(images), targets, indices
+
+    def on_fit_start(self) -> None:
+        if self.compile_backbone:
+            self.backbone.compile()  # in place: the keys of the state dict stay as they are
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Look at the first batch of a run, so that a wrong one is named instead of failing somewhere in a network."""
+        if batch_idx > 0 or self.trainer.current_epoch > 0:
+            return
+        name = type(self).__name__
+        if not isinstance(batch, ViewBatch):
+            raise UsageError(
+                f"{name} trains on batches of views, ViewBatch(views, targets, indices), but got a "
+                f"{type(batch).__name__}: use a DataModule of sslbolts.data, e.g. DatasetDataModule(your_dataset)."
+            )
+        if self.num_views is not None and len(batch.views) != self.num_views:
+            raise UsageError(
+                f"{name} takes {self.num_views} views of each image, and the batch has {len(batch.views)}: choose "
+                "another recipe with the DataModule's views=."
+            )
+        warn_small_images(self.backbone, batch.views[0].shape[-1])
+
+    def peak_lr(self) -> float:
+        """Learning rate after the warm-up, scaled to the effective batch size of the Trainer."""
+        if self.lr_scaling == "none":
+            return self.optimizer.lr
+        ratio = effective_batch_size(self.trainer) / 256
+        return self.optimizer.lr * (ratio if self.lr_scaling == "linear" else ratio**0.5)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer on all trainable parameters, with warm-up and cosine per step over the whole run."""
+        total = total_steps(self.trainer)
+        warmup = round(self.warmup_epochs * steps_per_epoch(self.trainer))
+        if warmup >= total and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_warn(
+                f"warmup_epochs={self.warmup_epochs} is the whole run ({warmup} of {total} steps): the learning rate "
+                "only rises. Pass a smaller warmup_epochs."
+            )
+        optimizer = self.optimizer(parameter_groups(self))
+        scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
+        for group in optimizer.param_groups:
+            group["lr"] *= scale
+        schedule = LambdaLR(
+            optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=self.final_lr)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,66 @@
+"""Every method of the collection, one line each: what it is, what it needs, where it comes from."""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sslbolts.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from sslbolts.methods.base import SSLModule
+
+__all__ = ["METHODS", "Method", "get_method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of the table of methods.
+
+    Attributes:
+        module: where the class is, below ``sslbolts.methods``; its first part is the method's family.
+        views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``.
+        needs: what its results depend on.
+        paper: authors, year and arXiv id.
+        published: the paper's ImageNet linear top-1 with a ResNet-50.
+    """
+
+    module: str
+    views: str
+    needs: str
+    paper: str
+    published: str
+
+    @property
+    def family(self) -> str:
+        return self.module.partition(".")[0]
+
+
+METHODS: dict[str, Method] = {
+    "SimCLR": Method(
+        "contrastive.simclr", "simclr", "large batch", "Chen et al. 2020, arXiv:2002.05709", "69.3 (1000 ep)"
+    ),
+    "BYOL": Method(
+        "teacher_student.byol", "byol", "EMA teacher", "Grill et al. 2020, arXiv:2006.07733", "74.3 (1000 ep)"
+    ),
+}
+"""Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
+
+
+def get_method(name: str) -> "type[SSLModule]":
+    """The class of a method.
+
+    Raises:
+        UsageError: for an unknown name; it suggests the nearest.
+
+    Example:
+        >>> get_method("SimCLR").__name__
+        'SimCLR'
+    """
+    if name not in METHODS:
+        raise UsageError(
+            f"there is no method {name!r}.{did_you_mean(name, METHODS)} `sslbolts methods` lists them: "
+            f"{', '.join(METHODS)}."
+        )
+    module = importlib.import_module(f"sslbolts.methods.{METHODS[name].module}")
+    method: type[SSLModule] = getattr(module, name)
+    return method

@@ -1,0 +1,1 @@
+"""Methods in which a student learns from a teacher."""

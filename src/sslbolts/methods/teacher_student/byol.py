@@ -1,0 +1,72 @@
+"""BYOL: bootstrap your own latent."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sslbolts._lightning import Callback
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.heads import mlp
+from sslbolts.losses import byol_regression
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import LARS, OptimizerCallable
+from sslbolts.teacher import Teacher
+
+__all__ = ["BYOL"]
+
+
+class BYOL(SSLModule):
+    """BYOL: a student predicts what its own moving average says of another view; no image is pushed away.
+
+    Each view has batch-norm statistics of its own, in the student and in the teacher. The teacher's parameters are
+    averaged after every optimizer step, its batch-norm buffers are not. The loss is the sum of both directions, as in
+    the paper, in 0 to 8. In the official code the teacher starts from a seed of its own; here it starts as a copy.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the hidden layers of projector and predictor.
+        output_dim: width of the embeddings.
+        momentum: of the teacher at the beginning (0.996 for 1000 epochs, 0.99 for 300 and 100); it rises to 1.
+        optimizer: LARS as in the official code.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Source: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020,
+    arXiv:2006.07733.
+
+    Example:
+        >>> method = BYOL("resnet18", stem="cifar", hidden_dim=1024)
+        >>> len(method.ema_pairs()), any(p.requires_grad for p in method.teacher.parameters())
+        (2, False)
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        hidden_dim: int = 4096,
+        output_dim: int = 256,
+        momentum: float = 0.996,
+        optimizer: OptimizerCallable | dict[str, Any] = lambda params: LARS(params, lr=0.2, weight_decay=1.5e-6),
+        **recipe: Any,
+    ) -> None:
+        super().__init__(backbone, optimizer=optimizer, **recipe)
+        self.momentum = momentum
+        self.projector = mlp(self.num_features, hidden_dim, output_dim, last_bias=False)
+        self.predictor = mlp(output_dim, hidden_dim, output_dim, last_bias=False)
+        self.teacher = Teacher(self.backbone, self.projector)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        x1, x2 = batch.views
+        p1 = self.predictor(self.projector(self.backbone(x1)))  # (B, output_dim)
+        p2 = self.predictor(self.projector(self.backbone(x2)))
+        loss = byol_regression(p1, self.teacher(x2)) + byol_regression(p2, self.teacher(x1))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
+        return loss
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [EMATeacher(self.momentum)]

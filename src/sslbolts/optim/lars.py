@@ -1,0 +1,119 @@
+"""LARS: a learning rate per layer, for batches of thousands."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sslbolts.errors import UsageError
+
+__all__ = ["LARS"]
+
+
+class LARS(Optimizer):
+    r"""SGD with momentum in which every weight matrix moves in proportion to its own norm.
+
+    For a parameter `p` of two or more dimensions with gradient `g`:
+
+    .. math:: d = g + \lambda p, \quad d \leftarrow \eta \frac{|p|}{|d|} d, \quad m \leftarrow \mu m + d, \quad
+              p \leftarrow p - \gamma m
+
+    Parameters of one dimension (biases, normalization) take `d = g`: no decay, no adaptation. Two optimizers carry this
+    name, and differ whenever the learning rate changes: in the one above (BYOL, Barlow Twins, VICReg, MoCo v3) the
+    learning rate `γ` multiplies the buffer; in SimCLR's it goes into the buffer, `m ← μm + γd`, `p ← p - m`.
+
+    Args:
+        params: parameters or groups, see :func:`sslbolts.optim.parameter_groups`.
+        lr: learning rate `γ`, >= 0.
+        momentum: `μ`, in [0, 1).
+        weight_decay: `λ`, >= 0, on parameters of two or more dimensions.
+        trust_coefficient: `η` > 0.
+        lr_in_momentum: SimCLR's variant.
+
+    Raises:
+        UsageError: if a value is out of its range.
+
+    Source: You et al., Large Batch Training of Convolutional Networks, arXiv:1708.03888.
+
+    Example:
+        >>> layer = torch.nn.Linear(4, 2)
+        >>> optimizer = LARS(layer.parameters(), lr=1.0)
+        >>> layer(torch.ones(3, 4)).sum().backward()
+        >>> optimizer.step()
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        lr_in_momentum: bool = False,
+    ) -> None:
+        if lr < 0:
+            raise UsageError(f"lr={lr}: a learning rate cannot be negative.")
+        if not 0 <= momentum < 1:
+            raise UsageError(f"momentum={momentum}: it must be in [0, 1).")
+        if weight_decay < 0:
+            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
+        if trust_coefficient <= 0:
+            raise UsageError(f"trust_coefficient={trust_coefficient}: it must be positive.")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+            "lr_in_momentum": lr_in_momentum,
+        }
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Take one step; ``closure`` re-evaluates the loss, which is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            self._step_group(group)
+        return loss
+
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params = [p for p in group["params"] if p.grad is not None]
+        if not params:
+            return
+        directions = self._directions(params, group)
+        buffers = [self._buffer(p) for p in params]
+        torch._foreach_mul_(buffers, group["momentum"])
+        if group["lr_in_momentum"]:
+            torch._foreach_add_(buffers, directions, alpha=group["lr"])
+            torch._foreach_sub_(params, buffers)
+        else:
+            torch._foreach_add_(buffers, directions)
+            torch._foreach_add_(params, buffers, alpha=-group["lr"])
+
+    def _directions(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        """Gradients, decayed and scaled by the trust ratio where the parameter has two or more dimensions."""
+        adapted = [p for p in params if p.dim() > 1]
+        directions = {id(p): p.grad for p in params}
+        if adapted:
+            gradients = [p.grad for p in adapted]
+            decayed = torch._foreach_add(gradients, adapted, alpha=group["weight_decay"])  # type: ignore[arg-type]
+            norms = torch.stack(torch._foreach_norm(adapted))
+            sizes = torch.stack(torch._foreach_norm(decayed))
+            # A parameter or direction of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
+            defined = (norms > 0) & (sizes > 0)
+            trust = torch.where(defined, group["trust_coefficient"] * norms / sizes, torch.ones_like(norms))
+            torch._foreach_mul_(decayed, list(trust.unbind()))
+            directions.update({id(p): d for p, d in zip(adapted, decayed)})
+        return [directions[id(p)] for p in params]  # type: ignore[misc]
+
+    def _buffer(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer

@@ -1,0 +1,53 @@
+"""Schedules as pure functions of the optimizer step, so that a resumed run needs no state to go on with them."""
+
+import math
+
+from sslbolts.errors import UsageError
+
+__all__ = ["cosine", "warmup_cosine"]
+
+
+def cosine(step: int, *, total: int, start: float, end: float) -> float:
+    """Half a cosine from ``start`` at step 0 to ``end`` at step ``total``, and ``end`` from then on.
+
+    The momentum of an EMA teacher: ``cosine(step, total=T, start=0.996, end=1.0)``.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        total: optimizer steps of the run, > 0.
+        start: value at the beginning.
+        end: value at the end.
+
+    Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, section 3.3.
+
+    Example:
+        >>> [round(cosine(step, total=4, start=0.99, end=1.0), 4) for step in range(5)]
+        [0.99, 0.9915, 0.995, 0.9985, 1.0]
+    """
+    if total <= 0:
+        raise UsageError(f"total={total}: a schedule needs at least one step.")
+    progress = min(max(step / total, 0.0), 1.0)
+    return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def warmup_cosine(step: int, *, total: int, warmup: int = 0, floor: float = 0.0) -> float:
+    """Factor on the peak learning rate: linear from 0 at step 0 to 1, then half a cosine down to ``floor``.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        total: optimizer steps of the run, > 0.
+        warmup: steps of the linear rise, >= 0.
+        floor: factor at the end, in [0, 1] (Barlow Twins and VICReg: 0.001).
+
+    Returns:
+        A factor in [0, 1].
+
+    Source: Loshchilov and Hutter, SGDR, ICLR 2017, arXiv:1608.03983; warm-up of Goyal et al., arXiv:1706.02677.
+
+    Example:
+        >>> [round(warmup_cosine(step, total=6, warmup=2), 3) for step in range(7)]
+        [0.0, 0.5, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+    if step < warmup:
+        return step / warmup
+    return cosine(step - warmup, total=max(total - warmup, 1), start=1.0, end=floor)

@@ -1,0 +1,89 @@
+"""An optimizer as plain data: what the hyperparameters of a checkpoint can hold and rebuild."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from sslbolts.errors import UsageError
+
+__all__ = ["OptimizerCallable", "OptimizerSpec"]
+
+OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
+"""Takes parameters or groups, returns an optimizer; in YAML a ``class_path`` with ``init_args``."""
+
+
+class OptimizerSpec:
+    """A callable that makes an optimizer, and its description in plain types.
+
+    Whatever makes the optimizer (a class, ``functools.partial``, a lambda), it is tried once on a dummy parameter; the
+    class it made and that optimizer's defaults are the description, which a checkpoint stores and this class accepts.
+
+    Args:
+        make: a callable ``parameters -> Optimizer``, or a description ``{"class_path": ..., "init_args": {...}}``.
+
+    Attributes:
+        plain: ``{"class_path": str, "init_args": dict}`` of plain types.
+        lr: the learning rate before any scaling.
+
+    Raises:
+        UsageError: if it does not make an optimizer.
+
+    Example:
+        >>> spec = OptimizerSpec(lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9))
+        >>> spec.plain["class_path"], spec.plain["init_args"]["momentum"], spec.lr
+        ('torch.optim.sgd.SGD', 0.9, 0.1)
+        >>> type(OptimizerSpec(spec.plain)([nn.Parameter(torch.zeros(1))])).__name__
+        'SGD'
+    """
+
+    def __init__(self, make: OptimizerCallable | Mapping[str, Any]) -> None:
+        self._make = _from_description(make) if isinstance(make, Mapping) else make
+        if not callable(self._make):
+            raise UsageError(f"optimizer={make!r}: pass a callable that takes parameters, e.g. partial(SGD, lr=0.1).")
+        example = self([nn.Parameter(torch.zeros(1))])
+        self.lr = float(example.defaults["lr"])
+        kind = type(example)
+        plain = {name: value for name, value in example.defaults.items() if _is_plain(value)}
+        self.plain = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
+
+    def __call__(self, params: Iterable[Any]) -> Optimizer:
+        try:
+            optimizer = self._make(params)
+        except TypeError as error:
+            raise UsageError(
+                f"the optimizer cannot be made: {error}. Pass a callable that takes only parameters, such as "
+                "partial(torch.optim.SGD, lr=0.1)."
+            ) from error
+        if not isinstance(optimizer, Optimizer):
+            raise UsageError(f"the optimizer callable returned a {type(optimizer).__name__}, not a torch Optimizer.")
+        return optimizer
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
+    path, arguments = description.get("class_path", ""), dict(description.get("init_args", {}))
+    module, _, name = path.rpartition(".")
+    try:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"optimizer class_path={path!r} cannot be imported: {error}.") from error
+    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+        raise UsageError(f"optimizer class_path={path!r} is not a torch Optimizer.")
+
+    def make(params: Iterable[Any]) -> Optimizer:
+        # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
+        accepted = inspect.signature(kind).parameters
+        made: Optimizer = kind(params, **{k: v for k, v in arguments.items() if k in accepted})
+        return made
+
+    return make
