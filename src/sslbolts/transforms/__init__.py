@@ -1,0 +1,22 @@
+"""Views: what the papers' augmentations are (recipes), and how they are made (batched, or crop by crop in workers)."""
+
+from sslbolts.transforms.allocator import tune_malloc
+from sslbolts.transforms.batched import BatchedAugment, BatchedEvaluate
+from sslbolts.transforms.crops import center_crop, random_crops
+from sslbolts.transforms.papers import RECIPES, evaluation, recipe
+from sslbolts.transforms.recipes import Evaluation, MultiCrop, MultiView, View
+
+__all__ = [
+    "RECIPES",
+    "BatchedAugment",
+    "BatchedEvaluate",
+    "Evaluation",
+    "MultiCrop",
+    "MultiView",
+    "View",
+    "center_crop",
+    "evaluation",
+    "random_crops",
+    "recipe",
+    "tune_malloc",
+]

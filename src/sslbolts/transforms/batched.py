@@ -1,0 +1,246 @@
+"""Augmentation and evaluation transforms of whole batches, on the device that the images are on."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+from sslbolts.transforms.blur import gaussian_blur
+from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, solarize_
+from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, Draws, draw
+from sslbolts.transforms.geometry import flip_, resized_crop
+from sslbolts.transforms.linear_color import apply_color_maps, color_maps
+from sslbolts.transforms.recipes import Evaluation, View
+
+__all__ = ["BatchedAugment", "BatchedEvaluate"]
+
+# Images are worked on in groups of about this many bytes of float32, which stay in a core's second-level cache.
+_TILE_BYTES = 2**19
+
+
+class BatchedAugment:
+    """Makes one view of every image of a batch, each image with its own random parameters.
+
+    Every operation equals torchvision's on float images with the same parameters. On a CPU the images are put in
+    groups with the same order of color operations, so that no operation is computed for an image that does not get
+    it; elsewhere all images go through the same kernels, without branches and without waiting for the device.
+
+    Args:
+        view: what to do.
+        mean, std: per channel, for images in [0, 1], subtracted and divided by at the end; None leaves [0, 1].
+        color: "exact" has torchvision's color jitter (four operations in random order, clamped after each);
+            "linear" is one linear map per image, clamped once: faster on a CPU, approximate (the hue most).
+
+    Raises:
+        UsageError: for an unknown ``color``, or one of ``mean`` and ``std`` without the other.
+
+    Example:
+        >>> augment = BatchedAugment(View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2))
+        >>> images = torch.randint(0, 256, (8, 3, 48, 40), dtype=torch.uint8)
+        >>> view = augment(images, generator=torch.Generator().manual_seed(0))
+        >>> view.shape, view.dtype
+        (torch.Size([8, 3, 32, 32]), torch.float32)
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        color: Literal["exact", "linear"] = "exact",
+    ) -> None:
+        if color not in ("exact", "linear"):
+            raise UsageError(f'color="{color}" is unknown: use "exact" or "linear".')
+        self.view = view
+        self.color = color
+        self.normalize = _Normalize(mean, std)
+
+    def __call__(self, images: Tensor, *, generator: torch.Generator, crop: bool = True) -> Tensor:
+        """Draws parameters and applies them.
+
+        Args:
+            images: ``(B, C, H, W)`` uint8, or float in [0, 1]; C is 1, 3 or 4 (the fourth channel gets no color
+                operation).
+            generator: where all randomness comes from; on the images' device.
+            crop: False leaves the crop out, for images that were cropped to ``view.size`` before.
+
+        Returns:
+            ``(B, C, size, size)`` float32.
+
+        Raises:
+            UsageError: for images of another shape or type, or on another device than the generator.
+        """
+        self._check(images, generator, crop)
+        n, _, height, width = images.shape
+        return self.apply(images, draw(self.view, n, height, width, generator=generator, crop=crop))
+
+    @torch.no_grad()
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Applies parameters that were drawn before; the pure part of ``__call__``."""
+        with torch.autocast(images.device.type, enabled=False):
+            if images.device.type == "cpu":
+                return self._by_tiles(images, draws)
+            return self._branch_free(images, draws)
+
+    def _by_tiles(self, images: Tensor, draws: Draws) -> Tensor:
+        n, channels = images.shape[:2]
+        size = self.view.size
+        linear = self.color == "linear" and channels > 1
+        maps = color_maps(draws.order, draws.factors, draws.grayscale) if linear else None
+        out = torch.empty(n, channels, size, size)
+        order = torch.full_like(draws.order, NOT_JITTERED) if linear else draws.order
+        for rows, operations in _tiles(order, max(1, _TILE_BYTES // (4 * channels * size * size))):
+            x = self._place(images[rows], draws, rows)
+            if maps is not None:
+                colors(x).copy_(apply_color_maps(colors(x), maps[0][rows], maps[1][rows]))
+            elif operations:
+                planar = x.transpose(0, 1).contiguous()  # (C, n, H, W): each color in one piece
+                x = planar.transpose(0, 1)
+                jitter_(colors(x), operations, draws.factors[rows])
+            if maps is None and channels > 1:
+                gray = draws.grayscale[rows].nonzero().squeeze(1)
+                colors(x)[gray] = grayscale_(colors(x)[gray])
+            blurred = draws.blur[rows].nonzero().squeeze(1)
+            if len(blurred):
+                x[blurred] = gaussian_blur(x[blurred], draws.sigma[rows[blurred]], self.view.kernel)
+            inverted = draws.solarize[rows].nonzero().squeeze(1)
+            if len(inverted):
+                colors(x)[inverted] = solarize_(colors(x)[inverted], self.view.solarize_threshold)
+            out[rows] = self.normalize(x)
+        return out
+
+    def _branch_free(self, images: Tensor, draws: Draws) -> Tensor:
+        x = self._place(images, draws, slice(None))
+        rgb = colors(x)
+        if self.color == "linear" and images.shape[1] > 1:
+            rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
+        else:
+            if any(self.view.jitter) and self.view.jitter_p > 0:
+                rgb = jitter_branch_free(rgb, draws.order, draws.factors)
+            if self.view.grayscale_p > 0 and images.shape[1] > 1:
+                rgb = torch.where(_per_image(draws.grayscale), grayscale_(rgb.clone()), rgb)
+        x = torch.cat((rgb, x[:, 3:]), 1) if images.shape[1] == 4 else rgb
+        if self.view.blur_p > 0:
+            x = torch.where(_per_image(draws.blur), gaussian_blur(x, draws.sigma, self.view.kernel), x)
+        if self.view.solarize_p > 0:
+            inverted = solarize_(colors(x).clone(), self.view.solarize_threshold)
+            inverted = torch.where(_per_image(draws.solarize), inverted, colors(x))
+            x = torch.cat((inverted, x[:, 3:]), 1) if images.shape[1] == 4 else inverted
+        return self.normalize(x).contiguous()
+
+    def _place(self, images: Tensor, draws: Draws, rows: Tensor | slice) -> Tensor:
+        """Crop and flip: ``(n, C, H, W)`` of any kind to ``(n, C, size, size)`` float32 in [0, 1]."""
+        flip = draws.flip[rows]
+        if draws.box is None:
+            pixels = images.to(torch.float32, copy=True)
+            return flip_(pixels if images.is_floating_point() else pixels.div_(255), flip)
+        return resized_crop(images, draws.box[rows], flip, self.view.size, self.view.interpolation)
+
+    def _check(self, images: Tensor, generator: torch.Generator, crop: bool) -> None:
+        if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
+            raise UsageError(
+                f"Images of shape {tuple(images.shape)} cannot be augmented: "
+                "they must be (batch, channels, height, width) with 1, 3 or 4 channels."
+            )
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise UsageError(f"Images of type {images.dtype} cannot be augmented: use uint8, or float from 0 to 1.")
+        size = self.view.size
+        if not crop and images.shape[-2:] != (size, size):
+            raise UsageError(
+                f"crop=False needs images of {size}x{size} pixels, the size of the view, "
+                f"but they have {images.shape[-2]}x{images.shape[-1]}: use crop=True."
+            )
+        if generator.device.type != images.device.type:
+            raise UsageError(
+                f"The generator is on {generator.device} but the images are on {images.device}: "
+                f"make it with torch.Generator(device={str(images.device)!r})."
+            )
+
+
+class BatchedEvaluate:
+    """Resizes the shorter side of a batch of images, cuts out the center and normalizes; nothing is random.
+
+    Args:
+        evaluation: the sizes.
+        mean, std: per channel, for images in [0, 1]; None leaves [0, 1].
+
+    Example:
+        >>> evaluate = BatchedEvaluate(Evaluation(resize=36, size=32), mean=(0.5,) * 3, std=(0.25,) * 3)
+        >>> evaluate(torch.zeros(2, 3, 48, 64, dtype=torch.uint8)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+
+    def __init__(
+        self, evaluation: Evaluation, *, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
+    ) -> None:
+        self.evaluation = evaluation
+        self.normalize = _Normalize(mean, std)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)`` uint8, or float in [0, 1], to ``(B, C, size, size)`` float32."""
+        pixels = images.to(torch.float32, copy=True)
+        if not images.is_floating_point():
+            pixels.div_(255)
+        return self.normalize(resize_and_center(pixels, self.evaluation)).contiguous()
+
+
+def resize_and_center(images: Tensor, evaluation: Evaluation) -> Tensor:
+    """The shorter side to ``evaluation.resize`` pixels, then the central square; ``(n, C, H, W)`` of any type."""
+    height, width = images.shape[-2:]
+    shorter = min(height, width)
+    if shorter != evaluation.resize:
+        height, width = height * evaluation.resize // shorter, width * evaluation.resize // shorter
+        images = F.interpolate(images, (height, width), mode=evaluation.interpolation, antialias=True)
+        if evaluation.interpolation == "bicubic" and images.is_floating_point():
+            images = images.clamp_(0, 1)
+    top, left = round((height - evaluation.size) / 2), round((width - evaluation.size) / 2)
+    return images[..., top : top + evaluation.size, left : left + evaluation.size]
+
+
+class _Normalize:
+    """``(x - mean) / std`` per channel, in place; without mean and std, nothing."""
+
+    def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        if (mean is None) != (std is None):
+            raise UsageError("mean and std belong together: give both, or neither.")
+        if mean is not None and std is not None and (len(mean) != len(std) or min(std) <= 0):
+            raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
+        self.mean = tuple(mean or ())
+        self.std = tuple(std or ())
+
+    def __call__(self, images: Tensor) -> Tensor:
+        if not self.mean:
+            return images
+        if len(self.mean) != images.shape[1]:
+            raise UsageError(
+                f"mean={self.mean} has {len(self.mean)} numbers but the images have {images.shape[1]} channels: "
+                "give one number per channel."
+            )
+        mean, std = _constants(self.mean, self.std, images.device)
+        return images.sub_(mean).div_(std)
+
+
+@lru_cache(maxsize=64)
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    as_planes = torch.tensor((mean, std), device=device)[..., None, None]
+    return as_planes[0], as_planes[1]
+
+
+def _tiles(order: Tensor, most: int) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
+    """Groups of at most ``most`` images that have one order of color operations: their rows and the order."""
+    rows = order.argsort(stable=True)
+    counts = order.bincount(minlength=NOT_JITTERED + 1).tolist()
+    for group, operations in zip(torch.split(rows, counts), (*ORDERS, ()), strict=True):
+        for tile in torch.split(group, most):
+            if len(tile):
+                yield tile, operations
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values[:, None, None, None]

@@ -1,0 +1,104 @@
+"""Crops of one decoded image, for the worker processes that decode it."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+from sslbolts.transforms.batched import resize_and_center
+from sslbolts.transforms.draws import central_box
+from sslbolts.transforms.recipes import Evaluation, View
+
+__all__ = ["center_crop", "random_box", "random_crops"]
+
+_TRIES = 10
+
+
+def random_crops(
+    image: Tensor, views: Sequence[View], *, generator: torch.Generator, out: Sequence[Tensor] | None = None
+) -> list[Tensor]:
+    """One random resized crop of an image per view; flip and colors are left to the batch.
+
+    Differs from PIL's resize by at most one level with bilinear interpolation. How much is drawn depends on the
+    number of views alone, so that changing one view leaves the crops of the others as they were.
+
+    Args:
+        image: ``(C, H, W)`` uint8 on the CPU; fastest as a view of a decoder's (H, W, C).
+        views: their size, scale, ratio and interpolation count.
+        generator: where all randomness comes from.
+        out: one ``(C, size, size)`` uint8 tensor per view to write into, of any strides (for instance, one image of a
+            batch in shared memory). None makes new tensors.
+
+    Returns:
+        ``(C, size, size)`` uint8 per view.
+
+    Example:
+        >>> image = torch.randint(0, 256, (375, 500, 3), dtype=torch.uint8).permute(2, 0, 1)
+        >>> crops = random_crops(image, [View(224), View(96)], generator=torch.Generator().manual_seed(0))
+        >>> [tuple(crop.shape) for crop in crops]
+        [(3, 224, 224), (3, 96, 96)]
+    """
+    _check(image)
+    height, width = image.shape[-2:]
+    tries = torch.rand(len(views), _TRIES, 4, generator=generator).tolist()
+    crops = []
+    for place, (view, numbers) in enumerate(zip(views, tries, strict=True)):
+        top, left, h, w = random_box(view, height, width, numbers)
+        crop = image[None, :, top : top + h, left : left + w]
+        crop = _resize(crop, view.size, view.size, view.interpolation)[0]
+        crops.append(crop if out is None else out[place].copy_(crop))
+    return crops
+
+
+def random_box(view: View, height: int, width: int, tries: Sequence[Sequence[float]]) -> tuple[int, int, int, int]:
+    """Torchvision's RandomResizedCrop: top, left, height and width of the first try that fits, else the central crop.
+
+    Args:
+        tries: up to 10 times four numbers in [0, 1): area, ratio, row, column.
+
+    Example:
+        >>> random_box(View(8, scale=(0.25, 0.25), ratio=(1.0, 1.0)), 40, 40, [(0.0, 0.0, 0.5, 0.0)])
+        (10, 0, 20, 20)
+    """
+    low, high = math.log(view.ratio[0]), math.log(view.ratio[1])
+    for area_at, ratio_at, row_at, column_at in tries:
+        area = height * width * (view.scale[0] + (view.scale[1] - view.scale[0]) * area_at)
+        ratio = math.exp(low + (high - low) * ratio_at)
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(row_at * (height - h + 1)), int(column_at * (width - w + 1)), h, w
+    return central_box(height, width, view.ratio)
+
+
+def center_crop(image: Tensor, evaluation: Evaluation) -> Tensor:
+    """The evaluation view of one image: shorter side resized, central square cut out.
+
+    Args:
+        image: ``(C, H, W)`` uint8 on the CPU.
+        evaluation: the sizes; where ``resize`` is the shorter side already, pixels stay as they are.
+
+    Returns:
+        ``(C, size, size)`` uint8.
+
+    Example:
+        >>> center_crop(torch.zeros(3, 375, 500, dtype=torch.uint8), Evaluation(resize=256, size=224)).shape
+        torch.Size([3, 224, 224])
+    """
+    _check(image)
+    return resize_and_center(image[None].contiguous(memory_format=torch.channels_last), evaluation)[0]
+
+
+def _resize(image: Tensor, height: int, width: int, interpolation: str) -> Tensor:
+    """``(1, C, H, W)`` uint8, antialiased; three times as fast on pixels that lie together (channels last)."""
+    image = image.contiguous(memory_format=torch.channels_last)
+    return F.interpolate(image, (height, width), mode=interpolation, antialias=True)
+
+
+def _check(image: Tensor) -> None:
+    if image.ndim != 3 or image.dtype != torch.uint8:
+        raise UsageError(
+            f"A decoded image must be (channels, height, width) of uint8, not {tuple(image.shape)} of {image.dtype}."
+        )

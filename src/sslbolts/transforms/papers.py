@@ -1,0 +1,154 @@
+"""The views that the papers train with, as a frozen table."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.transforms.recipes import Evaluation, MultiCrop, MultiView, View
+
+__all__ = ["RECIPES", "evaluation", "recipe"]
+
+# The largest size that takes the form for small images: no blur, and evaluation on the untouched image.
+_SMALL = 64
+
+
+def _simclr(size: int, *, strength: float, blur_p: float) -> View:
+    return View(
+        size,
+        jitter=(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength),
+        grayscale_p=0.2,
+        blur_p=blur_p,
+    )
+
+
+def _byol(size: int, *, blur_p: float, solarize_p: float) -> View:
+    return View(
+        size,
+        interpolation="bicubic",
+        jitter=(0.4, 0.4, 0.2, 0.1),
+        grayscale_p=0.2,
+        blur_p=blur_p,
+        solarize_p=solarize_p,
+    )
+
+
+def _moco_v1(size: int) -> MultiView:
+    view = View(size, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, grayscale_p=0.2)
+    return MultiView((view, view))
+
+
+def _moco_v2(size: int, *, blur_p: float) -> MultiView:
+    view = View(size, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=blur_p)
+    return MultiView((view, view))
+
+
+def _swav(size: int, local_size: int, *, strength: float, blur_p: float, local_kernel: int | None) -> MultiCrop:
+    view = replace(_simclr(size, strength=strength, blur_p=blur_p), scale=(0.14, 1.0))
+    local = replace(view, size=local_size, scale=(0.05, 0.14), blur_kernel=local_kernel)
+    return MultiCrop((view, view), local, num_local=6)
+
+
+def _dino(size: int, local_size: int, *, blur_p: tuple[float, float, float], local_kernel: int | None) -> MultiCrop:
+    first = replace(_byol(size, blur_p=blur_p[0], solarize_p=0.0), scale=(0.4, 1.0))
+    second = replace(first, blur_p=blur_p[1], solarize_p=0.2)
+    local = replace(first, size=local_size, scale=(0.05, 0.4), blur_p=blur_p[2], blur_kernel=local_kernel)
+    return MultiCrop((first, second), local, num_local=8)
+
+
+_SIMCLR_224 = _simclr(224, strength=1.0, blur_p=0.5)
+_SIMCLR_32 = _simclr(32, strength=0.5, blur_p=0.0)
+
+_PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
+    "simclr": {
+        224: MultiView((_SIMCLR_224, _SIMCLR_224), normalize=False),
+        32: MultiView((_SIMCLR_32, _SIMCLR_32), normalize=False),
+    },
+    "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
+    "moco_v2": {224: _moco_v2(224, blur_p=0.5), 32: _moco_v2(32, blur_p=0.0)},
+    "byol": {
+        224: MultiView((_byol(224, blur_p=1.0, solarize_p=0.0), _byol(224, blur_p=0.1, solarize_p=0.2))),
+        32: MultiView((_byol(32, blur_p=0.0, solarize_p=0.0), _byol(32, blur_p=0.0, solarize_p=0.2))),
+    },
+    # The published code blurs the small crops with the kernel of the large ones.
+    "swav": {
+        224: _swav(224, 96, strength=1.0, blur_p=0.5, local_kernel=23),
+        32: _swav(32, 16, strength=0.5, blur_p=0.0, local_kernel=None),
+    },
+    "dino": {
+        224: _dino(224, 96, blur_p=(1.0, 0.1, 0.5), local_kernel=23),
+        32: _dino(32, 16, blur_p=(0.0, 0.0, 0.0), local_kernel=None),
+    },
+}
+_SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "moco_v3": "byol"}
+
+RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
+    {name: MappingProxyType(_PAPERS[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *_SAME_AS)}
+)
+"""The papers' views by name and size (32 and 224 pixels).
+
+- simclr: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
+  arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out.
+- moco_v1: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv:1911.05722.
+- moco_v2: Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297; simsiam: Chen and He,
+  Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, has the same views.
+- byol: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733: the asymmetric pair (blur always or
+  rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230), vicreg (Bardes et
+  al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair.
+- swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
+  arXiv:2006.09882: two large and six small crops.
+- dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two
+  large and eight small crops.
+
+The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
+are half the size of large ones.
+"""
+
+
+def recipe(name: str, size: int) -> MultiView | MultiCrop:
+    """The paper's views at any size: up to 64 pixels from its 32 pixel form, above from its 224 pixel form.
+
+    Small crops keep their proportion to large ones, rounded to a multiple of 4 pixels (up to 64) or 16 (above), so
+    that a vision transformer's patches fit.
+
+    Args:
+        name: a key of :data:`RECIPES`.
+        size: side of the (large) views, pixels.
+
+    Raises:
+        UsageError: for a name that is not in the table.
+
+    Example:
+        >>> [view.size for view in recipe("swav", 128).views]
+        [128, 128, 48, 48, 48, 48, 48, 48]
+    """
+    if name not in RECIPES:
+        known = ", ".join(sorted(RECIPES))
+        raise UsageError(f'There are no views named "{name}"; there are {known}.{did_you_mean(name, RECIPES)}')
+    form, grid = (32, 4) if size <= _SMALL else (224, 16)
+    paper = RECIPES[name][form]
+    if size == form:
+        return paper
+    if isinstance(paper, MultiView):
+        return replace(paper, views=tuple(replace(view, size=size) for view in paper.views))
+    local_size = max(grid, round(paper.local_view.size * size / form / grid) * grid)
+    return replace(
+        paper,
+        global_views=tuple(replace(view, size=size) for view in paper.global_views),
+        local_view=replace(paper.local_view, size=local_size),
+    )
+
+
+def evaluation(size: int) -> Evaluation:
+    """The field's evaluation view: untouched up to 64 pixels, above a center crop of 7/8 of the shorter side.
+
+    Args:
+        size: side of the view, pixels.
+
+    Example:
+        >>> evaluation(224)
+        Evaluation(resize=256, size=224, interpolation='bilinear')
+        >>> evaluation(32)
+        Evaluation(resize=32, size=32, interpolation='bilinear')
+    """
+    return Evaluation(resize=size if size <= _SMALL else round(size * 256 / 224), size=size)
