@@ -1,0 +1,130 @@
+"""The linear probe in closed form."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbolts.errors import UsageError
+from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
+
+__all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier"]
+
+RIDGE_PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-12, 3))
+"""Penalties per bank row, half a decade apart, from 1e-6 to 10."""
+
+_SCORES_AT_ONCE = 2**24
+
+
+class RidgeReadout(NamedTuple):
+    """What a ridge classifier says.
+
+    Attributes:
+        scores: ``(N, num_classes)`` of the queries; ``scores.argmax(-1)`` predicts.
+        penalty: the penalty per bank row that was chosen.
+        bank_accuracy: leave-one-out accuracy on the bank with it, in [0, 1].
+    """
+
+    scores: Tensor
+    penalty: float
+    bank_accuracy: float
+
+
+@torch.no_grad()
+def ridge_classifier(
+    queries: Tensor,
+    bank: Tensor,
+    bank_targets: Tensor,
+    *,
+    num_classes: int | None = None,
+    penalties: Sequence[float] = RIDGE_PENALTIES,
+) -> RidgeReadout:
+    r"""Linear classifier by least squares on one-hot labels, over a grid of penalties from one eigendecomposition.
+
+    With `X` the bank's features, standardized by the bank's mean and deviation, and `Y` its one-hot labels, centered:
+    `XᵀX = V Λ Vᵀ` and `W(λ) = V (Λ + λ M)^-1 Vᵀ Xᵀ Y`. The penalty is the one whose exact leave-one-out prediction of
+    the bank's own labels, `(ŷ_i - h_i y_i) / (1 - h_i)` with leverages `h_i`, is right most often (the larger one on a
+    tie); the queries have no part in the choice. Deterministic, no learning rate, no epochs.
+
+    Args:
+        queries: features ``(N, D)``.
+        bank: features ``(M, D)`` of the labelled images.
+        bank_targets: labels ``(M,)``, -1 for a row to leave out.
+        num_classes: number of classes; None for one more than the largest label.
+        penalties: candidates for `λ > 0`, per bank row.
+
+    Returns:
+        Scores of the queries, the penalty chosen, and its leave-one-out accuracy on the bank.
+
+    Raises:
+        UsageError: for shapes that do not fit, a label of no class, or a penalty that is not positive.
+
+    Source: Rifkin and Lippert, Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025.
+
+    Example:
+        >>> bank = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+        >>> readout = ridge_classifier(bank[:50], bank[50:], (bank[50:, 0] > 0).long())
+        >>> (readout.scores.argmax(-1) == (bank[:50, 0] > 0)).float().mean().item() > 0.9
+        True
+    """
+    if not penalties or min(penalties) <= 0:
+        raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
+    queries = as_features(queries, "queries", min_rows=0)
+    bank, targets = labelled(bank, bank_targets, width=queries.shape[1])
+    classes = number_of_classes(targets, num_classes)
+    home = queries.device
+    if bank.device.type == "mps":  # it has no float64
+        queries, bank, targets = queries.cpu(), bank.cpu(), targets.cpu()
+    with without_autocast(bank):
+        mean = bank.mean(0, dtype=torch.float64).to(bank.dtype)
+        std = (bank - mean).square_().mean(0, dtype=torch.float64).sqrt()
+        std = torch.where(std > 0, std, 1.0).to(bank.dtype)
+        x = (bank - mean).div_(std)
+        prior = F.one_hot(targets, classes).mean(0, dtype=torch.float64)
+
+        # In float32 the small eigenvalues of XᵀX drown in the rounding of the large ones; what follows needs no more.
+        moment, cross = _moments(x, targets, classes)
+        eigenvalues, vectors = torch.linalg.eigh(moment)
+        cross = vectors.T @ cross
+        grid = torch.tensor(sorted(penalties, reverse=True), dtype=torch.float64, device=x.device)
+        shrink = 1 / (eigenvalues.clamp(min=0)[:, None] + len(x) * grid)  # (D, L)
+
+        right = _leave_one_out(x, targets, vectors, shrink, cross, prior)
+        best = right.index(max(right))
+        weight = vectors @ (shrink[:, best, None] * cross)
+        scores = ((queries - mean) / std) @ weight.to(x.dtype) + prior.to(x.dtype)
+    return RidgeReadout(scores.to(home), float(grid[best]), right[best] / len(x))
+
+
+def _moments(x: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """``XᵀX`` and ``XᵀY`` in float64, in chunks, so that no float64 copy of the bank is made."""
+    moment = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
+    cross = x.new_zeros(x.shape[1], classes, dtype=torch.float64)
+    for rows, labels in zip(torch.split(x, 8192), torch.split(targets, 8192)):
+        wide = rows.double()
+        moment.addmm_(wide.T, wide)
+        cross.addmm_(wide.T, F.one_hot(labels, classes).double())
+    return moment, cross
+
+
+def _leave_one_out(
+    x: Tensor, targets: Tensor, vectors: Tensor, shrink: Tensor, cross: Tensor, prior: Tensor
+) -> list[int]:
+    """How many bank rows each penalty predicts rightly when the row itself is left out of the fit."""
+    width, candidates = shrink.shape
+    weights = (shrink[:, :, None] * cross[:, None, :]).reshape(width, -1).to(x.dtype)  # (D, L * C)
+    vectors, shrink, prior = vectors.to(x.dtype), shrink.to(x.dtype), prior.to(x.dtype)
+    right = torch.zeros(candidates, dtype=torch.int64, device=x.device)
+    rows = max(1, _SCORES_AT_ONCE // weights.shape[1])
+    for chunk, labels in zip(torch.split(x, rows), torch.split(targets, rows)):
+        z = chunk @ vectors
+        fitted = (z @ weights).view(len(z), candidates, -1) + prior
+        leverage = 1 / len(x) + z.square() @ shrink  # (rows, L)
+        # Dividing by the positive 1 - h changes no argmax, so only the row's own share is taken from its own class.
+        own = labels[:, None, None].expand(-1, candidates, 1)
+        fitted.scatter_add_(2, own, -leverage[:, :, None])
+        right += (fitted.argmax(2) == labels[:, None]).sum(0)
+    counts: list[int] = right.tolist()
+    return counts
