@@ -1,9 +1,10 @@
 """The one exception for a user's mistake, and the nearest right name for a wrong one."""
 
+import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UsageError", "did_you_mean"]
+__all__ = ["UsageError", "did_you_mean", "no_such_argument"]
 
 
 class UsageError(ValueError):
@@ -29,3 +30,26 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     by_lower = {option.lower(): option for option in options}
     near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f' Did you mean "{by_lower[near[0]]}"?' if near else ""
+
+
+def no_such_argument(cls: type, name: str, *_: str) -> str:
+    """The message for an argument that the constructors of a class and its bases do not take.
+
+    Args:
+        cls: the class.
+        name: the argument that was given.
+
+    Example:
+        >>> class Sheet:
+        ...     def __init__(self, columns: int = 4, rows: int = 3): ...
+        >>> no_such_argument(Sheet, "colums")
+        'Sheet has no argument "colums". Did you mean "columns"?'
+        >>> no_such_argument(Sheet, "paper")
+        'Sheet has no argument "paper". It takes columns, rows.'
+    """
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    constructors = [base.__init__ for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+    parameters = [p for init in constructors for p in inspect.signature(init).parameters.values() if p.kind in named]
+    names = list(dict.fromkeys(p.name for p in parameters if p.name != "self"))
+    hint = did_you_mean(name, names) or (f" It takes {', '.join(names)}." if names else " It takes none.")
+    return f'{cls.__name__} has no argument "{name}".{hint}'

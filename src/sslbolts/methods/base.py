@@ -12,7 +12,7 @@ from sslbolts._lightning import LightningModule, rank_zero_warn
 from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, parameter_groups, warmup_cosine
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
 
@@ -31,7 +31,8 @@ class SSLModule(LightningModule):
         stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
         in_chans: channels of the images.
         backbone_kwargs: further arguments of the named network.
-        optimizer: takes parameter groups, returns the optimizer; its ``lr`` is the one for 256 images per step.
+        optimizer: takes parameter groups, returns the optimizer; its ``lr`` is the one for 256 images per step. The
+            description that a checkpoint stores, ``{"class_path": ..., "init_args": ...}``, is taken as well.
         lr_scaling: how that learning rate follows the effective batch size.
         warmup_epochs: epochs of linear rise from 0; then half a cosine over the rest of the run.
         final_lr: learning rate at the end, as a fraction of the peak.
@@ -57,12 +58,15 @@ class SSLModule(LightningModule):
         stem: Stem = "imagenet",
         in_chans: int = 3,
         backbone_kwargs: dict[str, Any] | None = None,
-        optimizer: OptimizerCallable | dict[str, Any] = lambda params: LARS(params, lr=0.3, weight_decay=1e-6),
+        optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 10.0,
         final_lr: float = 0.0,
         compile_backbone: bool = False,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__()
         if lr_scaling not in get_args(LRScaling):
             raise UsageError(f'lr_scaling="{lr_scaling}": it must be one of {", ".join(get_args(LRScaling))}.')

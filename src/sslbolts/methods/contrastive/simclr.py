@@ -56,9 +56,7 @@ class SimCLR(SSLModule):
         hidden_dim: int = 2048,
         output_dim: int = 128,
         temperature: float = 0.1,
-        optimizer: OptimizerCallable | dict[str, Any] = lambda params: LARS(
-            params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True
-        ),
+        optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True),
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, optimizer=optimizer, **recipe)

@@ -48,7 +48,7 @@ class BYOL(SSLModule):
         hidden_dim: int = 4096,
         output_dim: int = 256,
         momentum: float = 0.996,
-        optimizer: OptimizerCallable | dict[str, Any] = lambda params: LARS(params, lr=0.2, weight_decay=1.5e-6),
+        optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.2, weight_decay=1.5e-6),
         **recipe: Any,
     ) -> None:
         super().__init__(backbone, optimizer=optimizer, **recipe)
