@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
-from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, solarize_
+from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
 from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, Draws, draw
 from sslbolts.transforms.geometry import flip_, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
@@ -18,8 +18,10 @@ from sslbolts.transforms.recipes import Evaluation, View
 
 __all__ = ["BatchedAugment", "BatchedEvaluate"]
 
-# Images are worked on in groups of about this many bytes of float32, which stay in a core's second-level cache.
-_TILE_BYTES = 2**19
+# On a CPU, bytes of float32 pixels that go through all operations together, and through one color operation together:
+# few enough to stay in the caches, many enough that the time goes into pixels and not into calls.
+_PART_BYTES = 2**22
+_GROUP_BYTES = 2**19
 
 
 class BatchedAugment:
@@ -84,44 +86,47 @@ class BatchedAugment:
         """Applies parameters that were drawn before; the pure part of ``__call__``."""
         with torch.autocast(images.device.type, enabled=False):
             if images.device.type == "cpu":
-                return self._by_tiles(images, draws)
+                return self._in_groups(images, draws)
             return self._branch_free(images, draws)
 
-    def _by_tiles(self, images: Tensor, draws: Draws) -> Tensor:
+    def _in_groups(self, images: Tensor, draws: Draws) -> Tensor:
         n, channels = images.shape[:2]
         size = self.view.size
         linear = self.color == "linear" and channels > 1
-        maps = color_maps(draws.order, draws.factors, draws.grayscale) if linear else None
+        by_order = draws.order.argsort(stable=True)
+        draws = draws.take(by_order)
+        factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
         out = torch.empty(n, channels, size, size)
-        order = torch.full_like(draws.order, NOT_JITTERED) if linear else draws.order
-        for rows, operations in _tiles(order, max(1, _TILE_BYTES // (4 * channels * size * size))):
-            x = self._place(images[rows], draws, rows)
-            if maps is not None:
-                colors(x).copy_(apply_color_maps(colors(x), maps[0][rows], maps[1][rows]))
-            elif operations:
-                planar = x.transpose(0, 1).contiguous()  # (C, n, H, W): each color in one piece
-                x = planar.transpose(0, 1)
-                jitter_(colors(x), operations, draws.factors[rows])
-            if maps is None and channels > 1:
-                gray = draws.grayscale[rows].nonzero().squeeze(1)
-                colors(x)[gray] = grayscale_(colors(x)[gray])
-            blurred = draws.blur[rows].nonzero().squeeze(1)
+        bytes_per_image = 4 * channels * size * size
+        for part in _slices(0, n, _PART_BYTES // bytes_per_image):
+            x, d = out[part], draws.take(part)
+            x.copy_(self._place(images.index_select(0, by_order[part]), d))
+            rgb = colors(x)
+            if linear:
+                rgb.copy_(apply_color_maps(rgb, *color_maps(d.order, d.factors, d.grayscale)))
+            else:
+                for start, stop, operations in _runs(d.order):
+                    for group in _slices(start, stop, _GROUP_BYTES // bytes_per_image):
+                        jitter_(rgb[group], operations, factors[:, part][:, group])
+                if channels > 1:
+                    gray = d.grayscale.nonzero().squeeze(1)
+                    rgb[gray] = luma(rgb.index_select(0, gray)).expand(-1, 3, -1, -1)
+            blurred = d.blur.nonzero().squeeze(1)
             if len(blurred):
-                x[blurred] = gaussian_blur(x[blurred], draws.sigma[rows[blurred]], self.view.kernel)
-            inverted = draws.solarize[rows].nonzero().squeeze(1)
-            if len(inverted):
-                colors(x)[inverted] = solarize_(colors(x)[inverted], self.view.solarize_threshold)
-            out[rows] = self.normalize(x)
-        return out
+                x[blurred] = gaussian_blur(x.index_select(0, blurred), d.sigma[blurred], self.view.kernel)
+            inverted = d.solarize.nonzero().squeeze(1)
+            rgb[inverted] = solarize_(rgb.index_select(0, inverted), self.view.solarize_threshold)
+            self.normalize(x)
+        return out.index_select(0, by_order.argsort())
 
     def _branch_free(self, images: Tensor, draws: Draws) -> Tensor:
-        x = self._place(images, draws, slice(None))
+        x = self._place(images, draws)
         rgb = colors(x)
         if self.color == "linear" and images.shape[1] > 1:
             rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
         else:
             if any(self.view.jitter) and self.view.jitter_p > 0:
-                rgb = jitter_branch_free(rgb, draws.order, draws.factors)
+                rgb = jitter_branch_free(rgb, draws.order, draws.factors.t()[..., None, None, None])
             if self.view.grayscale_p > 0 and images.shape[1] > 1:
                 rgb = torch.where(_per_image(draws.grayscale), grayscale_(rgb.clone()), rgb)
         x = torch.cat((rgb, x[:, 3:]), 1) if images.shape[1] == 4 else rgb
@@ -133,13 +138,12 @@ class BatchedAugment:
             x = torch.cat((inverted, x[:, 3:]), 1) if images.shape[1] == 4 else inverted
         return self.normalize(x).contiguous()
 
-    def _place(self, images: Tensor, draws: Draws, rows: Tensor | slice) -> Tensor:
+    def _place(self, images: Tensor, draws: Draws) -> Tensor:
         """Crop and flip: ``(n, C, H, W)`` of any kind to ``(n, C, size, size)`` float32 in [0, 1]."""
-        flip = draws.flip[rows]
         if draws.box is None:
             pixels = images.to(torch.float32, copy=True)
-            return flip_(pixels if images.is_floating_point() else pixels.div_(255), flip)
-        return resized_crop(images, draws.box[rows], flip, self.view.size, self.view.interpolation)
+            return flip_(pixels if images.is_floating_point() else pixels.div_(255), draws.flip)
+        return resized_crop(images, draws.box, draws.flip, self.view.size, self.view.interpolation)
 
     def _check(self, images: Tensor, generator: torch.Generator, crop: bool) -> None:
         if images.ndim != 4 or images.shape[1] not in (1, 3, 4):
@@ -223,7 +227,7 @@ class _Normalize:
                 "give one number per channel."
             )
         mean, std = _constants(self.mean, self.std, images.device)
-        return images.sub_(mean).div_(std)
+        return images.sub_(mean).mul_(1 / std)
 
 
 @lru_cache(maxsize=64)
@@ -232,14 +236,19 @@ def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.de
     return as_planes[0], as_planes[1]
 
 
-def _tiles(order: Tensor, most: int) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
-    """Groups of at most ``most`` images that have one order of color operations: their rows and the order."""
-    rows = order.argsort(stable=True)
-    counts = order.bincount(minlength=NOT_JITTERED + 1).tolist()
-    for group, operations in zip(torch.split(rows, counts), (*ORDERS, ()), strict=True):
-        for tile in torch.split(group, most):
-            if len(tile):
-                yield tile, operations
+def _slices(start: int, stop: int, most: int) -> Iterator[slice]:
+    """Consecutive slices of ``start:stop``, each of ``most`` or fewer but at least one."""
+    for low in range(start, stop, max(1, most)):
+        yield slice(low, min(low + max(1, most), stop))
+
+
+def _runs(order: Tensor) -> Iterator[tuple[int, int, tuple[int, ...]]]:
+    """Start, stop and operations of each run of jittered images with one order; ``order`` is sorted."""
+    start = 0
+    for operations, count in zip(ORDERS, order.bincount(minlength=NOT_JITTERED + 1).tolist()):
+        if count:
+            yield start, start + count, operations
+        start += count
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -42,21 +42,27 @@ def luma(images: Tensor) -> Tensor:
     return (r * LUMA[0]).add_(g, alpha=LUMA[1]).add_(b, alpha=LUMA[2]).unsqueeze(1)
 
 
+def mean_luma(images: Tensor) -> Tensor:
+    """The mean of :func:`luma` over an image, ``(n, 1, 1, 1)``: the luma of the mean colors."""
+    means = images.mean((2, 3), keepdim=True)
+    return means if images.shape[1] == 1 else means.mul_(_luma_weights(images.device)).sum(1, keepdim=True)
+
+
 def adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
-    """``clamp(factor x, 0, 1)``; ``factor`` is ``(n,)`` and at least 0."""
-    return images.mul_(_per_image(factor)).clamp_(0, 1)
+    """``clamp(factor x, 0, 1)``; ``factor`` is ``(n, 1, 1, 1)`` and at least 0."""
+    return images.mul_(factor).clamp_(0, 1)
 
 
 def adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
-    """``clamp(factor x + (1 - factor) mean(luma(x)), 0, 1)``; ``factor`` is ``(n,)`` and at least 0."""
-    gray = luma(images.mean((2, 3), keepdim=True))
-    return images.mul_(_per_image(factor)).add_(gray.mul_(_per_image(1 - factor))).clamp_(0, 1)
+    """``clamp(factor x + (1 - factor) mean(luma(x)), 0, 1)``; ``factor`` is ``(n, 1, 1, 1)`` and at least 0."""
+    gray = mean_luma(images).mul_(1 - factor)
+    return images.mul_(factor).add_(gray).clamp_(0, 1)
 
 
 def adjust_saturation_(images: Tensor, factor: Tensor) -> Tensor:
-    """``clamp(factor x + (1 - factor) luma(x), 0, 1)``; ``factor`` is ``(n,)`` and at least 0."""
-    gray = luma(images).mul_(_per_image(1 - factor))
-    return images.mul_(_per_image(factor)).add_(gray).clamp_(0, 1)
+    """``clamp(factor x + (1 - factor) luma(x), 0, 1)``; ``factor`` is ``(n, 1, 1, 1)`` and at least 0."""
+    gray = luma(images).mul_(1 - factor)
+    return images.mul_(factor).add_(gray).clamp_(0, 1)
 
 
 def adjust_hue_(images: Tensor, turns: Tensor) -> Tensor:
@@ -69,7 +75,7 @@ def adjust_hue_(images: Tensor, turns: Tensor) -> Tensor:
 
     Args:
         images: ``(n, 3, H, W)``.
-        turns: ``(n,)`` from -0.5 to 0.5.
+        turns: ``(n, 1, 1, 1)``, from -0.5 to 0.5.
     """
     r, g, b = images.unbind(1)  # (n, H, W) each
     high, low = torch.maximum(g, b), torch.minimum(g, b)
@@ -81,9 +87,8 @@ def adjust_hue_(images: Tensor, turns: Tensor) -> Tensor:
     least = torch.minimum(middle, low)
     chroma = greatest.sub_(least).mul_(6).clamp_min_(1e-20)  # 6 C; a gray pixel has 0 / 1e-20 = hue 0
     hue.addcdiv_(middle.sub_(low), chroma).abs_()
-    hue.add_(turns[:, None, None] + 1).frac_()
-    off = _constant((1 / 2, 1 / 3, 2 / 3), images.device)[:, None, None]
-    torch.sub(hue.unsqueeze(1), off, out=images).abs_().clamp_(1 / 6, 1 / 3)
+    hue.add_(turns.squeeze(1) + 1).frac_()
+    torch.sub(hue.unsqueeze(1), _hue_offsets(images.device), out=images).abs_().clamp_(1 / 6, 1 / 3)
     torch.addcmul(least.sub(chroma, alpha=1 / 6), chroma, r, out=r)
     base = least.add_(chroma, alpha=1 / 3)
     torch.addcmul(base, chroma, g, value=-1, out=g)
@@ -109,7 +114,7 @@ def jitter_(images: Tensor, operations: Sequence[int], factors: Tensor) -> Tenso
     Args:
         images: ``(n, 1 or 3, H, W)``.
         operations: BRIGHTNESS, CONTRAST, SATURATION, HUE in the order wanted; those left out are not applied.
-        factors: ``(n, 4)``, see :class:`~sslbolts.transforms.draws.Draws`.
+        factors: ``(4, n, 1, 1, 1)``: brightness, contrast and saturation factors, hue shifts in turns.
     """
     adjust = {
         BRIGHTNESS: adjust_brightness_,
@@ -119,7 +124,7 @@ def jitter_(images: Tensor, operations: Sequence[int], factors: Tensor) -> Tenso
     }
     for operation in operations:
         if images.shape[1] == 3 or operation in (BRIGHTNESS, CONTRAST):
-            adjust[operation](images, factors[:, operation])
+            adjust[operation](images, factors[operation])
     return images
 
 
@@ -133,7 +138,7 @@ def jitter_branch_free(images: Tensor, order: Tensor, factors: Tensor) -> Tensor
     Args:
         images: ``(n, 1 or 3, H, W)``; not changed.
         order: ``(n,)`` row of ``ORDERS`` or ``NOT_JITTERED``.
-        factors: ``(n, 4)``.
+        factors: ``(4, n, 1, 1, 1)``.
 
     Returns:
         ``(n, 1 or 3, H, W)``.
@@ -141,13 +146,13 @@ def jitter_branch_free(images: Tensor, order: Tensor, factors: Tensor) -> Tensor
     operations = _order_table(images.device).index_select(0, order)  # (n, 4)
     step = torch.arange(4, device=images.device)
     hue_at = (operations == HUE).to(torch.uint8).argmax(1, keepdim=True)
-    factor = factors.gather(1, operations)
+    factor = factors.flatten(1).t().gather(1, operations)
     jittered = order[:, None] != NOT_JITTERED
     before = torch.where(jittered & (step < hue_at), factor, 1.0)[:, :3]
     after = torch.where(jittered & (step > hue_at), factor, 1.0)[:, 1:]
     out = _blends(images, before, operations[:, :3])
     if images.shape[1] == 3:
-        out = torch.where(jittered[:, :, None, None], adjust_hue_(out.clone(), factors[:, HUE]), out)
+        out = torch.where(jittered[:, :, None, None], adjust_hue_(out.clone(), factors[HUE]), out)
     return _blends(out, after, operations[:, 1:])
 
 
@@ -162,13 +167,14 @@ def _blends(images: Tensor, factor: Tensor, operation: Tensor) -> Tensor:
     return images
 
 
-def _per_image(values: Tensor) -> Tensor:
-    return values[:, None, None, None]
+@lru_cache(maxsize=16)
+def _luma_weights(device: torch.device) -> Tensor:
+    return torch.tensor(LUMA, device=device)[:, None, None]
 
 
 @lru_cache(maxsize=16)
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(values, device=device)
+def _hue_offsets(device: torch.device) -> Tensor:
+    return torch.tensor((1 / 2, 1 / 3, 2 / 3), device=device)[:, None, None]
 
 
 @lru_cache(maxsize=16)

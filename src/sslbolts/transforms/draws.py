@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -43,6 +43,11 @@ class Draws:
     blur: Tensor
     sigma: Tensor
     solarize: Tensor
+
+    def take(self, rows: Tensor | slice) -> "Draws":
+        """The parameters of some of the images."""
+        values = [getattr(self, field.name) for field in fields(self)]
+        return Draws(*[None if value is None else value[rows] for value in values])
 
 
 def draw(view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True) -> Draws:

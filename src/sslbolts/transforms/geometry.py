@@ -56,21 +56,20 @@ def flip_(images: Tensor, flip: Tensor) -> Tensor:
 def _by_matrices(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
     n, channels, height, width = images.shape
     top, left, h, w = box.unbind(1)
+    gain = 1.0 if images.is_floating_point() else 1 / 255
     if _table_bytes(max(height, width), size) <= _TABLE_LIMIT:
-        rows = _table(height, size, interpolation, False, images.device).index_select(0, _place(top, h, height))
-        columns = _table(width, size, interpolation, True, images.device).index_select(
+        rows = _table(height, size, interpolation, gain, images.device).index_select(0, _place(top, h, height))
+        columns = _mirrored_table(width, size, interpolation, images.device).index_select(
             0, 2 * _place(left, w, width) + flip
         )
     else:
-        rows = interpolation_matrices(top, h, height, size, interpolation)
+        rows = interpolation_matrices(top, h, height, size, interpolation) * gain
         columns = interpolation_matrices(left, w, width, size, interpolation)
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
     # The channels lie between rows and columns, so that each product has one matrix per image for all channels.
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)  # (n, H, C, W)
     pixels = torch.bmm(rows, pixels.view(n, height, channels * width))  # (n, size, C W)
     pixels = torch.bmm(pixels.view(n, size * channels, width), columns.mT)  # (n, size C, size)
-    if not images.is_floating_point():
-        pixels.mul_(1 / 255)
     if interpolation == "bicubic":
         pixels.clamp_(0, 1)
     return pixels.view(n, size, channels, size).transpose(1, 2)
@@ -132,16 +131,16 @@ def _place(start: Tensor, length: Tensor, in_size: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _table(in_size: int, out_size: int, interpolation: str, mirrored: bool, device: torch.device) -> Tensor:
-    """The matrices of all intervals of whole pixels; with ``mirrored``, each is followed by its mirror image.
-
-    Returns:
-        ``(in_size^2, out_size, in_size)``, or ``(2 in_size^2, ...)`` with ``mirrored``.
-    """
+def _table(in_size: int, out_size: int, interpolation: str, gain: float, device: torch.device) -> Tensor:
+    """The matrices of all intervals of whole pixels, times ``gain``: ``(in_size^2, out_size, in_size)``."""
     start = torch.arange(in_size, dtype=torch.float32).repeat_interleave(in_size)
     length = torch.arange(1, in_size + 1, dtype=torch.float32).repeat(in_size)
     length = torch.minimum(length, in_size - start)  # rows for intervals that leave the image are never looked up
-    matrices = interpolation_matrices(start, length, in_size, out_size, interpolation)
-    if mirrored:
-        matrices = torch.stack((matrices, matrices.flip(1)), 1).flatten(0, 1)
-    return matrices.to(device)
+    return (interpolation_matrices(start, length, in_size, out_size, interpolation) * gain).to(device)
+
+
+@lru_cache(maxsize=16)
+def _mirrored_table(in_size: int, out_size: int, interpolation: str, device: torch.device) -> Tensor:
+    """The same, each matrix followed by its mirror image: ``(2 in_size^2, out_size, in_size)``."""
+    matrices = _table(in_size, out_size, interpolation, 1.0, device)
+    return torch.stack((matrices, matrices.flip(1)), 1).flatten(0, 1)
