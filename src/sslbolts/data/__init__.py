@@ -1,0 +1,16 @@
+"""DataModules: images from the package, from torchvision, from folders or from any dataset, as batches of views."""
+
+from sslbolts.data.base import SSLDataModule
+from sslbolts.data.cifar import CIFAR10DataModule, CIFAR10MiniDataModule, CIFAR100DataModule
+from sslbolts.data.dataset import DatasetDataModule
+from sslbolts.data.images import Images, TensorImages
+
+__all__ = [
+    "CIFAR10DataModule",
+    "CIFAR10MiniDataModule",
+    "CIFAR100DataModule",
+    "DatasetDataModule",
+    "Images",
+    "SSLDataModule",
+    "TensorImages",
+]

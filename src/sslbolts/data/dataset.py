@@ -1,0 +1,156 @@
+"""Any map-style dataset."""
+
+from collections.abc import Sized
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.decode import ImageError, as_image
+from sslbolts.data.images import Images, TensorImages
+from sslbolts.errors import UsageError
+
+__all__ = ["DatasetDataModule", "DatasetImages"]
+
+_SMALL = 96  # pixels: the size of images up to this side is taken from the first image
+
+
+class DatasetDataModule(SSLDataModule):
+    """Any map-style dataset of yours.
+
+    Items are an image, or ``(image, label, ...)``. An image is a PIL image, a ``(C, H, W)`` tensor (uint8, or float in
+    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; no random transform should have touched it.
+
+    Args:
+        train: what to train on; its labels, if any, are not used for that.
+        val: queries; None is none.
+        test: images for the final number; None is ``val``.
+        bank: labelled images that queries are compared with; None is ``train``.
+        num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
+        in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
+            images; they must be of one size.
+        **common: arguments of :class:`SSLDataModule`. ``image_size=None`` is the size of the first image where that is
+            square and at most 96 pixels, else 224.
+
+    Raises:
+        UsageError: for a dataset without length, or an item that is no image.
+
+    Example:
+        >>> images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
+        >>> dataset = torch.utils.data.TensorDataset(images, torch.arange(16) % 4)
+        >>> data = DatasetDataModule(dataset, num_classes=4, batch_size=8, num_workers=0)
+        >>> batch = next(iter(data.train_dataloader()))
+        >>> tuple(batch.views[1].shape), tuple(batch.targets.shape)
+        ((8, 3, 32, 32), (8,))
+    """
+
+    def __init__(
+        self,
+        train: Dataset[Any],
+        *,
+        val: Dataset[Any] | None = None,
+        test: Dataset[Any] | None = None,
+        bank: Dataset[Any] | None = None,
+        num_classes: int | None = None,
+        in_memory: bool = False,
+        **common: Any,
+    ) -> None:
+        self._datasets = {
+            "train": train,
+            "val": val,
+            "test": val if test is None else test,
+            "bank": train if bank is None else bank,
+        }
+        for name, dataset in self._datasets.items():
+            if dataset is not None and not (hasattr(dataset, "__getitem__") and isinstance(dataset, Sized)):
+                raise UsageError(
+                    f"{name}={type(dataset).__name__} must be a map-style dataset, with __len__ and __getitem__."
+                )
+        in_chans = common.get("in_chans", 3)
+        if len(cast(Sized, train)) > 0 and in_chans in (1, 3, 4):
+            height, width = DatasetImages(train, in_chans, "train").read(0)[0].shape[1:]
+            if height == width <= _SMALL:
+                self.native_size = height
+        super().__init__(**common)
+        self._declared_classes = num_classes
+        self.in_memory = in_memory
+        names = getattr(self._datasets["bank"], "classes", None) or getattr(val, "classes", None)
+        self.class_names = None if names is None else tuple(str(name) for name in names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: as given, or as many as the dataset's ``classes``.
+
+        Raises:
+            UsageError: if neither says.
+        """
+        return super().num_classes if self._declared_classes is None else self._declared_classes
+
+    def load(self, split: Split) -> Images | None:
+        """The dataset that was given for the split."""
+        dataset = self._datasets[split]
+        if dataset is None:
+            return None
+        images = DatasetImages(dataset, self.in_chans, split)
+        return _in_memory(images) if self.in_memory else images
+
+    def _labels_hint(self) -> str:
+        return "give num_classes=, and datasets whose items are (image, label), or switch off what needs labels."
+
+
+class DatasetImages:
+    """The images of somebody's dataset.
+
+    Args:
+        dataset: map-style.
+        in_chans: channels that its images must have.
+        name: how messages call it.
+    """
+
+    def __init__(self, dataset: Dataset[Any], in_chans: int, name: str) -> None:
+        self.dataset = dataset
+        self.in_chans = in_chans
+        self.name = name
+        self.labelled = len(self) > 0 and _split_item(dataset[0])[1] >= 0
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.dataset))
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+
+        Raises:
+            ImageError: if the item is no image.
+        """
+        image, label = _split_item(self.dataset[index])
+        try:
+            return as_image(image, self.in_chans), label
+        except UsageError as error:
+            raise ImageError(f"item {index} of the {self.name} dataset is not usable: {error}") from None
+
+
+def _split_item(item: Any) -> tuple[Any, int]:
+    if not isinstance(item, tuple | list):
+        return item, -1
+    label = item[1] if len(item) > 1 else -1
+    is_label = isinstance(label, int) or (
+        getattr(label, "ndim", None) == 0 and not torch.is_floating_point(torch.as_tensor(label))
+    )
+    return item[0], int(label) if is_label else -1
+
+
+def _in_memory(images: DatasetImages) -> TensorImages:
+    first, _ = images.read(0)
+    data = first.new_empty(len(images), *first.shape)
+    targets = torch.empty(len(images), dtype=torch.int64)
+    for index in range(len(images)):
+        image, targets[index] = images.read(index)
+        if image.shape != first.shape:
+            raise ImageError(
+                f"item {index} of the {images.name} dataset is of size {tuple(image.shape)}, the first of "
+                f"{tuple(first.shape)}: images of several sizes cannot be held as one tensor, leave in_memory out."
+            )
+        data[index] = image
+    return TensorImages(data, targets)

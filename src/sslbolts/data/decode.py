@@ -1,0 +1,149 @@
+"""From the bytes of an image file, or from an item of somebody's dataset, to a uint8 tensor ``(C, H, W)``."""
+
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+
+__all__ = ["ImageError", "as_image", "decode"]
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_COUNT = {1: "one channel (grayscale)", 3: "three channels (RGB)", 4: "four channels (RGBA)"}
+# Modes of Pillow that become the declared one without losing anything.
+_CONVERTIBLE = {1: {"1"}, 3: {"1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"}, 4: {"PA", "RGBa"}}
+
+
+class ImageError(UsageError):
+    """An image that cannot be used; the message names it."""
+
+    def __init__(self, message: str) -> None:
+        # A DataLoader raises a worker's error again, with the worker's whole traceback as its message.
+        super().__init__(message.rsplit("ImageError: ", 1)[-1].strip())
+
+
+def decode(data: bytes, in_chans: int = 3) -> Tensor:
+    """Decodes an image file, turned upright as its EXIF orientation says.
+
+    simplejpeg, where it is installed, decodes plain JPEG files; Pillow everything else and what simplejpeg refuses.
+    Both give the same pixels.
+
+    Args:
+        data: content of the file.
+        in_chans: 1, 3 or 4. An image is converted where that loses nothing (grayscale to RGB, CMYK to RGB, an opaque
+            alpha channel left out), and refused otherwise.
+
+    Returns:
+        ``(in_chans, H, W)`` uint8.
+
+    Raises:
+        UsageError: if it has other channels, or more than 8 bits.
+        OSError, ValueError, SyntaxError: if it cannot be read; Pillow and simplejpeg raise any of them.
+
+    Example:
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> file = BytesIO()
+        >>> Image.new("L", (6, 4), 255).save(file, "png")
+        >>> tuple(decode(file.getvalue(), in_chans=3).shape)
+        (3, 4, 6)
+    """
+    if data[:2] == b"\xff\xd8" and b"Exif\0" not in data and b"tiff:Orientation" not in data:
+        image = _simplejpeg(data, in_chans)
+        if image is not None:
+            return image
+    from PIL import Image, ImageOps
+
+    with Image.open(BytesIO(data)) as opened:
+        return _from_pil(ImageOps.exif_transpose(opened), in_chans)
+
+
+def as_image(item: Any, in_chans: int) -> Tensor:
+    """What an item of a dataset holds, as an image.
+
+    Args:
+        item: PIL image; ``(C, H, W)`` or ``(H, W)`` tensor, uint8 or float in [0, 1]; ``(H, W, C)`` or ``(H, W)``
+            numpy array of uint8.
+        in_chans: 1, 3 or 4.
+
+    Returns:
+        ``(in_chans, H, W)`` uint8.
+
+    Raises:
+        UsageError: for anything else; the message says what it is.
+
+    Example:
+        >>> as_image(torch.ones(1, 2, 2), 1).unique().tolist()
+        [255]
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(item, Image.Image):
+        return _from_pil(item, in_chans)
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or item.ndim not in (2, 3):
+            raise UsageError(f"it is a numpy array of {item.dtype} {item.shape}: give uint8 (H, W, C).")
+        image = torch.from_numpy(np.ascontiguousarray(item))
+        image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
+    elif isinstance(item, Tensor) and item.ndim in (2, 3) and (item.dtype == torch.uint8 or item.is_floating_point()):
+        image = item if item.ndim == 3 else item[None]
+        if image.is_floating_point():
+            low, high = (float(value) for value in image.aminmax())
+            if not (low >= 0 and high <= 1):
+                raise UsageError(
+                    f"it is a float tensor with values from {low:.3g} to {high:.3g}: give [0, 1] or uint8; leave "
+                    "Normalize out of the dataset's transform, the DataModule normalizes."
+                )
+            image = (image.float() * 255).round().to(torch.uint8)
+    else:
+        kind = f"a tensor of {item.dtype} {tuple(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
+        raise UsageError(f"it is {kind}: give a PIL image, a (C, H, W) tensor or a uint8 (H, W, C) array.")
+    if image.shape[0] == 1 and in_chans == 3:
+        return image.expand(3, -1, -1)
+    if image.shape[0] != in_chans:
+        raise _wrong_channels(f"{image.shape[0]} channels", in_chans)
+    return image
+
+
+def _simplejpeg(data: bytes, in_chans: int) -> Tensor | None:
+    """The image, or None where simplejpeg is missing, refuses the file or would convert it otherwise than Pillow."""
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    try:
+        coding = simplejpeg.decode_jpeg_header(data)[2]
+        if (coding, in_chans) == ("Gray", 1):
+            return torch.from_numpy(simplejpeg.decode_jpeg(data, "GRAY")).permute(2, 0, 1)
+        if coding == "YCbCr" and in_chans == 3:
+            return torch.from_numpy(simplejpeg.decode_jpeg(data, "RGB")).permute(2, 0, 1)
+    except ValueError:
+        pass
+    return None
+
+
+def _from_pil(image: Any, in_chans: int) -> Tensor:
+    import numpy as np
+
+    wanted = _MODES[in_chans]
+    if image.mode != wanted:
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        if image.mode == "RGBA" and in_chans == 3 and image.getextrema()[3] != (255, 255):
+            raise _wrong_channels("an alpha channel that is not opaque", in_chans)
+        if image.mode not in _CONVERTIBLE[in_chans] and (image.mode, in_chans) not in {("RGBA", 3), ("RGBA", 4)}:
+            if image.mode.startswith(("I", "F")):
+                raise UsageError(f'its pixels have more than 8 bits (mode "{image.mode}"): convert it to 8 bits.')
+            raise _wrong_channels(f'mode "{image.mode}"', in_chans)
+        image = image.convert(wanted)
+    pixels = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C)
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def _wrong_channels(has: str, in_chans: int) -> UsageError:
+    return UsageError(
+        f"it has {has}, but in_chans={in_chans} declares {_COUNT[in_chans]}: change in_chans or the image."
+    )

@@ -1,0 +1,69 @@
+"""Datasets and batches for evaluation: every image once, in order, nothing random."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from sslbolts.data.decode import ImageError
+from sslbolts.data.images import Images, TensorImages, UnreadableImage
+from sslbolts.transforms import Evaluation, center_crop
+
+__all__ = ["EvaluationBatch", "EvaluationImages", "collate"]
+
+EvaluationBatch = tuple[Tensor, Tensor, Tensor]
+"""Images ``(B, C, S, S)``, targets ``(B,)``, indices ``(B,)``."""
+
+
+class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
+    """Images as evaluation sees them: shorter side resized, center cut out, still uint8 (the device normalizes them).
+
+    ``dataset[i]`` is ``(image, label, i)``, or None for an image that cannot be read and is to be left out.
+
+    Args:
+        images: where they come from.
+        evaluation: what is cut out.
+    """
+
+    def __init__(self, images: Images, evaluation: Evaluation) -> None:
+        self.images = images
+        self.evaluation = evaluation
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
+        try:
+            image, target = self.images.read(index)
+        except UnreadableImage:
+            return None
+        return center_crop(image, self.evaluation), target, index
+
+    def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, int, int] | None]":
+        """What a DataLoader asks for a batch: of images in memory that fit as they are, the batch itself."""
+        if isinstance(self.images, TensorImages) and self._fits(self.images.data):
+            rows = torch.as_tensor(indices)
+            return self.images.data[rows], self.images.targets[rows], rows
+        return [self[index] for index in indices]
+
+    def _fits(self, data: Tensor) -> bool:
+        return data.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size
+
+
+def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> EvaluationBatch:
+    """A batch ``(images, targets, indices)`` of rows; of those that could be read.
+
+    Args:
+        rows: items of :class:`EvaluationImages`, or a batch that it made itself.
+
+    Raises:
+        ImageError: if none could be read.
+    """
+    if isinstance(rows, tuple):
+        return rows
+    readable = [row for row in rows if row is not None]
+    if not readable:
+        raise ImageError("none of the images of an evaluation batch could be read: check that the folder holds images.")
+    images, targets, indices = default_collate(readable)
+    return images, targets, indices

@@ -1,0 +1,60 @@
+"""Where images come from: a tensor, or anything that gives them one by one."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Images", "TensorImages", "UnreadableImage"]
+
+
+class UnreadableImage(Exception):
+    """This image cannot be read and is to be left out (it has been counted)."""
+
+
+class Images(Protocol):
+    """Images that are read one by one.
+
+    Attributes:
+        labelled: whether any image has a label.
+    """
+
+    labelled: bool
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+
+        Raises:
+            UnreadableImage: if it is to be left out.
+        """
+        ...
+
+
+class TensorImages:
+    """Images of one size, held in memory.
+
+    Args:
+        data: ``(N, C, H, W)`` uint8.
+        targets: ``(N,)`` labels, -1 where an image has none; None where none has.
+
+    Example:
+        >>> images = TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
+        >>> len(images), images.labelled
+        (4, False)
+    """
+
+    def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
+        self.data = data
+        self.targets = torch.full((len(data),), -1) if targets is None else targets.long()
+        self.labelled = bool((self.targets >= 0).any())
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Image ``(C, H, W)`` uint8 and its label."""
+        return self.data[index], int(self.targets[index])

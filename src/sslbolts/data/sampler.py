@@ -1,0 +1,106 @@
+"""Which images make which batch of which epoch, on which rank, and with which seed."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DistributedSampler, SequentialSampler
+
+from sslbolts.data.seeds import generator, mix
+from sslbolts.errors import UsageError
+
+__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler"]
+
+_ORDER, _VIEWS = 0, 1  # what a seed is for
+
+
+class BatchPlan(NamedTuple):
+    """What a batch is made from.
+
+    Attributes:
+        indices: ``(B,)`` int64 rows of the dataset.
+        seed: everything that is drawn for the batch is drawn from it.
+    """
+
+    indices: Tensor
+    seed: int
+
+
+class EpochSampler(DistributedSampler[BatchPlan]):
+    """Plans the batches of one rank: a pure function of (seed, epoch, rank, world size).
+
+    The images of an epoch are shuffled once for all ranks; global batch ``b`` is the ``b``-th slice of them, and each
+    rank takes its share of that slice, in rank order. It is a ``DistributedSampler`` so that Lightning neither
+    replaces nor wraps it, and calls :meth:`set_epoch`.
+
+    Args:
+        images: number of images in the dataset.
+        batch_size: images per batch and rank.
+        seed: of the run.
+        rank: of this process.
+        world_size: number of processes.
+        shuffle: whether the order changes from epoch to epoch; else it is the dataset's.
+        drop_last: leave out the last images of an epoch that do not fill a global batch. Otherwise the last batch is
+            smaller, of one size on all ranks: where it does not divide, fewer than ``world_size`` images come twice.
+
+    Raises:
+        UsageError: with ``drop_last``, if there are fewer images than a global batch takes.
+
+    Example:
+        >>> sampler = EpochSampler(10, batch_size=4, seed=0)
+        >>> [len(plan.indices) for plan in sampler]
+        [4, 4]
+    """
+
+    def __init__(
+        self,
+        images: int,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        shuffle: bool = True,
+        drop_last: bool = True,
+    ) -> None:
+        super().__init__(
+            range(images),  # type: ignore[arg-type]  # only its length matters
+            num_replicas=world_size,
+            rank=rank,
+            shuffle=shuffle,
+            seed=seed,
+            drop_last=drop_last,
+        )
+        if drop_last and images < batch_size * world_size:
+            devices = f" x {world_size} devices" if world_size > 1 else ""
+            raise UsageError(
+                f"the training set has {images:,} images, but one batch takes {batch_size * world_size:,} "
+                f"(batch_size={batch_size}{devices}) and drop_last leaves incomplete batches out: "
+                f"give batch_size={images // world_size} or less, or drop_last=False."
+            )
+        self.images = images
+        self.batch_size = batch_size
+        self.first_batch = 0
+        """Batch at which the next iteration begins; a run that is resumed in the middle of an epoch sets it."""
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, per rank."""
+        per_batch = self.batch_size * self.num_replicas
+        return self.images // per_batch if self.drop_last else -(-self.images // per_batch)
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        order = (
+            torch.randperm(self.images, generator=generator(self.seed, _ORDER, self.epoch))
+            if self.shuffle
+            else torch.arange(self.images)
+        )
+        for batch in range(self.first_batch, len(self)):
+            start = batch * self.batch_size * self.num_replicas
+            rows = min(self.batch_size, -(-(self.images - start) // self.num_replicas))
+            mine = torch.arange(start + self.rank * rows, start + (self.rank + 1) * rows) % self.images
+            yield BatchPlan(order[mine], mix(self.seed, _VIEWS, self.epoch, batch, self.rank))
+
+
+class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]
+    """An :class:`EpochSampler` that never shuffles, of a type in which Lightning's ``overfit_batches`` sees that."""

@@ -1,0 +1,175 @@
+"""Batches of views: in which part they are made in a worker, and how the rest is done where the batch lands."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from sslbolts.batch import ViewBatch
+from sslbolts.data.images import Images, TensorImages, UnreadableImage
+from sslbolts.data.sampler import BatchPlan
+from sslbolts.data.seeds import generator
+from sslbolts.errors import UsageError
+from sslbolts.transforms import BatchedAugment, View, random_crops
+
+__all__ = ["Augment", "CroppedViews", "Draft", "TensorViews"]
+
+_CROPS = 0  # what a generator of a batch is for; 1, 2, ... are the groups of equal views
+_MOST_SUBSTITUTES = 100
+
+
+class Draft(NamedTuple):
+    """A batch whose views are not finished: Lightning moves it to the device, and there they are.
+
+    Attributes:
+        images: what the views are made from, uint8: one tensor ``(B, C, H, W)`` of whole images; or one tensor of crops
+            ``(B, C, H_v, W_v)`` per view; or nothing where the images are on the device already.
+        targets: ``(B,)`` int64.
+        indices: ``(B,)`` int64.
+        seed: of the batch.
+    """
+
+    images: list[Tensor]
+    targets: Tensor
+    indices: Tensor
+    seed: int
+
+
+class Augment:
+    """Finishes the views of a batch; equal views are made in one go.
+
+    Args:
+        views: in the order in which the method gets them.
+        mean: per channel, in [0, 1]; None does not normalize.
+        std: per channel, in [0, 1].
+        color: "exact" or "linear".
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        *,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+        color: Literal["exact", "linear"],
+    ) -> None:
+        self.groups = [
+            (BatchedAugment(view, mean=mean, std=std, color=color), len(list(equal))) for view, equal in groupby(views)
+        ]
+
+    @torch.no_grad()
+    def __call__(self, images: Sequence[Tensor], seed: int, *, crop: bool) -> list[Tensor]:
+        """All views.
+
+        Args:
+            images: uint8, one tensor of whole images if ``crop``, else one tensor of crops per view.
+            seed: of the batch.
+            crop: whether the crops are still to be made.
+
+        Returns:
+            one float tensor ``(B, C, H_v, W_v)`` per view.
+        """
+        views: list[Tensor] = []
+        for number, (augment, count) in enumerate(self.groups, start=1):
+            group = list(images) * count if crop else images[len(views) : len(views) + count]
+            together = group[0] if count == 1 else torch.cat(list(group))
+            drawn = generator(seed, number, device=together.device)
+            views += augment(together, generator=drawn, crop=crop).chunk(count)
+        return views
+
+
+class TensorViews(Dataset[Draft | ViewBatch]):
+    """Batches of views of images that are held as one tensor: crops, too, are made for the whole batch.
+
+    Args:
+        images: the training images.
+        augment: makes the views.
+        finish_here: make the whole batch here, in the worker.
+        resident: a batch to be finished on a device finds its images there: only its indices travel.
+    """
+
+    def __init__(self, images: TensorImages, augment: Augment, *, finish_here: bool, resident: bool) -> None:
+        self.images = images
+        self.augment = augment
+        self.finish_here = finish_here
+        self.resident = resident
+        self._on_device: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
+        pixels = [] if self.resident and not self.finish_here else [self.images.data[plan.indices]]
+        draft = Draft(pixels, self.images.targets[plan.indices], plan.indices, plan.seed)
+        return self.finish(draft) if self.finish_here else draft
+
+    def finish(self, draft: Draft) -> ViewBatch:
+        """The finished batch, on the device where the draft is."""
+        images = draft.images
+        if not images:
+            device = draft.indices.device
+            if self._on_device is None or self._on_device.device != device:
+                self._on_device = self.images.data.to(device)
+            images = [self._on_device[draft.indices]]
+        return ViewBatch(self.augment(images, draft.seed, crop=True), draft.targets, draft.indices)
+
+
+class CroppedViews(Dataset[Draft | ViewBatch]):
+    """Batches of views of images that are read one by one: decoded once, one uint8 crop per view.
+
+    Args:
+        images: the training images.
+        views: in the order in which the method gets them.
+        augment: makes the rest of the views.
+        finish_here: make the whole batch here, in the worker.
+    """
+
+    def __init__(self, images: Images, views: Sequence[View], augment: Augment, *, finish_here: bool) -> None:
+        self.images = images
+        self.views = tuple(views)
+        self.augment = augment
+        self.finish_here = finish_here
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
+        drawn = generator(plan.seed, _CROPS)
+        crops: list[list[Tensor]] = [[] for _ in self.views]
+        indices = plan.indices.tolist()
+        targets: list[int] = []
+        for row in range(len(indices)):
+            image, target = self._read(row, indices, drawn)
+            targets.append(target)
+            for view, crop in zip(crops, random_crops(image, self.views, generator=drawn)):
+                view.append(crop)
+        # default_collate stacks straight into shared memory when this is a worker.
+        stacked = [default_collate(view) for view in crops]
+        draft = Draft(stacked, torch.tensor(targets), torch.tensor(indices), plan.seed)
+        return self.finish(draft) if self.finish_here else draft
+
+    def finish(self, draft: Draft) -> ViewBatch:
+        """The finished batch, on the device where the draft is."""
+        return ViewBatch(self.augment(draft.images, draft.seed, crop=False), draft.targets, draft.indices)
+
+    def _read(self, row: int, indices: list[int], drawn: torch.Generator) -> tuple[Tensor, int]:
+        """The image of a row; if it cannot be read, another one, which is not in the batch yet, takes its place.
+
+        The batch keeps its size: ranks must hold equally many images, and queues are filled by whole batches.
+        """
+        for _ in range(_MOST_SUBSTITUTES):
+            try:
+                return self.images.read(indices[row])
+            except UnreadableImage:
+                while (other := int(torch.randint(len(self), (), generator=drawn))) in indices and len(self) > len(
+                    indices
+                ):
+                    pass
+                indices[row] = other
+        raise UsageError(
+            f"{_MOST_SUBSTITUTES} images in a row could not be read: on_bad_image='skip' is for a few bad files; "
+            "check that the folder holds images."
+        )
