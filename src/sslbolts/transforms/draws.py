@@ -46,8 +46,8 @@ class Draws:
 
     def take(self, rows: Tensor | slice) -> "Draws":
         """The parameters of some of the images."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        return Draws(*[None if value is None else value[rows] for value in values])
+        rest = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "box"}
+        return Draws(box=None if self.box is None else self.box[rows], **rest)
 
 
 def draw(view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True) -> Draws:
