@@ -11,7 +11,7 @@ from sslbolts.errors import UsageError
 from sslbolts.methods.registry import METHODS
 
 __version__ = "0.1.0"
-__all__ = ["METHODS", "SSLModule", "UsageError", "__version__", *METHODS]
+__all__ = ["METHODS", "SSLModule", "UsageError", "__version__", "export_backbone", "load_backbone", *METHODS]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +20,8 @@ def __getattr__(name: str) -> Any:
         import sslbolts.methods
 
         return getattr(sslbolts.methods, name)
+    if name in ("export_backbone", "load_backbone"):
+        import sslbolts.export
+
+        return getattr(sslbolts.export, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
