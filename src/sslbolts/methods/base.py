@@ -12,6 +12,7 @@ from sslbolts._lightning import LightningModule, rank_zero_warn
 from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
+from sslbolts.data.seeds import mix
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, parameter_groups, warmup_cosine
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
@@ -81,12 +82,15 @@ class SSLModule(LightningModule):
         self.compile_backbone = compile_backbone
         self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **(backbone_kwargs or {}))
         self.num_features = feature_width(self.backbone)
+        self._seed = 0
+        self._resumed_seed: int | None = None
 
-        # Called here, it collects the arguments of every subclass too; what is not plain data is replaced or left out.
+        # Called here, it collects the arguments of every subclass too; modules are left out, the optimizer described.
         self.save_hyperparameters(
             ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
         )
-        self.save_hyperparameters({"optimizer": self.optimizer.plain})
+        modules = [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]
+        self.save_hyperparameters({"optimizer": self.optimizer.plain}, ignore=modules)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``: what every evaluator reads."""
@@ -126,12 +130,30 @@ class SSLModule(LightningModule):
         images, targets, indices = batch
         return self(images), targets, indices
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["sslbolts_seed"] = self._seed
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        name = type(self).__name__
+        if "backbone" in self.hparams and "backbone" not in checkpoint.get("hyper_parameters", {}):
+            raise UsageError(
+                f"this checkpoint's backbone was given as a module, which it does not hold, so {name} cannot make it "
+                f"again: pass that module, {name}.load_from_checkpoint(path, backbone=...)."
+            )
+        if self._trainer is not None:  # a run is resumed, and goes on drawing what it would have drawn
+            self._resumed_seed = checkpoint.get("sslbolts_seed")
+
     def on_fit_start(self) -> None:
+        own = torch.initial_seed() % 2**63
+        self._seed = self.trainer.strategy.broadcast(own) if self._resumed_seed is None else self._resumed_seed
+        self._resumed_seed = None
         if self.compile_backbone:
             self.backbone.compile()  # in place: the keys of the state dict stay as they are
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Look at the first batch of a run, so that a wrong one is named instead of failing somewhere in a network."""
+        """Seed what the model draws; name a wrong first batch, instead of failing somewhere in a network."""
+        # Dropout and masks are a function of (seed, epoch, batch, rank), as views are: resuming needs no other state.
+        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
         if batch_idx > 0 or self.trainer.current_epoch > 0:
             return
         name = type(self).__name__
