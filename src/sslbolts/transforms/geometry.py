@@ -68,7 +68,7 @@ def _by_matrices(images: Tensor, box: Tensor, flip: Tensor, size: int, interpola
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
     # The channels lie between rows and columns, so that each product has one matrix per image for all channels.
     pixels = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)  # (n, H, C, W)
-    pixels = torch.bmm(rows, pixels.view(n, height, channels * width))  # (n, size, C W)
+    pixels = torch.bmm(rows, pixels.reshape(n, height, channels * width))  # (n, size, C W)
     pixels = torch.bmm(pixels.view(n, size * channels, width), columns.mT)  # (n, size C, size)
     if interpolation == "bicubic":
         pixels.clamp_(0, 1)
