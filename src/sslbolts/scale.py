@@ -30,7 +30,7 @@ def steps_per_epoch(trainer: Trainer) -> float:
     Raises:
         UsageError: if the training loader has no length.
     """
-    _ = trainer.estimated_stepping_batches  # makes the Trainer set up its training loader
+    _set_up_loader(trainer)
     batches = trainer.num_training_batches
     if math.isinf(batches):
         raise UsageError("the training loader has no length: warm up over a number of steps with a sized dataset.")
@@ -43,7 +43,7 @@ def per_device_batch_size(trainer: Trainer) -> int:
     Raises:
         UsageError: if the loader does not tell.
     """
-    _ = trainer.estimated_stepping_batches
+    _set_up_loader(trainer)
     for loader in _leaves(trainer.train_dataloader):
         for source in (loader, getattr(loader, "batch_sampler", None), getattr(loader, "sampler", None)):
             size = getattr(source, "batch_size", None)
@@ -59,6 +59,11 @@ def per_device_batch_size(trainer: Trainer) -> int:
 def effective_batch_size(trainer: Trainer) -> int:
     """Images per optimizer step: per-device batch x devices x nodes x accumulated batches."""
     return per_device_batch_size(trainer) * trainer.world_size * trainer.accumulate_grad_batches
+
+
+def _set_up_loader(trainer: Trainer) -> None:
+    # Asking for trainer.estimated_stepping_batches sets it up too, but not where only max_steps limits the run.
+    trainer.fit_loop.setup_data()
 
 
 def _leaves(loaders: Any) -> list[Any]:

@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from sslbolts._lightning import LightningModule, rank_zero_warn
 from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
@@ -14,7 +13,8 @@ from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.data.seeds import mix
 from sslbolts.errors import UsageError, no_such_argument
-from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, parameter_groups, warmup_cosine
+from sslbolts.methods.misfit import refuse_misfit
+from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, WarmupCosine, parameter_groups
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
 
 __all__ = ["LRScaling", "SSLModule"]
@@ -132,6 +132,7 @@ class SSLModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["sslbolts_seed"] = self._seed
+        checkpoint["sslbolts_class"] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -140,8 +141,20 @@ class SSLModule(LightningModule):
                 f"this checkpoint's backbone was given as a module, which it does not hold, so {name} cannot make it "
                 f"again: pass that module, {name}.load_from_checkpoint(path, backbone=...)."
             )
+        if self.strict_loading:
+            refuse_misfit(self, checkpoint)
         if self._trainer is not None:  # a run is resumed, and goes on drawing what it would have drawn
             self._resumed_seed = checkpoint.get("sslbolts_seed")
+
+    def setup(self, stage: str) -> None:
+        """Compare the channels of the data with those of the backbone, before a convolution does."""
+        given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
+        first = next((m for m in self.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and given is not None and first.in_channels != given:
+            raise UsageError(
+                f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "
+                "the same in_chans."
+            )
 
     def on_fit_start(self) -> None:
         own = torch.initial_seed() % 2**63
@@ -179,7 +192,7 @@ class SSLModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer on all trainable parameters, with warm-up and cosine per step over the whole run."""
         total = total_steps(self.trainer)
-        warmup = round(self.warmup_epochs * steps_per_epoch(self.trainer))
+        warmup = round(self.warmup_epochs * steps_per_epoch(self.trainer)) if self.warmup_epochs else 0
         if warmup >= total and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_warn(
                 f"warmup_epochs={self.warmup_epochs} is the whole run ({warmup} of {total} steps): the learning rate "
@@ -189,7 +202,5 @@ class SSLModule(LightningModule):
         scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
         for group in optimizer.param_groups:
             group["lr"] *= scale
-        schedule = LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=self.final_lr)
-        )
+        schedule = WarmupCosine(optimizer, total=total, warmup=warmup, floor=self.final_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
