@@ -3,14 +3,18 @@
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.cifar import CIFAR10DataModule, CIFAR10MiniDataModule, CIFAR100DataModule
 from sslbolts.data.dataset import DatasetDataModule
+from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.stl10 import STL10DataModule
 
 __all__ = [
     "CIFAR10DataModule",
     "CIFAR10MiniDataModule",
     "CIFAR100DataModule",
     "DatasetDataModule",
+    "ImageFolderDataModule",
     "Images",
     "SSLDataModule",
+    "STL10DataModule",
     "TensorImages",
 ]

@@ -1,7 +1,6 @@
 """What all DataModules share: arguments, loaders, and where augmentation runs."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -238,13 +237,6 @@ class SSLDataModule(LightningDataModule):
         """Takes the seed of the checkpoint, unless ``seed=`` was given."""
         if self._given_seed is None:
             self._seed = int(state_dict["seed"])
-
-    def teardown(self, stage: str | None = None) -> None:
-        """Names, once, the files that could not be read."""
-        for images in self._images.values():
-            report = getattr(images, "report_bad", None)
-            if report is not None and (message := report()):
-                warnings.warn(message, stacklevel=2)
 
     # ------------------------------------------------------------------ inside
 

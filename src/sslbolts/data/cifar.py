@@ -8,7 +8,7 @@ import torch
 
 from sslbolts.data.base import Split, SSLDataModule
 from sslbolts.data.decode import decode
-from sslbolts.data.images import TensorImages
+from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.torchvision_sets import fetch
 
 __all__ = ["CIFAR10DataModule", "CIFAR10MiniDataModule", "CIFAR100DataModule"]
@@ -83,9 +83,11 @@ class CIFAR10DataModule(SSLDataModule):
         """Fetches the data set if it is not there and ``download`` is on."""
         fetch(self._torchvision_name, self.root, download=self.download, train=True)
 
-    def load(self, split: Split) -> TensorImages:
+    def load(self, split: Split) -> Images | None:
         """Training images for "train" and "bank", else test images."""
-        images = fetch(self._torchvision_name, self.root, download=False, train=split in ("train", "bank"))
+        if split in ("bank", "test"):
+            return self._loaded("train" if split == "bank" else "val")
+        images = fetch(self._torchvision_name, self.root, download=False, train=split == "train")
         pixels = torch.from_numpy(images.data).permute(0, 3, 1, 2).contiguous()  # (N, 32, 32, 3) -> (N, 3, 32, 32)
         return TensorImages(pixels, torch.tensor(images.targets))
 

@@ -1,0 +1,200 @@
+"""Image files: which there are, and how they are read."""
+
+import os
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslbolts.data.decode import ImageError, decode
+from sslbolts.data.images import TensorImages, UnreadableImage
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "unlabeled", "unlabelled"}
+_MOST_NAMES = 20
+
+
+class Found(NamedTuple):
+    """An image file, and the name of its class, None where it has none."""
+
+    path: str
+    class_name: str | None
+
+
+def check_exists(name: str, places: Sequence[str]) -> None:
+    """Refuses places that are not there, before anything else is done.
+
+    Args:
+        name: of the argument that holds them.
+        places: folders, files or glob patterns.
+
+    Raises:
+        UsageError: that names the first which is missing.
+    """
+    if not places:
+        raise UsageError(f"{name}=[] names no folder: give a folder, a glob pattern or several of them.")
+    for place in map(os.path.expanduser, places):
+        if not has_magic(place) and not os.path.exists(place):
+            parent, base = os.path.split(place.rstrip("/\\"))
+            near = did_you_mean(base, os.listdir(parent or ".")) if os.path.isdir(parent or ".") else ""
+            raise UsageError(f'{name}="{place}" does not exist: give a folder of images or a glob pattern.{near}')
+
+
+def find_images(name: str, places: Sequence[str]) -> list[Found]:
+    """All image files in places, each once.
+
+    A folder whose images all lie in two or more subfolders is a folder of classes: the subfolder is the class, however
+    deep in it an image lies. In any other folder, and for a glob pattern of files, images have no class.
+
+    Args:
+        name: of the argument that holds the places, for messages.
+        places: folders, files or glob patterns (``**`` is any number of folders; a pattern may also match folders).
+
+    Raises:
+        UsageError: if a place is missing or holds no image.
+    """
+    check_exists(name, places)
+    found: dict[str, Found] = {}
+    for place in map(os.path.expanduser, places):
+        matches = sorted(glob(place, recursive=True)) if has_magic(place) and not os.path.exists(place) else [place]
+        # "**" matches a folder beside everything in it: its files come first then, and folders add what is missing.
+        images = [image for match in sorted(matches, key=os.path.isdir) for image in _images_of(match)]
+        if not images:
+            raise UsageError(f'{name}="{place}" holds no images: looked for files that end in {", ".join(EXTENSIONS)}.')
+        for image in images:
+            found.setdefault(os.path.abspath(image.path), image)
+    return list(found.values())
+
+
+def _images_of(place: str) -> Iterator[Found]:
+    if not os.path.isdir(place):
+        if place.lower().endswith(EXTENSIONS):
+            yield Found(place, None)
+        return
+    files = [os.path.relpath(path, place) for path in _walk(place)]
+    first = {path.split(os.sep)[0] for path in files}
+    classes = len(first) > 1 and all(os.sep in path for path in files)
+    if classes and {folder.lower() for folder in first} <= _SPLITS:
+        raise UsageError(
+            f'"{place}" holds the folders {", ".join(sorted(first))}, which look like splits, not like classes: give '
+            "the folder of the training images as root, and that of the validation images as labelled_val."
+        )
+    for path in files:
+        yield Found(os.path.join(place, path), path.split(os.sep)[0] if classes else None)
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for current, subfolders, files in os.walk(folder, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for file in sorted(files):
+            if file.lower().endswith(EXTENSIONS) and not file.startswith("."):
+                yield os.path.join(current, file)
+
+
+class FileImages:
+    """Images that are decoded when they are asked for.
+
+    Args:
+        paths: of the files.
+        targets: label of each, -1 where it has none.
+        in_chans: channels that each must have: 1, 3 or 4.
+        on_bad_image: what to do with a file that cannot be read: "raise" names it; "skip" counts it.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], targets: Sequence[int], *, in_chans: int, on_bad_image: Literal["raise", "skip"]
+    ) -> None:
+        # One block of bytes, not a million objects: worker processes would copy those just by counting references.
+        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self.targets = torch.tensor(targets, dtype=torch.int64)
+        self.labelled = bool((self.targets >= 0).any())
+        self.in_chans = in_chans
+        self.on_bad_image = on_bad_image
+        self._bad = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]  # workers set, the main process reads
+        self._reported = 0
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the files, in the order of the images."""
+        return [os.fsdecode(path) for path in self._paths]
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+
+        Raises:
+            ImageError: if it cannot be read and ``on_bad_image="raise"``, or has the wrong channels.
+            UnreadableImage: if it cannot be read and ``on_bad_image="skip"``.
+        """
+        path = os.fsdecode(self._paths[index])
+        try:
+            with open(path, "rb") as file:
+                return decode(file.read(), self.in_chans), int(self.targets[index])
+        except UsageError as error:
+            raise ImageError(f"{path} is not usable: {error}") from None
+        except Exception as error:  # the decoders raise whatever a broken file runs them into
+            if self.on_bad_image == "skip":
+                self._bad[index] = True
+                raise UnreadableImage(path) from error
+            raise ImageError(
+                f"{path} cannot be read as an image ({type(error).__name__}: {error}): remove it, or give "
+                'on_bad_image="skip".'
+            ) from None
+
+    @property
+    def bad_images(self) -> list[str]:
+        """Files that could not be read so far, in any process."""
+        return [os.fsdecode(path) for path in self._paths[self._bad.numpy()]]
+
+    def report_bad(self) -> str:
+        """What to tell about files that could not be read; nothing if there are no new ones since the last report."""
+        bad = self.bad_images
+        if len(bad) == self._reported:
+            return ""
+        self._reported = len(bad)
+        more = f" and {len(bad) - _MOST_NAMES:,} more" if len(bad) > _MOST_NAMES else ""
+        return (
+            f"{len(bad):,} of {len(self):,} image files could not be read and were left out (in training batches, "
+            f"another image took the place of each): {', '.join(bad[:_MOST_NAMES])}{more}."
+        )
+
+
+class HeldFiles(TensorImages):
+    """Images that were decoded once and are held in memory, without those that could not be read.
+
+    Args:
+        data: ``(N, C, H, W)`` uint8.
+        targets: ``(N,)`` labels.
+        paths: of the file of each.
+    """
+
+    def __init__(self, data: Tensor, targets: Tensor, paths: list[str]) -> None:
+        super().__init__(data, targets)
+        self.paths = paths
+
+
+def hold_in_memory(images: FileImages) -> HeldFiles | None:
+    """All images as one tensor, without those that are left out; None if they are of several sizes."""
+    data: list[Tensor] = []
+    targets: list[int] = []
+    paths: list[str] = []
+    files = images.paths
+    for index in range(len(images)):
+        try:
+            image, target = images.read(index)
+        except UnreadableImage:
+            continue
+        if data and image.shape != data[0].shape:
+            return None
+        data.append(image.contiguous())
+        targets.append(target)
+        paths.append(files[index])
+    return HeldFiles(torch.stack(data), torch.tensor(targets), paths) if data else None

@@ -1,0 +1,188 @@
+"""Folders of image files."""
+
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+
+from sslbolts._lightning import rank_zero_info
+from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
+from sslbolts.data.images import Images, UnreadableImage
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["ImageFolderDataModule"]
+
+_SMALL = 64  # pixels per side
+_MOST_BYTES_IN_MEMORY = 2**30
+
+
+class ImageFolderDataModule(SSLDataModule):
+    """Folders of image files, with or without labels.
+
+    A folder whose images all lie in two or more subfolders is a folder of classes: the subfolder is the class. In any
+    other folder, nested ones included, and for a glob pattern of files, images have no label.
+
+    Val and test: ``labelled_val``, or the part of the training images that ``val_fraction`` holds out, or nothing.
+    Bank: ``labelled_train``, or the training images if they have labels.
+
+    Images are turned as their EXIF orientation says, and converted where that loses nothing (grayscale to RGB). One
+    with other channels than ``in_chans`` declares is an error that names the file.
+
+    Args:
+        root: folder, glob pattern or a list of them: the training images.
+        labelled_train: folder(s) of classes for the bank; its classes are then the classes.
+        labelled_val: folder(s) of classes for the queries; its classes must be among those of the bank.
+        val_fraction: part of the training images to hold out as queries, from 0 to below 1.
+        val_seed: which images ``val_fraction`` holds out; of its own, so that ``seed`` does not move them.
+        on_bad_image: what to do with a file that cannot be read. "raise" names it. "skip" leaves it out, counts it, and
+            names all such files at the end: another image, which the batch does not hold yet, takes its place in a
+            training batch (batches keep their size), and evaluation batches are smaller.
+        in_memory: decode all images once at the start and hold them as one tensor; None does where they are of one
+            size, at most 64 pixels a side, and take at most 1 GiB together.
+        **common: arguments of :class:`SSLDataModule`.
+
+    Raises:
+        UsageError: for a folder that is missing or empty, or classes that do not match.
+    """
+
+    def __init__(
+        self,
+        root: str | list[str],
+        *,
+        labelled_train: str | list[str] | None = None,
+        labelled_val: str | list[str] | None = None,
+        val_fraction: float = 0.0,
+        val_seed: int = 0,
+        on_bad_image: Literal["raise", "skip"] = "raise",
+        in_memory: bool | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if not 0 <= val_fraction < 1:
+            raise UsageError(f"val_fraction={val_fraction} must be from 0 to below 1.")
+        if val_fraction > 0 and labelled_val is not None:
+            raise UsageError("val_fraction= and labelled_val= both say what the queries are: give one of them.")
+        if on_bad_image not in ("raise", "skip"):
+            raise UsageError(
+                f'on_bad_image="{on_bad_image}" must be raise or skip.{did_you_mean(on_bad_image, ("raise", "skip"))}'
+            )
+        self._places = {"root": root, "labelled_train": labelled_train, "labelled_val": labelled_val}
+        for name, places in self._places.items():
+            if places is not None:
+                check_exists(name, _as_list(places))
+        self.val_fraction = val_fraction
+        self.val_seed = val_seed
+        self.on_bad_image = on_bad_image
+        self.in_memory = in_memory
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]  # known when the folders have been read
+        """Names of the classes, sorted; None where there are no labels."""
+        for argument in ("labelled_train", "root", "labelled_val"):
+            names = {found.class_name for found in self._found(argument)} - {None}
+            if names:
+                return tuple(sorted(name for name in names if name is not None))
+        return None
+
+    @property
+    def bad_images(self) -> list[str]:
+        """Files that could not be read so far, with ``on_bad_image="skip"``."""
+        return sorted({path for files in self._files.values() for path in files.bad_images})
+
+    def paths(self, split: Split) -> list[str]:
+        """The file of each image of a split, in the order of the ``indices`` in its batches."""
+        images = self._split(split)
+        assert isinstance(images, FileImages | HeldFiles)
+        return images.paths
+
+    def load(self, split: Split) -> Images | None:
+        """Image files of a split."""
+        if split == "test":
+            return self._loaded("val")
+        if split == "bank":
+            return self._loaded("train") if self._places["labelled_train"] is None else self._open("labelled_train")
+        if split == "val" and self._places["labelled_val"] is not None:
+            return self._open("labelled_val")
+        found = self._found("root")
+        held_out = round(self.val_fraction * len(found))
+        order = torch.randperm(len(found), generator=torch.Generator().manual_seed(self.val_seed))
+        rows = sorted((order[:held_out] if split == "val" else order[held_out:]).tolist())
+        if not rows:
+            return None
+        return self._open("root", [found[row] for row in rows], key=split)
+
+    @cached_property
+    def _files(self) -> dict[str, FileImages]:
+        return {}
+
+    @cached_property
+    def _listed(self) -> dict[str, list[Found]]:
+        return {}
+
+    def _found(self, argument: str) -> list[Found]:
+        places = self._places[argument]
+        if places is None:
+            return []
+        if argument not in self._listed:
+            found = find_images(argument, _as_list(places))
+            if argument != "root" and any(image.class_name is None for image in found):
+                raise UsageError(
+                    f"{argument}={places!r} must hold one subfolder per class, two or more, and nothing beside them."
+                )
+            self._listed[argument] = found
+        return self._listed[argument]
+
+    def _open(self, argument: str, found: list[Found] | None = None, *, key: str | None = None) -> Images:
+        found = self._found(argument) if found is None else found
+        label = {name: number for number, name in enumerate(self.class_names or ())}
+        unknown = {image.class_name for image in found} - {None, *label}
+        if argument == "labelled_val" and unknown:
+            first = min(name for name in unknown if name is not None)
+            raise UsageError(
+                f'labelled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
+                f"{did_you_mean(first, label)}"
+            )
+        files = FileImages(
+            [image.path for image in found],
+            [label.get(image.class_name or "", -1) for image in found],
+            in_chans=self.in_chans,
+            on_bad_image=self.on_bad_image,
+        )
+        self._files[key or argument] = files
+        if self.in_memory is False or (self.in_memory is None and not _is_small(files)):
+            return files
+        rank_zero_info(f"Reading {len(files):,} images of {argument} into memory.")
+        held = hold_in_memory(files)
+        if held is None and self.in_memory:
+            raise UsageError(
+                f"in_memory=True, but the images of {argument} are not all of one size: leave in_memory out."
+            )
+        return held or files
+
+    def teardown(self, stage: str | None = None) -> None:
+        """Names, once, the files that could not be read."""
+        for files in self._files.values():
+            if message := files.report_bad():
+                # Not on rank 0 alone: every rank has read files of its own.
+                warnings.warn(message, stacklevel=2)
+
+    def _labels_hint(self) -> str:
+        return "give labelled_train= and labelled_val= (folders of classes), or switch off what needs labels."
+
+
+def _as_list(places: str | Sequence[str]) -> list[str]:
+    return [places] if isinstance(places, str) else list(places)
+
+
+def _is_small(files: FileImages) -> bool:
+    """Whether the images, judged by the first that can be read, are small enough to be held in memory."""
+    for index in range(min(len(files), 100)):
+        try:
+            image, _ = files.read(index)
+        except UnreadableImage:
+            continue
+        return max(image.shape[1:]) <= _SMALL and image.nbytes * len(files) <= _MOST_BYTES_IN_MEMORY
+    return False

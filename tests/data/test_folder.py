@@ -1,0 +1,298 @@
+"""Folders of image files."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+from PIL import Image
+
+from sslbolts.data import ImageFolderDataModule
+from sslbolts.data.decode import ImageError
+from sslbolts.data.files import find_images
+from sslbolts.errors import UsageError
+from tests.data.helpers import pixels, write_folder, write_image
+
+
+def names(found):
+    return [(image.path.rsplit("/", 1)[-1], image.class_name) for image in found]
+
+
+def small(root, **settings):
+    arguments = {"batch_size": 4, "image_size": 32, "num_workers": 0, "seed": 0, "in_memory": False}
+    return ImageFolderDataModule(str(root) if not isinstance(root, list) else root, **(arguments | settings))
+
+
+def epoch(data):
+    loader = data.train_dataloader()
+    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+# -------------------------------------------------------------------- which files
+
+
+def test_class_folders_give_classes_however_deep(tmp_path):
+    write_image(tmp_path / "dog" / "deep" / "er" / "1.PNG")
+    write_image(tmp_path / "cat" / "0.jpeg")
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / ".cache").mkdir()
+    write_image(tmp_path / ".cache" / "x.png")
+    write_image(tmp_path / "cat" / "._0.jpeg", format="jpeg")
+    assert names(find_images("root", [str(tmp_path)])) == [("0.jpeg", "cat"), ("1.PNG", "dog")]
+
+
+def test_flat_nested_and_single_subfolders_have_no_classes(tmp_path):
+    write_image(tmp_path / "flat" / "0.png")
+    write_image(tmp_path / "flat" / "sub" / "1.png")
+    write_image(tmp_path / "one" / "images" / "2.png")
+    assert names(find_images("root", [str(tmp_path / "flat"), str(tmp_path / "one")])) == [
+        ("0.png", None),
+        ("1.png", None),
+        ("2.png", None),
+    ]
+
+
+def test_globs_of_files_and_of_folders(tmp_path):
+    write_folder(tmp_path / "a", per_class=2)
+    write_image(tmp_path / "b" / "5.jpg")
+    assert names(find_images("root", [f"{tmp_path}/**/*.png"])) == [("0.png", None), ("1.png", None)] * 2
+    assert names(find_images("root", [f"{tmp_path}/[ab]"])) == [
+        ("0.png", "cat"),
+        ("1.png", "cat"),
+        ("0.png", "dog"),
+        ("1.png", "dog"),
+        ("5.jpg", None),
+    ]
+
+
+def test_overlapping_places_give_each_image_once(tmp_path):
+    write_folder(tmp_path, per_class=3)
+    assert len(find_images("root", [str(tmp_path), f"{tmp_path}/cat", f"{tmp_path}/**"])) == 6
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("imagse", r'root=".*imagse" does not exist.*Did you mean "images"\?'),
+        ("empty", "holds no images: looked for files that end in .jpg"),
+        ("images/*.jpg", "holds no images"),
+        ("splits", "look like splits, not like classes.*labelled_val"),
+    ],
+)
+def test_a_wrong_place_gives_one_clear_line(tmp_path, place, message):
+    write_folder(tmp_path / "images")
+    (tmp_path / "empty").mkdir()
+    write_folder(tmp_path / "splits", classes=("train", "val"))
+    with pytest.raises(UsageError, match=message) as error:
+        small(tmp_path / place).num_train_images  # noqa: B018
+    assert "\n" not in str(error.value)
+
+
+def test_no_place_at_all_is_refused():
+    with pytest.raises(UsageError, match=r"root=\[\]"):
+        small([])
+
+
+# -------------------------------------------------------------------- splits
+
+
+def test_class_folders_serve_as_train_and_bank(tmp_path):
+    data = small(write_folder(tmp_path))
+    assert (data.class_names, data.num_classes, data.num_train_images) == (("cat", "dog"), 2, 12)
+    images, targets, indices = next(iter(data.bank_dataloader()))
+    assert images.shape == (4, 3, 32, 32)
+    assert (targets.tolist(), indices.tolist()) == ([0, 0, 0, 0], [0, 1, 2, 3])
+    assert data.val_dataloader() == []
+    assert [len(batch[0]) for batch in data.predict_dataloader()] == [4, 4, 4]
+
+
+def test_unlabelled_images_train_and_say_what_labels_need(tmp_path):
+    for number in range(8):
+        write_image(tmp_path / f"{number}.jpg", seed=number)
+    data = small(tmp_path)
+    assert [batch.targets.tolist() for batch in epoch(data)] == [[-1] * 4] * 2
+    assert data.class_names is None
+    with pytest.raises(UsageError, match=r"no labels.*labelled_train="):
+        data.num_classes  # noqa: B018
+    with pytest.raises(UsageError, match="no labelled training images for a bank"):
+        data.bank_dataloader()
+
+
+def test_labelled_folders_serve_evaluation(tmp_path):
+    write_image(tmp_path / "train" / "0.png")
+    write_folder(tmp_path / "bank", classes=("ant", "bee", "cat"))
+    write_folder(tmp_path / "queries", per_class=1, classes=("bee", "cat"))
+    data = small(
+        tmp_path / "train", labelled_train=str(tmp_path / "bank"), labelled_val=str(tmp_path / "queries"), batch_size=1
+    )
+    assert data.class_names == ("ant", "bee", "cat")
+    assert len(data.bank_dataloader().dataset) == 18
+    assert torch.cat([batch[1] for batch in data.val_dataloader()]).tolist() == [1, 2]
+    assert torch.cat([batch[1] for batch in data.test_dataloader()]).tolist() == [1, 2]
+    assert data.num_train_images == 1
+
+
+def test_a_class_of_the_queries_that_the_bank_does_not_know_is_named(tmp_path):
+    write_folder(tmp_path / "bank")
+    write_folder(tmp_path / "queries", classes=("cat", "dgo"))
+    data = small(tmp_path / "bank", labelled_val=str(tmp_path / "queries"))
+    with pytest.raises(UsageError, match=r'"dgo".*not among the 2 classes.*Did you mean "dog"'):
+        data.val_dataloader()
+
+
+def test_labelled_folders_without_classes_are_refused(tmp_path):
+    write_image(tmp_path / "flat" / "0.png")
+    with pytest.raises(UsageError, match="one subfolder per class"):
+        small(tmp_path / "flat", labelled_train=str(tmp_path / "flat")).bank_dataloader()
+
+
+def test_a_held_out_part_is_disjoint_from_training_and_does_not_depend_on_the_seed(tmp_path):
+    write_folder(tmp_path, per_class=10)
+    held = []
+    for seed in (0, 1):
+        data = small(tmp_path, val_fraction=0.25, seed=seed)
+        train, val = set(data.paths("train")), set(data.paths("val"))
+        assert (len(train), len(val), train & val) == (15, 5, set())
+        held.append(val)
+    assert held[0] == held[1]
+    assert len(data.bank_dataloader().dataset) == 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_fraction": 1.0}, "val_fraction=1.0"),
+        ({"val_fraction": 0.5, "labelled_val": "."}, "give one of them"),
+        ({"on_bad_image": "skpi"}, 'Did you mean "skip"'),
+        ({"labelled_train": "/nowhere"}, 'labelled_train="/nowhere" does not exist'),
+        ({"in_memory": True}, "not all of one size"),
+        ({"in_chans": 1, "mean": [0.5], "std": [0.2]}, "no effect"),
+        ({"in_chans": 4, "views": "byol"}, "one number per channel, and in_chans=4"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(tmp_path, settings, message):
+    write_folder(tmp_path)
+    write_image(tmp_path / "cat" / "9.png", size=(30, 30))
+    with pytest.raises(UsageError, match=message):
+        small(tmp_path, **settings).num_train_images  # noqa: B018
+
+
+# -------------------------------------------------------------------- bad images
+
+
+def broken_folder(root, good=20, bad=2):
+    for number in range(good):
+        write_image(root / f"good{number:02}.jpg", seed=number)
+    for number in range(bad):
+        (root / f"bad{number}.jpg").write_bytes((root / "good00.jpg").read_bytes()[:300])
+    return root
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_image_is_named_in_one_line(tmp_path, workers):
+    data = small(broken_folder(tmp_path), batch_size=22, num_workers=workers)
+    with pytest.raises(ImageError, match=r'^\S*bad\d.jpg cannot be read as an image .*on_bad_image="skip"\.$') as error:
+        epoch(data)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ImageError, match=r"^\S*bad0.jpg cannot be read"):
+        list(data.predict_dataloader())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipped_images_are_replaced_in_training_counted_and_named_once(tmp_path, workers):
+    data = small(broken_folder(tmp_path), batch_size=11, num_workers=workers, on_bad_image="skip")
+    for batch in epoch(data):
+        assert len(batch.views[0]) == len(set(batch.indices.tolist())) == 11  # full, and no image twice
+        assert min(batch.indices.tolist()) >= 2  # the bad ones sort first
+    assert [path.rsplit("/", 1)[-1] for path in data.bad_images] == ["bad0.jpg", "bad1.jpg"]
+    with pytest.warns(UserWarning, match="2 of 22 image files could not be read.*bad0.jpg.*bad1.jpg"):
+        data.teardown("fit")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data.teardown("fit")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_skipped_images_are_missing_from_evaluation(tmp_path, workers):
+    data = small(broken_folder(tmp_path), batch_size=4, num_workers=workers, on_bad_image="skip")
+    assert torch.cat([batch[2] for batch in data.predict_dataloader()]).tolist() == list(range(2, 22))
+
+
+def test_a_folder_of_bad_images_ends_with_an_error(tmp_path):
+    broken_folder(tmp_path, bad=3)
+    for path in tmp_path.glob("good*"):
+        path.unlink()
+    with pytest.raises(UsageError, match="100 images in a row could not be read"):
+        epoch(small(tmp_path, batch_size=2, on_bad_image="skip"))
+    with pytest.raises(UsageError, match="none of the images of an evaluation batch"):
+        list(small(tmp_path, on_bad_image="skip").predict_dataloader())
+
+
+def test_wrong_channels_name_the_file_also_when_bad_images_are_skipped(tmp_path):
+    write_folder(tmp_path, mode="L")
+    write_image(tmp_path / "dog" / "colored.png")
+    data = small(tmp_path, in_chans=1, batch_size=13, on_bad_image="skip")
+    with pytest.raises(ImageError, match=r"colored.png is not usable: it has mode \"RGB\", but in_chans=1"):
+        epoch(data)
+
+
+@pytest.mark.parametrize(("mode", "in_chans"), [("L", 1), ("RGB", 3), ("L", 3), ("RGBA", 4)])
+def test_declared_channels_arrive(tmp_path, mode, in_chans):
+    data = small(write_folder(tmp_path, mode=mode), in_chans=in_chans)
+    assert all(view.shape == (4, in_chans, 32, 32) for batch in epoch(data) for view in batch.views)
+
+
+# -------------------------------------------------------------------- how they arrive
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_small_images_of_one_size_are_held_in_memory(tmp_path, suffix):
+    for number in range(6):
+        write_image(tmp_path / f"{number}.{suffix}", seed=number, size=(32, 32))
+    held, read = small(tmp_path, in_memory=None), small(tmp_path)
+    assert type(held._split("train")).__name__ == "HeldFiles"
+    assert type(read._split("train")).__name__ == "FileImages"
+    for a, b in zip(held.predict_dataloader(), read.predict_dataloader()):
+        assert all((x == y).all() for x, y in zip(a, b))
+
+
+def test_images_held_in_memory_keep_their_file_names_without_the_bad(tmp_path):
+    data = small(broken_folder(tmp_path, good=5), in_memory=True, on_bad_image="skip")
+    assert [path.rsplit("/", 1)[-1] for path in data.paths("train")] == [f"good{number:02}.jpg" for number in range(5)]
+    assert data.num_train_images == 5
+    with pytest.warns(UserWarning, match="2 of 7 image files"):
+        data.teardown("fit")
+
+
+def test_small_images_of_several_sizes_are_read_one_by_one(tmp_path):
+    write_folder(tmp_path, size=(32, 32))
+    write_image(tmp_path / "cat" / "9.png", size=(30, 32))
+    assert type(small(tmp_path, in_memory=None)._split("train")).__name__ == "FileImages"
+
+
+def test_evaluation_images_are_resized_and_cut_like_torchvision(tmp_path):
+    from torchvision.transforms import v2
+
+    array = pixels(300, 400, seed=8)
+    Image.fromarray(array).save(tmp_path / "0.png")
+    data = ImageFolderDataModule(str(tmp_path), batch_size=1, num_workers=0, views="byol")
+    image = data.on_after_batch_transfer(next(iter(data.predict_dataloader())), 0)[0][0]
+    reference = v2.Compose(
+        [
+            v2.Resize(256, antialias=True),
+            v2.CenterCrop(224),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )(Image.fromarray(array))
+    assert image.shape == (3, 224, 224)
+    assert (image - reference).abs().max() < 1.01 / 255 / 0.224  # one level of 255
+
+
+def test_files_that_vanish_after_listing_are_bad_images(tmp_path):
+    data = small(write_folder(tmp_path))
+    assert data.num_train_images == 12
+    shutil.rmtree(tmp_path / "cat")
+    with pytest.raises(ImageError, match=r"cat/\d.png cannot be read as an image \(FileNotFoundError"):
+        epoch(data)
