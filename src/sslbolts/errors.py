@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["UsageError", "did_you_mean", "no_such_argument"]
+__all__ = ["UsageError", "argument_names", "did_you_mean", "no_such_argument"]
 
 
 class UsageError(ValueError):
@@ -32,6 +32,23 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     return f' Did you mean "{by_lower[near[0]]}"?' if near else ""
 
 
+def argument_names(cls: type) -> list[str]:
+    """Names of the arguments that the constructors of a class and its bases take.
+
+    Example:
+        >>> class Sheet:
+        ...     def __init__(self, columns: int = 4, **more): ...
+        >>> class Table(Sheet):
+        ...     def __init__(self, title: str, **more): ...
+        >>> argument_names(Table)
+        ['title', 'columns']
+    """
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    constructors = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    parameters = [p for init in constructors for p in inspect.signature(init).parameters.values() if p.kind in named]
+    return list(dict.fromkeys(p.name for p in parameters if p.name != "self"))
+
+
 def no_such_argument(cls: type, name: str, *_: str) -> str:
     """The message for an argument that the constructors of a class and its bases do not take.
 
@@ -47,9 +64,6 @@ def no_such_argument(cls: type, name: str, *_: str) -> str:
         >>> no_such_argument(Sheet, "paper")
         'Sheet has no argument "paper". It takes columns, rows.'
     """
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    constructors = [base.__init__ for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
-    parameters = [p for init in constructors for p in inspect.signature(init).parameters.values() if p.kind in named]
-    names = list(dict.fromkeys(p.name for p in parameters if p.name != "self"))
+    names = argument_names(cls)
     hint = did_you_mean(name, names) or (f" It takes {', '.join(names)}." if names else " It takes none.")
     return f'{cls.__name__} has no argument "{name}".{hint}'

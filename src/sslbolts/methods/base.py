@@ -141,7 +141,7 @@ class SSLModule(LightningModule):
                 f"this checkpoint's backbone was given as a module, which it does not hold, so {name} cannot make it "
                 f"again: pass that module, {name}.load_from_checkpoint(path, backbone=...)."
             )
-        if self.strict_loading:
+        if self.strict_loading and "state_dict" in checkpoint:  # a sharded one holds its weights elsewhere
             refuse_misfit(self, checkpoint)
         if self._trainer is not None:  # a run is resumed, and goes on drawing what it would have drawn
             self._resumed_seed = checkpoint.get("sslbolts_seed")

@@ -46,9 +46,13 @@ class OptimizerSpec:
         if not callable(self._make):
             raise UsageError(f"optimizer={make!r}: pass a callable that takes parameters, e.g. partial(SGD, lr=0.1).")
         example = self([nn.Parameter(torch.zeros(1))])
-        self.lr = float(example.defaults["lr"])
         kind = type(example)
-        plain = {name: value for name, value in example.defaults.items() if _is_plain(value)}
+        if "lr" not in example.defaults:
+            raise UsageError(f"{kind.__name__} has no lr among its defaults, so no schedule can set its learning rate.")
+        self.lr = float(example.defaults["lr"])
+        # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
+        accepted = inspect.signature(kind).parameters
+        plain = {name: value for name, value in example.defaults.items() if name in accepted and _is_plain(value)}
         self.plain = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
 
     def __call__(self, params: Iterable[Any]) -> Optimizer:
@@ -81,9 +85,7 @@ def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
         raise UsageError(f"optimizer class_path={path!r} is not a torch Optimizer.")
 
     def make(params: Iterable[Any]) -> Optimizer:
-        # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
-        accepted = inspect.signature(kind).parameters
-        made: Optimizer = kind(params, **{k: v for k, v in arguments.items() if k in accepted})
+        made: Optimizer = kind(params, **arguments)
         return made
 
     return make

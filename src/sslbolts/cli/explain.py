@@ -1,0 +1,162 @@
+"""jsonargparse's messages, which follow its attempts to understand a value, as one line on what is wrong."""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable
+
+from sslbolts.errors import did_you_mean, no_such_argument
+
+__all__ = ["explain"]
+
+
+def explain(message: str) -> str:
+    """One line for a message of many.
+
+    Example:
+        >>> explain('''Parser key "model":
+        ...   Does not validate against any of the Union subtypes
+        ...   Errors:
+        ...     - Problem with given class_path 'sslbolts.SimCLR':
+        ...         Parser key "temperature":
+        ...           Expected a <class 'float'>. Got value: warm
+        ...     - Expected a <class 'NoneType'>
+        ...   Given value: NestedArg(key='temperature', val='warm')''')
+        'model.temperature: expected a number, got "warm".'
+    """
+    for pattern, phrase in _PHRASES:
+        found = pattern.search(message)
+        if found:
+            line = phrase(found, message)
+            if line is not None:
+                return " ".join(line.split())
+    return " ".join(message.split())
+
+
+def _unrecognized(found: re.Match[str], message: str) -> str:
+    option = found.group(1).split()[0]
+    known = ("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config")
+    hint = did_you_mean(option, [*known, "--output"])
+    if not hint and option.startswith("--trainer."):
+        hint = _trainer_hint(option.removeprefix("--trainer."))
+    return f'there is no option "{option}".{hint} Add --help for a list.'
+
+
+def _not_accepted(found: re.Match[str], message: str) -> str | None:
+    name = found.group(1).split(".")[-1]
+    before = message[: found.start()]
+    classes = re.findall(r"Problem with given class_path '([\w.]+)'", before)
+    if classes:
+        cls = _find(classes[-1])
+        return no_such_argument(cls, name) if cls else f'{classes[-1]} has no argument "{name}".'
+    key = found.group(1)
+    if key.startswith("trainer."):
+        return f'the Trainer has no argument "{name}".{_trainer_hint(name)}'
+    known = ("trainer", "model", "data", "ckpt_path", "seed_everything", "output")
+    return f'there is no setting "{key}".{did_you_mean(key, known)}'
+
+
+def _unknown_class(found: re.Match[str], message: str) -> str:
+    name = found.group(1)
+    return f"{_where(message)}: there is no class {name}.{did_you_mean(name, _short_names(message))}" + (
+        "" if "." in name else " A class of your own is given with its module, as in my_module.MyClass."
+    )
+
+
+def _unknown_callable(found: re.Match[str], message: str) -> str:
+    module, name = found.groups()
+    options = [option for option in dir(importlib.import_module(module)) if not option.startswith("_")]
+    return f"{_where(message)}: there is no {module}.{name}.{did_you_mean(name, options)}"
+
+
+def _no_file(found: re.Match[str], message: str) -> str:
+    return f"{_where(message)}: there is no file {found.group(1)}."
+
+
+def _wrong_value(found: re.Match[str], message: str) -> str | None:
+    expected, value = found.group(1).strip(), found.group(2).strip()
+    if "NoneType" in expected:
+        return None
+    return (
+        f'{_where(message[: found.start()])}: expected {_kind(expected)}, got "{value}"{_option_hint(expected, value)}'
+    )
+
+
+def _wrong_union(found: re.Match[str], message: str) -> str | None:
+    subtypes, value = found.group(1), found.group(2).strip()
+    if "Module'" in subtypes or "class_path" in message:
+        return None
+    return f'{_where(message)}: expected {_kind(subtypes)}, got "{value}"{_option_hint(subtypes, value)}'
+
+
+def _missing(found: re.Match[str], message: str) -> str:
+    classes = re.findall(r"Problem with given class_path '([\w.]+)'", message[: found.start()])
+    owner = classes[-1].rpartition(".")[2] if classes else "it"
+    return f'{owner} needs a value for "{found.group(1).split(".")[-1]}".'
+
+
+_PHRASES: list[tuple[re.Pattern[str], Callable[[re.Match[str], str], str | None]]] = [
+    (re.compile(r"unrecognized arguments: (.+)"), _unrecognized),
+    (re.compile(r"Option '([\w.]+)' is not accepted"), _not_accepted),
+    (re.compile(r'Key "([\w.]+)" is required'), _missing),
+    (re.compile(r"Option '([\w.]+)' is required"), _missing),
+    (re.compile(r"Expected a dot import path string: (\S+)"), _unknown_class),
+    (
+        re.compile(r"Problem with given class_path '([\w.]+)':\s+(?:No module named|module '[\w.]+' has no)"),
+        _unknown_class,
+    ),
+    (re.compile(r"module '([\w.]+)' has no attribute '(\w+)'"), _unknown_callable),
+    (re.compile(r"File does not exist: '?(.+?)'?$", re.MULTILINE), _no_file),
+    (re.compile(r"Expected a (.+?)\. Got value: (.+)"), _wrong_value),
+    (re.compile(r"Subtypes: (.+?)\n.*Given value: (.+)", re.DOTALL), _wrong_union),
+]
+
+
+def _where(message: str) -> str:
+    """The dotted name of the setting that a message is about."""
+    keys: Iterable[str] = re.findall(r'Parser key "([\w.]+)"', message)
+    return ".".join(dict.fromkeys(keys)) or "the configuration"
+
+
+def _kind(expected: str) -> str:
+    options = re.findall(r"'([^']*)'", " ".join(re.findall(r"Literal\[(.*?)\]", expected)))
+    if options:
+        return f"one of {', '.join(dict.fromkeys(options))}"
+    names = re.findall(r"<class '(?:\w+\.)*(\w+)'>", expected)
+    words = [name for name in dict.fromkeys(names) if name != "NoneType"]
+    return " or ".join(_WORDS.get(word, f"a {word}") for word in words) if words else expected
+
+
+_WORDS = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a word", "dict": "a mapping"}
+
+
+def _option_hint(expected: str, value: str) -> str:
+    options = re.findall(r"'([^']*)'", " ".join(re.findall(r"Literal\[(.*?)\]", expected)))
+    return "." + did_you_mean(value, options)
+
+
+def _trainer_hint(name: str) -> str:
+    from sslbolts._lightning import Trainer
+    from sslbolts.errors import argument_names
+
+    return did_you_mean(name, argument_names(Trainer))
+
+
+def _find(class_path: str) -> type | None:
+    module, _, name = class_path.rpartition(".")
+    found = getattr(importlib.import_module(module), name, None)
+    return found if isinstance(found, type) else None
+
+
+def _short_names(message: str) -> list[str]:
+    """Names that could stand where an unknown class stood."""
+    import sslbolts.callbacks
+    import sslbolts.data
+    from sslbolts._lightning import lightning_module
+    from sslbolts.methods.registry import METHODS
+
+    where = _where(message)
+    if where.startswith("model"):
+        return list(METHODS)
+    if where.startswith("data"):
+        return list(sslbolts.data.__all__)
+    return [*sslbolts.callbacks.__all__, *lightning_module("callbacks").__all__, *lightning_module("loggers").__all__]

@@ -1,0 +1,92 @@
+"""Which verb of the command line is carried out by which module, and how a user's mistake is printed."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["VERBS", "Verb", "main"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A line of ``sslbolts --help``.
+
+    Attributes:
+        module: its ``main(argv)`` carries the verb out; imported when the verb is called.
+        summary: what it does.
+        passes_verb: whether ``argv`` begins with the verb itself, for a module that serves several.
+    """
+
+    module: str
+    summary: str
+    passes_verb: bool = False
+
+
+VERBS: dict[str, Verb] = {
+    "fit": Verb("sslbolts.cli.training", "train a method: --model SimCLR --data CIFAR10, or --config FILE", True),
+    "validate": Verb("sslbolts.cli.training", "measure a checkpoint on the validation images", True),
+    "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
+    "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
+    "methods": Verb("sslbolts.cli.methods_table", "list the methods, what they need and where they come from"),
+    "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),
+    "demo": Verb("sslbolts.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line, and return the exit code: 0, or 2 for a user's mistake.
+
+    A mistake is told in one line on stderr. Any other exception is a bug and keeps its traceback.
+
+    Args:
+        argv: the arguments after ``sslbolts``; those of the process by default.
+
+    Example:
+        >>> main(["methods", "--plain"])
+        name    family ...
+        0
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except UsageError as error:
+        rank = os.environ.get("LOCAL_RANK", "0")
+        print(f"error{'' if rank == '0' else f' (rank {rank})'}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if arguments[0] == "--version":
+        from sslbolts import __version__
+
+        print(f"sslbolts {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in VERBS:
+        raise UsageError(f'there is no command "{name}".{did_you_mean(name, VERBS)} It is one of {", ".join(VERBS)}.')
+    verb = VERBS[name]
+    code: int | None = importlib.import_module(verb.module).main(arguments if verb.passes_verb else arguments[1:])
+    return code or 0
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: sslbolts COMMAND [OPTIONS]",
+            "",
+            "Self-supervised learning of image representations with PyTorch Lightning.",
+            "",
+            *lines,
+            "",
+            "sslbolts COMMAND --help explains one; sslbolts fit --print_config prints a whole configuration.",
+        ]
+    )

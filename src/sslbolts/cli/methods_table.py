@@ -1,0 +1,51 @@
+"""``sslbolts methods``: a table of what there is."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from sslbolts.methods.registry import METHODS
+
+__all__ = ["main"]
+
+_COLUMNS = ("name", "family", "views", "needs", "paper", "published")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table of methods.
+
+    Example:
+        >>> main(["--plain"])
+        name ...
+        SimCLR ...
+        0
+    """
+    parser = ArgumentParser("sslbolts methods", description="List the methods, what they need, and their papers.")
+    parser.add_argument("--plain", action="store_true", help="columns divided by tabs, for other programs")
+    arguments = parser.parse_args(argv)
+    rows = [
+        (name, method.family.replace("_", "-"), method.views, method.needs, method.paper, method.published)
+        for name, method in METHODS.items()
+    ]
+    if arguments.plain:
+        print("\n".join("\t".join(row) for row in (_COLUMNS, *rows)))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption="published: the paper's ImageNet linear top-1 (%) with a ResNet-50. "
+        "sslbolts fit --model NAME trains one; its views come with --data.views VIEWS.",
+        caption_justify="left",
+    )
+    for column in _COLUMNS:
+        table.add_column(column, style="bold" if column == "name" else "", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,156 @@
+"""``sslbolts fit|validate|test|predict``: LightningCLI in subclass mode, with short names and one-line errors."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from sslbolts._lightning import LightningDataModule, LightningModule, MisconfigurationException, lightning_module
+from sslbolts.cli.checkpoint import CheckpointValues
+from sslbolts.cli.explain import explain
+from sslbolts.cli.names import expand
+from sslbolts.cli.predict import FeatureFile
+from sslbolts.errors import UsageError
+from sslbolts.methods import METHODS, get_method
+
+__all__ = ["TrainingCLI", "main"]
+
+_NOT_FROM_THE_COMMAND_LINE = {
+    "fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule"},
+    "validate": {"model", "dataloaders", "datamodule"},
+    "test": {"model", "dataloaders", "datamodule"},
+    "predict": {"model", "dataloaders", "datamodule"},
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Carry out one of the four verbs; ``argv`` begins with it.
+
+    Raises:
+        UsageError: for a user's mistake.
+    """
+    _make_short_names_known()
+    try:
+        TrainingCLI(argv[0], expand(list(argv[1:])))
+    except ArgumentError as error:
+        raise UsageError(explain(str(error))) from error
+    except MisconfigurationException as error:
+        raise UsageError(str(error)) from error
+    except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0
+
+
+def _make_short_names_known() -> None:
+    """In YAML, a class that has been imported can be named without its module."""
+    import sslbolts.callbacks
+    import sslbolts.data
+
+    for module in (sslbolts.callbacks, sslbolts.data):
+        for name in module.__all__:
+            getattr(module, name)
+    for name in METHODS:
+        get_method(name)
+
+
+class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
+    """LightningCLI for one verb.
+
+    The values of ``--ckpt_path`` stand between the defaults and what is given explicitly, in a YAML file or on the
+    command line; Lightning would let the checkpoint win over both.
+
+    Args:
+        verb: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
+        arguments: what follows it, with class paths in place of short names.
+    """
+
+    def __init__(self, verb: str, arguments: list[str]) -> None:
+        self.verb = verb
+        super().__init__(
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults={"default_root_dir": "runs"},
+            seed_everything_default=0,
+            args=[verb, *arguments],
+            auto_configure_optimizers=False,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:
+        return {self.verb: _NOT_FROM_THE_COMMAND_LINE[self.verb]}
+
+    def init_parser(self, **kwargs: Any) -> Any:
+        return super().init_parser(**{"exit_on_error": False, **kwargs})
+
+    def add_core_arguments_to_parser(self, parser: Any) -> None:
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+        # Not required by the parser, which could only say so in its own words; and a checkpoint can name its class.
+        parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True, required=False)
+        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
+        parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        if self.verb == "predict":
+            parser.add_argument(
+                "--output", default="features.npz", help="where the features go: a file ending in .npz or .parquet"
+            )
+
+    def parse_arguments(self, parser: Any, args: list[str]) -> None:
+        verb, *explicit = args
+        values = CheckpointValues.of(_option(explicit, "--ckpt_path"))
+        self.config = parser.parse_args([verb, *values.as_arguments(), *explicit])
+        config = self.config[verb]
+        if (
+            values.path != config.ckpt_path or values.needs_class
+        ):  # the path is in a file, or Python made the checkpoint
+            values = CheckpointValues.of(config.ckpt_path)
+            class_path = config.model.class_path if config.model else None
+            self.config = parser.parse_args([verb, *values.as_arguments(class_path), *explicit])
+            config = self.config[verb]
+        if config.model is None:
+            raise UsageError(
+                "there is no model: give --model, a method's name such as SimCLR (`sslbolts methods` lists them) or "
+                "the class path of a LightningModule, or a configuration with --config."
+            )
+        values.check_class(config.model.class_path)
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning lets the checkpoint's values win over explicit ones here; :meth:`parse_arguments` has used them."""
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.verb]
+        if self.verb == "predict":
+            FeatureFile.check(config.output)
+        if self.verb != "fit" and config.ckpt_path is None and not _pretrained(config.model):
+            warnings.warn(
+                f"sslbolts {self.verb} without --ckpt_path uses the weights that the model has when it is built.",
+                stacklevel=2,
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (ValueError, TypeError, RuntimeError) as error:  # values that only the Trainer can judge
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"the Trainer cannot be made: {error}") from error
+
+    def before_predict(self) -> None:
+        self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))
+        self.config_init[self.verb].return_predictions = False  # they are in the file
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    """The last value of an option on a command line."""
+    value = None
+    for position, argument in enumerate(arguments):
+        if argument == name and position + 1 < len(arguments):
+            value = arguments[position + 1]
+        elif argument.startswith(f"{name}="):
+            value = argument.partition("=")[2]
+    return value
+
+
+def _pretrained(model: Any) -> bool:
+    kwargs = (model.get("init_args") or {}).get("backbone_kwargs") or {}
+    return bool(kwargs.get("pretrained") or kwargs.get("weights"))
