@@ -1,6 +1,10 @@
 """Networks small enough that a test of them takes milliseconds."""
 
+from typing import TypeVar
+
 from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class TinyBackbone(nn.Module):
@@ -8,7 +12,7 @@ class TinyBackbone(nn.Module):
 
     num_features = 16
 
-    def __init__(self, in_chans: int = 3) -> None:
+    def __init__(self, in_chans: int = 3, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(in_chans, 8, 3, stride=2, padding=1),
@@ -16,6 +20,32 @@ class TinyBackbone(nn.Module):
             nn.Conv2d(8, 16, 3, stride=2, padding=1),
             nn.ReLU(),
         )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.layers(x).mean((2, 3)))
+
+
+class WithBatchNorm(nn.Module):
+    """A convolution, a batch norm and a global mean: ``(B, 3, H, W) -> (B, 8)``."""
+
+    num_features = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x).mean((2, 3))
+
+
+def without_batch_norm(network: Network) -> Network:
+    """The network with a norm over each sample's own channels where it had batch norms, which tie a batch together."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm1d):
+            setattr(network, name, nn.LayerNorm(child.num_features, elementwise_affine=child.affine))
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(network, name, nn.GroupNorm(1, child.num_features, affine=child.affine))
+        else:
+            without_batch_norm(child)
+    return network

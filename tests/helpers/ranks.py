@@ -1,8 +1,8 @@
 """A pool of two gloo processes that lives as long as the test run.
 
 Starting a process that imports torch and Lightning takes seconds, so the whole run shares one pair. Functions are
-sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu", devices=2, strategy="ddp")`` finds the process
-group that is there already.
+sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu", devices=2, strategy="ddp")`` finds the
+process group that is there already.
 """
 
 import os
