@@ -16,7 +16,14 @@ def _norm(values: list[float]) -> float:
 
 
 def _loop(
-    start: list[float], gradients: list[list[float]], rates: list[float], *, matrix: bool, decay: float, inside: bool
+    start: list[float],
+    gradients: list[list[float]],
+    rates: list[float],
+    *,
+    matrix: bool,
+    decay: float,
+    inside: bool,
+    clip: bool,
 ) -> list[float]:
     """The formula of LARS, one number at a time, with trust coefficient 0.01 and momentum 0.9."""
     p, m = list(start), [0.0] * len(start)
@@ -26,6 +33,8 @@ def _loop(
             d = [gi + decay * pi for gi, pi in zip(g, p)]
             if _norm(p) > 0 and _norm(d) > 0:
                 trust = 0.01 * _norm(p) / _norm(d)
+                if clip:
+                    trust = min(trust / lr, 1.0) if lr > 0 else 1.0
                 d = [trust * di for di in d]
         if inside:
             m = [0.9 * mi + lr * di for mi, di in zip(m, d)]
@@ -38,13 +47,16 @@ def _loop(
 
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_steps_equal_the_loop(inside, decay):
+@pytest.mark.parametrize("clip", [False, True])
+def test_steps_equal_the_loop(inside, decay, clip):
     shapes = {"matrix": (3, 4), "kernel": (2, 3, 2, 2), "vector": (5,), "scalar": ()}
     start = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
     gradients = [{name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()} for _ in range(4)]
-    rates = [0.0, 0.5, 1.0, 0.2]
+    rates = [0.0, 0.5, 1.0, 0.001]  # clipped: the first and the last have no adaptation
     params = {name: value.clone().requires_grad_() for name, value in start.items()}
-    optimizer = LARS(params.values(), lr=1.0, weight_decay=decay, trust_coefficient=0.01, lr_in_momentum=inside)
+    optimizer = LARS(
+        params.values(), lr=1.0, weight_decay=decay, trust_coefficient=0.01, lr_in_momentum=inside, clip=clip
+    )
     for gradient, rate in zip(gradients, rates):
         optimizer.param_groups[0]["lr"] = rate
         for name, p in params.items():
@@ -52,7 +64,8 @@ def test_steps_equal_the_loop(inside, decay):
         optimizer.step()
     for name, p in params.items():
         flat = [gradient[name].flatten().tolist() for gradient in gradients]
-        expected = _loop(start[name].flatten().tolist(), flat, rates, matrix=p.dim() > 1, decay=decay, inside=inside)
+        values = start[name].flatten().tolist()
+        expected = _loop(values, flat, rates, matrix=p.dim() > 1, decay=decay, inside=inside, clip=clip)
         torch.testing.assert_close(
             p.detach().flatten(), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
         )

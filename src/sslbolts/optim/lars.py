@@ -24,6 +24,9 @@ class LARS(Optimizer):
     name, and differ whenever the learning rate changes: in the one above (BYOL, Barlow Twins, VICReg, MoCo v3) the
     learning rate `γ` multiplies the buffer; in SimCLR's it goes into the buffer, `m ← μm + γd`, `p ← p - m`.
 
+    On CIFAR, the recipes of solo-learn clip: the trust ratio `η|p|/|d|` becomes `min(η|p|/(γ|d|), 1)`, so that no step is
+    longer than that of plain SGD, and small learning rates (a warm-up) have no adaptation at all.
+
     Args:
         params: parameters or groups, see :func:`sslbolts.optim.parameter_groups`.
         lr: learning rate `γ`, >= 0.
@@ -31,6 +34,7 @@ class LARS(Optimizer):
         weight_decay: `λ`, >= 0, on parameters of two or more dimensions.
         trust_coefficient: `η` > 0.
         lr_in_momentum: SimCLR's variant.
+        clip: the clipped variant.
 
     Raises:
         UsageError: if a value is out of its range.
@@ -52,6 +56,7 @@ class LARS(Optimizer):
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
         lr_in_momentum: bool = False,
+        clip: bool = False,
     ) -> None:
         if lr < 0:
             raise UsageError(f"lr={lr}: a learning rate cannot be negative.")
@@ -67,6 +72,7 @@ class LARS(Optimizer):
             "weight_decay": weight_decay,
             "trust_coefficient": trust_coefficient,
             "lr_in_momentum": lr_in_momentum,
+            "clip": clip,
         }
         super().__init__(params, defaults)
 
@@ -106,7 +112,10 @@ class LARS(Optimizer):
             sizes = torch.stack(torch._foreach_norm(decayed))
             # A parameter or direction of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
             defined = (norms > 0) & (sizes > 0)
-            trust = torch.where(defined, group["trust_coefficient"] * norms / sizes, torch.ones_like(norms))
+            ratios = group["trust_coefficient"] * norms / sizes
+            if group["clip"]:
+                ratios = (ratios / group["lr"]).clamp(max=1.0)
+            trust = torch.where(defined, ratios, torch.ones_like(norms))
             torch._foreach_mul_(decayed, list(trust.unbind()))
             directions.update({id(p): d for p, d in zip(adapted, decayed)})
         return [directions[id(p)] for p in params]  # type: ignore[misc]
