@@ -1,8 +1,8 @@
 """``sslbolts methods``: a table of what there is."""
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
 
+from sslbolts.cli.parser import Parser
 from sslbolts.methods.registry import METHODS
 
 __all__ = ["main"]
@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
         SimCLR ...
         0
     """
-    parser = ArgumentParser("sslbolts methods", description="List the methods, what they need, and their papers.")
+    parser = Parser("sslbolts methods", description="List the methods, what they need, and their papers.")
     parser.add_argument("--plain", action="store_true", help="columns divided by tabs, for other programs")
     arguments = parser.parse_args(argv)
     rows = [
@@ -40,12 +40,18 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
     table = Table(
         box=box.SIMPLE_HEAD,
+        pad_edge=False,
         caption="published: the paper's ImageNet linear top-1 (%) with a ResNet-50. "
         "sslbolts fit --model NAME trains one; its views come with --data.views VIEWS.",
         caption_justify="left",
     )
     for column in _COLUMNS:
-        table.add_column(column, style="bold" if column == "name" else "", overflow="fold")
+        table.add_column(
+            column,
+            style="bold" if column == "name" else "",
+            min_width=16 * (column == "paper"),
+            no_wrap=column not in ("needs", "paper"),
+        )
     for row in rows:
         table.add_row(*row)
     Console().print(table)
