@@ -1,0 +1,187 @@
+"""Signs of collapse, while it happens."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.capture import Capture
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.distributed import gather_ragged, world_size
+from sslbolts.errors import UsageError
+from sslbolts.readouts import effective_rank, normalized_std
+
+__all__ = ["CollapseMonitor"]
+
+_ROWS = 512
+_STD_FIXES = (
+    "a smaller learning rate or a longer warm-up",
+    "stop-gradient, predictor, centering or whitening where the method has it",
+    "a larger batch for contrastive methods",
+    "no weight decay on biases and norms",
+)
+_RANK_FIXES = ("stronger augmentation", "a deeper or wider projector", "a smaller learning rate")
+_FINITE_FIXES = ("a smaller learning rate", "a longer warm-up", "bf16-mixed instead of 16-mixed", "gradient clipping")
+
+
+class CollapseMonitor(Callback):
+    r"""Measures every so often whether embeddings still differ, and says so once when they do not.
+
+    Of the embeddings that the module's own ``training_step`` computes (read by a forward hook, at most 512 rows of the
+    first view):
+
+    - ``collapse/std``: :func:`~sslbolts.readouts.normalized_std`; `1/√D` when evenly spread, 0 when all images are one
+      point (complete collapse);
+    - ``collapse/effective_rank``: :func:`~sslbolts.readouts.effective_rank` of their covariance; low when embeddings
+      fill few directions (dimensional collapse).
+
+    Both are logged as means over the epoch, equal on all ranks. A value that is bad ``patience`` times in a row gives
+    one warning, with the value, what it means and the usual fixes; an embedding that is not finite does so at once. The
+    module's own ``indicators`` (:class:`~sslbolts.callbacks.Indicator`) are watched in the same way. The host waits for
+    the device only in the steps that are measured.
+
+    Args:
+        features: name of the submodule to look at; None is "projector", or else "backbone".
+        every_n_steps: measure on each n-th batch of an epoch, the first included.
+        min_std: ``collapse/std`` is bad below this fraction of `1/√D`.
+        min_rank: ``collapse/effective_rank`` is bad below this fraction of `min(D, rows)`, and always below 1.5.
+        patience: bad measurements in a row before the warning.
+
+    Raises:
+        UsageError: for a value out of range; when fit starts, for the name of no submodule.
+
+    Example:
+        >>> CollapseMonitor(every_n_steps=100).features is None
+        True
+    """
+
+    def __init__(
+        self,
+        features: str | None = None,
+        *,
+        every_n_steps: int = 50,
+        min_std: float = 0.1,
+        min_rank: float = 0.01,
+        patience: int = 3,
+    ) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("patience", patience)):
+            if value < 1:
+                raise UsageError(f"{name}={value}: it is at least 1.")
+        for name, fraction in (("min_std", min_std), ("min_rank", min_rank)):
+            if not 0 <= fraction < 1:
+                raise UsageError(f"{name}={fraction}: it is a fraction in [0, 1).")
+        self.features = features
+        self.every_n_steps = every_n_steps
+        self.min_std = min_std
+        self.min_rank = min_rank
+        self.patience = patience
+        self._capture: Capture | None = None
+        self._bad: dict[str, int] = {}
+        self._warned: set[str] = set()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._capture = Capture(self.features or _default_features(pl_module))
+        self._capture.attach(pl_module)
+        self._bad = {}
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._capture is not None and batch_idx % self.every_n_steps == 0:
+            self._capture.start()
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if self._capture is not None and pl_module.automatic_optimization:
+            self._capture.recording = False  # activation checkpointing runs modules again
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._capture is None or batch_idx % self.every_n_steps:
+            return
+        found = self._capture.take()
+        if not found:
+            raise UsageError(
+                f'CollapseMonitor: training_step of {type(pl_module).__name__} does not run "{self._capture.name}": '
+                "give features= the name of a submodule that it runs."
+            )
+        with torch.autocast(pl_module.device.type, enabled=False):
+            self._measure(trainer, pl_module, gather_ragged(found[0][: max(2, _ROWS // world_size())].float()))
+        for indicator in getattr(pl_module, "indicators", ()):
+            value = trainer.callback_metrics.get(indicator.metric)
+            if value is not None:
+                self._judge(trainer, indicator, float(value))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._capture is not None:
+            self._capture.detach()
+            self._capture = None
+
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, z: Tensor) -> None:
+        if len(z) < 2:
+            return
+        assert self._capture is not None
+        finite = bool(z.isfinite().all())
+        broken = Indicator(
+            f"share of finite values of {self._capture.name}",
+            "the network has diverged",
+            below=1.0,
+            fixes=_FINITE_FIXES,
+        )
+        if not finite:
+            self._judge(trainer, broken, float(z.isfinite().float().mean()), patience=1)
+            return
+        even, most = 1 / math.sqrt(z.shape[1]), min(z.shape)
+        for indicator, value in (
+            (
+                Indicator(
+                    "collapse/std",
+                    f"all images are mapped to nearly one point (evenly spread embeddings would have {even:.3g})",
+                    below=self.min_std * even,
+                    fixes=_STD_FIXES,
+                ),
+                float(normalized_std(z)),
+            ),
+            (
+                Indicator(
+                    "collapse/effective_rank",
+                    f"the embeddings vary along very few of {most} directions",
+                    below=max(1.5, self.min_rank * most),
+                    fixes=_RANK_FIXES,
+                ),
+                float(effective_rank(z)),
+            ),
+        ):
+            pl_module.log(
+                indicator.metric, value, on_step=False, on_epoch=True, sync_dist=world_size() > 1, batch_size=1
+            )
+            self._judge(trainer, indicator, value)
+
+    def _judge(self, trainer: Trainer, indicator: Indicator, value: float, *, patience: int | None = None) -> None:
+        name = indicator.metric
+        self._bad[name] = self._bad.get(name, 0) + 1 if indicator.is_bad(value) else 0
+        if self._bad[name] < (patience or self.patience) or name in self._warned:
+            return
+        self._warned.add(name)
+        fixes = f" Usual fixes: {'; '.join(indicator.fixes)}." if indicator.fixes else ""
+        rank_zero_warn(f"{name} is {value:.3g} at step {trainer.global_step}: {indicator.meaning}.{fixes}")
+
+
+def _default_features(module: nn.Module) -> str:
+    children = dict(module.named_children())
+    for name in ("projector", "backbone"):
+        if name in children:
+            return name
+    raise UsageError(
+        f"CollapseMonitor does not know what to look at: {type(module).__name__} has no projector and no backbone. "
+        f"Give features= the name of a submodule, such as {', '.join(list(children)[:10]) or '(it has none)'}."
+    )

@@ -1,0 +1,311 @@
+"""Nearest neighbours, ridge and rank of the representation at each validation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.callbacks.capture import FeatureFunction, FeatureReader
+from sslbolts.callbacks.logs import log_reduced
+from sslbolts.callbacks.passes import OwnLoader, Pass, labels_in_order, run_pass, stratified
+from sslbolts.callbacks.rows import EvaluationRows, first_loader
+from sslbolts.distributed import all_sum, broadcast_, world_size
+from sslbolts.errors import UsageError
+from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
+
+__all__ = ["KNNMonitor"]
+
+_PIXELS_PER_SIDE = 32
+
+
+class KNNMonitor(Callback):
+    """How good the frozen features are, at each validation, on any module: no training, nothing to tune.
+
+    The images of the validation loader (of the test loader in testing; the first, if there are several) are queries,
+    and labelled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
+
+    - ``knn/k20_t0.07``: accuracy of weighted cosine kNN, the protocol in the name;
+    - ``ridge/top1``: accuracy of the linear probe in closed form;
+    - ``rankme`` and ``class_separation`` of the bank's features (all in :mod:`sslbolts.readouts`).
+
+    In ``fit`` two baselines are measured once, before the first step, and logged beside at every validation:
+    ``knn/k20_t0.07/raw_pixels`` (the images themselves, averaged down to at most 32 x 32 pixels) and
+    ``knn/k20_t0.07/untrained`` (the network as it comes into ``fit``); likewise ``ridge/top1/...``.
+
+    All are logged at the end of validation on all ranks, equal, so ``ModelCheckpoint(monitor="knn/k20_t0.07")`` works;
+    from testing they carry the prefix ``test/``. Each rank computes its share of the bank and of the queries; the
+    numbers are those of one process, since images that a sampler repeats are counted once. Weights, random states and
+    the Trainer's loaders are untouched. Features of the bank are kept in float32 on the device: 0.4 GB for 50,000 of
+    width 2048.
+
+    Args:
+        k: numbers of neighbours.
+        temperature: of the votes.
+        bank: DataLoader of labelled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
+            None takes ``trainer.datamodule.bank_dataloader()``. Its batches pass through the Trainer's batch-transfer
+            hooks as validation batches do.
+        features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else ``module(x)``; the
+            name of a submodule takes its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs``
+            being None for batches of the bank.
+        targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings. Label -1 is left out.
+        every_n_epochs: measure in epoch 0 and then every n-th.
+        max_bank: at most so many images in the bank, each class in proportion; None for all.
+        baselines: measure raw pixels and the untrained network.
+        name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
+
+    Raises:
+        UsageError: for a value out of range; when evaluation starts, if there is no bank.
+
+    Example:
+        >>> monitor = KNNMonitor(k=20, max_bank=10_000)
+        >>> monitor.metrics
+        ('knn/k20_t0.07', 'ridge/top1')
+    """
+
+    def __init__(
+        self,
+        k: int | Sequence[int] = (20, 200),
+        temperature: float = 0.07,
+        bank: Any = None,
+        features: str | FeatureFunction | None = None,
+        targets: Callable[[Any], Tensor] | None = None,
+        *,
+        every_n_epochs: int = 1,
+        max_bank: int | None = None,
+        baselines: bool = True,
+        name: str = "",
+    ) -> None:
+        self.k = (k,) if isinstance(k, int) else tuple(k)
+        if not self.k or min(self.k) < 1:
+            raise UsageError(f"k={k}: the number of neighbours is at least 1.")
+        if not temperature > 0:
+            raise UsageError(f"temperature={temperature}: it must be positive.")
+        if every_n_epochs < 1:
+            raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
+        if max_bank is not None and max_bank < 2:
+            raise UsageError(f"max_bank={max_bank}: a bank has at least 2 images.")
+        self.temperature = temperature
+        self.bank = bank
+        self.targets = targets or targets_of
+        self.custom_targets = targets is not None
+        self.every_n_epochs = every_n_epochs
+        self.max_bank = max_bank
+        self.baselines = baselines
+        self.name = name
+        self.baseline_values: dict[str, float] = {}
+        """What the baselines reached, by metric name."""
+        self._reader = FeatureReader(features)
+        self._loader: OwnLoader | None = None
+        self._bank: Pass | None = None
+        self._rows: EvaluationRows | None = None
+        self._queries: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.name)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the accuracies: of kNN for each `k`, then of ridge."""
+        prefix = f"{self.name}/" if self.name else ""
+        return (*(f"{prefix}knn/k{k}_t{self.temperature:g}" for k in self.k), f"{prefix}ridge/top1")
+
+    # ------------------------------------------------------------------ baselines
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bank_loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.baselines or self.baseline_values or trainer.limit_val_batches == 0:
+            return
+        validation = trainer.fit_loop.epoch_loop.val_loop
+        if trainer.val_dataloaders is None:  # Lightning has not needed them yet
+            trainer.validating = True
+            validation.setup_data()
+            trainer.training = True
+        loader = first_loader(trainer.val_dataloaders)
+        if loader is None:
+            return
+        most = validation.max_batches[0] if validation.max_batches else None
+        most = None if most is None or most == float("inf") else int(most) * world_size()
+        self._reader.attach(pl_module)
+        readers: dict[str, Callable[[Any], Tensor]] = {"raw_pixels": _raw_pixels}
+        if trainer.global_step == 0:
+            readers["untrained"] = lambda batch: self._read(trainer, pl_module, batch)
+
+        def read(own: OwnLoader) -> Pass:
+            return run_pass(trainer, pl_module, own, readers=list(readers.values()), targets=self.targets)
+
+        bank = self._whole_bank(read(self._bank_loader(trainer, pl_module)))
+        queries = read(OwnLoader(loader, most_batches=most))
+        for which, bank_features, features in zip(readers, bank.features, queries.features):
+            known = queries.targets >= 0
+            for metric, value in self._accuracies(
+                features, queries.targets, known, bank_features, bank.targets
+            ).items():
+                self.baseline_values[f"{metric}/{which}"] = value
+
+    # ------------------------------------------------------------------ evaluation
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reader.attach(pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        due = trainer.state.fn != "fit" or trainer.current_epoch % self.every_n_epochs == 0
+        self._begin(first_loader(trainer.val_dataloaders), skip=trainer.sanity_checking or not due)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._rows is not None and dataloader_idx == 0:
+            self._reader.start()
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._rows is None or dataloader_idx != 0:
+            return
+        features = self._reader.read(trainer, pl_module, batch, outputs)
+        targets = self.targets(batch).to(features.device)
+        if len(targets) != len(features):
+            raise UsageError(f"KNNMonitor: {len(features)} rows of features but {len(targets)} labels in validation.")
+        self._queries.append((features, targets))
+        self._rows.add(batch, len(targets))
+        if self._bank is None:
+            # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.
+            self._bank = run_pass(
+                trainer,
+                pl_module,
+                self._bank_loader(trainer, pl_module),
+                readers=[lambda batch: self._read(trainer, pl_module, batch)],
+                targets=self.targets,
+            )
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._report(pl_module, prefix="")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reader.attach(pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(first_loader(trainer.test_dataloaders), skip=False)
+
+    def on_test_batch_start(self, *args: Any) -> None:
+        self.on_validation_batch_start(*args)
+
+    def on_test_batch_end(self, *args: Any) -> None:
+        self.on_validation_batch_end(*args)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._report(pl_module, prefix="test/")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._reader.detach()
+        self._begin(None, skip=True)
+        self._loader = None  # another run may bring another DataModule
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._reader.detach()
+        self._begin(None, skip=True)
+
+    def _begin(self, loader: Any, *, skip: bool) -> None:
+        self._bank, self._queries = None, []
+        self._rows = None if skip else EvaluationRows(loader)
+
+    def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
+        self._reader.start()
+        return self._reader.read(trainer, pl_module, batch)
+
+    def _report(self, pl_module: LightningModule, *, prefix: str) -> None:
+        if self._rows is None or self._bank is None:
+            return
+        bank = self._whole_bank(self._bank)
+        features, targets = (torch.cat(parts) for parts in zip(*self._queries))
+        counted = self._rows.first_seen(features.device) & (targets >= 0)
+        self._begin(None, skip=True)
+        values = self._accuracies(features, targets, counted, bank.features[0], bank.targets)
+        shape = torch.stack([rankme(bank.features[0]), class_separation(bank.features[0], bank.targets)])
+        broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
+        start = f"{self.name}/" if self.name else ""
+        values |= {f"{start}{name}": value for name, value in zip(("rankme", "class_separation"), shape.tolist())}
+        if not prefix:  # they were measured on the validation images
+            values |= self.baseline_values
+        log_reduced(pl_module, {f"{prefix}{name}": v for name, v in values.items()}, prog_bar=self.metrics[:1])
+
+    def _accuracies(
+        self, features: Tensor, targets: Tensor, counted: Tensor, bank: Tensor, bank_targets: Tensor
+    ) -> dict[str, float]:
+        """Accuracies of the counted queries of all ranks."""
+        features, targets = features[counted], targets[counted]
+        votes = knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature)
+        ridge = ridge_classifier(features, bank, bank_targets).scores
+        right = [(scores.argmax(1) == targets).sum() for scores in (*votes, ridge)]
+        *hits, rows = all_sum(torch.stack([*right, counted.sum()])).tolist()
+        if not rows:
+            rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
+            return {}
+        return {name: count / rows for name, count in zip(self.metrics, hits)}
+
+    # ------------------------------------------------------------------ the bank
+
+    def _bank_loader(self, trainer: Trainer, pl_module: LightningModule) -> OwnLoader:
+        if self._loader is None:
+            bank = self._find_bank(trainer)
+            most = None
+            if trainer.fast_dev_run:  # type: ignore[attr-defined]
+                most = int(trainer.limit_val_batches) * world_size()
+            rows = None
+            if self.max_bank is not None:
+                labels = labels_in_order(bank)
+                if labels is None:
+                    labels = self._read_labels(trainer, pl_module, bank)
+                if int((labels >= 0).sum()) > self.max_bank:
+                    rows = stratified(labels, self.max_bank)
+            self._loader = OwnLoader(bank, rows=rows, most_batches=most)
+        return self._loader
+
+    def _whole_bank(self, share: Pass) -> Pass:
+        bank = share.gathered()
+        if self.max_bank is None or len(bank.targets) <= self.max_bank:
+            return bank
+        # The loader is one that cannot be told which images to give.
+        rows = stratified(bank.targets, self.max_bank).to(bank.targets.device)
+        return Pass([x[rows] for x in bank.features], bank.targets[rows], bank.order[rows])
+
+    def _read_labels(self, trainer: Trainer, pl_module: LightningModule, bank: Any) -> Tensor:
+        """Labels of the bank, by loading it once without the network."""
+        return run_pass(trainer, pl_module, OwnLoader(bank), readers=[], targets=self.targets).gathered().targets
+
+    def _find_bank(self, trainer: Trainer) -> Any:
+        if self.bank is not None:
+            return self.bank() if callable(self.bank) else self.bank
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if hasattr(datamodule, "bank_dataloader"):
+            return datamodule.bank_dataloader()
+        lack = (
+            "there is no DataModule" if datamodule is None else f"{type(datamodule).__name__} has no bank_dataloader()"
+        )
+        raise UsageError(
+            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labelled (x, y) "
+            "batches, or a callable that makes one: usually the training images without augmentation."
+        )
+
+
+def _raw_pixels(batch: Any) -> Tensor:
+    """The images themselves ``(B, C * H * W)``, averaged down to at most 32 pixels per side."""
+    x = images_of(batch).float()
+    if x.ndim == 4 and max(x.shape[2:]) > _PIXELS_PER_SIDE:
+        x = F.adaptive_avg_pool2d(x, (min(_PIXELS_PER_SIDE, x.shape[2]), min(_PIXELS_PER_SIDE, x.shape[3])))
+    return x.flatten(1)

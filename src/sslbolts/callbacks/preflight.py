@@ -1,0 +1,213 @@
+"""A look at the run before its first batch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.lr_scheduler import LambdaLR
+
+from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module, rank_zero_warn
+from sslbolts.callbacks.knn import KNNMonitor
+from sslbolts.callbacks.probe import OnlineLinearProbe
+from sslbolts.callbacks.rows import first_loader
+from sslbolts.errors import UsageError
+from sslbolts.scale import effective_batch_size, per_device_batch_size, total_steps
+
+__all__ = ["Preflight"]
+
+_STEPS_LOOKED_AT = 4096
+
+
+class Preflight(Callback):
+    """Says in one table what the run will be, and refuses or warns about what will not work out.
+
+    The table has the batch per device, devices, accumulation, effective batch, images, steps, peak learning rate,
+    warm-up, precision, and trainable and frozen parameters. It works on any module. It runs before the sanity check.
+
+    Refused, with what to do: a training loader without a batch; a monitor that needs labels on data that has none, or
+    has another number of classes. Warned of: fewer images than an effective batch; batch norm over several GPUs
+    without ``sync_batchnorm``; Lightning's ``WeightAveraging`` beside a teacher or a queue; pure half precision with a
+    teacher; a warm-up as long as the run; a monitor that never runs, since there is no validation; a checkpoint that
+    has no state for a callback that keeps one.
+
+    Attributes:
+        facts: the rows of the table.
+
+    Raises:
+        UsageError: when fit starts, for what is refused.
+
+    Example:
+        >>> Preflight().facts
+        {}
+    """
+
+    def __init__(self) -> None:
+        self.facts: dict[str, str] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _refuse_empty_training(trainer)
+        _refuse_missing_labels(trainer)
+        for warning in _warnings(trainer, pl_module):
+            rank_zero_warn(warning)
+        self.facts = _facts(trainer, pl_module)
+        if trainer.is_global_zero:
+            _show(type(pl_module).__name__, self.facts)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Name the callbacks that will start afresh: Lightning is silent about them."""
+        stored = checkpoint.get("callbacks", {})
+        fresh = [
+            callback.state_key
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if type(callback).state_dict is not Callback.state_dict and callback.state_key not in stored
+        ]
+        if fresh:
+            rank_zero_warn(f"the checkpoint has no state for {', '.join(fresh)}: there, the run starts afresh.")
+
+
+def _facts(trainer: Trainer, module: LightningModule) -> dict[str, str]:
+    steps = _or_none(total_steps, trainer)
+    per_device, effective = _or_none(per_device_batch_size, trainer), _or_none(effective_batch_size, trainer)
+    devices = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+    if trainer.num_nodes > 1:
+        devices += f" on {trainer.num_nodes} nodes"
+    images = _images(trainer)
+    peak, warmup = _learning_rate(trainer, steps)
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    return {
+        "batch per device": _number(per_device),
+        "devices": devices,
+        "accumulated batches": _number(trainer.accumulate_grad_batches),
+        "effective batch": _number(effective),
+        "training images": _number(images),
+        "optimizer steps": "no end" if steps is None else _number(steps),
+        "peak learning rate": "unknown" if peak is None else f"{peak:.4g}",
+        "warm-up steps": _number(warmup),
+        "precision": str(trainer.precision),
+        "trainable parameters": _number(trainable),
+        "frozen parameters": _number(frozen),
+    }
+
+
+def _refuse_empty_training(trainer: Trainer) -> None:
+    _ = trainer.estimated_stepping_batches  # makes the Trainer set up its training loader
+    if trainer.num_training_batches == 0 and trainer.limit_train_batches != 0:
+        images, size = _images(trainer), _or_none(per_device_batch_size, trainer)
+        raise UsageError(
+            f"there is no batch to train on: the training set has {_number(images)} images, and a batch on each of "
+            f"{trainer.world_size} devices takes {_number(size)}: use a smaller batch_size, or drop_last=False."
+        )
+
+
+def _refuse_missing_labels(trainer: Trainer) -> None:
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        own_bank = isinstance(callback, KNNMonitor) and callback.bank is not None
+        if not isinstance(callback, OnlineLinearProbe | KNNMonitor) or own_bank or callback.custom_targets:
+            continue
+        name = type(callback).__name__
+        try:
+            classes = getattr(datamodule, "num_classes", None)
+        except UsageError as error:
+            raise UsageError(f"{name} needs labels, but {error}") from error
+        if isinstance(callback, OnlineLinearProbe) and isinstance(classes, int) and classes != callback.num_classes:
+            raise UsageError(
+                f"{name} has num_classes={callback.num_classes}, but {type(datamodule).__name__} has {classes} "
+                f"classes: give num_classes={classes}."
+            )
+
+
+def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    images, effective = _images(trainer), _or_none(effective_batch_size, trainer)
+    if images is not None and effective is not None and images < effective:
+        yield (
+            f"the training set has {images:,} images, fewer than the effective batch of {effective:,}: steps are "
+            "smaller than the learning rate is meant for. Use a smaller batch_size or less accumulation."
+        )
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)]
+    if norms and trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
+        yield (
+            f"{len(norms)} batch norms see {_number(_or_none(per_device_batch_size, trainer))} images each on "
+            f"{trainer.world_size} GPUs, and the ranks' statistics differ: use Trainer(sync_batchnorm=True)."
+        )
+    teacher = bool(getattr(module, "ema_pairs", list)())
+    queues = [name for name, _ in module.named_buffers() if "queue" in name.lower() or "center" in name.lower()]
+    averaging = getattr(lightning_module("callbacks"), "WeightAveraging", ())
+    if (teacher or queues) and any(isinstance(callback, averaging) for callback in callbacks):
+        what = "a teacher" if teacher else f"the buffer {queues[0]}"
+        yield (
+            f"WeightAveraging averages the whole module, and {type(module).__name__} has {what}: it is averaged too, "
+            "and validation sees the averages. Take it out, since the teacher is an average, or give use_buffers=False."
+        )
+    if teacher and str(trainer.precision) in ("bf16-true", "16-true"):
+        yield (
+            f"precision={trainer.precision} with a teacher: its small steps are rounded away, so it stands still. Use "
+            f"{str(trainer.precision).replace('true', 'mixed')}."
+        )
+    steps = _or_none(total_steps, trainer)
+    _, warmup = _learning_rate(trainer, steps)
+    if warmup is not None and steps is not None and warmup >= steps - 1 > 0 and not hasattr(module, "warmup_epochs"):
+        yield f"the learning rate rises for all of the {steps:,} steps: make the warm-up shorter than the run."
+    monitors = [type(callback).__name__ for callback in callbacks if isinstance(callback, KNNMonitor)]
+    if monitors and not trainer.enable_validation:
+        yield f"{monitors[0]} measures at validation, but there is none: give a val_dataloader and a validation_step."
+
+
+def _learning_rate(trainer: Trainer, steps: int | None) -> tuple[float | None, int | None]:
+    """The highest learning rate of the run, and after how many steps it is reached if it rises to it."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    if not groups:
+        return None, None
+    # Some schedules write the peak, and all the learning rate before them, into the group.
+    peak = max(float(group.get("max_lr", group.get("initial_lr", group["lr"]))) for group in groups)
+    for config in trainer.lr_scheduler_configs:
+        schedule = config.scheduler
+        if isinstance(schedule, LambdaLR) and config.interval == "step" and steps:
+            # A LambdaLR is a function of the step, so its whole course can be read.
+            stride = max(1, steps // _STEPS_LOOKED_AT)
+            course = [
+                (float(rate) * factor(step), step)
+                for rate, factor in zip(schedule.base_lrs, schedule.lr_lambdas)
+                for step in range(0, steps, stride)
+            ]
+            peak = max(rate for rate, _ in course)
+            first = min(step for rate, step in course if rate >= peak * (1 - 1e-6))
+            return peak, first
+    return peak, None if trainer.lr_scheduler_configs else 0
+
+
+def _images(trainer: Trainer) -> int | None:
+    dataset = getattr(first_loader(trainer.train_dataloader), "dataset", None)
+    try:
+        return len(dataset)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _or_none(fact: Any, trainer: Trainer) -> int | None:
+    try:
+        return int(fact(trainer))
+    except UsageError:
+        return None
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _show(title: str, facts: dict[str, str]) -> None:
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
+        return
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    Console().print(table)

@@ -1,0 +1,295 @@
+"""The linear probe that trains beside the network."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.batches import targets_of
+from sslbolts.callbacks.capture import FeatureFunction, FeatureReader, pooled
+from sslbolts.callbacks.linear_heads import LinearHeads
+from sslbolts.callbacks.logs import log_reduced
+from sslbolts.callbacks.rows import EvaluationRows, first_loader
+from sslbolts.distributed import all_sum
+from sslbolts.errors import UsageError
+
+__all__ = ["OnlineLinearProbe"]
+
+_TOP5_FROM = 20  # classes
+
+
+class OnlineLinearProbe(Callback):
+    """Linear classifiers on the features of any module, trained while it trains, without touching it.
+
+    Each training batch gives one step of softmax regression on the features that the module's own ``training_step``
+    computed: a forward hook reads them, detached, so there is no further forward pass. With gradient accumulation every
+    micro-batch gives a step, since each brings new images. Several learning rates train at once, and the best is
+    reported. Nothing of it enters the module's parameters, optimizer, gradient clipping or DDP reducer, it draws no
+    random number, and the host never waits for the device. See :class:`~sslbolts.callbacks.linear_heads.LinearHeads`.
+
+    Logged, equal on all ranks: ``probe/top1`` at the end of validation (``test/probe/top1`` of testing), where the best
+    learning rate is the one best on these images; ``probe/train_top1`` at the end of the epoch, over its batches before
+    each was learned from; ``top5`` beside them from 20 classes on. ``probe`` is ``name``.
+
+    Args:
+        num_classes: number of classes.
+        features: name of the submodule whose output is probed, or a callable ``(module, batch, outputs) -> (rows, D)``
+            with what ``training_step`` (in evaluation ``validation_step``) returned. Maps and tokens are averaged. If
+            there are several rows per label, view after view, each view has the labels. A callable that runs the
+            network itself does so in the mode that it finds it in.
+        targets: callable ``batch -> (B,)``; None knows ViewBatch, ``(x, y, ...)`` and mappings. Label -1 is left out.
+        lrs: learning rates, for standardized features.
+        weight_decay: of the probe's weights.
+        name: prefix of the metrics, and the key of the state in checkpoints: two probes need two names.
+        every_n_batches: train on each n-th batch only.
+
+    Raises:
+        UsageError: for a value out of range; when fit starts, for the name of no submodule; in the first batch, for
+            labels of no class, or features that do not fit the labels.
+
+    Example:
+        >>> OnlineLinearProbe(num_classes=10, features="encoder.layer4").state_key
+        "OnlineLinearProbe{'name': 'probe'}"
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        features: str | FeatureFunction = "backbone",
+        targets: Callable[[Any], Tensor] | None = None,
+        *,
+        lrs: Sequence[float] = (0.003, 0.01, 0.03, 0.1),
+        weight_decay: float = 0.0,
+        name: str = "probe",
+        every_n_batches: int = 1,
+    ) -> None:
+        if num_classes < 2:
+            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        if not lrs or min(lrs) <= 0:
+            raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
+        if weight_decay < 0:
+            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
+        if every_n_batches < 1:
+            raise UsageError(f"every_n_batches={every_n_batches}: it is at least 1.")
+        if not name:
+            raise UsageError("name is empty: it is the prefix of the probe's metrics.")
+        self.num_classes = num_classes
+        self.features = features
+        self.targets = targets or targets_of
+        self.custom_targets = targets is not None
+        self.lrs = tuple(lrs)
+        self.weight_decay = weight_decay
+        self.name = name
+        self.every_n_batches = every_n_batches
+        self.accuracies: dict[float, float] = {}
+        """Top-1 accuracy of each learning rate at the last evaluation."""
+        self._reader = FeatureReader(features)
+        self._heads: LinearHeads | None = None
+        self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows
+        self._checked = False
+        self._rows: EvaluationRows | None = None
+        self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
+        self._labelled: list[Tensor] = []
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.name)
+
+    # ------------------------------------------------------------------ training
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reader.attach(pl_module)
+        self._checked = False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx % self.every_n_batches == 0:
+            self._reader.start()
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        # Activation checkpointing runs modules again in the backward pass. Under manual optimization there may be
+        # further forward passes after a first backward, so recording goes on.
+        if self._reader.capture is not None and pl_module.automatic_optimization:
+            self._reader.capture.recording = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx % self.every_n_batches:
+            return
+        targets = self.targets(batch)
+        features = self._training_features(pl_module, batch, outputs)
+        if len(features) % max(1, len(targets)):
+            raise UsageError(
+                f'{self.name}: the features "{self.features}" have {len(features)} rows and the batch has '
+                f"{len(targets)} labels: the rows must be the labels' number, or that for each view, view after view. "
+                "Pass features= or targets= a callable."
+            )
+        targets = targets.to(features.device).repeat(len(features) // max(1, len(targets)))
+        self._check(targets)
+        heads = self._heads_for(features)
+        with torch.autocast(features.device.type, enabled=False):
+            counts = heads.step(features, targets)
+        self._train_counts = counts if self._train_counts is None else self._train_counts.to(counts.device) + counts
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._train_counts is None:
+            return
+        *right, rows = all_sum(self._train_counts.to(pl_module.device)).tolist()
+        self._train_counts = None
+        if rows:
+            log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
+        else:
+            rank_zero_warn(
+                f"{self.name}: no training image of this epoch had a label (all are -1), so the probe learns nothing: "
+                "take it out, or use labelled data."
+            )
+
+    def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
+        if self._reader.capture is None:
+            assert callable(self.features)
+            with torch.no_grad():
+                return pooled(self.features(pl_module, batch, outputs), "features")
+        found = self._reader.capture.take()
+        if not found:
+            raise UsageError(
+                f'{self.name}: training_step of {type(pl_module).__name__} does not run "{self.features}": name a '
+                "submodule that it runs, or pass features= a callable (module, batch, outputs) -> features."
+            )
+        return torch.cat(found)
+
+    def _check(self, targets: Tensor) -> None:
+        """Once per fit, since looking at a value makes the host wait."""
+        if not self._checked and len(targets):
+            self._checked = True
+            if (largest := int(targets.max())) >= self.num_classes:
+                raise UsageError(
+                    f"{self.name}: the batch has label {largest} but num_classes={self.num_classes}: labels are 0 to "
+                    "num_classes - 1, and -1 for none."
+                )
+
+    def _heads_for(self, features: Tensor) -> LinearHeads:
+        width = features.shape[1]
+        if self._heads is None:
+            self._heads = LinearHeads(
+                width, self.num_classes, self.lrs, weight_decay=self.weight_decay, device=features.device
+            )
+        if self._heads.width != width:
+            raise UsageError(
+                f"{self.name}: the features have width {width}, and the probe was trained on {self._heads.width}: "
+                "training and evaluation must give the same features."
+            )
+        return self._heads.to(features.device)
+
+    # ------------------------------------------------------------------ evaluation
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reader.attach(pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(first_loader(trainer.val_dataloaders), skip=trainer.sanity_checking)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self._rows is not None and dataloader_idx == 0:
+            self._reader.start()
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._rows is None or dataloader_idx != 0:
+            return
+        features = self._reader.read(trainer, pl_module, batch, outputs)
+        targets = self.targets(batch).to(features.device)
+        if len(targets) != len(features):
+            raise UsageError(f"{self.name}: {len(features)} rows of features but {len(targets)} labels in validation.")
+        with torch.autocast(features.device.type, enabled=False):
+            logits = self._heads_for(features).logits(features)
+        best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
+        self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
+        self._labelled.append(targets >= 0)
+        self._rows.add(batch, len(targets))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._report(pl_module, prefix="")
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reader.attach(pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(first_loader(trainer.test_dataloaders), skip=False)
+
+    def on_test_batch_start(self, *args: Any) -> None:
+        self.on_validation_batch_start(*args)
+
+    def on_test_batch_end(self, *args: Any) -> None:
+        self.on_validation_batch_end(*args)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._report(pl_module, prefix="test/")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._reader.detach()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._reader.detach()
+
+    def _begin(self, loader: Any, *, skip: bool) -> None:
+        self._right, self._labelled, self._rows = [], [], None
+        if skip:
+            return
+        if self._heads is None:
+            rank_zero_warn(
+                f"{self.name} has not been trained, so there is nothing to evaluate: fit, or give ckpt_path=."
+            )
+            return
+        self._rows = EvaluationRows(loader)
+
+    def _report(self, pl_module: LightningModule, *, prefix: str) -> None:
+        if self._rows is None:
+            return
+        device = pl_module.device
+        nothing = torch.empty(0, dtype=torch.bool, device=device)
+        counted = self._rows.first_seen(device) & torch.cat([*self._labelled, nothing])
+        right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)
+        counts = all_sum(torch.cat([right.flatten(), counted.sum()[None]]))
+        *hits, rows = counts.tolist()
+        self._right, self._labelled, self._rows = [], [], None
+        if not rows:
+            rank_zero_warn(f"{self.name}: no evaluation image has a label (all are -1): nothing is logged.")
+            return
+        top1, top5 = hits[: len(self.lrs)], hits[len(self.lrs) :]
+        self.accuracies = {lr: count / rows for lr, count in zip(self.lrs, top1)}
+        values = {f"{prefix}{self.name}/top1": max(top1) / rows}
+        if self.num_classes >= _TOP5_FROM:
+            values[f"{prefix}{self.name}/top5"] = top5[top1.index(max(top1))] / rows
+        log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        """The heads with their momentum and statistics, and what the epoch has counted so far on rank 0."""
+        if self._heads is None:
+            return {}
+        return {"heads": self._heads.state_dict(), "train_counts": self._train_counts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state, unless it is that of other classes or learning rates."""
+        state = state_dict["heads"]
+        if state["classes"] != self.num_classes or tuple(state["lrs"]) != self.lrs:
+            rank_zero_warn(
+                f"{self.name}: the checkpoint's probe has {state['classes']} classes and lrs={tuple(state['lrs'])}, "
+                f"but this one {self.num_classes} and {self.lrs}: it starts afresh."
+            )
+            return
+        self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
+        self._train_counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
