@@ -1,0 +1,163 @@
+"""``sslbolts demo``: SimCLR on the packaged images, in minutes on a CPU, with everything that a run should show."""
+
+import argparse
+import csv
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.errors import UsageError
+from sslbolts.export import export_backbone
+from sslbolts.methods.contrastive.simclr import SimCLR
+
+__all__ = ["main"]
+
+RESNET10 = {"layers": [1, 1, 1, 1], "channels": [32, 64, 128, 256], "stem_type": "deep", "stem_width": 16}
+"""A ResNet-10 of half the usual width, as arguments of timm's ``resnet18``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, evaluate and draw; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="sslbolts demo", description=__doc__)
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/demo"), help="where results go (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the 5,000 images (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    if arguments.epochs < 1:
+        raise UsageError(f"--epochs {arguments.epochs}: at least one pass over the images is needed.")
+    _quiet()
+
+    seed_everything(arguments.seed, verbose=False)
+    data = CIFAR10MiniDataModule(batch_size=256, views="simclr")
+    method = SimCLR(
+        "resnet18",
+        backbone_kwargs=RESNET10,
+        hidden_dim=256,
+        temperature=0.2,
+        optimizer=lambda params: torch.optim.AdamW(params, lr=2e-3, weight_decay=0.05),
+        warmup_epochs=1,
+    )
+    monitor = KNNMonitor(k=20)
+    callbacks = lightning_module("callbacks")
+    trainer = Trainer(
+        max_epochs=arguments.epochs,
+        precision="bf16-mixed" if has_fast_bfloat16() else "32-true",
+        accelerator="cpu",
+        logger=lightning_module("loggers").CSVLogger(arguments.folder, name="", version=""),
+        callbacks=[
+            Preflight(),
+            monitor,
+            OnlineLinearProbe(num_classes=data.num_classes),
+            CollapseMonitor(),
+            callbacks.ModelCheckpoint(arguments.folder, filename="simclr", enable_version_counter=False),
+        ],
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(method, data)
+
+    print_results(trainer, monitor)
+    weights = export_backbone(method, arguments.folder / "backbone.safetensors")
+    draw(arguments.folder, trainer, method)
+    print(f"\nCheckpoint and pictures (curves, neighbours, augmentations) are in {arguments.folder}/.")
+    print("The backbone, in one line of timm:\n")
+    print(f'  backbone = timm.create_model("resnet18", num_classes=0, checkpoint_path="{weights}", **{RESNET10})')
+    return 0
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 (AMX or AVX512-BF16); elsewhere it is emulated, and slower than float32."""
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, test, lambda: False)() for test in tests)
+
+
+def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
+    """The trained features beside raw pixels and the untrained network."""
+    from rich.console import Console
+    from rich.table import Table
+
+    knn, ridge = monitor.metrics
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    table = Table(title="1,000 test images, accuracy in %", title_justify="left")
+    for column in ("features", "20 nearest neighbours", "ridge", "online linear probe"):
+        table.add_column(column, justify="left" if column == "features" else "right")
+    for name, suffix in (("raw pixels", "/raw_pixels"), ("untrained network", "/untrained"), ("SimCLR", "")):
+        probe = values["probe/top1"] if not suffix else None
+        row = (values[knn + suffix], values[ridge + suffix], probe)
+        table.add_row(name, *("" if value is None else f"{100 * value:.1f}" for value in row))
+    Console().print(table)
+
+
+def draw(folder: Path, trainer: Trainer, method: SimCLR) -> None:
+    """Write curves.png, neighbours.png and augmentations.png."""
+    from sslbolts.pictures.augmentations import draw_augmentations
+    from sslbolts.pictures.curves import draw_curves
+    from sslbolts.pictures.neighbours import draw_neighbours
+    from sslbolts.pictures.style import save
+
+    log = read_log(folder / "metrics.csv")
+    knn = "knn/k20_t0.07"
+    figure = draw_curves(
+        log["train/loss"],
+        {"kNN-20": log[knn], "linear probe": log["probe/top1"]},
+        {"raw pixels": log[f"{knn}/raw_pixels"][-1][1], "untrained": log[f"{knn}/untrained"][-1][1]},
+        title="SimCLR on 5,000 CIFAR-10 images",
+    )
+    save(figure, folder / "curves.png")
+
+    data = CIFAR10MiniDataModule()
+    bank, queries = data.load("bank"), data.load("val")
+    chosen = torch.cat([(queries.targets == label).nonzero()[3, :1] for label in range(data.num_classes)])
+    learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"))
+    raw = nearest(queries.data[chosen].flatten(1).float(), bank.data.flatten(1).float())
+    figure = draw_neighbours(
+        queries.data[chosen],
+        queries.targets[chosen],
+        bank.data,
+        bank.targets,
+        {"SimCLR": learned, "raw pixels": raw},
+        class_names=data.class_names,
+        title="Test images and their nearest training images",
+    )
+    save(figure, folder / "neighbours.png")
+    save(draw_augmentations(queries.data[chosen[:6]], data.views), folder / "augmentations.png")
+
+
+def read_log(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """The columns of a CSVLogger's file: metric -> pairs (epoch, value), the epoch counted in its fractions."""
+    rows = list(csv.DictReader(path.open()))
+    steps_per_epoch = max(int(row["step"]) for row in rows) / (1 + max(int(row["epoch"]) for row in rows))
+    log: dict[str, list[tuple[float, float]]] = {name: [] for name in rows[0]}
+    for row in rows:
+        for name, value in row.items():
+            if value:
+                log[name].append((int(row["step"]) / steps_per_epoch, float(value)))
+    return log
+
+
+def features(trainer: Trainer, method: SimCLR, split: str) -> Tensor:
+    """Features of a split of the packaged images, in their order."""
+    batches = trainer.predict(method, CIFAR10MiniDataModule(predict_on=split))  # type: ignore[arg-type]
+    return torch.cat([batch[0].float() for batch in batches or []])  # type: ignore[index]
+
+
+def nearest(queries: Tensor, bank: Tensor, k: int = 6) -> Tensor:
+    """Rows of the ``k`` most similar (cosine) vectors of the bank, ``(Q, k)``."""
+    return (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(k).indices
+
+
+def _quiet() -> None:
+    """Leave the screen to the progress bar and the results: Lightning's hints are not about this run."""
+    logging.getLogger(LIGHTNING).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=LIGHTNING.replace(".", r"\."))
