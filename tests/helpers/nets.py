@@ -42,10 +42,15 @@ class WithBatchNorm(nn.Module):
 def without_batch_norm(network: Network) -> Network:
     """The network with a norm over each sample's own channels where it had batch norms, which tie a batch together."""
     for name, child in network.named_children():
+        norm: nn.Module
         if isinstance(child, nn.BatchNorm1d):
-            setattr(network, name, nn.LayerNorm(child.num_features, elementwise_affine=child.affine))
+            norm = nn.LayerNorm(child.num_features, elementwise_affine=child.affine)
         elif isinstance(child, nn.BatchNorm2d):
-            setattr(network, name, nn.GroupNorm(1, child.num_features, affine=child.affine))
+            norm = nn.GroupNorm(1, child.num_features, affine=child.affine)
         else:
             without_batch_norm(child)
+            continue
+        for ours, theirs in zip(norm.parameters(), child.parameters(), strict=True):
+            ours.requires_grad_(theirs.requires_grad)  # a teacher's are frozen
+        setattr(network, name, norm)
     return network

@@ -1,0 +1,92 @@
+"""Every method of the registry in a size that a test can train, derived from its signature.
+
+A new method needs no entry here. ``OVERRIDES`` is for one whose arguments cannot be guessed, or that learns more (or
+less) in the short run than the others.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sslbolts import SSLModule
+from sslbolts.batch import ViewBatch
+from sslbolts.methods.registry import METHODS, get_method
+from sslbolts.transforms import recipe
+from tests.helpers.nets import TinyBackbone
+from tests.helpers.views import noise_loader
+
+WIDEST = 16  # of a head, a queue, a set of prototypes
+GLOBAL_BATCH = 8
+
+
+@dataclass(frozen=True)
+class MethodCase:
+    """A method under test.
+
+    Attributes:
+        method: its class.
+        views: name of its view recipe.
+        arguments: constructor arguments besides the automatic ones, which shrink every width to 16.
+        learning: constructor arguments of the run that must learn.
+        epochs: of that run, on the packaged images.
+        margin: by which its kNN accuracy must then beat the untrained network's.
+    """
+
+    method: type[SSLModule]
+    views: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 4
+    margin: float = 0.02
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths of a batch's views, as the method's recipe has them for images of 32 pixels."""
+        return tuple(view.size for view in recipe(self.views, 32).views)
+
+    def module(self, backbone: nn.Module | str | None = None, **arguments: Any) -> SSLModule:
+        """The method around a tiny backbone (or the one given), from the weights of seed 0."""
+        torch.manual_seed(0)
+        chosen = {"lr_scaling": "none", "warmup_epochs": 0.0, **_narrow(self.method), **self.arguments, **arguments}
+        return self.method(TinyBackbone() if backbone is None else backbone, **chosen)
+
+    def loader(
+        self, images: int = 4 * GLOBAL_BATCH, *, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float32
+    ) -> DataLoader[ViewBatch]:
+        """This rank's share of batches of noise."""
+        return noise_loader(images, GLOBAL_BATCH, self.sizes, rank=rank, world=world, dtype=dtype)
+
+
+OVERRIDES: dict[str, dict[str, Any]] = {}
+"""Method -> attributes of its case that differ from the automatic ones."""
+
+
+def case_of(name: str) -> MethodCase:
+    return replace(MethodCase(get_method(name), METHODS[name].views), **OVERRIDES.get(name, {}))
+
+
+def _narrow(method: type[SSLModule]) -> dict[str, Any]:
+    """Whole numbers above 16 among the default arguments, alone or in a tuple, cut to 16."""
+    constructors = [
+        cls.__init__ for cls in method.__mro__[: method.__mro__.index(SSLModule)] if "__init__" in vars(cls)
+    ]
+    defaults = {
+        p.name: p.default for init in reversed(constructors) for p in inspect.signature(init).parameters.values()
+    }
+    narrow = {name: _cut(default) for name, default in defaults.items()}
+    return {name: value for name, value in narrow.items() if value is not defaults[name]}
+
+
+def _cut(default: Any) -> Any:
+    if isinstance(default, tuple) and any(_is_wide(value) for value in default):
+        return tuple(map(_cut, default))
+    return WIDEST if _is_wide(default) else default
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > WIDEST

@@ -1,0 +1,60 @@
+"""What holds for every method of the registry. Reference values of their losses are in tests/golden."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sslbolts import METHODS
+from tests.invariants import checks
+from tests.invariants.cases import MethodCase, case_of
+
+
+@pytest.fixture(params=list(METHODS))
+def case(request) -> MethodCase:
+    return case_of(request.param)
+
+
+def test_two_processes_equal_one_process_on_the_concatenated_batch(case, two_ranks):
+    checks.two_processes_equal_one(case, two_ranks)
+
+
+def test_teacher_and_queue_move_once_per_optimizer_step(case):
+    checks.slow_state_moves_once_per_optimizer_step(case)
+
+
+def test_backbone_is_exported_exactly(case, tmp_path):
+    checks.backbone_is_exported_exactly(case, tmp_path)
+
+
+def test_half_precision_stays_finite_and_near_full_precision(case):
+    checks.half_precision_is_finite(case)
+
+
+def test_compiled_backbone_has_the_same_loss(case):
+    checks.compiled_backbone_has_the_same_loss(case, "aot_eager")
+
+
+@pytest.mark.slow
+def test_backbone_compiled_by_inductor_has_the_same_loss(case):
+    checks.compiled_backbone_has_the_same_loss(case, "inductor")
+
+
+def test_training_step_never_waits_for_the_device(case):
+    checks.step_never_waits_for_the_device(case)
+
+
+def test_importing_every_method_touches_no_accelerator():
+    program = """
+import torch
+
+def refuse(*_):
+    raise AssertionError("CUDA was touched")
+
+torch.cuda._lazy_init = torch.cuda.is_available = torch.cuda.device_count = refuse
+import sslbolts
+
+for name in sslbolts.METHODS:
+    getattr(sslbolts, name)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
