@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -53,10 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         return _dispatch(arguments)
+    except ArgumentError as error:
+        from sslbolts.cli.explain import explain
+
+        message = explain(str(error))
     except UsageError as error:
-        rank = os.environ.get("LOCAL_RANK", "0")
-        print(f"error{'' if rank == '0' else f' (rank {rank})'}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        message = " ".join(str(error).split())
+    except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
+        return stop.code if isinstance(stop.code, int) else 0
+    rank = os.environ.get("LOCAL_RANK", "0")
+    print(f"error{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
+    return 2
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -4,11 +4,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from jsonargparse import ArgumentError
-
 from sslbolts._lightning import LightningDataModule, LightningModule, MisconfigurationException, lightning_module
 from sslbolts.cli.checkpoint import CheckpointValues
-from sslbolts.cli.explain import explain
 from sslbolts.cli.names import expand
 from sslbolts.cli.predict import FeatureFile
 from sslbolts.errors import UsageError
@@ -28,17 +25,13 @@ def main(argv: Sequence[str]) -> int:
     """Carry out one of the four verbs; ``argv`` begins with it.
 
     Raises:
-        UsageError: for a user's mistake.
+        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
     """
     _make_short_names_known()
     try:
         TrainingCLI(argv[0], expand(list(argv[1:])))
-    except ArgumentError as error:
-        raise UsageError(explain(str(error))) from error
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
-    except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
-        return stop.code if isinstance(stop.code, int) else 0
     return 0
 
 

@@ -1,0 +1,74 @@
+"""``sslbolts preview``: a picture of what the augmentation does to real images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslbolts.cli.names import expand
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sslbolts.data import SSLDataModule
+
+__all__ = ["main"]
+
+_ENDINGS = (".png", ".jpg", ".pdf", ".svg", ".webp")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Draw the sheet.
+
+    Raises:
+        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+    """
+    from jsonargparse import ArgumentParser
+
+    from sslbolts.data import SSLDataModule
+
+    parser = ArgumentParser(
+        "sslbolts preview",
+        description="Draw what the augmentation does to real images: --data ImageFolder --data.root my/images",
+        exit_on_error=False,
+    )
+    parser.add_subclass_arguments(SSLDataModule, "data", required=False, help="name or class path of a DataModule")
+    parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
+    parser.add_argument("--views", type=str | None, default=None, help="a recipe: simclr, byol, dino, ...")
+    parser.add_argument("--output", default="augmentations.png", help="the picture")
+    parser.add_argument("--images", type=int, default=6, help="rows")
+    parser.add_argument("--draws", type=int, default=4, help="columns of each kind of view")
+    parser.add_argument("--seed", type=int, default=0, help="of the images and of what is drawn")
+    config = parser.parse_args(expand(list(argv)))
+    if Path(config.output).suffix not in _ENDINGS:
+        raise UsageError(f'--output "{config.output}": the picture must end in {", ".join(_ENDINGS)}.')
+    for name in ("images", "draws"):
+        if not 1 <= config[name] <= 32:
+            raise UsageError(f"--{name} {config[name]}: it must be in 1 to 32.")
+    if config.views is not None:
+        config.data.init_args.views = config.views
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
+    data: SSLDataModule = make(config).data
+
+    from sslbolts.pictures.augmentations import draw_augmentations
+    from sslbolts.pictures.style import save
+
+    views = config.data.init_args.views
+    title = type(data).__name__.removesuffix("DataModule")
+    title = f'"{views}" on {title}' if isinstance(views, str) else title
+    images = _images(data, config.images, config.seed)
+    figure = draw_augmentations(images, data.views, draws=config.draws, seed=config.seed, color=data.color, title=title)
+    print(f"wrote {save(figure, config.output)}")
+    return 0
+
+
+def _images(data: "SSLDataModule", count: int, seed: int) -> "list[Tensor]":
+    """Distinct training images, as they are stored."""
+    import torch
+
+    data.prepare_data()
+    images = data.load("train")
+    if images is None or len(images) == 0:
+        raise UsageError(f"{type(data).__name__} has no training images.")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    return [images.read(index)[0] for index in order[:count].tolist()]

@@ -1,0 +1,158 @@
+"""What the views of a recipe look like on real images."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+from sslbolts.pictures.style import INK, MUTED, new_figure
+from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["describe_view", "draw_augmentations"]
+
+_GAP = 0.22  # width of the gap before a group of columns, in images
+_CELL, _HEADER, _MARGIN = 0.92, 1.0, 0.12  # inches
+
+
+def draw_augmentations(
+    images: Sequence[Tensor] | Tensor,
+    views: MultiView | MultiCrop,
+    *,
+    draws: int = 4,
+    seed: int = 0,
+    color: Literal["exact", "linear"] = "exact",
+    title: str = "What the method sees",
+) -> "Figure":
+    """One row per image: the image, then several draws of each kind of view.
+
+    Args:
+        images: ``(N, C, H, W)`` uint8, or ``N`` tensors ``(C, H, W)`` uint8 of any sizes; C of 1, 3 or 4.
+        views: a recipe; equal views that follow each other are one group of columns.
+        draws: columns of each group.
+        seed: of what is drawn.
+        color: "exact" or "linear" color jitter.
+        title: above the sheet.
+
+    Raises:
+        UsageError: if there are no images or no draws.
+
+    Example:
+        >>> from sslbolts.transforms import recipe
+        >>> images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+        >>> figure = draw_augmentations(images, recipe("byol", 32), draws=3)
+        >>> len(figure.axes)  # two rows of the image and three draws of each of two views
+        14
+    """
+    if len(images) == 0 or draws < 1:
+        raise UsageError(f"a sheet of {len(images)} images and {draws} draws of each view is empty: give both.")
+    groups = [(view, len(list(equal))) for view, equal in groupby(views.views)]
+    drawn = [_draw(images, view, draws, seed=seed + number, color=color) for number, (view, _) in enumerate(groups)]
+    widths = [1.0] + [width for _ in groups for width in (_GAP, *[1.0] * draws)]
+    width, height = _CELL * sum(widths) + 2 * _MARGIN, _CELL * len(images) + _HEADER + _MARGIN
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")  # heads stand over several columns, and must not widen the first
+    grid = figure.add_gridspec(
+        len(images),
+        len(widths),
+        width_ratios=widths,
+        left=_MARGIN / width,
+        right=1 - _MARGIN / width,
+        bottom=_MARGIN / height,
+        top=1 - _HEADER / height,
+        wspace=0.06,
+        hspace=0.06,
+    )
+    for row, image in enumerate(images):
+        axes = figure.add_subplot(grid[row, 0])
+        _show(axes, image)
+        if row == 0:
+            _head(axes, "image", f"{image.shape[-1]} x {image.shape[-2]}")
+        first = 0
+        for number, (view, count) in enumerate(groups):
+            for column in range(draws):
+                axes = figure.add_subplot(grid[row, 2 + number * (draws + 1) + column])
+                _show(axes, drawn[number][row][column])
+                if row == 0 and column == 0:
+                    _head(axes, _name(first, count), describe_view(view))
+            first += count
+    figure.suptitle(
+        title, x=_MARGIN / width, y=1 - 0.1 / height, ha="left", va="top", fontsize=13, color=INK, fontweight="bold"
+    )
+    return figure
+
+
+def describe_view(view: View) -> str:
+    """A view in a line or two: what is done, and how often.
+
+    Example:
+        >>> print(describe_view(View(32, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.2, 0.1), jitter_p=0.8, solarize_p=0.2)))
+        32 pixels from 20-100 % of the area, flip 50 %
+        jitter 80 %, solarize 20 %
+    """
+    size = f"{view.size} pixels from {100 * view.scale[0]:g}-{100 * view.scale[1]:g} % of the area"
+    chances = {
+        "flip": view.flip,
+        "jitter": view.jitter_p if any(view.jitter) else 0.0,
+        "gray": view.grayscale_p,
+        "blur": view.blur_p,
+        "solarize": view.solarize_p,
+    }
+    said = {name: f"{name} {100 * chance:g} %" for name, chance in chances.items() if chance > 0}
+    first = [size, *([said.pop("flip")] if "flip" in said else [])]
+    return "\n".join(line for line in (", ".join(first), ", ".join(said.values())) if line)
+
+
+@torch.no_grad()
+def _draw(
+    images: Sequence[Tensor] | Tensor, view: View, draws: int, *, seed: int, color: Literal["exact", "linear"]
+) -> list[Tensor]:
+    """``draws`` views ``(draws, C, size, size)`` of each image, float in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    augment = BatchedAugment(view, color=color)
+    crops = [torch.stack(random_crops(image.cpu(), [view] * draws, generator=generator)) for image in images]
+    return list(augment(torch.cat(crops), generator=generator, crop=False).chunk(len(images)))
+
+
+def _name(first: int, count: int) -> str:
+    if count == 1:
+        return f"view {first + 1}"
+    return f"views {first + 1} {'and' if count == 2 else 'to'} {first + count}"
+
+
+def _head(axes: "Axes", name: str, description: str) -> None:
+    axes.annotate(
+        name,
+        (0, 1),
+        xytext=(0, 25),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=10,
+        fontweight="bold",
+        color=INK,
+    )
+    axes.annotate(
+        description,
+        (0, 1),
+        xytext=(0, 23),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=7.5,
+        color=MUTED,
+        va="top",
+        linespacing=1.25,
+    )
+
+
+def _show(axes: "Axes", image: Tensor) -> None:
+    pixels = image[:3] if len(image) == 4 else image
+    array = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).cpu().numpy()
+    smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
+    axes.imshow(array, cmap="gray", vmin=0, vmax=255 if image.dtype == torch.uint8 else 1, interpolation=smooth)
+    axes.set_axis_off()
