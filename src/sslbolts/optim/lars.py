@@ -24,7 +24,7 @@ class LARS(Optimizer):
     name, and differ whenever the learning rate changes: in the one above (BYOL, Barlow Twins, VICReg, MoCo v3) the
     learning rate `γ` multiplies the buffer; in SimCLR's it goes into the buffer, `m ← μm + γd`, `p ← p - m`.
 
-    On CIFAR, the recipes of solo-learn clip: the trust ratio `η|p|/|d|` becomes `min(η|p|/(γ|d|), 1)`, so that no step is
+    On CIFAR, the recipes of solo-learn clip: the trust ratio `η|p|/|d|` becomes `min(η|p|/(γ|d|), 1)`: no step is
     longer than that of plain SGD, and small learning rates (a warm-up) have no adaptation at all.
 
     Args:
