@@ -46,7 +46,9 @@ class Recorder(LightningModule):
 
     def __init__(self, in_chans: int = 3) -> None:
         super().__init__()
-        self.net = nn.Conv2d(in_chans, 4, 3, stride=2)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.net = nn.Conv2d(in_chans, 4, 3, stride=2)
         self.seen: list[tuple[int, int, list[int], list[str]]] = []
         self.batches: list[Any] = []
         self.validated: list[Any] = []

@@ -63,10 +63,20 @@ def test_every_batch_of_every_epoch_and_rank_has_a_seed_of_its_own():
 def test_starting_in_the_middle_gives_the_rest_of_the_epoch():
     sampler = EpochSampler(20, 4, seed=0)
     whole = list(sampler)
-    sampler.first_batch = 3
+    sampler.go_on(done=3, done_in_epoch=3)
     assert rows(sampler) == rows(whole[3:])
     assert [plan.seed for plan in sampler] == [plan.seed for plan in whole[3:]]
     assert len(sampler) == 5
+
+
+def test_an_epoch_that_was_cut_short_is_taken_up_in_the_next():
+    sampler = EpochSampler(20, 4, seed=0)
+    stream = [*plans(seed=0, epoch=0), *plans(seed=0, epoch=1)]
+    sampler.go_on(done=3, done_in_epoch=0)
+    assert [plan.seed for plan in sampler] == [plan.seed for plan in stream[3:8]]
+    assert rows(sampler) == rows(stream[3:8])
+    sampler.set_epoch(1)
+    assert rows(sampler) == rows(stream[5:])
 
 
 def test_fewer_images_than_a_global_batch_names_both_numbers():

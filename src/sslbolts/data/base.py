@@ -12,7 +12,7 @@ from sslbolts._lightning import LightningDataModule, rank_zero_info
 from sslbolts.batch import ViewBatch
 from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate
 from sslbolts.data.images import Images, TensorImages
-from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice_on_workers
+from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
 from sslbolts.errors import UsageError, did_you_mean
@@ -156,7 +156,7 @@ class SSLDataModule(LightningDataModule):
         if self._seed is None:
             seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
             self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
-        silence_advice_on_workers()
+        silence_advice()
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them."""
@@ -182,7 +182,7 @@ class SSLDataModule(LightningDataModule):
         return TrainLoader(
             self._train_views,
             sampler,
-            batches_done=self._batches_done,
+            position=self._position,
             **place.loader_settings(place.workers, keep_workers=keep),
         )
 
@@ -222,7 +222,7 @@ class SSLDataModule(LightningDataModule):
         if isinstance(batch, Draft):
             assert self._train_views is not None
             batch = self._train_views.finish(batch)
-        elif isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and _is_uint8(batch[0]):
+        elif isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and batch and _is_uint8(batch[0]):
             batch = (self._evaluate(batch[0]), *batch[1:])
         # Lightning has converted inputs to a half-precision model's type already, but these are made only now.
         return batch if self.trainer is None else self.trainer.precision_plugin.convert_input(batch)
@@ -283,11 +283,12 @@ class SSLDataModule(LightningDataModule):
     def _labels_hint(self) -> str:
         return "labels are needed only for kNN and probes; use a labelled data set for them, or switch them off."
 
-    def _batches_done(self) -> int:
-        """Batches of this epoch that a resumed run has behind it; else 0."""
+    def _position(self) -> tuple[int, int] | None:
+        """Batches that training has behind it: of the run, and of the epoch."""
         if self.trainer is None or not self.trainer.training:
-            return 0
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            return None
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress
+        return batches.total.completed, batches.current.ready
 
     def _view_dataset(self, images: Images, place: Placement) -> TensorViews | CroppedViews:
         augment = Augment(self.views.views, mean=self.mean, std=self.std, color=self.color)
@@ -314,9 +315,12 @@ class SSLDataModule(LightningDataModule):
             workers = automatic_workers(1 if trainer is None else trainer.num_devices, accelerator=accelerator)
         if self.persistent_workers and workers == 0:
             raise UsageError("persistent_workers=True, but no workers are needed here: leave it out.")
-        part = "views are" if isinstance(images, TensorImages) else "images are cropped in the loader, views finished"
-        where = f"on {device}" if on_device else "in the training process" if workers == 0 else "in the workers"
-        rank_zero_info(f"{len(images):,} training images; {part} made {where}; {workers} worker processes.")
+        where = f"on {device}" if on_device else "in the training process" if workers == 0 else "in the loader"
+        first = "" if isinstance(images, TensorImages) else "cropped in the loader, "
+        rank_zero_info(
+            f"{len(images):,} training images: {first}augmented {where} (worker processes: {workers}, "
+            f"views: {len(self.views.views)})."
+        )
         return Placement(device, on_device, workers)
 
     def _evaluation_loader(self, split: str, *, keep_workers: bool = False) -> DataLoader[EvaluationBatch] | None:

@@ -12,34 +12,46 @@ from torch.utils.data import DataLoader, Dataset
 from sslbolts.data.sampler import EpochSampler
 from sslbolts.transforms.allocator import tune_malloc
 
-__all__ = ["Placement", "TrainLoader", "automatic_workers", "start_worker"]
+__all__ = ["Placement", "TrainLoader", "automatic_workers", "silence_advice", "start_worker"]
 
 _MOST_WORKERS = 16
 
 
 class TrainLoader(DataLoader[Any]):
-    """A DataLoader of whole batches that goes on in the middle of an epoch when the Trainer does.
+    """A DataLoader of whole batches, in which a resumed run goes on with the batch that would have come next.
 
-    Nothing is drawn, and no worker started, before the first batch is asked for: Lightning makes the iterator before
-    it has restored a checkpoint and set the epoch. At that moment the Trainer's own count of finished batches says
-    where to begin, so batches that a worker had made in advance when the checkpoint was written are made again.
+    The batches of all epochs are one stream, of which the Trainer takes an epoch's worth at a time; its own count of
+    finished batches, which is in every checkpoint, says where it is. So batches that a worker had made in advance when
+    a checkpoint was written are made again, and an epoch that ``max_steps`` or ``limit_train_batches`` cuts short is
+    taken up where it stopped.
+
+    Nothing is planned, and no worker started, before the first batch is asked for: Lightning makes the iterator before
+    it restores its counts. (A loader's own state would not do: Lightning restores it only where nobody has asked for
+    the number of steps of the run before.)
 
     Args:
         dataset: makes a batch from a plan.
         sampler: plans the batches of this rank.
-        batches_done: how many batches of this epoch are behind us.
+        position: how many batches of the run are behind us, and how many of the current epoch; None, outside a
+            Trainer, leaves it to ``sampler.set_epoch``.
         **settings: further arguments of ``DataLoader``.
     """
 
     def __init__(
-        self, dataset: Dataset[Any], sampler: EpochSampler, *, batches_done: Callable[[], int], **settings: Any
+        self,
+        dataset: Dataset[Any],
+        sampler: EpochSampler,
+        *,
+        position: Callable[[], tuple[int, int] | None],
+        **settings: Any,
     ) -> None:
         super().__init__(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, **settings)
-        self.batches_done = batches_done
+        self.position = position
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator, for its laziness
         assert isinstance(self.sampler, EpochSampler)
-        self.sampler.first_batch = self.batches_done() % max(1, len(self.sampler))
+        if (position := self.position()) is not None:
+            self.sampler.go_on(*position)
         yield from super().__iter__()
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,9 +104,10 @@ def automatic_workers(processes: int, *, accelerator: bool) -> int:
     return max(1, min(_MOST_WORKERS, share if accelerator else share // 2))
 
 
-def silence_advice_on_workers() -> None:
-    """Lightning advises every loader with few workers to have more; these have as many as they need."""
+def silence_advice() -> None:
+    """Silences Lightning where it advises more workers (these loaders have what they need), or misses queries."""
     warnings.filterwarnings("ignore", message=".*_dataloader' does not have many workers")
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -81,26 +81,52 @@ class EpochSampler(DistributedSampler[BatchPlan]):
             )
         self.images = images
         self.batch_size = batch_size
-        self.first_batch = 0
-        """Batch at which the next iteration begins; a run that is resumed in the middle of an epoch sets it."""
+        self._start = 0  # batch of the run with which the next iteration begins
+        self._count: int | None = None  # batches of the next iteration; None is one epoch's
 
     def __len__(self) -> int:
-        """Batches of a whole epoch, per rank."""
+        """Batches of an epoch, per rank."""
         per_batch = self.batch_size * self.num_replicas
         return self.images // per_batch if self.drop_last else -(-self.images // per_batch)
 
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is that epoch."""
+        super().set_epoch(epoch)
+        self._start, self._count = epoch * len(self), None
+
+    def go_on(self, done: int, done_in_epoch: int) -> None:
+        """The next iteration is the rest of an epoch.
+
+        Args:
+            done: batches of the run so far. The batches of all epochs are one stream, which goes on there.
+            done_in_epoch: batches of the current epoch so far; the iteration gives the others.
+        """
+        self._start, self._count = done, len(self) - done_in_epoch % len(self)
+
     def __iter__(self) -> Iterator[BatchPlan]:
-        order = (
-            torch.randperm(self.images, generator=generator(self.seed, _ORDER, self.epoch))
-            if self.shuffle
-            else torch.arange(self.images)
-        )
-        for batch in range(self.first_batch, len(self)):
+        order = torch.empty(0)
+        shuffled = -1
+        for position in range(self._start, self._start + (len(self) if self._count is None else self._count)):
+            epoch, batch = divmod(position, len(self))
+            if epoch != shuffled:
+                order, shuffled = self._order(epoch), epoch
             start = batch * self.batch_size * self.num_replicas
             rows = min(self.batch_size, -(-(self.images - start) // self.num_replicas))
             mine = torch.arange(start + self.rank * rows, start + (self.rank + 1) * rows) % self.images
-            yield BatchPlan(order[mine], mix(self.seed, _VIEWS, self.epoch, batch, self.rank))
+            yield BatchPlan(order[mine], mix(self.seed, _VIEWS, epoch, batch, self.rank))
+
+    def _order(self, epoch: int) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(self.images)
+        return torch.randperm(self.images, generator=generator(self.seed, _ORDER, epoch))
 
 
 class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]
-    """An :class:`EpochSampler` that never shuffles, of a type in which Lightning's ``overfit_batches`` sees that."""
+    """An :class:`EpochSampler` whose every epoch begins with the same batches, of a type that says so.
+
+    Lightning's ``overfit_batches``, which takes only the first batches of an epoch, looks for that type.
+    """
+
+    def go_on(self, done: int, done_in_epoch: int) -> None:
+        """The next iteration is the rest of the epoch that :meth:`set_epoch` named."""
+        super().go_on(self.epoch * len(self) + done_in_epoch, done_in_epoch)

@@ -1,0 +1,248 @@
+"""DataModules under a Trainer."""
+
+import warnings
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+
+from sslbolts._lightning import lightning_module
+from sslbolts.batch import ViewBatch
+from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
+from sslbolts.errors import UsageError
+from sslbolts.scale import per_device_batch_size
+from tests.data.helpers import Recorder, quiet_trainer, write_folder
+
+ModelCheckpoint = lightning_module("callbacks").ModelCheckpoint
+
+
+def few(**settings):
+    """50 images: 5 batches of 10."""
+    images = torch.randint(0, 256, (50, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    dataset = TensorDataset(images, torch.arange(50) % 5)
+    arguments = {"num_classes": 5, "val": dataset, "batch_size": 10, "seed": 1, "num_workers": 0}
+    return DatasetDataModule(dataset, **(arguments | settings))
+
+
+def fit(data, max_epochs=2, model=None, ckpt_path=None, **settings):
+    model = model or Recorder(data.in_chans)
+    trainer = quiet_trainer(max_epochs=max_epochs, **settings)
+    trainer.fit(model, datamodule=data, ckpt_path=ckpt_path)
+    return model
+
+
+def sets(folder):
+    return {
+        "mini": CIFAR10MiniDataModule(batch_size=1000, num_workers=0),
+        "mini worker": CIFAR10MiniDataModule(batch_size=1000, views="byol"),
+        "mini device": CIFAR10MiniDataModule(batch_size=1000, augment_on="device"),
+        "dataset": few(),
+        "dataset in memory": few(in_memory=True, num_workers=1),
+        "folder": ImageFolderDataModule(str(folder), batch_size=6, image_size=32, num_workers=0),
+        "folder workers": ImageFolderDataModule(str(folder), batch_size=6, image_size=32, views="swav", num_workers=2),
+        "folder device": ImageFolderDataModule(
+            str(folder), batch_size=6, image_size=32, augment_on="device", val_fraction=0.25
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("images"), per_class=8, size=(70, 90))
+
+
+@pytest.mark.parametrize("name", sets("."))
+def test_every_datamodule_trains_validates_and_predicts(folder, name):
+    data = sets(folder)[name]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*many workers.*")
+        warnings.filterwarnings("error", message=".*is zero.*")
+        model = fit(data)
+    steps = data.num_train_images // data.batch_size
+    assert [(epoch, step) for epoch, step, _, _ in model.seen] == [(e, s) for e in range(2) for s in range(steps)]
+    assert all(isinstance(batch, ViewBatch) for batch in model.batches)
+    assert all(view.dtype == torch.float32 for batch in model.batches for view in batch.views)
+    assert all(batch[0].dtype == torch.float32 for batch in model.validated)
+    assert bool(model.validated) == bool(data.val_dataloader())
+    predicted = quiet_trainer().predict(model, datamodule=data)
+    assert torch.cat([indices for _, _, indices in predicted]).tolist() == list(range(data.num_train_images))
+
+
+def test_the_place_of_the_augmentation_is_said_in_one_line(caplog):
+    with caplog.at_level("INFO"):
+        fit(CIFAR10MiniDataModule(batch_size=2500), max_epochs=1, limit_val_batches=0)
+    assert [line for line in caplog.messages if "training images" in line] == [
+        "5,000 training images: augmented in the loader (worker processes: 1, views: 2)."
+    ]
+
+
+# -------------------------------------------------------------------- resuming
+
+
+def drawn(seen):
+    """Images and views, without the numbers that Lightning gives to epochs (it ends one where max_steps ends a run)."""
+    return [(indices, views) for _, _, indices, views in seen]
+
+
+class SaveAfter(lightning_module("callbacks").Callback):
+    """Saves a checkpoint when a batch has been trained."""
+
+    def __init__(self, step, path):
+        self.step = step
+        self.path = path
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("saved", ["while training", "after fit"])
+@pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 3), (2, 3), (2, 5), (0, 5), (0, 8), (1, 8), (0, 10)])
+def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, workers, step, saved):
+    settings = {"num_workers": workers, "in_memory": workers == 1}
+    whole = fit(few(**settings), max_epochs=-1, max_steps=13)
+    assert len(whole.seen) == 13
+    path = tmp_path / "stopped.ckpt"
+    trainer = quiet_trainer(max_epochs=-1, max_steps=step, callbacks=[SaveAfter(step, path)])
+    trainer.fit(first := Recorder(), datamodule=few(**settings))
+    if saved == "after fit":
+        trainer.save_checkpoint(path)
+    rest = fit(few(**settings), max_epochs=-1, max_steps=13, ckpt_path=path)
+    assert drawn(first.seen + rest.seen) == drawn(whole.seen)
+    for a, b in zip(whole.parameters(), rest.parameters()):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("interval", [{}, {"val_check_interval": 2}, {"accumulate_grad_batches": 2}])
+@pytest.mark.parametrize("hook", ["train_batch_end", "validation_end", "train_epoch_end"])
+def test_resuming_from_a_checkpoint_of_modelcheckpoint(tmp_path, hook, interval):
+    when = {
+        "train_batch_end": {"every_n_train_steps": 2},
+        "validation_end": {"save_on_train_epoch_end": False},
+        "train_epoch_end": {"save_on_train_epoch_end": True},
+    }[hook]
+
+    def run(directory, **more):
+        saver = ModelCheckpoint(directory, save_top_k=-1, filename="{step}", **when)
+        settings = {"callbacks": [saver], "enable_checkpointing": True} | interval
+        return fit(few(num_workers=1, in_memory=True), max_epochs=2, **settings, **more)
+
+    whole = run(tmp_path / "whole")
+    checkpoints = sorted((tmp_path / "whole").glob("*.ckpt"))
+    assert checkpoints
+    for path in checkpoints:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*not resumable.*")
+            rest = run(tmp_path / "rest", ckpt_path=path)
+        assert rest.seen == whole.seen[len(whole.seen) - len(rest.seen) :], path
+        for a, b in zip(whole.parameters(), rest.parameters()):
+            assert torch.equal(a, b)
+
+
+def test_persistent_workers_go_through_several_epochs():
+    alone, kept = fit(few(), 3), fit(few(num_workers=2, persistent_workers=True), 3)
+    assert kept.seen == alone.seen == fit(few(num_workers=2, persistent_workers=False), 3).seen
+
+
+def test_a_loader_asked_for_in_the_middle_of_training_starts_at_its_beginning():
+    class Look(lightning_module("callbacks").Callback):
+        def on_train_epoch_end(self, trainer, module):
+            self.first = next(iter(trainer.datamodule.train_dataloader()))
+
+    look = Look()
+    fit(few(), 1, callbacks=[look])
+    assert len(look.first.indices) == 10
+
+
+# -------------------------------------------------------------------- seeds
+
+
+def test_the_seed_is_that_of_seed_everything_and_stays_in_the_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "11")
+    whole = fit(few(seed=None))
+    assert whole.seen == fit(few(seed=11)).seen
+    path = tmp_path / "3.ckpt"
+    fit(few(seed=None), max_steps=3, callbacks=[SaveAfter(3, path)])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "12")
+    assert fit(few(seed=None), ckpt_path=path).seen == whole.seen[3:]
+    assert fit(few(seed=13), ckpt_path=path).seen == fit(few(seed=13)).seen[3:]  # what is given wins
+
+
+def test_without_any_seed_it_is_torchs(monkeypatch):
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    torch.manual_seed(21)
+    first = fit(few(seed=None), 1).seen
+    torch.manual_seed(22)
+    assert fit(few(seed=None), 1).seen != first
+    torch.manual_seed(21)
+    assert fit(few(seed=None), 1).seen == first
+
+
+def test_making_views_leaves_torchs_own_generator_alone():
+    data = few(seed=3)
+    loader = data.train_dataloader()
+    before = torch.get_rng_state()
+    for batch in loader:
+        data.on_after_batch_transfer(batch, 0)
+    state = torch.get_rng_state()
+    list(DataLoader([0]))  # any DataLoader draws one number when it is iterated
+    assert torch.equal(state, before) or not torch.equal(torch.get_rng_state(), state)
+
+
+# -------------------------------------------------------------------- Trainer settings
+
+
+def test_overfit_batches_trains_on_the_same_images_every_epoch():
+    model = fit(few(), 3, overfit_batches=2)
+    assert [indices for _, _, indices, _ in model.seen] == [list(range(10)), list(range(10, 20))] * 3
+    assert len({views[0] for _, _, _, views in model.seen}) == 6  # under new views
+
+
+def test_limits_and_fast_dev_run():
+    limited = fit(few(), 2, limit_train_batches=3).seen
+    assert drawn(limited) == drawn(fit(few(), 2).seen[:6])  # the second epoch takes up what the first left
+    assert len(fit(few(), 2, limit_train_batches=0.4).seen) == 4
+    assert len(fit(few(num_workers=1), 2, fast_dev_run=True).seen) == 1
+
+
+def test_reloading_loaders_every_epoch_changes_nothing():
+    assert fit(few(), 3, reload_dataloaders_every_n_epochs=1).seen == fit(few(), 3).seen
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", torch.bfloat16), ("64-true", torch.float64)])
+@pytest.mark.parametrize("where", ["device", "worker"])
+def test_views_and_evaluation_images_have_the_type_of_the_model(precision, dtype, where):
+    model = fit(few(augment_on=where), 1, precision=precision)
+    assert {view.dtype for batch in model.batches for view in batch.views} == {dtype}
+    assert {batch[0].dtype for batch in model.validated} == {dtype}
+    assert {batch.targets.dtype for batch in model.batches} == {torch.int64}
+
+
+def test_mixed_precision_keeps_views_in_float32():
+    model = fit(few(), 1, precision="bf16-mixed")
+    assert {view.dtype for batch in model.batches for view in batch.views} == {torch.float32}
+
+
+def test_the_batch_size_can_be_read_from_the_loader():
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(Recorder(), datamodule=few())
+    assert per_device_batch_size(trainer) == 10
+    assert isinstance(trainer.val_dataloaders.sampler, SequentialSampler)
+
+
+def test_a_set_smaller_than_a_batch_is_refused_before_training():
+    with pytest.raises(UsageError, match=r"50 images, but one batch takes 64 \(batch_size=64\)"):
+        fit(few(batch_size=64))
+
+
+def test_fitting_again_starts_a_new_run():
+    data, model = few(), Recorder()
+    fit(data, 1, model=model)
+    fit(data, 1, model=model)
+    assert model.seen[:5] == model.seen[5:]
+
+
+def test_other_peoples_batches_pass_through_the_hook():
+    data = few()
+    for batch in ({"x": torch.zeros(2)}, (torch.zeros(2, 3), torch.zeros(2)), [], None, torch.zeros(3)):
+        assert data.on_after_batch_transfer(batch, 0) is batch
