@@ -20,7 +20,7 @@ from sslbolts.transforms.color import (
 from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, draw
 from sslbolts.transforms.geometry import _by_matrices as crop_by_matrices
 from sslbolts.transforms.geometry import _one_by_one as crop_one_by_one
-from sslbolts.transforms.geometry import flip_, resized_crop
+from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
 from tests.transforms.naive import ADJUST, levels
 from tests.transforms.pictures import pictures
@@ -148,10 +148,12 @@ def test_resized_crops_with_flip_equal_torchvisions(way, interpolation, channels
 
 
 def test_flip_mirrors_only_what_it_is_told_to():
-    images = floats(3)
-    expected = images.clone()
+    images = pictures(3)
+    expected = images.float() / 255
     expected[1] = TF.horizontal_flip(expected[1])
-    assert torch.equal(flip_(images.clone(), torch.tensor([False, True, False])), expected)
+    flip = torch.tensor([False, True, False])
+    assert torch.equal(flipped(images, flip), expected)
+    assert torch.equal(flipped(images.float() / 255, flip), expected)
 
 
 def test_linear_color_equals_torchvision_where_nothing_clips_and_the_hue_stays():

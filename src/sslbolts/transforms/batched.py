@@ -12,7 +12,7 @@ from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
 from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, Draws, draw
-from sslbolts.transforms.geometry import flip_, resized_crop
+from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
 from sslbolts.transforms.recipes import Evaluation, View
 
@@ -92,37 +92,43 @@ class BatchedAugment:
     def _in_groups(self, images: Tensor, draws: Draws) -> Tensor:
         n, channels = images.shape[:2]
         size = self.view.size
-        linear = self.color == "linear" and channels > 1
-        by_order = draws.order.argsort(stable=True)
-        draws = draws.take(by_order)
-        factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
         out = torch.empty(n, channels, size, size)
-        bytes_per_image = 4 * channels * size * size
-        for part in _slices(0, n, _PART_BYTES // bytes_per_image):
-            x, d = out[part], draws.take(part)
-            x.copy_(self._place(images.index_select(0, by_order[part]), d))
-            rgb = colors(x)
-            if linear:
-                rgb.copy_(apply_color_maps(rgb, *color_maps(d.order, d.factors, d.grayscale)))
+        by_order = None if self._is_linear(channels) else draws.order.argsort(stable=True)
+        for part in _slices(0, n, _PART_BYTES // (4 * channels * size * size)):
+            if by_order is None:
+                out[part] = self._part(images[part], draws.take(part))
             else:
-                for start, stop, operations in _runs(d.order):
-                    for group in _slices(start, stop, _GROUP_BYTES // bytes_per_image):
-                        jitter_(rgb[group], operations, factors[:, part][:, group])
-                if channels > 1:
-                    gray = d.grayscale.nonzero().squeeze(1)
-                    rgb[gray] = luma(rgb.index_select(0, gray)).expand(-1, 3, -1, -1)
-            blurred = d.blur.nonzero().squeeze(1)
-            if len(blurred):
-                x[blurred] = gaussian_blur(x.index_select(0, blurred), d.sigma[blurred], self.view.kernel)
-            inverted = d.solarize.nonzero().squeeze(1)
+                rows = by_order[part]
+                out[rows] = self._part(images.index_select(0, rows), draws.take(rows))
+        return out
+
+    def _part(self, images: Tensor, draws: Draws) -> Tensor:
+        """What fits into the cache, from crop to normalization; images of one color order are neighbors."""
+        x = self._place(images, draws).contiguous()
+        rgb = colors(x)
+        if self._is_linear(images.shape[1]):
+            rgb.copy_(apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale)))
+        else:
+            factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
+            for start, stop, operations in _runs(draws.order):
+                effective = [operation for operation in operations if self.view.jitter[operation] > 0]
+                for group in _slices(start, stop, _GROUP_BYTES // (4 * x[0].numel())):
+                    jitter_(rgb[group], effective, factors[:, group])
+            if images.shape[1] > 1:
+                gray = draws.grayscale.nonzero().squeeze(1)
+                rgb[gray] = luma(rgb.index_select(0, gray)).expand(-1, 3, -1, -1)
+        blurred = draws.blur.nonzero().squeeze(1)
+        if len(blurred):
+            x[blurred] = gaussian_blur(x.index_select(0, blurred), draws.sigma[blurred], self.view.kernel)
+        inverted = draws.solarize.nonzero().squeeze(1)
+        if len(inverted):
             rgb[inverted] = solarize_(rgb.index_select(0, inverted), self.view.solarize_threshold)
-            self.normalize(x)
-        return out.index_select(0, by_order.argsort())
+        return self.normalize(x)
 
     def _branch_free(self, images: Tensor, draws: Draws) -> Tensor:
         x = self._place(images, draws)
         rgb = colors(x)
-        if self.color == "linear" and images.shape[1] > 1:
+        if self._is_linear(images.shape[1]):
             rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
         else:
             if any(self.view.jitter) and self.view.jitter_p > 0:
@@ -138,11 +144,14 @@ class BatchedAugment:
             x = torch.cat((inverted, x[:, 3:]), 1) if images.shape[1] == 4 else inverted
         return self.normalize(x).contiguous()
 
+    def _is_linear(self, channels: int) -> bool:
+        """One channel has only brightness and contrast, which are fast enough to be exact."""
+        return self.color == "linear" and channels > 1
+
     def _place(self, images: Tensor, draws: Draws) -> Tensor:
         """Crop and flip: ``(n, C, H, W)`` of any kind to ``(n, C, size, size)`` float32 in [0, 1]."""
         if draws.box is None:
-            pixels = images.to(torch.float32, copy=True)
-            return flip_(pixels if images.is_floating_point() else pixels.div_(255), draws.flip)
+            return flipped(images, draws.flip)
         return resized_crop(images, draws.box, draws.flip, self.view.size, self.view.interpolation)
 
     def _check(self, images: Tensor, generator: torch.Generator, crop: bool) -> None:

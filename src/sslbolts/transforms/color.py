@@ -82,17 +82,17 @@ def adjust_hue_(images: Tensor, turns: Tensor) -> Tensor:
     swapped = torch.lt(g, b, out=torch.empty_like(high))
     greatest, middle = torch.maximum(r, high), torch.minimum(r, high)
     turned = torch.lt(r, high, out=high)
-    # 0, -1, -1/3 or 2/3 turns, depending on which channel is the greatest and which of the others is greater.
-    hue = (turned * 2).sub_(1).mul_(swapped).sub_(turned, alpha=1 / 3)
+    # 0, 1, 1/3 or -2/3 turns, depending on which channel is the greatest and which of the others is greater.
+    hue = torch.add(swapped, turned, alpha=1 / 3).addcmul_(swapped, turned, value=-2)
     least = torch.minimum(middle, low)
-    chroma = greatest.sub_(least).mul_(6).clamp_min_(1e-20)  # 6 C; a gray pixel has 0 / 1e-20 = hue 0
-    hue.addcdiv_(middle.sub_(low), chroma).abs_()
+    chroma = greatest.sub_(least).clamp_min_(1e-20)  # a gray pixel has 0 / 1e-20 = hue 0
+    hue.addcdiv_(middle.sub_(low), chroma, value=-1 / 6).abs_()
     hue.add_(turns.squeeze(1) + 1).frac_()
     torch.sub(hue.unsqueeze(1), _hue_offsets(images.device), out=images).abs_().clamp_(1 / 6, 1 / 3)
-    torch.addcmul(least.sub(chroma, alpha=1 / 6), chroma, r, out=r)
-    base = least.add_(chroma, alpha=1 / 3)
-    torch.addcmul(base, chroma, g, value=-1, out=g)
-    torch.addcmul(base, chroma, b, value=-1, out=b)
+    torch.addcmul(least - chroma, chroma, r, value=6, out=r)
+    base = least.add_(chroma, alpha=2)
+    torch.addcmul(base, chroma, g, value=-6, out=g)
+    torch.addcmul(base, chroma, b, value=-6, out=b)
     return images
 
 

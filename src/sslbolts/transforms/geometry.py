@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["flip_", "resized_crop"]
+__all__ = ["flipped", "resized_crop"]
 
 # The greatest table of all interpolation matrices, in bytes: 32 pixel images need 4 MB per table and flip.
 _TABLE_LIMIT = 2**24
@@ -39,18 +39,23 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int, interpola
     return _by_matrices(images, box, flip, size, interpolation)
 
 
-def flip_(images: Tensor, flip: Tensor) -> Tensor:
-    """Mirrors the images where ``flip`` is true, in place on a CPU.
+def flipped(images: Tensor, flip: Tensor) -> Tensor:
+    """Images as float32 from 0 to 1, mirrored where ``flip`` is true.
 
     Args:
-        images: ``(n, C, H, W)``.
+        images: ``(n, C, H, W)`` uint8, or float in [0, 1]; not changed.
         flip: ``(n,)`` bool.
+
+    Returns:
+        ``(n, C, H, W)`` float32.
     """
-    if images.device.type == "cpu":
-        rows = flip.nonzero().squeeze(1)
-        images[rows] = images[rows].flip(-1)
-        return images
-    return torch.where(flip[:, None, None, None], images.flip(-1), images)
+    if images.device.type == "cpu":  # bytes are mirrored four times as fast as floats, and only where needed
+        pixels = torch.empty(images.shape)
+        for image, mirrored, target in zip(images, flip.tolist(), pixels, strict=True):
+            target.copy_(image.flip(-1) if mirrored else image)
+    else:
+        pixels = torch.where(flip[:, None, None, None], images.flip(-1), images).to(torch.float32)
+    return pixels if images.is_floating_point() else pixels.div_(255)
 
 
 def _by_matrices(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
