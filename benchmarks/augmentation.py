@@ -6,7 +6,8 @@
 
 One thread, CPU time, variants taken in turn in every round. A ratio is the reference's time by the variant's time of
 the same round; the median over the rounds is printed, and the least and greatest. The reference is torchvision on PIL
-images, one at a time. Libraries that are not installed are named as absent. The images are made here.
+images, one at a time. Libraries that are not installed are named as absent; kornia takes batches of images of one
+size, so it has no row for files. The images are made here.
 """
 
 import argparse

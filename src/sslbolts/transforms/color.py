@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, ORDERS, SATURATION
+from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
 
 __all__ = [
     "adjust_brightness_",
@@ -22,6 +22,7 @@ __all__ = [
     "jitter_",
     "jitter_branch_free",
     "luma",
+    "mean_luma",
     "solarize_",
 ]
 
@@ -143,7 +144,7 @@ def jitter_branch_free(images: Tensor, order: Tensor, factors: Tensor) -> Tensor
     Returns:
         ``(n, 1 or 3, H, W)``.
     """
-    operations = _order_table(images.device).index_select(0, order)  # (n, 4)
+    operations = order_table(images.device).index_select(0, order)  # (n, 4)
     step = torch.arange(4, device=images.device)
     hue_at = (operations == HUE).to(torch.uint8).argmax(1, keepdim=True)
     factor = factors.flatten(1).t().gather(1, operations)
@@ -175,9 +176,3 @@ def _luma_weights(device: torch.device) -> Tensor:
 @lru_cache(maxsize=16)
 def _hue_offsets(device: torch.device) -> Tensor:
     return torch.tensor((1 / 2, 1 / 3, 2 / 3), device=device)[:, None, None]
-
-
-@lru_cache(maxsize=16)
-def _order_table(device: torch.device) -> Tensor:
-    """``(25, 4)``: ORDERS, and any order for images that are not jittered."""
-    return torch.tensor((*ORDERS, ORDERS[0]), device=device)

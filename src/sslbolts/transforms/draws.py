@@ -3,13 +3,25 @@
 import itertools
 import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from sslbolts.transforms.recipes import View
 
-__all__ = ["BRIGHTNESS", "CONTRAST", "HUE", "NOT_JITTERED", "ORDERS", "SATURATION", "Draws", "draw"]
+__all__ = [
+    "BRIGHTNESS",
+    "CONTRAST",
+    "HUE",
+    "NOT_JITTERED",
+    "ORDERS",
+    "SATURATION",
+    "Draws",
+    "central_box",
+    "draw",
+    "order_table",
+]
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 # The 24 orders in which the four color operations can come.
@@ -133,3 +145,9 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[in
     elif width / height > ratio[1]:
         w = round(height * ratio[1])
     return (height - h) // 2, (width - w) // 2, h, w
+
+
+@lru_cache(maxsize=16)
+def order_table(device: torch.device) -> Tensor:
+    """``(25, 4)``: :data:`ORDERS`, and in row ``NOT_JITTERED`` some order, on a device."""
+    return torch.tensor((*ORDERS, ORDERS[0]), device=device)

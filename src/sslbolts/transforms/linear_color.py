@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.transforms.color import LUMA
-from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, ORDERS, SATURATION
+from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
 
 __all__ = ["apply_color_maps", "color_maps"]
 
@@ -42,7 +42,7 @@ def color_maps(order: Tensor, factors: Tensor, grayscale: Tensor) -> tuple[Tenso
         1,
     )  # (n, 4, 3, 3)
     jittered = (order != NOT_JITTERED)[:, None]
-    operations = _order_table(device).index_select(0, order)  # (n, 4)
+    operations = order_table(device).index_select(0, order)  # (n, 4)
     a = eye.expand(n, 3, 3)
     k = torch.zeros(n, 3, 3, device=device)
     rows = torch.arange(n, device=device)
@@ -95,8 +95,3 @@ def _rotation_parts(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 def _identity_and_luma(device: torch.device) -> tuple[Tensor, Tensor]:
     """``(3, 3)`` each: the identity, and the matrix that replaces every color by the luma."""
     return torch.eye(3, device=device), torch.tensor([LUMA] * 3, device=device)
-
-
-@lru_cache(maxsize=16)
-def _order_table(device: torch.device) -> Tensor:
-    return torch.tensor((*ORDERS, ORDERS[0]), device=device)
