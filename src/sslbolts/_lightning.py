@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sslbolts.errors import UsageError
+
 __all__ = [
     "LIGHTNING",
     "Callback",
@@ -29,7 +31,7 @@ def _choose() -> str:
     if wish is not None:
         names = {"lightning": "lightning.pytorch", "pytorch_lightning": "pytorch_lightning"}
         if wish not in names:
-            raise ImportError(f"SSLBOLTS_LIGHTNING={wish!r}: it must be one of {', '.join(names)}, or unset.")
+            raise UsageError(f"SSLBOLTS_LIGHTNING={wish!r}: it must be one of {', '.join(names)}, or unset.")
         return names[wish]
     if "lightning.pytorch" in sys.modules and "pytorch_lightning" not in sys.modules:
         return "lightning.pytorch"

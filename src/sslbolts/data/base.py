@@ -15,7 +15,7 @@ from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError, did_you_mean, no_such_argument
 from sslbolts.transforms import BatchedEvaluate, Evaluation, MultiCrop, MultiView, evaluation, recipe
 
 __all__ = ["SSLDataModule", "Split"]
@@ -87,7 +87,10 @@ class SSLDataModule(LightningDataModule):
         in_chans: int = 3,
         predict_on: Literal["train", "val", "test", "bank"] = "train",
         persistent_workers: bool | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),

@@ -7,6 +7,7 @@ from torch import Tensor
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
+from sslbolts.errors import UsageError
 from sslbolts.heads import mlp
 from sslbolts.losses import matching_accuracy, nt_xent
 from sslbolts.methods.base import SSLModule
@@ -59,6 +60,8 @@ class SimCLR(SSLModule):
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True),
         **recipe: Any,
     ) -> None:
+        if temperature <= 0:
+            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
         super().__init__(backbone, optimizer=optimizer, **recipe)
         self.temperature = temperature
         self.projector = mlp(self.num_features, hidden_dim, output_dim, bias=False, last_bias=False, last_norm="scale")
