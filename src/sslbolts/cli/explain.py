@@ -35,7 +35,7 @@ def explain(message: str) -> str:
 def _unrecognized(found: re.Match[str], message: str) -> str:
     option = found.group(1).split()[0]
     known = ("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config")
-    hint = did_you_mean(option, [*known, "--output"])
+    hint = did_you_mean(option, [*known, "--output", "--views", "--images", "--draws", "--seed"])
     if not hint and option.startswith("--trainer."):
         hint = _trainer_hint(option.removeprefix("--trainer."))
     return f'there is no option "{option}".{hint} Add --help for a list.'

@@ -58,8 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sslbolts.cli.explain import explain
 
         message = explain(str(error))
-    except UsageError as error:
-        message = " ".join(str(error).split())
+    except ValueError as error:
+        mistake = _usage_error(error)
+        if mistake is None:
+            raise
+        message = " ".join(str(mistake).split())
     except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
         return stop.code if isinstance(stop.code, int) else 0
     rank = os.environ.get("LOCAL_RANK", "0")
@@ -82,6 +85,13 @@ def _dispatch(arguments: list[str]) -> int:
     verb = VERBS[name]
     code: int | None = importlib.import_module(verb.module).main(arguments if verb.passes_verb else arguments[1:])
     return code or 0
+
+
+def _usage_error(error: BaseException | None) -> UsageError | None:
+    """The UsageError that an exception is, or was raised from: jsonargparse wraps what constructors raise."""
+    while error is not None and not isinstance(error, UsageError):
+        error = error.__cause__
+    return error
 
 
 def _help() -> str:

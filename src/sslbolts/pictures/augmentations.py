@@ -117,7 +117,8 @@ def _draw(
     generator = torch.Generator().manual_seed(seed)
     augment = BatchedAugment(view, color=color)
     crops = [torch.stack(random_crops(image.cpu(), [view] * draws, generator=generator)) for image in images]
-    return list(augment(torch.cat(crops), generator=generator, crop=False).chunk(len(images)))
+    drawn = augment(torch.cat(crops), generator=generator, crop=False)
+    return list(drawn.clamp(0, 1).chunk(len(images)))
 
 
 def _name(first: int, count: int) -> str:
