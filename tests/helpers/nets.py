@@ -39,6 +39,37 @@ class WithBatchNorm(nn.Module):
         return self.layers(x).mean((2, 3))
 
 
+class _Block(nn.Module):
+    def __init__(self, width: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(width, out, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out),
+        )
+        same = stride == 1 and width == out
+        self.shortcut: nn.Module = nn.Identity() if same else nn.Conv2d(width, out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.main(x) + self.shortcut(x)).relu()
+
+
+class SmallResNet(nn.Module):
+    """A ResNet-10 for 32 pixels: ``(B, 3, H, W) -> (B, 8 * width)``."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        stem = (nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        blocks = [_Block(width, width, 1)] + [_Block(width * 2**i, width * 2 ** (i + 1), 2) for i in range(3)]
+        self.layers = nn.Sequential(*stem, *blocks)
+        self.num_features = 8 * width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).mean((2, 3))
+
+
 def without_batch_norm(network: Network) -> Network:
     """The network with a norm over each sample's own channels where it had batch norms, which tie a batch together."""
     for name, child in network.named_children():

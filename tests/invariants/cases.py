@@ -5,7 +5,7 @@ less) in the short run than the others.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,11 +49,11 @@ class MethodCase:
         """Widths of a batch's views, as the method's recipe has them for images of 32 pixels."""
         return tuple(view.size for view in recipe(self.views, 32).views)
 
-    def module(self, backbone: nn.Module | str | None = None, **arguments: Any) -> SSLModule:
-        """The method around a tiny backbone (or the one given), from the weights of seed 0."""
+    def module(self, backbone: Callable[[], nn.Module] | str = TinyBackbone, **arguments: Any) -> SSLModule:
+        """The method around a tiny backbone, or what the given function makes, from the weights of seed 0."""
         torch.manual_seed(0)
         chosen = {"lr_scaling": "none", "warmup_epochs": 0.0, **_narrow(self.method), **self.arguments, **arguments}
-        return self.method(TinyBackbone() if backbone is None else backbone, **chosen)
+        return self.method(backbone if isinstance(backbone, str) else backbone(), **chosen)
 
     def loader(
         self, images: int = 4 * GLOBAL_BATCH, *, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float32

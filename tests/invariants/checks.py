@@ -1,6 +1,7 @@
 """What holds for every method, as functions of a case; each fails with an assertion."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslbolts import export_backbone, load_backbone
-from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
-from tests.helpers.nets import TinyBackbone, without_batch_norm
+from tests.helpers.nets import SmallResNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
 
@@ -88,13 +91,125 @@ def slow_state_moves_once_per_optimizer_step(case: MethodCase) -> None:
             assert not _equal(slow.teachers[batch], slow.teachers[batch + 1]), "the teacher does not move"
 
 
+# ------------------------------------------------------------------------------------ resuming, and looking on
+
+
+def _monitors() -> list[Callback]:
+    return [
+        OnlineLinearProbe(num_classes=10),
+        KNNMonitor(k=5, max_bank=200),
+        CollapseMonitor(every_n_steps=1),
+        Preflight(),
+    ]
+
+
+def _images(case: MethodCase, **settings: Any) -> CIFAR10MiniDataModule:
+    return CIFAR10MiniDataModule(
+        batch_size=16, views=case.views, eval_batch_size=100, num_workers=0, seed=7, **settings
+    )
+
+
+def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two epochs of four steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics."""
+    module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5)
+    if fit:
+        with torch.no_grad():
+            for p in module.parameters():
+                p.add_(1)  # whatever a resumed module starts from does not matter
+    settings = {"max_epochs": 2, "limit_train_batches": 4, "limit_val_batches": 2, "enable_checkpointing": True}
+    trainer = quiet_trainer(callbacks=callbacks, **settings)
+    trainer.fit(module, datamodule=_images(case), **fit)
+    end = trainer._checkpoint_connector.dump_checkpoint()
+    end["callbacks"] = {key: state for key, state in end["callbacks"].items() if "ModelCheckpoint" not in key}
+    return end, dict(trainer.callback_metrics)
+
+
+def resumed_run_is_the_uninterrupted_one(case: MethodCase, folder: Path) -> None:
+    """From a checkpoint in the middle and at the end of an epoch: weights, teacher, optimizer, probe, bit for bit."""
+    model_checkpoint = lightning_module("callbacks").ModelCheckpoint
+    keep = {"dirpath": folder, "save_top_k": -1, "auto_insert_metric_name": False}
+    savers = [
+        model_checkpoint(filename="step{step}", every_n_train_steps=3, **keep),
+        model_checkpoint(filename="epoch{epoch}", every_n_epochs=1, **keep),
+    ]
+    end, metrics = _run(case, [*_monitors(), *savers])
+    for name in ("step3.ckpt", "epoch0.ckpt"):
+        torch.load(folder / name, weights_only=True)
+        torch.manual_seed(1234)  # another process would have drawn something else
+        torch.randn(11)
+        resumed_end, resumed_metrics = _run(case, _monitors(), ckpt_path=str(folder / name))
+        for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks"):
+            assert_same(resumed_end[part], end[part], f"{name}: {part}")
+        evaluated = {name: value for name, value in metrics.items() if not name.startswith("train/")}
+        assert {"probe/top1", "knn/k5_t0.07", "ridge/top1"} <= evaluated.keys()
+        for metric in evaluated.keys() & resumed_metrics.keys():
+            assert resumed_metrics[metric] == metrics[metric], metric
+
+
+def monitors_change_no_bit(case: MethodCase) -> None:
+    """Weights and optimizer after training are the same with all monitors and with none."""
+    watched, metrics = _run(case, _monitors())
+    alone, _ = _run(case, [])
+    assert metrics.keys() >= {"probe/top1", "knn/k5_t0.07", "ridge/top1"}
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert_same(watched[part], alone[part], part)
+
+
+class OddImages(CIFAR10MiniDataModule):
+    """997 queries, which two processes cannot share equally."""
+
+    def load(self, split: Any) -> TensorImages:
+        images = super().load(split)
+        return images if split in ("train", "bank") else TensorImages(images.data[:997], images.targets[:997])
+
+
+def _evaluate(case: MethodCase, world: int, checkpoint: Path) -> dict[str, float]:
+    monitors = [OnlineLinearProbe(num_classes=10), KNNMonitor(max_bank=2000)]
+    trainer = quiet_trainer(world=world, callbacks=monitors, use_distributed_sampler=True)
+    images = OddImages(batch_size=16, views=case.views, eval_batch_size=100, num_workers=0)
+    trainer.validate(case.module(), datamodule=images, ckpt_path=str(checkpoint), verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def evaluation_on_two_processes_is_that_on_one(case: MethodCase, folder: Path, two_ranks: Callable[..., Any]) -> None:
+    """kNN, ridge and probe accuracy of 997 images do not depend on the number of processes."""
+    trainer = quiet_trainer(max_steps=3, callbacks=[OnlineLinearProbe(num_classes=10)], limit_val_batches=0)
+    trainer.fit(case.module(), datamodule=_images(case))
+    checkpoint = folder / "method.ckpt"
+    trainer.save_checkpoint(checkpoint)
+    one = _evaluate(case, 1, checkpoint)
+    accuracies = {"probe/top1", "knn/k20_t0.07", "knn/k200_t0.07", "ridge/top1"}
+    assert accuracies <= one.keys()
+    for metrics in two_ranks(_evaluate, case, 2, checkpoint):
+        assert {name: metrics[name] for name in accuracies} == {name: one[name] for name in accuracies}
+        assert metrics.keys() == one.keys()
+
+
+# ---------------------------------------------------------------------------------------------------- learning
+
+
+def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, float]:
+    """kNN-20 accuracy on the packaged images before and after a short run."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = case.method(SmallResNet(), **{**case.learning, "warmup_epochs": 0.5})
+    monitor = KNNMonitor(k=20, every_n_epochs=case.epochs)
+    trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
+    trainer.fit(module, datamodule=CIFAR10MiniDataModule(batch_size=256, views=case.views, color="linear", seed=seed))
+    return monitor.baseline_values["knn/k20_t0.07/untrained"], float(trainer.callback_metrics["knn/k20_t0.07"])
+
+
+def it_learns(case: MethodCase) -> None:
+    before, after = untrained_and_trained_accuracy(case, seed=0)
+    assert after >= before + case.margin, f"kNN went from {before:.3f} to {after:.3f}, not up by {case.margin}"
+
+
 # ------------------------------------------------------------------------------------------------------- export
 
 
 def backbone_is_exported_exactly(case: MethodCase, folder: Path) -> None:
     """The student's and the teacher's backbone, from the module and from its checkpoint, load strictly and agree."""
-    named = {"backbone": "resnet10t", "stem": "cifar", "warmup_epochs": 0.0}
-    module = case.module(**named)
+    module = case.module("resnet10t", stem="cifar")
     trainer = quiet_trainer(max_steps=1)
     trainer.fit(module, case.loader())
     trainer.save_checkpoint(folder / "method.ckpt")
@@ -189,8 +304,20 @@ def step_never_waits_for_the_device(case: MethodCase) -> None:
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
-def dropout_backbone() -> nn.Module:
-    return TinyBackbone(dropout=0.1)
+def assert_same(ours: Any, expected: Any, where: str) -> None:
+    """Nested dicts and lists are equal, their tensors bit for bit."""
+    if isinstance(expected, Tensor):
+        assert torch.equal(ours, expected), f"{where} differs by {(ours - expected).abs().max()}"
+    elif isinstance(expected, dict):
+        assert ours.keys() == expected.keys(), where
+        for key in expected:
+            assert_same(ours[key], expected[key], f"{where}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(ours) == len(expected), where
+        for i, (a, b) in enumerate(zip(ours, expected)):
+            assert_same(a, b, f"{where}/{i}")
+    else:
+        assert ours == expected, where
 
 
 def _equal(before: list[Tensor], after: list[Tensor]) -> bool:

@@ -23,6 +23,22 @@ def test_teacher_and_queue_move_once_per_optimizer_step(case):
     checks.slow_state_moves_once_per_optimizer_step(case)
 
 
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(case, tmp_path):
+    checks.resumed_run_is_the_uninterrupted_one(case, tmp_path)
+
+
+def test_monitors_change_no_bit_of_the_training(case):
+    checks.monitors_change_no_bit(case)
+
+
+def test_evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks):
+    checks.evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks)
+
+
+def test_short_run_beats_the_untrained_network(case):
+    checks.it_learns(case)
+
+
 def test_backbone_is_exported_exactly(case, tmp_path):
     checks.backbone_is_exported_exactly(case, tmp_path)
 
