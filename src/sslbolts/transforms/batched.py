@@ -107,7 +107,9 @@ class BatchedAugment:
         x = self._place(images, draws).contiguous()
         rgb = colors(x)
         if self._is_linear(images.shape[1]):
-            rgb.copy_(apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale)))
+            rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
+            x = rgb if images.shape[1] == 3 else torch.cat((rgb, x[:, 3:]), 1)
+            rgb = colors(x)
         else:
             factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
             for start, stop, operations in _runs(draws.order):
