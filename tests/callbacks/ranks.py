@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
 
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
-from sslbolts.distributed import world_size
+from sslbolts.distributed import rank, world_size
 from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
 
 
@@ -73,3 +73,40 @@ def fit(checkpoint: str | None = None) -> dict[str, Any]:
         "probe": probe._heads.weight.clone(),
         "names": sorted(name for name, _ in host.named_parameters()),
     }
+
+
+def bare_weights(with_monitors: bool) -> dict[str, Any]:
+    torch.manual_seed(0)
+    host = Host()
+    callbacks = [*monitors(), CollapseMonitor("encoder", every_n_steps=2)] if with_monitors else []
+    trainer(*callbacks, **two_devices()).fit(host, train_loader(), val_loader())
+    return {name: value.clone() for name, value in host.state_dict().items()} | {"rng": torch.get_rng_state()}
+
+
+class Frozen(Host):
+    """Features do not move, so a probe on them is a function of the batches alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 12).requires_grad_(False))
+        self.classifier = torch.nn.Linear(12, 5)
+
+
+def probe_on_frozen_features(batch_size: int) -> dict[str, Any]:
+    torch.manual_seed(0)
+    probe = OnlineLinearProbe(5, "encoder")
+    data = train_loader().dataset
+    # Lightning's own sampler would shuffle.
+    share = DistributedSampler(data, num_replicas=world_size(), rank=rank(), shuffle=False)
+    loader = DataLoader(data, batch_size=batch_size, sampler=share)
+    trainer(probe, use_distributed_sampler=False, **two_devices()).fit(Frozen(), loader)
+    assert probe._heads is not None
+    return {"weight": probe._heads.weight.clone(), "mean": probe._heads.mean.clone()}
+
+
+def small_bank() -> dict[str, float]:
+    torch.manual_seed(0)
+    knn = KNNMonitor(k=5, bank=bank_loader(30, batch_size=64))
+    run = trainer(knn, max_epochs=1, limit_train_batches=0, **two_devices())
+    run.validate(Host(), val_loader(), verbose=False)
+    return {name: value for name, value in metrics(run).items() if name.startswith(("knn", "ridge"))}

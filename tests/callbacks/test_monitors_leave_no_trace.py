@@ -29,8 +29,12 @@ def trained(*callbacks: Callback, host: type = Host, train: Any = None, **settin
     run = trainer(*callbacks, **settings)
     run.fit(module, train or train_loader(), val_loader())
     optimizer = run.optimizers[0].state_dict()["state"]
-    momentum = {f"momentum{i}": s["momentum_buffer"] for i, s in optimizer.items() if s.get("momentum_buffer") is not None}
-    return {name: value.clone() for name, value in module.state_dict().items()} | momentum | {"rng": torch.get_rng_state()}
+    momentum = {
+        f"momentum{i}": s["momentum_buffer"] for i, s in optimizer.items() if s.get("momentum_buffer") is not None
+    }
+    return (
+        {name: value.clone() for name, value in module.state_dict().items()} | momentum | {"rng": torch.get_rng_state()}
+    )
 
 
 @pytest.mark.parametrize(

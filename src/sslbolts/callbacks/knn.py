@@ -120,7 +120,7 @@ class KNNMonitor(Callback):
         self._bank_loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.baselines or self.baseline_values or trainer.limit_val_batches == 0:
+        if not self.baselines or self.baseline_values or not trainer.enable_validation:
             return
         validation = trainer.fit_loop.epoch_loop.val_loop
         if trainer.val_dataloaders is None:  # Lightning has not needed them yet
@@ -266,6 +266,16 @@ class KNNMonitor(Callback):
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
             return {}
         return {name: count / rows for name, count in zip(self.metrics, hits)}
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        """The baselines: a resumed run has no untrained network any more."""
+        return {"baselines": dict(self.baseline_values)} if self.baseline_values else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the baselines."""
+        self.baseline_values = dict(state_dict["baselines"])
 
     # ------------------------------------------------------------------ the bank
 

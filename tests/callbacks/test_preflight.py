@@ -1,0 +1,155 @@
+"""The look before the start: its table, what it refuses, what it warns of."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+
+from sslbolts._lightning import LightningDataModule, lightning_module
+from sslbolts.callbacks import KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.errors import UsageError
+from tests.callbacks.host import Host, bank_loader, train_loader, trainer, val_loader
+
+
+class Scheduled(Host):
+    """Warms up for ``warmup`` steps to 0.05."""
+
+    def __init__(self, warmup: int = 5) -> None:
+        super().__init__()
+        self.warmup = warmup
+        self.classifier.bias.requires_grad_(False)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        schedule = LambdaLR(optimizer, lambda step: min(step / self.warmup, 1 - (step - self.warmup) / 1000))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def facts(host: Any, **settings: Any) -> dict[str, str]:
+    preflight = Preflight()
+    trainer(preflight, **settings).fit(host, train_loader(), val_loader())
+    return preflight.facts
+
+
+def test_the_table_says_what_the_run_will_be(capsys):
+    found = facts(Scheduled(), accumulate_grad_batches=2, max_epochs=3)
+    expected = {
+        "batch per device": "16",
+        "devices": "1 x cpu",
+        "accumulated batches": "2",
+        "effective batch": "32",
+        "training images": "160",
+        "optimizer steps": "15",
+        "peak learning rate": "0.05",
+        "warm-up steps": "5",
+        "precision": "32-true",
+        "trainable parameters": "1,792",
+        "frozen parameters": "5",
+    }
+    assert found == expected
+    shown = capsys.readouterr().out
+    assert all(name in shown and value in shown for name, value in expected.items())
+
+
+def test_other_schedules_and_runs_without_end():
+    class OneCycle(Host):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            return [optimizer], [{"scheduler": OneCycleLR(optimizer, 0.7, total_steps=50), "interval": "step"}]
+
+    found = facts(OneCycle())
+    assert (found["peak learning rate"], found["warm-up steps"]) == ("0.7", "unknown")
+    found = facts(Host(), max_epochs=-1, max_time={"seconds": 1})
+    assert (found["optimizer steps"], found["peak learning rate"], found["warm-up steps"]) == ("no end", "0.05", "0")
+
+
+def test_a_training_loader_without_a_batch_is_refused():
+    with pytest.raises(UsageError, match="160 images, and a batch on each of 1 devices takes 500"):
+        trainer(Preflight()).fit(Host(), train_loader(batch_size=500, drop_last=True))
+
+
+class Data(LightningDataModule):
+    def train_dataloader(self) -> Any:
+        return train_loader()
+
+    def val_dataloader(self) -> Any:
+        return val_loader()
+
+
+class Unlabelled(Data):
+    @property
+    def num_classes(self) -> int:
+        raise UsageError("Unlabelled has no labels.")
+
+
+class TenClasses(Data):
+    num_classes = 10
+
+
+@pytest.mark.parametrize(
+    ("callback", "data", "message"),
+    [
+        (OnlineLinearProbe(5, "encoder"), Unlabelled, "OnlineLinearProbe needs labels, but Unlabelled has no labels"),
+        (
+            OnlineLinearProbe(5, "encoder"),
+            TenClasses,
+            "num_classes=5, but TenClasses has 10 classes: give num_classes=10",
+        ),
+    ],
+)
+def test_monitors_that_need_other_labels_are_refused(callback, data, message):
+    with pytest.raises(UsageError, match=message):
+        trainer(callback, Preflight()).fit(Host(), datamodule=data())
+
+
+def test_a_bank_of_ones_own_needs_no_labels_of_the_datamodule():
+    trainer(KNNMonitor(k=5, bank=bank_loader()), Preflight(), max_epochs=1).fit(Host(), datamodule=Unlabelled())
+
+
+class Taught(Host):
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = nn.Linear(2, 2)
+
+    def ema_pairs(self) -> Any:
+        return [(nn.Linear(2, 2), self.teacher)]
+
+
+class Queued(Host):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(4))
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "message"),
+    [
+        (lambda: Scheduled(1000), {}, "the learning rate rises for all of the 20 steps"),
+        (Taught, {"precision": "bf16-true"}, "precision=bf16-true with a teacher.* Use bf16-mixed"),
+        (Host, {"accumulate_grad_batches": 20}, "160 images, fewer than the effective batch of 320"),
+    ],
+)
+def test_what_will_not_work_out_is_warned_of(host, settings, message):
+    with pytest.warns(UserWarning, match=message):
+        trainer(Preflight(), **settings).fit(host(), train_loader())
+
+
+@pytest.mark.parametrize(("host", "what"), [(Taught, "a teacher"), (Queued, "the buffer queue")])
+def test_weight_averaging_beside_a_teacher_or_a_queue(host, what):
+    averaging = getattr(lightning_module("callbacks"), "EMAWeightAveraging", None)
+    if averaging is None:
+        pytest.skip("this Lightning has no WeightAveraging")
+    with pytest.warns(UserWarning, match=f"Taught has {what}|Queued has {what}"):
+        trainer(averaging(), Preflight(), max_epochs=1).fit(host(), train_loader())
+
+
+def test_a_monitor_that_never_runs():
+    with pytest.warns(UserWarning, match="KNNMonitor measures at validation, but there is none"):
+        trainer(KNNMonitor(k=5, bank=bank_loader()), Preflight(), max_epochs=1).fit(Host(), train_loader())
+
+
+def test_a_sound_run_has_no_warning(recwarn):
+    facts(Host())
+    assert not [w for w in recwarn if "sslbolts" in str(w.filename) or "Preflight" in str(w.message)]

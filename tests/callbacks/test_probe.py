@@ -1,0 +1,212 @@
+"""The online probe: what it reads, what it learns, what it refuses."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from sslbolts.callbacks import OnlineLinearProbe
+from sslbolts.callbacks.linear_heads import LinearHeads
+from sslbolts.errors import UsageError
+from tests.callbacks.host import Host, images, metrics, train_loader, trainer, val_loader
+
+
+def heads(width: int = 6, classes: int = 3, lrs: tuple[float, ...] = (0.1, 0.5), decay: float = 0.0) -> LinearHeads:
+    return LinearHeads(width, classes, lrs, weight_decay=decay, device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_heads_take_the_steps_of_torch_sgd_on_cross_entropy(decay):
+    ours = heads(decay=decay)
+    layers = [nn.Linear(6, 3) for _ in range(2)]
+    optimizers = []
+    for layer, lr in zip(layers, (0.1, 0.5)):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        groups = [{"params": [layer.weight], "weight_decay": decay}, {"params": [layer.bias]}]
+        optimizers.append(torch.optim.SGD(groups, lr=lr, momentum=0.9))
+    mean, variance = torch.zeros(6), torch.ones(6)
+    for step in range(8):
+        x, y = 3 * torch.randn(20, 6) + 5, torch.randint(0, 3, (20,))
+        rows = (x - mean) / (variance + 1e-5).sqrt()
+        expected = [(layer(rows).argmax(1) == y).sum().item() for layer in layers]
+        counts = ours.step(x, y).tolist()
+        assert counts == [*expected, 20]
+        for layer, optimizer in zip(layers, optimizers):
+            if step:  # the first batch only measures mean and deviation
+                optimizer.zero_grad()
+                F.cross_entropy(layer(rows), y).backward()
+                optimizer.step()
+        share = max(1 / (step + 1), 0.01)
+        variance = variance + share * ((x - mean).square().mean(0) - (x - mean).mean(0).square() - variance)
+        mean = mean + share * (x.mean(0) - mean)
+    x = torch.randn(4, 6)
+    rows = (x - mean) / (variance + 1e-5).sqrt()
+    expected_logits = torch.stack([layer(rows) for layer in layers], 1)
+    torch.testing.assert_close(ours.logits(x), expected_logits.detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_rows_without_label_or_with_nan_have_no_part():
+    whole, part = heads(), heads()
+    for _ in range(4):
+        x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+        more = torch.cat([x, torch.full((1, 6), torch.nan), torch.randn(3, 6)])
+        assert torch.equal(
+            whole.step(x, y), part.step(more, torch.cat([y, torch.tensor([1]), -torch.ones(3, dtype=torch.long)]))
+        )
+    torch.testing.assert_close(whole.weight, part.weight)
+    torch.testing.assert_close(whole.mean, part.mean)
+
+
+def test_features_of_any_scale_are_learned_with_the_default_learning_rates():
+    for scale, shift in ((1e-3, 0.0), (1.0, 5.0), (1e3, -1e3)):
+        ours = LinearHeads(20, 4, OnlineLinearProbe(4).lrs, weight_decay=0.0, device=torch.device("cpu"))
+        centers = torch.randn(4, 20)
+        for _ in range(100):
+            y = torch.randint(0, 4, (64,))
+            counts = ours.step(scale * (centers[y] + torch.randn(64, 20)) + shift, y)
+        assert max(counts[:-1].tolist()) > 0.9 * 64
+
+
+def test_it_reads_the_training_steps_own_features_without_a_further_forward_pass():
+    calls = []
+    host = Host()
+    host.encoder.register_forward_hook(lambda module, args, output: calls.append(module.training))
+    trainer(OnlineLinearProbe(5, "encoder"), max_epochs=1, num_sanity_val_steps=0).fit(
+        host, train_loader(), val_loader()
+    )
+    assert calls == [True] * 10 + [False] * 4
+
+
+class TwoViews(Host):
+    """Several views in one call, view after view, and a small crop."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x, _ = batch
+        features = self.encoder(torch.cat([x, x + 1]))
+        assert self.small(x[:, :, :2, :2]).shape[0] == len(x)
+        return features.square().mean()
+
+    def small(self, x: Tensor) -> Tensor:
+        return self.encoder[1](F.interpolate(x, 4).flatten(1))
+
+
+def test_rows_that_repeat_per_view_get_the_labels_of_each_view():
+    probe, seen = OnlineLinearProbe(5, "encoder"), []
+    original = LinearHeads.step
+
+    def spy(self: LinearHeads, x: Tensor, targets: Tensor) -> Tensor:
+        seen.append((len(x), targets))
+        return original(self, x, targets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LinearHeads, "step", spy)
+        trainer(probe, max_epochs=1).fit(TwoViews(), train_loader(shuffle=False))
+    assert [rows for rows, _ in seen] == [32] * 10
+    expected = images(160, seed=2).tensors[1][:16]
+    assert torch.equal(seen[0][1], expected.repeat(2))
+
+
+def test_maps_tokens_and_callables_are_features_too():
+    class Maps(Host):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 1)
+            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(128, 32))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.encoder(self.stem(x))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return {"loss": super().training_step(batch, batch_idx), "pixels": batch[0].flatten(1).requires_grad_()}
+
+    def pixels(module: Any, batch: Any, outputs: Any) -> Tensor:
+        return outputs["pixels"] if outputs else batch[0].flatten(1)
+
+    by_name, by_call = OnlineLinearProbe(5, "stem"), OnlineLinearProbe(5, pixels, name="pixels")
+    run = trainer(by_name, by_call)
+    run.fit(Maps(), train_loader(), val_loader())
+    assert by_name._heads is not None
+    assert by_call._heads is not None
+    assert (by_name._heads.width, by_call._heads.width) == (8, 48)
+    assert metrics(run)["pixels/top1"] > 0.4
+
+
+def test_top5_is_there_where_classes_are_many():
+    run = trainer(OnlineLinearProbe(40, "encoder"), max_epochs=1)
+    run.fit(Host(), train_loader(), val_loader())
+    assert metrics(run)["probe/top5"] >= metrics(run)["probe/top1"]
+
+
+def test_every_other_batch():
+    probe = OnlineLinearProbe(5, "encoder", every_n_batches=2)
+    trainer(probe, max_epochs=1).fit(Host(), train_loader())
+    assert probe._heads is not None
+    assert probe._heads.batches == 5
+
+
+def test_activation_checkpointing_does_not_repeat_rows():
+    class Recomputed(Host):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            x, y = batch
+            features = torch.utils.checkpoint.checkpoint(self.encoder, x, use_reentrant=False)
+            return F.cross_entropy(self.classifier(features), y)
+
+    rows = []
+    original = LinearHeads.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LinearHeads, "step", lambda self, x, y: rows.append(len(x)) or original(self, x, y))
+        trainer(OnlineLinearProbe(5, "encoder"), max_epochs=1).fit(Recomputed(), train_loader())
+    assert rows == [16] * 10
+
+
+def unlabelled(rows: int = 32) -> DataLoader:
+    x, y = images(rows, seed=2).tensors
+    return DataLoader(TensorDataset(x, torch.full_like(y, -1)), batch_size=16)
+
+
+def test_training_without_any_label_warns_and_logs_nothing():
+    run = trainer(OnlineLinearProbe(5, "encoder"), max_epochs=1)
+    host = Host()
+    host.training_step = lambda batch, batch_idx: host(batch[0]).square().mean()  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match="no training image of this epoch had a label"):
+        run.fit(host, unlabelled())
+    assert "probe/train_top1" not in metrics(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "num_classes=1"),
+        ({"num_classes": 5, "lrs": ()}, "at least one learning rate"),
+        ({"num_classes": 5, "weight_decay": -1.0}, "weight_decay=-1.0"),
+        ({"num_classes": 5, "every_n_batches": 0}, "every_n_batches=0"),
+        ({"num_classes": 5, "name": ""}, "name is empty"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        OnlineLinearProbe(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("probe", "message"),
+    [
+        (OnlineLinearProbe(5), r'Host has no submodule "backbone"\. There are: encoder, encoder\.0, .*classifier'),
+        (OnlineLinearProbe(5, "encodr"), r'no submodule "encodr"\. Did you mean "encoder"\?'),
+        (OnlineLinearProbe(3, "encoder"), "label 4 but num_classes=3"),
+        (OnlineLinearProbe(5, "encoder", targets=lambda batch: batch[1][:7]), "16 rows and the batch has 7 labels"),
+        (OnlineLinearProbe(5, lambda module, batch, outputs: outputs), "has type dict"),
+        (OnlineLinearProbe(5, "spare"), 'does not run "spare"'),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_sentence(probe, message):
+    host = Host()
+    if probe.features == "spare":
+        host.spare = nn.Identity()
+    with pytest.raises(UsageError, match=message):
+        trainer(probe, max_epochs=1).fit(host, train_loader())
+    assert not any(module._forward_hooks for module in host.modules())
