@@ -120,7 +120,8 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR) -> None:
     bank, queries = data.load("bank"), data.load("val")
     chosen = torch.cat([(queries.targets == label).nonzero()[3, :1] for label in range(data.num_classes)])
     learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"))
-    raw = nearest(queries.data[chosen].flatten(1).float(), bank.data.flatten(1).float())
+    pixels, mean = bank.data.flatten(1).float(), bank.data.flatten(1).float().mean(0)
+    raw = nearest(queries.data[chosen].flatten(1) - mean, pixels - mean)
     figure = draw_neighbours(
         queries.data[chosen],
         queries.targets[chosen],

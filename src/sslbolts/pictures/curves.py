@@ -38,7 +38,7 @@ def draw_curves(
         raise UsageError("there is nothing to draw: no loss and no accuracy was logged.")
     figure = new_figure(10.5, 4.2)
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    left.plot(*zip(*loss), color=COLORS[0], linewidth=2)
+    left.plot(*zip(*loss), color=COLORS[0], linewidth=1.2)
     tidy(left, title="Training loss", xlabel="epoch", ylabel="loss")
     # A label stands at the right end of its line, so that no legend has to be matched by color.
     ends: list[tuple[float, str, str]] = []
@@ -50,6 +50,8 @@ def draw_curves(
         right.axhline(100 * value, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)))
         ends.append((100 * value, f"{label}  {100 * value:.1f}", MUTED))
     tidy(right, title="Validation accuracy", xlabel="epoch", ylabel="accuracy (%)")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     _label_ends(right, ends)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)

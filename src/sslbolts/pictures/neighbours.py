@@ -1,13 +1,12 @@
 """Query images beside their nearest neighbours, by learned features and by raw pixels."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure
+from sslbolts.pictures.style import COLORS, INK, head, image_grid, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["draw_neighbours"]
 
 _RIGHT, _WRONG = COLORS[0], COLORS[5]
+_LEGEND = "Solid blue frame: the query's class. Dashed frame: another class, named below."
+_GAP = 0.22  # width of the gap before a group of columns, in images
 
 
 def draw_neighbours(
@@ -46,6 +47,7 @@ def draw_neighbours(
         UsageError: if the tensors do not fit together.
 
     Example:
+        >>> import torch
         >>> images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> figure = draw_neighbours(images[:1], labels[:1], images, labels, {"SimCLR": torch.tensor([[1, 2]])})
@@ -58,53 +60,37 @@ def draw_neighbours(
             f"neighbours of {len(queries)} queries must be (queries, k) rows for at least one kind of features, with a "
             f"label for every image; got {wrong or {name: tuple(rows.shape) for name, rows in neighbours.items()}}."
         )
-    k = [rows.shape[1] for rows in neighbours.values()]
-    widths = [1.0] + [w for n in k for w in (0.25, *[1.0] * n)]  # a narrow gap before each group
-    figure = new_figure(0.78 * sum(widths) + 0.2, 0.95 * len(queries) + 0.9)
-    grid = figure.add_gridspec(len(queries), len(widths), width_ratios=widths)
     names = class_names or [str(label) for label in range(int(max(query_targets.max(), bank_targets.max())) + 1)]
+    widths = [1.0] + [width for rows in neighbours.values() for width in (_GAP, *[1.0] * rows.shape[1])]
+    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND, label_height=0.2)
     for row, target in enumerate(query_targets.tolist()):
         axes = figure.add_subplot(grid[row, 0])
-        _show(axes, queries[row], names[target], color=None, label_color=INK)
+        _show(axes, queries[row], names[target], frame=None)
         if row == 0:
-            axes.set_title("query", fontsize=9, color=INK, loc="left")
+            head(axes, "query")
         column = 1
         for name, rows in neighbours.items():
-            column += 1
+            column += 1  # the gap
             for place, index in enumerate(rows[row].tolist()):
-                axes = figure.add_subplot(grid[row, column])
-                label = int(bank_targets[index])
-                right = label == target
-                text = "" if right else names[label]
-                _show(axes, bank[index], text, color=_RIGHT if right else _WRONG, label_color=_WRONG)
+                axes = figure.add_subplot(grid[row, column + place])
+                right = int(bank_targets[index]) == target
+                _show(axes, bank[index], "" if right else names[int(bank_targets[index])], frame=right)
                 if row == 0 and place == 0:
                     agree = (bank_targets[rows] == query_targets[:, None]).float().mean().item()
-                    axes.set_title(
-                        f"{name}: {100 * agree:.0f} % of the query's class", fontsize=9, color=INK, loc="left"
-                    )
-                column += 1
-    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
-    figure.supxlabel(
-        "solid blue: the query's class; dashed red: another class, named below",
-        fontsize=8,
-        color=MUTED,
-        x=0.01,
-        ha="left",
-    )
+                    head(axes, name, f"{100 * agree:.0f} % of these neighbours are of the query's class")
+            column += rows.shape[1]
     return figure
 
 
-def _show(axes: "Axes", image: Tensor, label: str, *, color: str | None, label_color: str) -> None:
-    axes.imshow(_pixels(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+def _show(axes: "Axes", image: Tensor, label: str, *, frame: bool | None) -> None:
+    """An image with a label below; ``frame`` says whether it is right, None for no frame."""
+    show_image(axes, image)
+    axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(label, fontsize=7.5, color=label_color, labelpad=1.5)
+    axes.set_xlabel(label, fontsize=7.5, color=INK if frame is None else _WRONG, labelpad=3)
     for spine in axes.spines.values():
-        spine.set_visible(color is not None)
-        if color is not None:
-            spine.set(color=color, linewidth=2.2, linestyle="-" if color == _RIGHT else (0, (2, 1)))
-
-
-def _pixels(image: Tensor) -> Any:
-    image = image.to(torch.uint8).cpu()
-    return (image[0] if len(image) == 1 else image.permute(1, 2, 0)).numpy()
+        spine.set_visible(frame is not None)
+        spine.set(color=_RIGHT if frame else _WRONG, linewidth=2.4)
+        if frame is False:
+            spine.set(linestyle=(0, (2.2, 1.4)), capstyle="butt")

@@ -1,13 +1,16 @@
 """One look for all pictures: sizes, colors that color-blind readers tell apart, and saving."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import GridSpec
+    from torch import Tensor
 
-__all__ = ["COLORS", "INK", "MUTED", "new_figure", "save", "tidy"]
+__all__ = ["COLORS", "INK", "MUTED", "head", "image_grid", "new_figure", "save", "show_image", "tidy"]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colors: blue, orange, green, purple, sky, vermilion."""
@@ -34,6 +37,60 @@ def tidy(axes: "Axes", *, title: str, xlabel: str, ylabel: str) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color("#bbbbbb")
+
+
+def image_grid(
+    rows: int, widths: Sequence[float], *, title: str, note: str = "", label_height: float = 0.0
+) -> tuple["Figure", "GridSpec"]:
+    """A sheet of equal square images with room for heads above its columns.
+
+    Args:
+        rows: rows of images.
+        widths: of the columns, in images: 1 for an image, less for a gap.
+        title: above the sheet.
+        note: below the sheet.
+        label_height: room below each image, inches.
+
+    Returns:
+        The figure and its grid of ``rows`` x ``len(widths)`` cells.
+    """
+    cell, header, margin, footer = 0.92, 1.0, 0.12, 0.36 if note else 0.12
+    width = cell * sum(widths) + 2 * margin
+    height = (cell + label_height) * rows + header + footer
+    figure = new_figure(width, height)
+    figure.set_layout_engine("none")  # heads stand over several columns, and must not widen the first
+    grid = figure.add_gridspec(
+        rows,
+        len(widths),
+        width_ratios=list(widths),
+        left=margin / width,
+        right=1 - margin / width,
+        bottom=(footer + label_height) / height,
+        top=1 - header / height,
+        wspace=0.06,
+        hspace=0.06 + 1.3 * label_height / cell,
+    )
+    options = {"x": margin / width, "ha": "left"}
+    figure.suptitle(title, y=1 - 0.1 / height, va="top", fontsize=13, color=INK, fontweight="bold", **options)
+    if note:
+        figure.text(y=0.1 / height, s=note, va="bottom", fontsize=8.5, color=MUTED, **options)
+    return figure, grid
+
+
+def head(axes: "Axes", name: str, description: str = "") -> None:
+    """Name and describe the group of columns that begins with ``axes``."""
+    common = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(name, (0, 1), (0, 25), fontsize=10, fontweight="bold", color=INK, **common)
+    axes.annotate(description, (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
+
+
+def show_image(axes: "Axes", image: "Tensor") -> None:
+    """Draw an image ``(C, H, W)``, uint8 or float in [0, 1], of 1, 3 or 4 channels, without axes."""
+    pixels = image[:3].cpu()
+    array = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).numpy()
+    smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
+    axes.imshow(array, cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255, interpolation=smooth)
+    axes.set_axis_off()
 
 
 def save(figure: "Figure", path: str | Path, **options: Any) -> Path:
