@@ -35,6 +35,7 @@ from tests.data.helpers import write_folder
         ({"mean": [0.5] * 3}, "mean= and std= belong together"),
         ({"mean": [0.5] * 3, "std": [0.2] * 3}, "no effect, since these views are not normalized"),
         ({"views": "byol", "mean": [0.5], "std": [0.2]}, r"mean=\(0.5,\).*one number per channel, and in_chans=3"),
+        ({"views": "byol", "mean": [0.5] * 3, "std": [0.2, 0.2, 0.0]}, r"std=\(0.2, 0.2, 0.0\) must be positive"),
         ({"views": "byol", "in_chans": 1}, "one number per channel, and in_chans=1"),
     ],
 )
@@ -49,6 +50,7 @@ def test_a_wrong_argument_is_one_clear_line(settings, message):
     [
         ({"augment_on": "device", "num_workers": 2}, 'num_workers=2 has no effect with augment_on="device"'),
         ({"augment_on": "device", "persistent_workers": True}, "no workers are needed here"),
+        ({"in_chans": 1}, "images of 3 channels, but in_chans=1"),
         ({"batch_size": 5001}, "5,000 images, but one batch takes 5,001"),
     ],
 )

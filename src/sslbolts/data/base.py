@@ -10,13 +10,14 @@ from torch.utils.data import DataLoader
 from sslbolts import distributed
 from sslbolts._lightning import LightningDataModule, rank_zero_info
 from sslbolts.batch import ViewBatch
+from sslbolts.data import arguments
 from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
-from sslbolts.errors import UsageError, did_you_mean, no_such_argument
-from sslbolts.transforms import BatchedEvaluate, Evaluation, MultiCrop, MultiView, evaluation, recipe
+from sslbolts.errors import UsageError, no_such_argument
+from sslbolts.transforms import BatchedEvaluate, Evaluation, MultiCrop, MultiView, evaluation
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -92,18 +93,17 @@ class SSLDataModule(LightningDataModule):
         if unknown:
             raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__()
-        for name, value, least in (
+        for name, number, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("image_size", image_size, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
         ):
-            if value is not None and value < least:
-                raise UsageError(f"{name}={value} must be at least {least}.")
-        _one_of("augment_on", augment_on, ("auto", "device", "worker"))
-        _one_of("color", color, ("exact", "linear"))
-        _one_of("predict_on", predict_on, ("train", "val", "test", "bank"))
+            arguments.at_least(name, number, least)
+        arguments.one_of("augment_on", augment_on, ("auto", "device", "worker"))
+        arguments.one_of("color", color, ("exact", "linear"))
+        arguments.one_of("predict_on", predict_on, ("train", "val", "test", "bank"))
         if in_chans not in (1, 3, 4):
             raise UsageError(f"in_chans={in_chans} must be 1 (grayscale), 3 (RGB) or 4 (RGBA).")
         if persistent_workers and num_workers == 0:
@@ -117,8 +117,10 @@ class SSLDataModule(LightningDataModule):
         self.in_chans = in_chans
         self.predict_on = predict_on
         self.persistent_workers = persistent_workers
-        self.image_size, self.views = _size_and_views(image_size, views, self.native_size)
-        self.mean, self.std = self._statistics(mean, std)
+        self.image_size, self.views = arguments.size_and_views(image_size, views, self.native_size)
+        self.mean, self.std = arguments.statistics(
+            mean, std, default=(self.pixel_mean, self.pixel_std), normalize=self.views.normalize, in_chans=in_chans
+        )
         self._given_seed = seed
         self._seed = seed
         self._images: dict[str, Images | None] = {}
@@ -243,26 +245,6 @@ class SSLDataModule(LightningDataModule):
 
     # ------------------------------------------------------------------ inside
 
-    def _statistics(
-        self, mean: Sequence[float] | None, std: Sequence[float] | None
-    ) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-        if (mean is None) != (std is None):
-            raise UsageError("mean= and std= belong together: give both or neither.")
-        if not self.views.normalize:
-            if mean is not None:
-                raise UsageError(
-                    "mean= and std= have no effect, since these views are not normalized (SimCLR's inputs are in "
-                    "[0, 1]): leave them out, or give views with normalize=True."
-                )
-            return None, None
-        mean, std = (self.pixel_mean, self.pixel_std) if mean is None or std is None else (mean, std)
-        if len(mean) != self.in_chans or len(std) != self.in_chans:
-            raise UsageError(
-                f"mean={tuple(mean)} and std={tuple(std)} must have one number per channel, and in_chans="
-                f"{self.in_chans}: give mean= and std=."
-            )
-        return tuple(mean), tuple(std)
-
     def _settled_seed(self) -> int:
         if self._seed is None:
             self.setup()
@@ -274,6 +256,10 @@ class SSLDataModule(LightningDataModule):
             images = self.load(split)  # type: ignore[arg-type]
             if images is not None and len(images) == 0:
                 raise UsageError(f'{type(self).__name__} has no images in its "{split}" split.')
+            if images is not None and images.in_chans != self.in_chans:
+                raise UsageError(
+                    f"{type(self).__name__} has images of {images.in_chans} channels, but in_chans={self.in_chans}."
+                )
             self._images[split] = images
         return self._images[split]
 
@@ -345,20 +331,6 @@ class SSLDataModule(LightningDataModule):
         )
 
 
-def _size_and_views(
-    image_size: int | None, views: str | MultiView | MultiCrop, native_size: int
-) -> tuple[int, MultiView | MultiCrop]:
-    if isinstance(views, str):
-        size = image_size or native_size
-        return size, recipe(views, size)
-    if not isinstance(views, MultiView | MultiCrop):
-        raise UsageError(f"views={views!r} must be the name of a recipe, a MultiView or a MultiCrop.")
-    size = views.views[0].size
-    if image_size not in (None, size):
-        raise UsageError(f"image_size={image_size}, but the first of views is of size {size}: leave image_size out.")
-    return size, views
-
-
 def _untouched(size: int) -> Evaluation:
     """Evaluation of images that the loader has cut to their size already."""
     return Evaluation(resize=size, size=size)
@@ -366,8 +338,3 @@ def _untouched(size: int) -> Evaluation:
 
 def _is_uint8(images: Any) -> bool:
     return isinstance(images, torch.Tensor) and images.dtype == torch.uint8
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(f'{name}="{value}" must be one of {", ".join(allowed)}.{did_you_mean(value, allowed)}')

@@ -21,7 +21,7 @@ class ImageError(UsageError):
 
     def __init__(self, message: str) -> None:
         # A DataLoader raises a worker's error again, with the worker's whole traceback as its message.
-        super().__init__(message.rsplit("ImageError: ", 1)[-1].strip())
+        super().__init__(message.rsplit(f"{__name__}.ImageError: ", 1)[-1].strip())
 
 
 def decode(data: bytes, in_chans: int = 3) -> Tensor:
@@ -54,10 +54,13 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
         image = _simplejpeg(data, in_chans)
         if image is not None:
             return image
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(BytesIO(data)) as opened:
-        return _from_pil(ImageOps.exif_transpose(opened), in_chans)
+    try:
+        with Image.open(BytesIO(data)) as opened:
+            return _from_pil(ImageOps.exif_transpose(opened), in_chans)
+    except UnidentifiedImageError:  # whose message is of the bytes' address
+        raise ValueError("its content is of no image format that Pillow knows") from None
 
 
 def as_image(item: Any, in_chans: int) -> Tensor:

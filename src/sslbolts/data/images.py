@@ -17,9 +17,11 @@ class Images(Protocol):
 
     Attributes:
         labelled: whether any image has a label.
+        in_chans: channels of every image.
     """
 
     labelled: bool
+    in_chans: int
 
     def __len__(self) -> int:
         """Number of images."""
@@ -51,6 +53,7 @@ class TensorImages:
         self.data = data
         self.targets = torch.full((len(data),), -1) if targets is None else targets.long()
         self.labelled = bool((self.targets >= 0).any())
+        self.in_chans = data.shape[1]
 
     def __len__(self) -> int:
         return len(self.data)

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from sslbolts.batch import ViewBatch
 from sslbolts.data.images import Images, TensorImages, UnreadableImage
@@ -138,17 +138,18 @@ class CroppedViews(Dataset[Draft | ViewBatch]):
 
     def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
         drawn = generator(plan.seed, _CROPS)
-        crops: list[list[Tensor]] = [[] for _ in self.views]
         indices = plan.indices.tolist()
         targets: list[int] = []
+        # Laid out as (B, H, W, C), like the pixels of decoders and of the resize: crops are copied, not transposed.
+        crops = [
+            torch.empty(len(indices), view.size, view.size, self.images.in_chans, dtype=torch.uint8).permute(0, 3, 1, 2)
+            for view in self.views
+        ]
         for row in range(len(indices)):
             image, target = self._read(row, indices, drawn)
             targets.append(target)
-            for view, crop in zip(crops, random_crops(image, self.views, generator=drawn)):
-                view.append(crop)
-        # default_collate stacks straight into shared memory when this is a worker.
-        stacked = [default_collate(view) for view in crops]
-        draft = Draft(stacked, torch.tensor(targets), torch.tensor(indices), plan.seed)
+            random_crops(image, self.views, generator=drawn, out=[view[row] for view in crops])
+        draft = Draft(crops, torch.tensor(targets), torch.tensor(indices), plan.seed)
         return self.finish(draft) if self.finish_here else draft
 
     def finish(self, draft: Draft) -> ViewBatch:
