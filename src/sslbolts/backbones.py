@@ -49,6 +49,11 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
                 "stem, in_chans and backbone_kwargs describe a backbone given by name; a module is taken as it is: "
                 "build it with them, or pass a name."
             )
+        if hasattr(backbone, "reset_classifier") and getattr(backbone, "num_classes", 0) > 0:
+            raise UsageError(
+                f"this {type(backbone).__name__} of timm still has its classifier, and returns {backbone.num_classes} "
+                "logits instead of features: make it with num_classes=0."
+            )
         return backbone
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)

@@ -192,7 +192,9 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
     """kNN-20 accuracy on the packaged images before and after a short run."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = case.method(SmallResNet(), **{**case.learning, "warmup_epochs": 0.5})
+        adam = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)  # quick, whatever the scale of a loss
+        chosen = {"optimizer": adam, "lr_scaling": "none", "warmup_epochs": 0.5, **case.learning}
+        module = case.method(SmallResNet(), **chosen)
     monitor = KNNMonitor(k=20, every_n_epochs=case.epochs)
     trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
     trainer.fit(module, datamodule=CIFAR10MiniDataModule(batch_size=256, views=case.views, color="linear", seed=seed))
