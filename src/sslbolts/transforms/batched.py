@@ -20,7 +20,7 @@ __all__ = ["BatchedAugment", "BatchedEvaluate"]
 
 # On a CPU, bytes of float32 pixels that go through all operations together, and through one color operation together:
 # few enough to stay in the caches, many enough that the time goes into pixels and not into calls.
-_PART_BYTES = 2**22
+_PART_BYTES = 2**23
 _GROUP_BYTES = 2**19
 
 
