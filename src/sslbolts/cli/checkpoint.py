@@ -74,7 +74,8 @@ class CheckpointValues:
         wanted, stored = _import(class_path), _import(self.class_path)
         if not (issubclass(wanted, stored) or issubclass(stored, wanted)):
             raise UsageError(
-                f"{self.path} is a checkpoint of {stored.__name__}, and the model is {wanted.__name__}: choose one."
+                f"the checkpoint {self.path} is of {stored.__name__}, not of {wanted.__name__}: give the --model "
+                "or the --ckpt_path that goes with the other."
             )
 
 

@@ -33,12 +33,10 @@ def explain(message: str) -> str:
 
 
 def _unrecognized(found: re.Match[str], message: str) -> str:
-    option = found.group(1).split()[0]
-    known = ("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config")
-    hint = did_you_mean(option, [*known, "--output", "--views", "--images", "--draws", "--seed"])
-    if not hint and option.startswith("--trainer."):
-        hint = _trainer_hint(option.removeprefix("--trainer."))
-    return f'there is no option "{option}".{hint} Add --help for a list.'
+    option = found.group(1).split()[0].partition("=")[0]
+    if option.startswith("--trainer."):
+        return _no_trainer_argument(option.removeprefix("--trainer."))
+    return f'there is no option "{option}".{did_you_mean(option, _OPTIONS)} Add --help for a list.'
 
 
 def _not_accepted(found: re.Match[str], message: str) -> str | None:
@@ -48,11 +46,29 @@ def _not_accepted(found: re.Match[str], message: str) -> str | None:
     if classes:
         cls = _find(classes[-1])
         return no_such_argument(cls, name) if cls else f'{classes[-1]} has no argument "{name}".'
+    return _unknown_setting(found, message)
+
+
+def _unknown_setting(found: re.Match[str], message: str) -> str:
     key = found.group(1)
     if key.startswith("trainer."):
-        return f'the Trainer has no argument "{name}".{_trainer_hint(name)}'
-    known = ("trainer", "model", "data", "ckpt_path", "seed_everything", "output")
-    return f'there is no setting "{key}".{did_you_mean(key, known)}'
+        return _no_trainer_argument(key.removeprefix("trainer."))
+    known = [option.removeprefix("--") for option in _OPTIONS]
+    return f'the configuration has an unknown key "{key}".{did_you_mean(key, known)}'
+
+
+def _no_trainer_argument(name: str) -> str:
+    from sslbolts._lightning import Trainer
+
+    return no_such_argument(Trainer, name)
+
+
+def _not_yaml(found: re.Match[str], message: str) -> str:
+    return f"the configuration is not valid YAML, {found.group(1)}: {found.group(2)}."
+
+
+def _not_a_mapping(found: re.Match[str], message: str) -> str:
+    return f'the configuration must be a mapping such as "trainer: ...", not {found.group(1)!r}.'
 
 
 def _unknown_class(found: re.Match[str], message: str) -> str:
@@ -91,14 +107,23 @@ def _wrong_union(found: re.Match[str], message: str) -> str | None:
 def _missing(found: re.Match[str], message: str) -> str:
     classes = re.findall(r"Problem with given class_path '([\w.]+)'", message[: found.start()])
     owner = classes[-1].rpartition(".")[2] if classes else "it"
-    return f'{owner} needs a value for "{found.group(1).split(".")[-1]}".'
+    return f'{owner} needs a value for "{found.group(1).split(".")[-1].strip()}".'
 
+
+_OPTIONS = (
+    *("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config", "--output"),
+    *("--views", "--images", "--draws", "--seed"),
+)
 
 _PHRASES: list[tuple[re.Pattern[str], Callable[[re.Match[str], str], str | None]]] = [
     (re.compile(r"unrecognized arguments: (.+)"), _unrecognized),
     (re.compile(r"Option '([\w.]+)' is not accepted"), _not_accepted),
     (re.compile(r'Key "([\w.]+)" is required'), _missing),
     (re.compile(r"Option '([\w.]+)' is required"), _missing),
+    (re.compile(r"the following arguments are required: ([\w.]+)"), _missing),
+    (re.compile(r"does not accept option '([\w.]+)'"), _unknown_setting),
+    (re.compile(r"parsing config: .*?(line \d+, column \d+)\s+(.+?)\s+in \"", re.DOTALL), _not_yaml),
+    (re.compile(r"Unexpected config: (.+)"), _not_a_mapping),
     (re.compile(r"Expected a dot import path string: (\S+)"), _unknown_class),
     (
         re.compile(r"Problem with given class_path '([\w.]+)':\s+(?:No module named|module '[\w.]+' has no)"),
@@ -132,13 +157,6 @@ _WORDS = {"int": "an integer", "float": "a number", "bool": "true or false", "st
 def _option_hint(expected: str, value: str) -> str:
     options = re.findall(r"'([^']*)'", " ".join(re.findall(r"Literal\[(.*?)\]", expected)))
     return "." + did_you_mean(value, options)
-
-
-def _trainer_hint(name: str) -> str:
-    from sslbolts._lightning import Trainer
-    from sslbolts.errors import argument_names
-
-    return did_you_mean(name, argument_names(Trainer))
 
 
 def _find(class_path: str) -> type | None:

@@ -21,6 +21,10 @@ _NOT_FROM_THE_COMMAND_LINE = {
 }
 
 
+_MISTAKES = (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError)
+"""What the Trainer raises for values that only it can judge."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Carry out one of the four verbs; ``argv`` begins with it.
 
@@ -123,7 +127,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         try:
             return super().instantiate_trainer(**kwargs)
-        except (ValueError, TypeError, RuntimeError) as error:  # values that only the Trainer can judge
+        except _MISTAKES as error:
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"the Trainer cannot be made: {error}") from error

@@ -1,0 +1,452 @@
+"""A user's mistakes: one line on stderr and exit code 2 from the command line, a typed exception in Python."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from sslbolts import BYOL, METHODS, SimCLR, UsageError
+from sslbolts._lightning import LIGHTNING, Trainer
+from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.cli import main
+from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
+from sslbolts.methods import get_method
+from sslbolts.optim import LARS
+from sslbolts.transforms import recipe
+from tests.helpers.nets import TinyBackbone
+
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+TRAINER = [
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.limit_val_batches=1",
+    "--trainer.num_sanity_val_steps=0",
+    "--trainer.logger=false",
+    "--trainer.enable_checkpointing=false",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+MODEL = ["--model.backbone=resnet18", f"--model.backbone_kwargs={json.dumps(TINY)}", "--model.hidden_dim=8"]
+DATA = ["--data.batch_size=8", "--data.num_workers=0"]
+SIMCLR = ["fit", "--model=SimCLR", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
+BYOL_RUN = ["fit", "--model=BYOL", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
+FOLDER = ["fit", "--model=SimCLR", *MODEL, "--data=ImageFolder", *DATA, *TRAINER, "--trainer.max_epochs=1"]
+
+
+def fit(module: Any, data: Any, *callbacks: Any, ckpt_path: Path | None = None, **trainer: Any) -> None:
+    """What a notebook does."""
+    settings: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "limit_train_batches": 1,
+        "limit_val_batches": 1,
+        "num_sanity_val_steps": 0,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    Trainer(**(settings | trainer), callbacks=list(callbacks)).fit(module, data, ckpt_path=ckpt_path)
+
+
+def simclr(**arguments: Any) -> SimCLR:
+    return SimCLR(**({"backbone": TinyBackbone(), "hidden_dim": 8} | arguments))
+
+
+def mini(**arguments: Any) -> CIFAR10MiniDataModule:
+    return CIFAR10MiniDataModule(**({"batch_size": 8, "num_workers": 0} | arguments))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders and files that are wrong in one way each."""
+    folder = tmp_path_factory.mktemp("files")
+    noise = torch.Generator().manual_seed(0)
+
+    def image(path: str, mode: str = "RGB") -> None:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        channels = {"RGB": 3, "RGBA": 4}[mode]
+        pixels = torch.randint(0, 256, (32, 32, channels), generator=noise, dtype=torch.uint8).numpy()
+        Image.fromarray(pixels, mode).save(folder / path)
+
+    (folder / "empty").mkdir()
+    for number in range(10):
+        image(f"flat/{number}.png")
+        image(f"corrupt/{number}.png")
+        image(f"transparent/{number}.png", "RGBA")
+        image(f"one/{number}.png")
+    (folder / "corrupt" / "3.png").write_bytes(b"this is no image")
+    (folder / "broken.yaml").write_text("model: [SimCLR\n")
+    (folder / "unknown.yaml").write_text("modle: SimCLR\n")
+    (folder / "list.yaml").write_text("- SimCLR\n")
+    (folder / "notes.ckpt").write_text("not a checkpoint")
+    torch.save({"weights": torch.zeros(1)}, folder / "weights.ckpt")
+    callbacks = __import__(LIGHTNING, fromlist=["callbacks"]).callbacks
+    checkpoint = callbacks.ModelCheckpoint(folder, filename="simclr")
+    net = simclr(backbone="resnet18", backbone_kwargs=TINY)
+    fit(net, mini(), checkpoint, enable_checkpointing=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong use.
+
+    Attributes:
+        name: of the test.
+        argv: the command line; ``{files}`` stands for the folder of the fixture.
+        words: what the message says, in both.
+        python: the same mistake in Python, given the folder; None where only the command line can make it.
+        exception: what Python raises.
+    """
+
+    name: str
+    argv: list[str]
+    words: str
+    python: Callable[[Path], Any] | None = field(default=None)
+    exception: type[Exception] = UsageError
+
+
+WRONG = [
+    Wrong("unknown command", ["fitt"], 'there is no command "fitt". Did you mean "fit"?'),
+    Wrong("no model", ["fit"], "there is no model: give --model"),
+    Wrong(
+        "unknown method",
+        ["fit", "--model=SimCRL"],
+        "there is no method 'SimCRL'. Did you mean \"SimCLR\"?",
+        lambda files: get_method("SimCRL"),
+    ),
+    Wrong("unknown class path", ["fit", "--model=my_project.Net"], "there is no class my_project.Net"),
+    Wrong(
+        "misspelt argument of a method",
+        [*SIMCLR, "--model.temprature=0.5"],
+        'SimCLR has no argument "temprature". Did you mean "temperature"?',
+        lambda files: SimCLR("resnet18", temprature=0.5),
+    ),
+    Wrong(
+        "misspelt argument of every method",
+        [*BYOL_RUN, "--model.init_args.warmup_epoch=5"],
+        'BYOL has no argument "warmup_epoch". Did you mean "warmup_epochs"?',
+        lambda files: BYOL("resnet18", warmup_epoch=5),
+    ),
+    Wrong("misspelt option", ["fit", "--modle=SimCLR"], 'there is no option "--modle". Did you mean "--model"?'),
+    Wrong("misspelt Trainer option", [*SIMCLR, "--trainer.max_epoks=3"], 'Did you mean "max_epochs"?'),
+    Wrong("word for a number", [*SIMCLR, "--model.temperature=hot"], 'temperature: expected a number, got "hot"'),
+    Wrong("word for a count", [*SIMCLR, "--trainer.max_epochs=three"], 'max_epochs: expected an integer, got "three"'),
+    Wrong(
+        "negative temperature",
+        [*SIMCLR, "--model.temperature=-0.5"],
+        "temperature=-0.5: it divides the similarities and must be positive.",
+        lambda files: simclr(temperature=-0.5),
+    ),
+    Wrong(
+        "momentum above 1",
+        [*BYOL_RUN, "--model.momentum=1.5"],
+        "momentum=1.5: the teacher's momentum must be in [0, 1].",
+        lambda files: fit(BYOL(TinyBackbone(), hidden_dim=8, momentum=1.5), mini(views="byol")),
+    ),
+    Wrong(
+        "negative warm-up",
+        [*SIMCLR, "--model.warmup_epochs=-1"],
+        "warmup_epochs=-1.0: it cannot be negative.",
+        lambda files: simclr(warmup_epochs=-1.0),
+    ),
+    Wrong(
+        "final learning rate above the peak",
+        [*SIMCLR, "--model.final_lr=2"],
+        "final_lr=2.0: it is a fraction of the peak learning rate",
+        lambda files: simclr(final_lr=2.0),
+    ),
+    Wrong(
+        "misspelt stem",
+        [*SIMCLR, "--model.stem=cifra"],
+        'Did you mean "cifar"?',
+        lambda files: SimCLR("resnet18", stem="cifra"),
+    ),
+    Wrong(
+        "unknown backbone",
+        ["fit", "--model=SimCLR", "--model.backbone=resnet118"],
+        'there is no backbone "resnet118" in timm or torchvision. Did you mean "resnet',
+        lambda files: SimCLR("resnet118"),
+    ),
+    Wrong(
+        "CIFAR stem of a vision transformer",
+        ["fit", "--model=SimCLR", "--model.backbone=vit_tiny_patch16_224", "--model.stem=cifar"],
+        'stem="cifar" replaces conv1 and maxpool of a ResNet, and "vit_tiny_patch16_224" has none',
+        lambda files: SimCLR("vit_tiny_patch16_224", stem="cifar"),
+    ),
+    Wrong(
+        "misspelt backbone argument",
+        ["fit", "--model=SimCLR", "--model.backbone=resnet18", '--model.backbone_kwargs={"layerz": [1, 1, 1, 1]}'],
+        'backbone "resnet18" does not take these backbone_kwargs',
+        lambda files: SimCLR("resnet18", backbone_kwargs={"layerz": [1, 1, 1, 1]}),
+    ),
+    Wrong(
+        "unknown optimizer",
+        [*SIMCLR, "--model.optimizer=torch.optim.SDG"],
+        'there is no torch.optim.SDG. Did you mean "SGD"?',
+    ),
+    Wrong(
+        "negative learning rate",
+        [*SIMCLR, "--model.optimizer.lr=-1"],
+        "lr=-1.0: a learning rate cannot be negative.",
+        lambda files: simclr(optimizer=partial(LARS, lr=-1.0)),
+    ),
+    Wrong(
+        "unknown data", ["fit", "--model=SimCLR", "--data=CIFR10"], 'there is no data "CIFR10". Did you mean "CIFAR10"?'
+    ),
+    Wrong(
+        "misspelt argument of the data",
+        [*SIMCLR, "--data.batchsize=8"],
+        'CIFAR10MiniDataModule has no argument "batchsize". Did you mean "batch_size"?',
+        lambda files: mini(batchsize=8),
+    ),
+    Wrong(
+        "no images per batch",
+        [*SIMCLR, "--data.batch_size=0"],
+        "batch_size=0 must be at least 1.",
+        lambda files: mini(batch_size=0),
+    ),
+    Wrong(
+        "missing folder",
+        [*FOLDER, "--data.root={files}/nowhere"],
+        "nowhere",
+        lambda files: ImageFolderDataModule(str(files / "nowhere")),
+    ),
+    Wrong(
+        "empty folder",
+        [*FOLDER, "--data.root={files}/empty"],
+        "empty",
+        lambda files: fit(simclr(), ImageFolderDataModule(str(files / "empty"), batch_size=2, num_workers=0)),
+    ),
+    Wrong(
+        "corrupt image",
+        [*FOLDER, "--data.root={files}/corrupt", "--data.batch_size=10", "--data.image_size=32"],
+        "3.png",
+        lambda files: fit(
+            simclr(), ImageFolderDataModule(str(files / "corrupt"), batch_size=10, num_workers=0, image_size=32)
+        ),
+    ),
+    Wrong(
+        "images of other channels than declared",
+        [*FOLDER, "--data.root={files}/transparent", "--data.image_size=32"],
+        "in_chans=3 declares three channels (RGB)",
+        lambda files: fit(
+            simclr(), ImageFolderDataModule(str(files / "transparent"), batch_size=8, num_workers=0, image_size=32)
+        ),
+    ),
+    Wrong(
+        "backbone for other channels than the data's",
+        [*SIMCLR, "--model.in_chans=1"],
+        "the data has in_chans=3, but the backbone's first layer takes 1",
+        lambda files: fit(simclr(backbone=TinyBackbone(in_chans=1)), mini()),
+    ),
+    Wrong(
+        "persistent workers without workers",
+        [*SIMCLR, "--data.persistent_workers=true"],
+        "persistent_workers=True needs workers, but num_workers=0",
+        lambda files: mini(persistent_workers=True),
+    ),
+    Wrong(
+        "batch larger than the data",
+        [*FOLDER, "--data.root={files}/flat", "--data.batch_size=16", "--data.image_size=32"],
+        "10 images",
+        lambda files: fit(
+            simclr(), ImageFolderDataModule(str(files / "flat"), batch_size=16, num_workers=0, image_size=32)
+        ),
+    ),
+    Wrong(
+        "unknown recipe",
+        [*SIMCLR, "--data.views=simcrl"],
+        'Did you mean "simclr"?',
+        lambda files: recipe("simcrl", 32),
+    ),
+    Wrong(
+        "more views than the method takes",
+        [*SIMCLR, "--data.views=swav"],
+        "SimCLR takes 2 views of each image, and the batch has 8: choose another recipe",
+        lambda files: fit(simclr(), mini(views="swav")),
+    ),
+    Wrong(
+        "labels of no data",
+        [*FOLDER, "--data.root={files}/flat", "--data.image_size=32", "--trainer.callbacks=KNNMonitor"],
+        "label",
+        lambda files: fit(
+            simclr(),
+            ImageFolderDataModule(str(files / "flat"), batch_size=8, num_workers=0, image_size=32),
+            KNNMonitor(),
+        ),
+    ),
+    Wrong(
+        "a run without end",
+        [*SIMCLR, "--trainer.max_epochs=-1"],
+        "the run has no end (max_epochs=-1, max_steps=-1)",
+        lambda files: fit(simclr(), mini(), max_epochs=-1),
+    ),
+    Wrong("misspelt precision", [*SIMCLR, "--trainer.precision=bf61"], 'Did you mean "bf16"?'),
+    Wrong(
+        "misspelt accelerator",
+        [*SIMCLR, "--trainer.accelerator=gpuu"],
+        "invalid accelerator name: `accelerator='gpuu'`",
+        lambda files: Trainer(accelerator="gpuu"),
+        ValueError,
+    ),
+    Wrong(
+        "no such device",
+        [*SIMCLR, "--trainer.accelerator=tpu"],
+        "the Trainer cannot be made",
+    ),
+    Wrong(
+        "unknown callback", [*SIMCLR, "--trainer.callbacks=KNMonitor"], 'no class KNMonitor. Did you mean "KNNMonitor"?'
+    ),
+    Wrong(
+        "misspelt argument of a callback",
+        [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.temprature=1"],
+        "temprature",
+        lambda files: KNNMonitor(temprature=1),
+        TypeError,
+    ),
+    Wrong(
+        "no neighbours",
+        [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=0"],
+        "k=0: the number of neighbours is at least 1.",
+        lambda files: KNNMonitor(k=0),
+    ),
+    Wrong(
+        "a probe that does not know the classes",
+        [*SIMCLR, "--trainer.callbacks=OnlineLinearProbe"],
+        "num_classes",
+        lambda files: OnlineLinearProbe(),
+        TypeError,
+    ),
+    Wrong(
+        "a probe of too few classes",
+        [
+            *SIMCLR,
+            "--trainer.callbacks=Preflight",
+            "--trainer.callbacks+=OnlineLinearProbe",
+            "--trainer.callbacks.num_classes=5",
+        ],
+        "OnlineLinearProbe has num_classes=5, but CIFAR10MiniDataModule has 10 classes: give num_classes=10.",
+        lambda files: fit(simclr(), mini(), Preflight(), OnlineLinearProbe(num_classes=5)),
+    ),
+    Wrong(
+        "a probe of no submodule",
+        [
+            *SIMCLR,
+            "--trainer.callbacks=OnlineLinearProbe",
+            "--trainer.callbacks.num_classes=10",
+            "--trainer.callbacks.features=bakbone",
+        ],
+        'Did you mean "backbone"?',
+        lambda files: fit(simclr(), mini(), OnlineLinearProbe(num_classes=10, features="bakbone")),
+    ),
+    Wrong(
+        "a teacher where there is none",
+        [*SIMCLR, "--trainer.callbacks=EMATeacher"],
+        "EMATeacher has nothing to average: SimCLR.ema_pairs() must return pairs",
+        lambda files: fit(simclr(), mini(), EMATeacher()),
+    ),
+    Wrong("missing config", ["fit", "--config={files}/nowhere.yaml"], "config: there is no file"),
+    Wrong(
+        "broken config",
+        ["fit", "--config={files}/broken.yaml"],
+        "the configuration is not valid YAML, line 1, column 8",
+    ),
+    Wrong("config with an unknown key", ["fit", "--config={files}/unknown.yaml"], 'Did you mean "model"?'),
+    Wrong("config that is a list", ["fit", "--config={files}/list.yaml"], "the configuration must be a mapping"),
+    Wrong("missing checkpoint", [*SIMCLR, "--ckpt_path={files}/last.ckpt"], "there is no checkpoint"),
+    Wrong("resume from a text file", [*SIMCLR, "--ckpt_path={files}/notes.ckpt"], "notes.ckpt is not a checkpoint"),
+    Wrong("resume from weights", [*SIMCLR, "--ckpt_path={files}/weights.ckpt"], "it holds no state_dict"),
+    Wrong(
+        "checkpoint of another method",
+        [*BYOL_RUN, "--ckpt_path={files}/simclr.ckpt"],
+        "is of SimCLR, not of BYOL",
+        lambda files: fit(
+            BYOL("resnet18", backbone_kwargs=TINY, hidden_dim=8), mini(views="byol"), ckpt_path=files / "simclr.ckpt"
+        ),
+    ),
+    Wrong(
+        "checkpoint of other arguments",
+        [*SIMCLR, "--model.output_dim=16", "--ckpt_path={files}/simclr.ckpt"],
+        "the checkpoint is not of this SimCLR: 5 of other shape (projector.3.weight)",
+        lambda files: SimCLR.load_from_checkpoint(files / "simclr.ckpt", output_dim=16),
+    ),
+    Wrong(
+        "predict into a table of text",
+        ["predict", *SIMCLR[1:-1], "--output=features.csv"],
+        "must end in .npz or .parquet",
+    ),
+    Wrong("preview into a text file", ["preview", "--output=views.txt"], "the picture must end in .png"),
+    Wrong("preview of no images", ["preview", "--images=0"], "--images 0: it must be in 1 to 32."),
+    Wrong("misspelt option of preview", ["preview", "--vews=byol"], 'Did you mean "--views"?'),
+    Wrong("misspelt option of methods", ["methods", "--plan"], 'Did you mean "--plain"?'),
+    Wrong(
+        "no file for a checkpoint's data",
+        ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],
+        "nowhere",
+    ),
+]
+
+
+def test_there_are_forty():
+    assert len({wrong.name for wrong in WRONG}) == len(WRONG) >= 40
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
+def test_command_line_says_it_in_one_line(wrong, files, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code = main([argument.replace("{files}", str(files)) for argument in wrong.argv])
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert code == 2
+    assert len(lines) == 1
+    assert wrong.words in lines[0]
+    assert "Traceback" not in lines[0]
+    assert "Union" not in lines[0]
+    assert len(lines[0]) < 500
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in WRONG if wrong.python], ids=lambda wrong: wrong.name)
+def test_python_raises_the_same_words(wrong, files, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(wrong.exception) as raised:
+        wrong.python(files)
+    assert wrong.words in " ".join(str(raised.value).split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "words"),
+    [
+        (["fit", "--model", "SimCRL"], {}, "there is no method 'SimCRL'"),
+        (["fit", "--model", "SimCLR"], {"SSLBOLTS_LIGHTNING": "torch"}, "SSLBOLTS_LIGHTNING='torch'"),
+    ],
+)
+def test_the_real_command_prints_nothing_else(arguments, environment, words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sslbolts", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.setitem(METHODS, "SimCLR", None)
+    with pytest.raises(AttributeError):
+        main(["methods"])
