@@ -15,7 +15,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_mo
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
-from tests.helpers.nets import SmallResNet, TinyBackbone, without_batch_norm
+from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
 
@@ -194,10 +194,11 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
         torch.manual_seed(seed)
         adam = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)  # quick, whatever the scale of a loss
         chosen = {"optimizer": adam, "lr_scaling": "none", "warmup_epochs": 0.5, **case.learning}
-        module = case.method(SmallResNet(), **chosen)
+        module = case.method(SmallConvNet(), **chosen)
     monitor = KNNMonitor(k=20, every_n_epochs=case.epochs)
     trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
-    trainer.fit(module, datamodule=CIFAR10MiniDataModule(batch_size=256, views=case.views, color="linear", seed=seed))
+    images = CIFAR10MiniDataModule(batch_size=128, views=case.views, color="linear", num_workers=0, seed=seed)
+    trainer.fit(module, datamodule=images)
     return monitor.baseline_values["knn/k20_t0.07/untrained"], float(trainer.callback_metrics["knn/k20_t0.07"])
 
 

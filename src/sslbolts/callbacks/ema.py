@@ -33,7 +33,7 @@ class EMATeacher(Callback):
 
     Raises:
         UsageError: if a momentum is outside [0, 1]; when training starts, if the module has no pairs, or the run has no
-            end and the momentum is not constant.
+            end and the momentum is not constant, or the teacher's weights are in half precision.
 
     Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, section 3.3.
 
@@ -73,6 +73,11 @@ class EMATeacher(Callback):
         for student, teacher in cast(_HasTeacher, pl_module).ema_pairs():
             self._student += student.parameters()
             self._teacher += teacher.parameters()
+        if any(p.dtype in (torch.float16, torch.bfloat16) for p in self._teacher):
+            raise UsageError(
+                "the teacher's parameters are in half precision, where its small steps are rounded away and it never "
+                'moves: use precision="bf16-mixed" or "16-mixed", which keep the weights in float32.'
+            )
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
