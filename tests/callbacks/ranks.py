@@ -7,8 +7,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
 
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank, world_size
+from sslbolts.methods import SSLModule
 from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
+from tests.helpers.nets import TinyBackbone
 
 
 class Indexed(Dataset):
@@ -109,4 +112,15 @@ def small_bank() -> dict[str, float]:
     knn = KNNMonitor(k=5, bank=bank_loader(30, batch_size=64))
     run = trainer(knn, max_epochs=1, limit_train_batches=0, **two_devices())
     run.validate(Host(), val_loader(), verbose=False)
+    return {name: value for name, value in metrics(run).items() if name.startswith(("knn", "ridge"))}
+
+
+def packaged() -> dict[str, float]:
+    """A small network on the packaged images, through sslbolts' own DataModule and base class."""
+    torch.manual_seed(0)
+    module = SSLModule(TinyBackbone())
+    knn = KNNMonitor(max_bank=600)
+    run = trainer(knn, limit_val_batches=3, **two_devices())
+    data = CIFAR10MiniDataModule(eval_batch_size=100 // world_size(), views="byol", seed=0)
+    run.validate(module, datamodule=data, verbose=False)
     return {name: value for name, value in metrics(run).items() if name.startswith(("knn", "ridge"))}

@@ -7,6 +7,7 @@ import torch
 
 from sslbolts._lightning import lightning_module
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks.passes import run_pass
 from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
 
 
@@ -110,11 +111,17 @@ def test_model_checkpoint_and_early_stopping_follow_the_metrics(tmp_path):
     assert float(best.best_model_score) >= metrics(run)["knn/k5_t0.07"]
 
 
-def test_a_value_is_there_for_the_checkpoint_also_when_only_some_epochs_are_measured(tmp_path):
+def test_only_every_nth_epoch_is_measured_and_the_checkpoint_has_a_value_from_the_first(tmp_path, monkeypatch):
+    measured: list[int] = []
     best = lightning_module("callbacks").ModelCheckpoint(tmp_path, monitor="knn/k5_t0.07", mode="max")
     knn = KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=2, baselines=False)
-    passes = []
-    knn.bank = lambda: passes.append(0) or bank_loader()
-    run = trainer(knn, best, max_epochs=3, enable_checkpointing=True)
+    run = trainer(knn, best, max_epochs=4, enable_checkpointing=True)
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        measured.append(run.current_epoch)
+        return run_pass(*args, **settings)
+
+    monkeypatch.setattr("sslbolts.callbacks.knn.run_pass", counted)
     run.fit(Host(), train_loader(), val_loader())
+    assert measured == [0, 2]
     assert best.best_model_score is not None

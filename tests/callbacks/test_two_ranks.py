@@ -72,6 +72,12 @@ def test_a_bank_with_fewer_batches_than_ranks(two_ranks):
     assert first == second == ranks.small_bank()
 
 
+def test_the_packaged_images_through_their_datamodule(two_ranks):
+    first, second = two_ranks(ranks.packaged)
+    assert first == second == ranks.packaged()
+    assert first["knn/k20_t0.07"] > 0.15
+
+
 def follow(folder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     callbacks = lightning_module("callbacks")
