@@ -221,12 +221,14 @@ def backbone_is_exported_exactly(case: MethodCase, folder: Path) -> None:
     networks.update((True, teacher) for student, teacher in module.ema_pairs() if student is module.backbone)
     features = []
     for teacher, network in networks.items():
-        features.append(expected := network.eval()(images))
+        features.append(network.eval()(images))
         file = export_backbone(module, folder / f"{teacher}.safetensors", teacher=teacher)
-        assert torch.equal(load_backbone(file)(images), expected)
-        assert torch.equal(load_backbone(folder / "method.ckpt", teacher=teacher)(images), expected)
         again = export_backbone(folder / "method.ckpt", folder / "again.safetensors", teacher=teacher)
-        assert torch.equal(load_backbone(again)(images), expected)
+        for path, which in ((file, False), (again, False), (folder / "method.ckpt", teacher)):
+            loaded = load_backbone(path, teacher=which)
+            assert_same(loaded.state_dict(), network.state_dict(), str(path))
+            # The order of sums follows the memory layout, so features agree but for rounding.
+            torch.testing.assert_close(loaded(images), features[-1], rtol=1e-4, atol=1e-6)
     assert len(features) == 1 or not torch.equal(*features), "teacher and student are one"
 
 
