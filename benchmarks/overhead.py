@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from sslbolts._lightning import Callback, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe
+from sslbolts.demo import has_fast_bfloat16
 from sslbolts.methods import get_method
 
 BATCH, BLOCK = 256, 5
@@ -129,9 +130,7 @@ def main() -> None:
         lr_scaling="none",
         warmup_epochs=0.1,
     )
-    bf16 = (
-        torch.cuda.is_bf16_supported() if arguments.device == "cuda" else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    )
+    bf16 = torch.cuda.is_bf16_supported() if arguments.device == "cuda" else has_fast_bfloat16()
     trainer = Trainer(
         accelerator=arguments.device,
         devices=1,

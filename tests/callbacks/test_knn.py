@@ -169,8 +169,8 @@ def test_large_images_are_averaged_down_for_the_baseline():
     x, y = torch.randn(40, 3, 64, 80), torch.arange(40) % 5
     from sslbolts.callbacks.knn import _raw_pixels
 
-    assert _raw_pixels((x, y)).shape == (40, 3 * 32 * 32)
-    assert torch.equal(_raw_pixels((x[..., :20, :20], y)), x[..., :20, :20].flatten(1))
+    assert _raw_pixels((x, y), side=32).shape == (40, 3 * 32 * 32)
+    assert torch.equal(_raw_pixels((x[..., :20, :20], y), side=32), x[..., :20, :20].flatten(1))
 
 
 def test_unlabelled_queries_are_left_out_and_none_at_all_is_said():

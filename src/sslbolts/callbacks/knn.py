@@ -1,6 +1,7 @@
 """Nearest neighbours, ridge and rank of the representation at each validation."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_class
 
 __all__ = ["KNNMonitor"]
 
-_PIXELS_PER_SIDE = 32
+_PIXELS_FOR_KNN = 32
+_PIXELS_FOR_RIDGE = 16
 
 
 class KNNMonitor(Callback):
@@ -33,8 +35,9 @@ class KNNMonitor(Callback):
     - ``rankme`` and ``class_separation`` of the bank's features (all in :mod:`sslbolts.readouts`).
 
     In ``fit`` two baselines are measured once, before the first step, and logged beside at every validation:
-    ``knn/k20_t0.07/raw_pixels`` (the images themselves, averaged down to at most 32 x 32 pixels, less the bank's mean
-    image) and ``knn/k20_t0.07/untrained`` (the network as it comes into ``fit``), with ``ridge/top1/untrained``.
+    ``knn/k20_t0.07/raw_pixels`` (the images themselves, less the bank's mean image, averaged down to at most 32 x 32
+    pixels, and to 16 x 16 for ridge) and ``knn/k20_t0.07/untrained`` (the network as it comes into ``fit``); likewise
+    ``ridge/top1/...``.
 
     All are logged at the end of validation on all ranks, equal, so ``ModelCheckpoint(monitor="knn/k20_t0.07")`` works;
     from testing they carry the prefix ``test/``. Each rank computes its share of the bank and of the queries; the
@@ -133,21 +136,26 @@ class KNNMonitor(Callback):
         most = validation.max_batches[0] if validation.max_batches else None
         most = None if most is None or most == float("inf") else int(most) * world_size()
         self._reader.attach(pl_module)
-        readers: dict[str, Callable[[Any], Tensor]] = {"raw_pixels": _raw_pixels}
+        knn, ridge = self.metrics[:-1], self.metrics[-1:]
+        plans: list[tuple[str, Callable[[Any], Tensor], tuple[str, ...]]] = [
+            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_KNN), knn),
+            # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
+            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_RIDGE), ridge),
+        ]
         if trainer.global_step == 0:
-            readers["untrained"] = lambda batch: self._read(trainer, pl_module, batch)
+            plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.metrics))
 
         def read(own: OwnLoader) -> Pass:
-            return run_pass(trainer, pl_module, own, readers=list(readers.values()), targets=self.targets)
+            readers = [reader for _, reader, _ in plans]
+            return run_pass(trainer, pl_module, own, readers=readers, targets=self.targets)
 
         bank = self._whole_bank(read(self._bank_loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
-        for which, x, features in zip(readers, bank.features, queries.features):
-            raw = which == "raw_pixels"
-            # With its mean, every image is similar to every other. (Ridge on 3,072 pixels would take seconds.)
-            mean = x.mean(0) * float(raw)
-            reached = self._accuracies(features - mean, queries.targets, known, x - mean, bank.targets, ridge=not raw)
+        for (which, _, metrics), x, features in zip(plans, bank.features, queries.features):
+            # With their mean image, all images are similar to each other.
+            mean = x.mean(0) * float(which == "raw_pixels")
+            reached = self._accuracies(metrics, features - mean, queries.targets, known, x - mean, bank.targets)
             self.baseline_values |= {f"{metric}/{which}": value for metric, value in reached.items()}
 
     # ------------------------------------------------------------------ evaluation
@@ -236,7 +244,7 @@ class KNNMonitor(Callback):
         features, targets = (torch.cat(parts) for parts in zip(*self._queries))
         counted = self._rows.first_seen(features.device) & (targets >= 0)
         self._begin(None, skip=True)
-        values = self._accuracies(features, targets, counted, bank.features[0], bank.targets)
+        values = self._accuracies(self.metrics, features, targets, counted, bank.features[0], bank.targets)
         shape = torch.stack([rankme(bank.features[0]), class_separation(bank.features[0], bank.targets)])
         broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
         start = f"{self.name}/" if self.name else ""
@@ -247,25 +255,27 @@ class KNNMonitor(Callback):
 
     def _accuracies(
         self,
+        metrics: tuple[str, ...],
         features: Tensor,
         targets: Tensor,
         counted: Tensor,
         bank: Tensor,
         bank_targets: Tensor,
-        *,
-        ridge: bool = True,
     ) -> dict[str, float]:
-        """Accuracies of the counted queries of all ranks."""
+        """Accuracies, those of ``self.metrics`` that are asked for, of the counted queries of all ranks."""
         features, targets = features[counted], targets[counted]
-        scores = [*knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature)]
-        if ridge:
-            scores.append(ridge_classifier(features, bank, bank_targets).scores)
-        right = [(one.argmax(1) == targets).sum() for one in scores]
+        scores: dict[str, Tensor] = {}
+        *knn, ridge = self.metrics
+        if knn[0] in metrics:
+            scores |= zip(knn, knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature))
+        if ridge in metrics:
+            scores[ridge] = ridge_classifier(features, bank, bank_targets).scores
+        right = [(score.argmax(1) == targets).sum() for score in scores.values()]
         *hits, rows = all_sum(torch.stack([*right, counted.sum()])).tolist()
         if not rows:
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
             return {}
-        return {name: count / rows for name, count in zip(self.metrics, hits)}
+        return {name: count / rows for name, count in zip(scores, hits)}
 
     # ------------------------------------------------------------------ state
 
@@ -322,9 +332,9 @@ class KNNMonitor(Callback):
         )
 
 
-def _raw_pixels(batch: Any) -> Tensor:
-    """The images themselves ``(B, C * H * W)``, averaged down to at most 32 pixels per side."""
+def _raw_pixels(batch: Any, *, side: int) -> Tensor:
+    """The images themselves ``(B, C * H * W)``, averaged down to at most ``side`` pixels per side."""
     x = images_of(batch).float()
-    if x.ndim == 4 and max(x.shape[2:]) > _PIXELS_PER_SIDE:
-        x = F.adaptive_avg_pool2d(x, (min(_PIXELS_PER_SIDE, x.shape[2]), min(_PIXELS_PER_SIDE, x.shape[3])))
+    if x.ndim == 4 and max(x.shape[2:]) > side:
+        x = F.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
     return x.flatten(1)
