@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sslbolts._lightning import LightningDataModule
 from sslbolts.callbacks import KNNMonitor
+from sslbolts.callbacks.bank import Bank
 from sslbolts.errors import UsageError
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
 from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader
@@ -144,14 +145,10 @@ def test_baselines_without_validation_in_the_first_epoch_and_with_a_limit():
 
 @pytest.mark.parametrize("bank", [bank_loader, lambda: DataLoader(Stream(), batch_size=40)], ids=["plan", "stream"])
 def test_max_bank_takes_each_class_in_proportion(bank):
-    kept = []
-
-    class Watch(KNNMonitor):
-        def _whole_bank(self, share: Any) -> Any:
-            kept.append(super()._whole_bank(share))
-            return kept[-1]
-
-    validate(Watch(k=5, bank=bank(), max_bank=50))
+    kept, whole_bank = [], Bank.whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bank, "whole", lambda self, share: kept.append(whole_bank(self, share)) or kept[-1])
+        validate(KNNMonitor(k=5, bank=bank(), max_bank=50))
     counts = torch.bincount(kept[0].targets, minlength=5)
     whole = torch.bincount(images(203, seed=4).tensors[1], minlength=5)
     assert counts.sum() == 50

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.bank import Bank
 from sslbolts.callbacks.batches import images_of, targets_of
 from sslbolts.callbacks.capture import FeatureFunction, FeatureReader
 from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.passes import OwnLoader, Pass, labels_in_order, run_pass, stratified
+from sslbolts.callbacks.passes import OwnLoader, Pass, run_pass
 from sslbolts.callbacks.rows import EvaluationRows, first_loader
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
@@ -92,20 +93,23 @@ class KNNMonitor(Callback):
         if max_bank is not None and max_bank < 2:
             raise UsageError(f"max_bank={max_bank}: a bank has at least 2 images.")
         self.temperature = temperature
-        self.bank = bank
         self.targets = targets or targets_of
         self.custom_targets = targets is not None
         self.every_n_epochs = every_n_epochs
-        self.max_bank = max_bank
         self.baselines = baselines
         self.name = name
         self.baseline_values: dict[str, float] = {}
         """What the baselines reached, by metric name."""
         self._reader = FeatureReader(features)
-        self._loader: OwnLoader | None = None
-        self._bank: Pass | None = None
+        self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
+        self._share: Pass | None = None  # what this rank has read of the bank
         self._rows: EvaluationRows | None = None
         self._queries: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def has_own_bank(self) -> bool:
+        """Whether ``bank=`` was given."""
+        return self._bank.source is not None
 
     @property
     def state_key(self) -> str:
@@ -120,7 +124,7 @@ class KNNMonitor(Callback):
     # ------------------------------------------------------------------ baselines
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._bank_loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
+        self._bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.baselines or self.baseline_values or not trainer.enable_validation:
@@ -149,7 +153,7 @@ class KNNMonitor(Callback):
             readers = [reader for _, reader, _ in plans]
             return run_pass(trainer, pl_module, own, readers=readers, targets=self.targets)
 
-        bank = self._whole_bank(read(self._bank_loader(trainer, pl_module)))
+        bank = self._bank.whole(read(self._bank.loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
         for (which, _, metrics), x, features in zip(plans, bank.features, queries.features):
@@ -191,12 +195,12 @@ class KNNMonitor(Callback):
             raise UsageError(f"KNNMonitor: {len(features)} rows of features but {len(targets)} labels in validation.")
         self._queries.append((features, targets))
         self._rows.add(batch, len(targets))
-        if self._bank is None:
+        if self._share is None:
             # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.
-            self._bank = run_pass(
+            self._share = run_pass(
                 trainer,
                 pl_module,
-                self._bank_loader(trainer, pl_module),
+                self._bank.loader(trainer, pl_module),
                 readers=[lambda batch: self._read(trainer, pl_module, batch)],
                 targets=self.targets,
             )
@@ -223,14 +227,14 @@ class KNNMonitor(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._reader.detach()
         self._begin(None, skip=True)
-        self._loader = None  # another run may bring another DataModule
+        self._bank.forget()  # another run may bring another DataModule
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._reader.detach()
         self._begin(None, skip=True)
 
     def _begin(self, loader: Any, *, skip: bool) -> None:
-        self._bank, self._queries = None, []
+        self._share, self._queries = None, []
         self._rows = None if skip else EvaluationRows(loader)
 
     def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
@@ -238,9 +242,9 @@ class KNNMonitor(Callback):
         return self._reader.read(trainer, pl_module, batch)
 
     def _report(self, pl_module: LightningModule, *, prefix: str) -> None:
-        if self._rows is None or self._bank is None:
+        if self._rows is None or self._share is None:
             return
-        bank = self._whole_bank(self._bank)
+        bank = self._bank.whole(self._share)
         features, targets = (torch.cat(parts) for parts in zip(*self._queries))
         counted = self._rows.first_seen(features.device) & (targets >= 0)
         self._begin(None, skip=True)
@@ -286,50 +290,6 @@ class KNNMonitor(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the baselines."""
         self.baseline_values = dict(state_dict["baselines"])
-
-    # ------------------------------------------------------------------ the bank
-
-    def _bank_loader(self, trainer: Trainer, pl_module: LightningModule) -> OwnLoader:
-        if self._loader is None:
-            bank = self._find_bank(trainer)
-            most = None
-            if trainer.fast_dev_run:  # type: ignore[attr-defined]
-                most = int(trainer.limit_val_batches) * world_size()
-            rows = None
-            if self.max_bank is not None:
-                labels = labels_in_order(bank)
-                if labels is None:
-                    labels = self._read_labels(trainer, pl_module, bank)
-                if int((labels >= 0).sum()) > self.max_bank:
-                    rows = stratified(labels, self.max_bank)
-            self._loader = OwnLoader(bank, rows=rows, most_batches=most)
-        return self._loader
-
-    def _whole_bank(self, share: Pass) -> Pass:
-        bank = share.gathered()
-        if self.max_bank is None or len(bank.targets) <= self.max_bank:
-            return bank
-        # The loader is one that cannot be told which images to give.
-        rows = stratified(bank.targets, self.max_bank).to(bank.targets.device)
-        return Pass([x[rows] for x in bank.features], bank.targets[rows], bank.order[rows])
-
-    def _read_labels(self, trainer: Trainer, pl_module: LightningModule, bank: Any) -> Tensor:
-        """Labels of the bank, by loading it once without the network."""
-        return run_pass(trainer, pl_module, OwnLoader(bank), readers=[], targets=self.targets).gathered().targets
-
-    def _find_bank(self, trainer: Trainer) -> Any:
-        if self.bank is not None:
-            return self.bank() if callable(self.bank) else self.bank
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        if hasattr(datamodule, "bank_dataloader"):
-            return datamodule.bank_dataloader()
-        lack = (
-            "there is no DataModule" if datamodule is None else f"{type(datamodule).__name__} has no bank_dataloader()"
-        )
-        raise UsageError(
-            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labelled (x, y) "
-            "batches, or a callable that makes one: usually the training images without augmentation."
-        )
 
 
 def _raw_pixels(batch: Any, *, side: int) -> Tensor:
