@@ -195,7 +195,7 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
         adam = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)  # quick, whatever the scale of a loss
         chosen = {"optimizer": adam, "lr_scaling": "none", "warmup_epochs": 0.5, **case.learning}
         module = case.method(SmallConvNet(), **chosen)
-    monitor = KNNMonitor(k=20, every_n_epochs=case.epochs)
+    monitor = KNNMonitor(k=20)
     trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
     images = CIFAR10MiniDataModule(batch_size=128, views=case.views, color="linear", num_workers=0, seed=seed)
     trainer.fit(module, datamodule=images)
