@@ -1,0 +1,94 @@
+"""Every YAML in configs/ can be parsed as it is, and runs when its data and network are made small."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from sslbolts.cli import main
+from sslbolts.methods import METHODS
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Two classes of eight images each."""
+    root = tmp_path_factory.mktemp("images")
+    noise = torch.Generator().manual_seed(0)
+    for number in range(16):
+        path = root / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(torch.randint(0, 256, (40, 36, 3), generator=noise, dtype=torch.uint8).numpy()).save(path)
+    return root
+
+
+def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same run on a CPU with little data and a small network; everything else is left as it is."""
+    config["trainer"] |= {
+        "fast_dev_run": 1,
+        "accelerator": "cpu",
+        "devices": 1,
+        "strategy": "auto",
+        "sync_batchnorm": False,
+        "precision": "32-true",
+        "enable_progress_bar": False,
+    }
+    config["model"]["init_args"] |= {"backbone": "resnet18", "backbone_kwargs": TINY, "hidden_dim": 8, "output_dim": 8}
+    views = config["data"]["init_args"]["views"]
+    config["data"]["init_args"] |= {"batch_size": 8, "num_workers": 0}
+    classes = 10
+    if "ImageFolder" in config["data"]["class_path"]:
+        classes = 2
+        config["data"]["init_args"] |= {"root": str(folder), "labelled_val": str(folder), "image_size": 32}
+    else:
+        config["data"] = {
+            "class_path": "sslbolts.data.CIFAR10MiniDataModule",
+            "init_args": {"batch_size": 8, "num_workers": 0, "views": views},
+        }
+    for callback in config["trainer"]["callbacks"]:
+        if "Probe" in callback["class_path"]:
+            callback["init_args"]["num_classes"] = classes
+        if "KNN" in callback["class_path"]:
+            callback["init_args"] |= {"max_bank": 16}
+    return config
+
+
+def test_there_are_configurations_of_every_method():
+    for name in METHODS:
+        assert any(path.name.startswith(f"{name.lower()}_") for path in CONFIGS), name
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_is_parsed_as_it_stands(path, capsys):
+    assert main(["fit", f"--config={path}", "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    written = yaml.safe_load(path.read_text())
+    for name, value in written["model"]["init_args"].items():
+        if name != "optimizer":
+            assert printed["model"]["init_args"][name] == value, name
+    arguments = printed["model"]["init_args"]["optimizer"]["init_args"]
+    assert written["model"]["init_args"]["optimizer"]["init_args"].items() <= arguments.items()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_runs(path, folder, tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(small(yaml.safe_load(path.read_text()), folder)))
+    assert main(["fit", "--config=small.yaml"]) == 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_opens_with_what_it_is(path):
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert path.read_text().startswith("# ")
+    assert f"sslbolts fit --config configs/{path.name}" in "\n".join(head)
+    assert any(word in " ".join(head) for word in ("published", "Measured"))

@@ -1,0 +1,114 @@
+"""The command line on two processes, as a user starts it."""
+
+import contextlib
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sslbolts.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+CONFIG = """
+trainer:
+  accelerator: cpu
+  max_epochs: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  num_sanity_val_steps: 0
+  logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: "", version: ""}}
+  callbacks:
+    - {class_path: KNNMonitor, init_args: {k: [20], baselines: false}}
+    - {class_path: OnlineLinearProbe, init_args: {num_classes: 10}}
+    - {class_path: ModelCheckpoint, init_args: {dirpath: ., filename: model, monitor: knn/k20_t0.07, mode: max}}
+model:
+  class_path: BYOL
+  init_args:
+    backbone: resnet18
+    backbone_kwargs: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8], stem_type: deep, stem_width: 4}
+    hidden_dim: 8
+    output_dim: 8
+    warmup_epochs: 0
+data:
+  class_path: tests.cli.mini997.Mini997DataModule
+  init_args: {batch_size: 32, eval_batch_size: 100, num_workers: 0, views: byol}
+"""
+ONE = ["--trainer.devices=1"]
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+
+
+def sslbolts(folder: Path, *arguments: str) -> None:
+    """One process is this one; two are started as a user starts them."""
+    if TWO[0] not in arguments:
+        with contextlib.chdir(folder):
+            assert main(list(arguments)) == 0
+        return
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sslbolts", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def validated(folder: Path, *arguments: str) -> dict[str, float]:
+    sslbolts(folder, "validate", "--config=config.yaml", "--ckpt_path=model.ckpt", *arguments)
+    rows = list(csv.DictReader((folder / "runs" / "metrics.csv").open()))
+    return {name: float(value) for row in rows for name, value in row.items() if value}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with the checkpoint of a run on two processes."""
+    folder = tmp_path_factory.mktemp("ddp")
+    (folder / "config.yaml").write_text(CONFIG)
+    sslbolts(folder, "fit", "--config=config.yaml", *TWO)
+    return folder
+
+
+def test_two_processes_validate_as_one_does(trained):
+    one, two = validated(trained, *ONE), validated(trained, *TWO)
+    assert {"knn/k20_t0.07", "ridge/top1", "probe/top1"} <= one.keys()
+    assert one == pytest.approx(two, rel=1e-6)
+    for name in ("knn/k20_t0.07", "ridge/top1", "probe/top1"):
+        assert one[name] == two[name]  # counts of right answers
+        assert one[name] * 997 == pytest.approx(round(one[name] * 997), abs=1e-3)
+
+
+def test_two_processes_predict_as_one_does(trained):
+    files = []
+    for name, devices in (("one", ONE), ("two", TWO)):
+        output = f"--output={name}.npz"
+        sslbolts(
+            *(trained, "predict", "--config=config.yaml", "--ckpt_path=model.ckpt", "--data.predict_on=val"),
+            *(output, *devices),
+        )
+        files.append(np.load(trained / f"{name}.npz"))
+    one, two = files
+    assert one["features"].shape == two["features"].shape == (997, 8)
+    assert one["indices"].tolist() == two["indices"].tolist() == list(range(997))
+    assert one["targets"].tolist() == two["targets"].tolist()
+    np.testing.assert_allclose(one["features"], two["features"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_mistake_on_two_processes_is_still_an_error_line(trained):
+    done = subprocess.run(
+        [sys.executable, "-m", "sslbolts", "fit", "--config=config.yaml", "--data.views=swav", *TWO],
+        cwd=trained,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode != 0
+    assert "error: BYOL takes 2 views of each image, and the batch has 8" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,65 @@
+"""``sslbolts``, ``sslbolts methods`` and ``sslbolts preview``."""
+
+import pytest
+import torch
+from PIL import Image
+
+from sslbolts import METHODS, __version__
+from sslbolts.cli import main
+from sslbolts.cli.main import VERBS
+
+
+def test_help_lists_every_command(capsys):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {verb} " in text for verb in VERBS)
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sslbolts {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict", "preview", "methods"])
+def test_every_command_explains_itself(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert "usage" in capsys.readouterr().out.lower()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_table_has_a_line_for_every_method(width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["methods"]) == 0
+    text = capsys.readouterr().out
+    for name, method in METHODS.items():
+        assert name in text
+        assert method.paper.rpartition(" ")[2] in text  # the arXiv id, never cut
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_plain_table_is_for_programs(capsys):
+    assert main(["methods", "--plain"]) == 0
+    head, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert head == ["name", "family", "views", "needs", "paper", "published"]
+    assert [row[0] for row in rows] == list(METHODS)
+    assert all(len(row) == len(head) for row in rows)
+
+
+def test_preview_draws_the_packaged_images(tmp_path, capsys):
+    output = tmp_path / "sheets" / "views.png"
+    assert main(["preview", "--views=byol", "--images=2", "--draws=2", f"--output={output}"]) == 0
+    assert str(output) in capsys.readouterr().out
+    with Image.open(output) as picture:
+        width, height = picture.size
+        assert width > height > 200
+        assert len(picture.convert("RGB").getcolors(maxcolors=10**7)) > 200  # there are pictures on it
+
+
+def test_preview_draws_somebodys_folder(tmp_path):
+    for number in range(3):
+        pixels = torch.randint(0, 256, (50 + number, 40, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    output = tmp_path / "sheet.svg"
+    argv = ["preview", "--data=ImageFolder", f"--data.root={tmp_path}", "--data.image_size=32", "--views=dino"]
+    assert main([*argv, f"--output={output}"]) == 0
+    assert output.read_text().count("<image") == 3 * (1 + 3 * 4)  # DINO has three kinds of views
