@@ -31,6 +31,7 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
     Source: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, equation 1.
 
     Example:
+        >>> import torch
         >>> p = torch.randn(4, 8)
         >>> round(negative_cosine(p, 3 * p).item(), 4)
         -1.0
@@ -58,6 +59,7 @@ def byol_regression(p: Tensor, z: Tensor) -> Tensor:
     Source: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, equation 2.
 
     Example:
+        >>> import torch
         >>> p = torch.tensor([[1.0, 0.0]])
         >>> byol_regression(p, torch.tensor([[0.0, 1.0]])).item()
         2.0
