@@ -91,4 +91,4 @@ def test_it_opens_with_what_it_is(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert path.read_text().startswith("# ")
     assert f"sslbolts fit --config configs/{path.name}" in "\n".join(head)
-    assert any(word in " ".join(head) for word in ("published", "Measured"))
+    assert any(word in " ".join(head) for word in ("To expect", "To compare with"))

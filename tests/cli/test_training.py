@@ -190,6 +190,15 @@ def test_explicit_values_win_over_the_checkpoint(origin, place, request, tmp_pat
     assert cli.model.optimizer.plain["init_args"]["lr_in_momentum"] is True
 
 
+def test_the_checkpoint_may_stand_in_a_file(by_command, tmp_path):
+    (tmp_path / "path.yaml").write_text(f"ckpt_path: {by_command}\n")
+    limits = [*DATA, *QUIET, "--trainer.limit_val_batches=1"]
+    cli = run("validate", "--config=path.yaml", *limits)
+    assert (type(cli.model), cli.model.temperature) == (SimCLR, 0.7)
+    cli = run("test", "--config=path.yaml", "--model=SimCLR", "--model.temperature=0.9", *limits)
+    assert (cli.model.temperature, cli.model.hparams["hidden_dim"]) == (0.9, 8)
+
+
 @pytest.mark.parametrize("rate", [0.3, 1.2])
 def test_a_resumed_run_takes_the_learning_rate_that_is_given(rate, by_command):
     cli = run(

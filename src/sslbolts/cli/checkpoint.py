@@ -85,7 +85,8 @@ def _load(path: str) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UsageError(f"there is no checkpoint {path}: give --ckpt_path a file that ModelCheckpoint wrote.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        # Mapped, the weights themselves are not read.
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error) and zipfile.is_zipfile(path):
             # Objects of other classes in it: the Trainer will load or refuse it, as its weights_only says.
