@@ -34,7 +34,7 @@ VERBS: dict[str, Verb] = {
     "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
     "methods": Verb("sslbolts.cli.methods_table", "list the methods, what they need and where they come from"),
     "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),
-    "demo": Verb("sslbolts.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
+    "demo": Verb("sslbolts.cli.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
 }
 
 

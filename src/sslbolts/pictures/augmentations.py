@@ -8,17 +8,15 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import INK, MUTED, new_figure
+from sslbolts.pictures.style import head, image_grid, show_image
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["describe_view", "draw_augmentations"]
 
 _GAP = 0.22  # width of the gap before a group of columns, in images
-_CELL, _HEADER, _MARGIN = 0.92, 1.0, 0.12  # inches
 
 
 def draw_augmentations(
@@ -55,36 +53,20 @@ def draw_augmentations(
     groups = [(view, len(list(equal))) for view, equal in groupby(views.views)]
     drawn = [_draw(images, view, draws, seed=seed + number, color=color) for number, (view, _) in enumerate(groups)]
     widths = [1.0] + [width for _ in groups for width in (_GAP, *[1.0] * draws)]
-    width, height = _CELL * sum(widths) + 2 * _MARGIN, _CELL * len(images) + _HEADER + _MARGIN
-    figure = new_figure(width, height)
-    figure.set_layout_engine("none")  # heads stand over several columns, and must not widen the first
-    grid = figure.add_gridspec(
-        len(images),
-        len(widths),
-        width_ratios=widths,
-        left=_MARGIN / width,
-        right=1 - _MARGIN / width,
-        bottom=_MARGIN / height,
-        top=1 - _HEADER / height,
-        wspace=0.06,
-        hspace=0.06,
-    )
+    figure, grid = image_grid(len(images), widths, title=title)
     for row, image in enumerate(images):
         axes = figure.add_subplot(grid[row, 0])
-        _show(axes, image)
+        show_image(axes, image)
         if row == 0:
-            _head(axes, "image", f"{image.shape[-1]} x {image.shape[-2]}")
+            head(axes, "image", f"{image.shape[-1]} x {image.shape[-2]}")
         first = 0
         for number, (view, count) in enumerate(groups):
             for column in range(draws):
                 axes = figure.add_subplot(grid[row, 2 + number * (draws + 1) + column])
-                _show(axes, drawn[number][row][column])
+                show_image(axes, drawn[number][row][column])
                 if row == 0 and column == 0:
-                    _head(axes, _name(first, count), describe_view(view))
+                    head(axes, _name(first, count), describe_view(view))
             first += count
-    figure.suptitle(
-        title, x=_MARGIN / width, y=1 - 0.1 / height, ha="left", va="top", fontsize=13, color=INK, fontweight="bold"
-    )
     return figure
 
 
@@ -125,35 +107,3 @@ def _name(first: int, count: int) -> str:
     if count == 1:
         return f"view {first + 1}"
     return f"views {first + 1} {'and' if count == 2 else 'to'} {first + count}"
-
-
-def _head(axes: "Axes", name: str, description: str) -> None:
-    axes.annotate(
-        name,
-        (0, 1),
-        xytext=(0, 25),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=10,
-        fontweight="bold",
-        color=INK,
-    )
-    axes.annotate(
-        description,
-        (0, 1),
-        xytext=(0, 23),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=7.5,
-        color=MUTED,
-        va="top",
-        linespacing=1.25,
-    )
-
-
-def _show(axes: "Axes", image: Tensor) -> None:
-    pixels = image[:3] if len(image) == 4 else image
-    array = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).cpu().numpy()
-    smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
-    axes.imshow(array, cmap="gray", vmin=0, vmax=255 if image.dtype == torch.uint8 else 1, interpolation=smooth)
-    axes.set_axis_off()

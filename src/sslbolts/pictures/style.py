@@ -70,16 +70,16 @@ def image_grid(
         wspace=0.06,
         hspace=0.06 + 1.3 * label_height / cell,
     )
-    options = {"x": margin / width, "ha": "left"}
-    figure.suptitle(title, y=1 - 0.1 / height, va="top", fontsize=13, color=INK, fontweight="bold", **options)
+    left = margin / width
+    figure.suptitle(title, x=left, y=1 - 0.1 / height, ha="left", va="top", fontsize=13, color=INK, fontweight="bold")
     if note:
-        figure.text(y=0.1 / height, s=note, va="bottom", fontsize=8.5, color=MUTED, **options)
+        figure.text(left, 0.1 / height, note, ha="left", va="bottom", fontsize=8.5, color=MUTED)
     return figure, grid
 
 
 def head(axes: "Axes", name: str, description: str = "") -> None:
     """Name and describe the group of columns that begins with ``axes``."""
-    common = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    common: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
     axes.annotate(name, (0, 1), (0, 25), fontsize=10, fontweight="bold", color=INK, **common)
     axes.annotate(description, (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
 

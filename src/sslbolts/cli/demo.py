@@ -1,6 +1,5 @@
 """``sslbolts demo``: SimCLR on the packaged images, in minutes on a CPU, with everything that a run should show."""
 
-import argparse
 import csv
 import logging
 import warnings
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.cli.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.export import export_backbone
@@ -26,7 +26,7 @@ RESNET10 = {"layers": [1, 1, 1, 1], "channels": [32, 64, 128, 256], "stem_type":
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, evaluate and draw; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="sslbolts demo", description=__doc__)
+    parser = Parser(prog="sslbolts demo", description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/demo"), help="where results go (default: %(default)s)"
     )
