@@ -7,6 +7,7 @@ less) in the short run than the others.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class MethodCase:
         arguments: constructor arguments besides the automatic ones, which shrink every width to 16.
         learning: constructor arguments of the run that must learn.
         epochs: of that run, on the packaged images.
+        batch_size: of that run.
         margin: by which its kNN accuracy must then beat the untrained network's.
     """
 
@@ -41,7 +43,8 @@ class MethodCase:
     views: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     learning: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 4
+    epochs: int = 6
+    batch_size: int = 128
     margin: float = 0.02
 
     @property
@@ -52,8 +55,15 @@ class MethodCase:
     def module(self, backbone: Callable[[], nn.Module] | str = TinyBackbone, **arguments: Any) -> SSLModule:
         """The method around a tiny backbone, or what the given function makes, from the weights of seed 0."""
         torch.manual_seed(0)
-        chosen = {"lr_scaling": "none", "warmup_epochs": 0.0, **_narrow(self.method), **self.arguments, **arguments}
+        narrow = _narrow(self.method, WIDEST)
+        chosen = {"lr_scaling": "none", "warmup_epochs": 0.0, **narrow, **self.arguments, **arguments}
         return self.method(backbone if isinstance(backbone, str) else backbone(), **chosen)
+
+    def learner(self, backbone: nn.Module) -> SSLModule:
+        """The method in a form that learns in seconds: heads up to 128 wide, and Adam, whatever the loss' scale."""
+        optimizer = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)
+        quick = {"optimizer": optimizer, "lr_scaling": "none", "warmup_epochs": 0.5, **_narrow(self.method, 128)}
+        return self.method(backbone, **{**quick, **self.learning})
 
     def loader(
         self, images: int = 4 * GLOBAL_BATCH, *, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float32
@@ -62,7 +72,10 @@ class MethodCase:
         return noise_loader(images, GLOBAL_BATCH, self.sizes, rank=rank, world=world, dtype=dtype)
 
 
-OVERRIDES: dict[str, dict[str, Any]] = {}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "SimCLR": {"learning": {"temperature": 0.5}, "margin": 0.03},
+    "BYOL": {"learning": {"momentum": 0.9}},
+}
 """Method -> attributes of its case that differ from the automatic ones."""
 
 
@@ -70,23 +83,21 @@ def case_of(name: str) -> MethodCase:
     return replace(MethodCase(get_method(name), METHODS[name].views), **OVERRIDES.get(name, {}))
 
 
-def _narrow(method: type[SSLModule]) -> dict[str, Any]:
-    """Whole numbers above 16 among the default arguments, alone or in a tuple, cut to 16."""
+def _narrow(method: type[SSLModule], widest: int) -> dict[str, Any]:
+    """Whole numbers above ``widest`` among the default arguments, alone or in a tuple, cut down to it."""
     constructors = [
         cls.__init__ for cls in method.__mro__[: method.__mro__.index(SSLModule)] if "__init__" in vars(cls)
     ]
     defaults = {
         p.name: p.default for init in reversed(constructors) for p in inspect.signature(init).parameters.values()
     }
-    narrow = {name: _cut(default) for name, default in defaults.items()}
+    narrow = {name: _cut(default, widest) for name, default in defaults.items()}
     return {name: value for name, value in narrow.items() if value is not defaults[name]}
 
 
-def _cut(default: Any) -> Any:
-    if isinstance(default, tuple) and any(_is_wide(value) for value in default):
-        return tuple(map(_cut, default))
-    return WIDEST if _is_wide(default) else default
-
-
-def _is_wide(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > WIDEST
+def _cut(default: Any, widest: int) -> Any:
+    if isinstance(default, tuple):
+        cut = tuple(_cut(value, widest) for value in default)
+        return default if cut == default else cut
+    too_wide = isinstance(default, int) and not isinstance(default, bool) and default > widest
+    return widest if too_wide else default
