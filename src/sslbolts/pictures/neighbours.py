@@ -52,7 +52,7 @@ def draw_neighbours(
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> figure = draw_neighbours(images[:1], labels[:1], images, labels, {"SimCLR": torch.tensor([[1, 2]])})
         >>> len(figure.axes)
-        4
+        3
     """
     wrong = {name: tuple(rows.shape) for name, rows in neighbours.items() if len(rows) != len(queries)}
     if wrong or not neighbours or len(queries) != len(query_targets) or len(bank) != len(bank_targets):
