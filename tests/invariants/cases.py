@@ -72,9 +72,13 @@ class MethodCase:
         return noise_loader(images, GLOBAL_BATCH, self.sizes, rank=rank, world=world, dtype=dtype)
 
 
+_SGD = partial(torch.optim.SGD, lr=0.06, momentum=0.9, weight_decay=5e-4)
+
 OVERRIDES: dict[str, dict[str, Any]] = {
+    # Seeds 0, 1 and 2 gain .066, .053 and .114.
     "SimCLR": {"learning": {"temperature": 0.5}, "margin": 0.03},
-    "BYOL": {"learning": {"momentum": 0.9}},
+    # Seeds 0, 1 and 2 gain .059, .024 and .062; it needs more steps than a contrastive method.
+    "BYOL": {"learning": {"momentum": 0.9, "optimizer": _SGD}, "epochs": 8, "batch_size": 64, "margin": 0.015},
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 
