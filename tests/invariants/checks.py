@@ -199,7 +199,12 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
     images = CIFAR10MiniDataModule(
         batch_size=case.batch_size, views=case.views, color="linear", num_workers=0, seed=seed
     )
-    trainer.fit(module, datamodule=images)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several cost more than they give a network of this size
+    try:
+        trainer.fit(module, datamodule=images)
+    finally:
+        torch.set_num_threads(threads)
     return monitor.baseline_values["knn/k20_t0.07/untrained"], float(trainer.callback_metrics["knn/k20_t0.07"])
 
 
