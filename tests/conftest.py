@@ -7,6 +7,8 @@ import torch
 
 from tests.helpers.ranks import TwoRanks
 
+torch.set_num_threads(1)  # of small networks, several threads only wait for each other
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:

@@ -111,7 +111,7 @@ def test_model_checkpoint_and_early_stopping_follow_the_metrics(tmp_path):
     assert float(best.best_model_score) >= metrics(run)["knn/k5_t0.07"]
 
 
-def test_only_every_nth_epoch_is_measured_and_the_checkpoint_has_a_value_from_the_first(tmp_path, monkeypatch):
+def test_every_nth_and_the_last_epoch_are_measured_and_the_checkpoint_has_a_value_from_the_first(tmp_path, monkeypatch):
     measured: list[int] = []
     best = lightning_module("callbacks").ModelCheckpoint(tmp_path, monitor="knn/k5_t0.07", mode="max")
     knn = KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=2, baselines=False)
@@ -123,5 +123,16 @@ def test_only_every_nth_epoch_is_measured_and_the_checkpoint_has_a_value_from_th
 
     monkeypatch.setattr("sslbolts.callbacks.knn.run_pass", counted)
     run.fit(Host(), train_loader(), val_loader())
-    assert measured == [0, 2]
+    assert measured == [0, 2, 3]
     assert best.best_model_score is not None
+
+
+def test_epochs_are_counted_from_the_first_validation_there_is():
+    run = trainer(
+        knn := KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=2, baselines=False),
+        max_epochs=4,
+        check_val_every_n_epoch=2,
+    )
+    run.fit(Host(), train_loader(), val_loader())
+    assert "knn/k5_t0.07" in run.callback_metrics
+    assert knn.state_dict()["measured"] == 3

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sslbolts.data.sampler import EpochSampler
-from sslbolts.data.seeds import generator, mix
 from sslbolts.errors import UsageError
+from sslbolts.seeds import generator, mix
 
 
 def plans(images=20, batch_size=4, seed=3, epoch=0, **settings):

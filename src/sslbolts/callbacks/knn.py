@@ -56,7 +56,7 @@ class KNNMonitor(Callback):
             name of a submodule takes its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs``
             being None for batches of the bank.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings. Label -1 is left out.
-        every_n_epochs: measure in epoch 0 and then every n-th.
+        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and after the last.
         max_bank: at most so many images in the bank, each class in proportion; None for all.
         baselines: measure raw pixels and the untrained network.
         name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
@@ -100,6 +100,7 @@ class KNNMonitor(Callback):
         self.name = name
         self.baseline_values: dict[str, float] = {}
         """What the baselines reached, by metric name."""
+        self._measured = -every_n_epochs  # the last epoch that was
         self._reader = FeatureReader(features)
         self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
@@ -168,8 +169,12 @@ class KNNMonitor(Callback):
         self._reader.attach(pl_module)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        due = trainer.state.fn != "fit" or trainer.current_epoch % self.every_n_epochs == 0
-        self._begin(first_loader(trainer.val_dataloaders), skip=trainer.sanity_checking or not due)
+        epoch, fitting = trainer.current_epoch, trainer.state.fn == "fit"
+        too_early = fitting and 0 < epoch - self._measured < self.every_n_epochs and epoch + 1 != trainer.max_epochs
+        skip = trainer.sanity_checking or too_early
+        if fitting and not skip:
+            self._measured = epoch
+        self._begin(first_loader(trainer.val_dataloaders), skip=skip)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -285,11 +290,12 @@ class KNNMonitor(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The baselines: a resumed run has no untrained network any more."""
-        return {"baselines": dict(self.baseline_values)} if self.baseline_values else {}
+        return {"baselines": dict(self.baseline_values), "measured": self._measured}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the baselines."""
         self.baseline_values = dict(state_dict["baselines"])
+        self._measured = state_dict["measured"]
 
 
 def _raw_pixels(batch: Any, *, side: int) -> Tensor:

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 from sslbolts.batch import ViewBatch
 from sslbolts.data.images import Images, TensorImages, UnreadableImage
 from sslbolts.data.sampler import BatchPlan
-from sslbolts.data.seeds import generator
 from sslbolts.errors import UsageError
+from sslbolts.seeds import generator
 from sslbolts.transforms import BatchedAugment, View, random_crops
 
 __all__ = ["Augment", "CroppedViews", "Draft", "TensorViews"]

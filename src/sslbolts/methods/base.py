@@ -11,11 +11,11 @@ from sslbolts._lightning import LightningModule, rank_zero_warn
 from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
-from sslbolts.data.seeds import mix
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.methods.misfit import refuse_misfit
 from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, WarmupCosine, parameter_groups
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.seeds import mix
 
 __all__ = ["LRScaling", "SSLModule"]
 
