@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from sslbolts._lightning import Callback, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe
-from sslbolts.demo import has_fast_bfloat16
+from sslbolts.cli.demo import has_fast_bfloat16
 from sslbolts.methods import get_method
 
 BATCH, BLOCK = 256, 5
