@@ -46,6 +46,7 @@ def fake_draws(n, device, crop):
     )
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 asks a driver for fake CUDA tensors too")
 @pytest.mark.parametrize("channels", [3, 4])
 @pytest.mark.parametrize("color", ["exact", "linear"])
 @pytest.mark.parametrize(("size", "side", "crop"), [(32, 32, True), (32, 32, False), (96, 120, True)])

@@ -90,8 +90,9 @@ class SSLModule(LightningModule):
         self.save_hyperparameters(
             ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
         )
-        modules = [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]
-        self.save_hyperparameters({"optimizer": self.optimizer.plain}, ignore=modules)
+        for name in [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]:
+            del self.hparams[name]
+        self.save_hyperparameters({"optimizer": self.optimizer.plain})
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``: what every evaluator reads."""
