@@ -41,6 +41,7 @@ class _NotGathered(toy_vicreg.ToyVICReg):
 
     def training_step(self, batch, batch_idx):
         z1, z2 = self.expander(self.embed(batch.views)).chunk(2)
+        self.pending = z1.detach().mean(0).to(self.mean_embedding.dtype)
         return (z1 - z2).square().mean() + toy_vicreg._spread_and_redundancy(z1)
 
 

@@ -3,7 +3,8 @@
 import csv
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,10 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs}: at least one pass over the images is needed.")
-    _quiet()
     tune_malloc()
+    with _quiet():
+        run(arguments.folder, arguments.epochs, arguments.seed)
+    return 0
 
-    seed_everything(arguments.seed, verbose=False)
+
+def run(folder: Path, epochs: int, seed: int) -> None:
+    """Train on the packaged images, print the results, and write checkpoint, backbone and pictures to ``folder``."""
+    seed_everything(seed, verbose=False)
     # SimCLR's views for small images, less zoomed in than the paper's: within minutes, the easier task teaches more.
     view = replace(recipe("simclr", 32).views[0], scale=(0.2, 1.0))
     data = CIFAR10MiniDataModule(batch_size=128, views=MultiView((view, view), normalize=False))
@@ -63,16 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     monitor = KNNMonitor(k=20, every_n_epochs=2)
     callbacks = lightning_module("callbacks")
     trainer = Trainer(
-        max_epochs=arguments.epochs,
+        max_epochs=epochs,
         precision="bf16-mixed" if has_fast_bfloat16() else "32-true",
         accelerator="cpu",
-        logger=lightning_module("loggers").CSVLogger(arguments.folder, name="", version=""),
+        logger=lightning_module("loggers").CSVLogger(folder, name="", version=""),
         callbacks=[
             Preflight(),
             monitor,
             OnlineLinearProbe(num_classes=data.num_classes),
             CollapseMonitor(),
-            callbacks.ModelCheckpoint(arguments.folder, filename="simclr", enable_version_counter=False),
+            callbacks.ModelCheckpoint(folder, filename="simclr", enable_version_counter=False),
         ],
         log_every_n_steps=1,
         enable_model_summary=False,
@@ -81,12 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     trainer.fit(method, data)
 
     print_results(trainer, monitor)
-    weights = export_backbone(method, arguments.folder / "backbone.safetensors")
-    draw(arguments.folder, trainer, method, data)
-    print(f"\nCheckpoint and pictures (curves, neighbours, augmentations) are in {arguments.folder}/.")
+    weights = export_backbone(method, folder / "backbone.safetensors")
+    draw(folder, trainer, method, data)
+    print(f"\nCheckpoint and pictures (curves, neighbours, augmentations) are in {folder}/.")
     print("The backbone, in one line of timm:\n")
     print(f'  backbone = timm.create_model("resnet18", num_classes=0, checkpoint_path="{weights}", **{RESNET10})')
-    return 0
 
 
 def has_fast_bfloat16() -> bool:
@@ -170,7 +175,15 @@ def nearest(queries: Tensor, bank: Tensor, k: int = 6) -> Tensor:
     return (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(k).indices
 
 
-def _quiet() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Leave the screen to the progress bar and the results: Lightning's hints are not about this run."""
-    logging.getLogger(LIGHTNING).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=LIGHTNING.replace(".", r"\."))
+    logger = logging.getLogger(LIGHTNING)
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=LIGHTNING.replace(".", r"\."))
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
