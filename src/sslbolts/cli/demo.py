@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(folder: Path, epochs: int, seed: int) -> None:
     """Train on the packaged images, print the results, and write checkpoint, backbone and pictures to ``folder``."""
     seed_everything(seed, verbose=False)
-    # SimCLR's views for small images, less zoomed in than the paper's: within minutes, the easier task teaches more.
+    # SimCLR's views for small images, less zoomed in than the paper's.
     view = replace(recipe("simclr", 32).views[0], scale=(0.2, 1.0))
     data = CIFAR10MiniDataModule(batch_size=128, views=MultiView((view, view), normalize=False))
     method = SimCLR(
