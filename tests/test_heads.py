@@ -6,7 +6,7 @@ from torch import nn
 
 from sslbolts import BYOL, SimCLR, UsageError
 from sslbolts.heads import mlp
-from tests.golden.cases import architectures
+from tests.golden.reference import architectures
 
 
 def _count(network: nn.Module) -> int:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslbolts.backbones import create_backbone
-from tests.golden.cases import architectures
+from tests.golden.reference import architectures
 
 
 def _count(name: str, **arguments: Any) -> int:

@@ -10,7 +10,8 @@ from torch import Tensor
 from sslbolts import losses
 from sslbolts.distributed import rank, world_size
 from tests.golden import naive_losses as naive
-from tests.golden.cases import CASES, NOT_YET, index, parameters, values
+from tests.golden.cases import CASES, NOT_YET
+from tests.golden.reference import index, parameters, values
 
 PRESENT = [case for case in CASES if case in index()]
 LOSSES = [case for case in PRESENT if CASES[case].naive]

@@ -67,6 +67,30 @@ def test_a_warm_up_over_the_whole_run_is_warned_of():
         quiet_trainer(max_epochs=2).fit(Toy(TinyBackbone()), noise_loader(8, 4))
 
 
+def test_a_method_can_give_groups_another_or_a_constant_rate():
+    class Groups(Toy):
+        def parameter_groups(self) -> list[dict[str, Any]]:
+            quarter, constant, rest = (
+                list(self.parameters())[:1],
+                list(self.parameters())[1:2],
+                list(self.parameters())[2:],
+            )
+            return [{"params": rest}, {"params": quarter, "lr_scale": 0.25}, {"params": constant, "fixed_lr": True}]
+
+    class Rates(Callback):
+        seen: list[list[float]] = []
+
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+            self.seen.append([group["lr"] for group in optimizer.param_groups])
+
+    module = Groups(TinyBackbone(), optimizer=SGD, warmup_epochs=1)
+    quiet_trainer(max_epochs=2, callbacks=[Rates()]).fit(module, noise_loader(32, 8))  # 4 steps of warm-up, 4 of cosine
+    peak = 0.4 * 8 / 256
+    assert Rates.seen[0] == pytest.approx([0, 0, peak])
+    assert Rates.seen[4] == pytest.approx([peak, peak / 4, peak])
+    assert Rates.seen[6] == pytest.approx([peak / 2, peak / 8, peak])
+
+
 def test_groups_with_rates_of_their_own_keep_their_ratio():
     def two_rates(groups: Any) -> torch.optim.Optimizer:
         groups = list(groups)

@@ -12,6 +12,7 @@ from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_widt
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError, no_such_argument
+from sslbolts.memory import broadcast_memories, commit_memories, memory_names
 from sslbolts.methods.misfit import refuse_misfit
 from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, WarmupCosine, parameter_groups
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
@@ -111,6 +112,14 @@ class SSLModule(LightningModule):
         runs = [torch.cat(list(run)) for _, run in groupby(views, key=lambda view: view.shape[-2:])]
         return torch.cat([self.backbone(run) for run in runs])
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All trainable parameters, for the optimizer; 1-d ones without decay.
+
+        A method may return others. Besides the optimizer's own settings a group may have ``lr_scale``, by which its
+        learning rate differs from the others', and ``fixed_lr=True``, for no warm-up and no cosine.
+        """
+        return parameter_groups(self)
+
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages; none by default."""
         return []
@@ -150,6 +159,8 @@ class SSLModule(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Compare the channels of the data with those of the backbone, before a convolution does."""
+        # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
+        self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
         first = next((m for m in self.backbone.modules() if isinstance(m, nn.Conv2d)), None)
         if first is not None and given is not None and first.in_channels != given:
@@ -162,6 +173,7 @@ class SSLModule(LightningModule):
         own = torch.initial_seed() % 2**63
         self._seed = self.trainer.strategy.broadcast(own) if self._resumed_seed is None else self._resumed_seed
         self._resumed_seed = None
+        broadcast_memories(self)
         if self.compile_backbone:
             self.backbone.compile()  # in place: the keys of the state dict stay as they are
 
@@ -184,6 +196,10 @@ class SSLModule(LightningModule):
             )
         warn_small_images(self.backbone, batch.views[0].shape[-1])
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        commit_memories(self)
+
     def peak_lr(self) -> float:
         """Learning rate after the warm-up, scaled to the effective batch size of the Trainer."""
         if self.lr_scaling == "none":
@@ -200,9 +216,9 @@ class SSLModule(LightningModule):
                 f"warmup_epochs={self.warmup_epochs} is the whole run ({warmup} of {total} steps): the learning rate "
                 "only rises. Pass a smaller warmup_epochs."
             )
-        optimizer = self.optimizer(parameter_groups(self))
+        optimizer = self.optimizer(self.parameter_groups())
         scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
         for group in optimizer.param_groups:
-            group["lr"] *= scale
+            group["lr"] *= scale * group.get("lr_scale", 1.0)
         schedule = WarmupCosine(optimizer, total=total, warmup=warmup, floor=self.final_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -17,7 +17,7 @@ class WarmupCosine(LambdaLR):
     optimizer at hand was made with: a run that is resumed with another learning rate or batch size uses it.
 
     Args:
-        optimizer: its learning rates are the peaks.
+        optimizer: its learning rates are the peaks. A parameter group with ``fixed_lr=True`` keeps its own.
         total: optimizer steps of the run.
         warmup: steps of the linear rise.
         floor: factor at the end.
@@ -31,7 +31,11 @@ class WarmupCosine(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, *, total: int, warmup: int = 0, floor: float = 0.0) -> None:
-        super().__init__(optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=floor))
+        def factor(step: int) -> float:
+            return warmup_cosine(step, total=total, warmup=warmup, floor=floor)
+
+        fixed = [group.get("fixed_lr", False) for group in optimizer.param_groups]
+        super().__init__(optimizer, [_unchanged if keep else factor for keep in fixed])
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
 
         def keep_settings(restored: Optimizer) -> None:
@@ -45,3 +49,7 @@ class WarmupCosine(LambdaLR):
         for group, peak, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas):
             group["lr"] = peak * factor(self.last_epoch)
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+def _unchanged(step: int) -> float:
+    return 1.0
