@@ -16,7 +16,7 @@ NOT_YET: dict[str, str] = {
     **dict.fromkeys(("vicreg_official", "vicreg_algorithm1", "vicreg_eq", "ddp_vicreg"), "VICReg"),
     **dict.fromkeys(("wmse_2views", "wmse_3views"), "W-MSE"),
     **dict.fromkeys(("swav_sinkhorn", "swav_multicrop", "swav_multicrop_queue", "ddp_sinkhorn", "larc_apex"), "SwAV"),
-    **dict.fromkeys(("deepcluster_v2_kmeans", "deepcluster_v2_loss"), "DeepCluster-v2"),
+    "deepcluster_v2_loss": "DeepCluster-v2",
     **dict.fromkeys(("dino_step0", "dino_step1", "dino_attention_threshold", "clip_per_parameter"), "DINO"),
     **dict.fromkeys(("obow_targets", "obow_loss_kl", "bownet"), "bags of visual words"),
     **dict.fromkeys(("mae_pixel", "mae_normpix", "sincos_pos_embed_2d"), "MAE"),
