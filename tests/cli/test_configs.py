@@ -10,6 +10,7 @@ from PIL import Image
 
 from sslbolts.cli import main
 from sslbolts.methods import METHODS
+from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -43,7 +44,8 @@ def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "precision": "32-true",
         "enable_progress_bar": False,
     }
-    config["model"]["init_args"] |= {"backbone": "resnet18", "backbone_kwargs": TINY, "hidden_dim": 8, "output_dim": 8}
+    method = config["model"]["class_path"].rpartition(".")[2]
+    config["model"]["init_args"] |= {"backbone": "resnet18", "backbone_kwargs": TINY, **case_of(method).small}
     views = config["data"]["init_args"]["views"]
     config["data"]["init_args"] |= {"batch_size": 8, "num_workers": 0}
     classes = 10
@@ -64,8 +66,9 @@ def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def test_there_are_configurations_of_every_method():
-    for name in METHODS:
-        assert any(path.name.startswith(f"{name.lower()}_") for path in CONFIGS), name
+    for line in METHODS.values():
+        file = line.module.rpartition(".")[2]
+        assert any(path.name == f"{file}_cifar10mini.yaml" for path in CONFIGS), file
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
