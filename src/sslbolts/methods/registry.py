@@ -42,6 +42,13 @@ METHODS: dict[str, Method] = {
     "BYOL": Method(
         "teacher_student.byol", "byol", "EMA teacher", "Grill et al. 2020, arXiv:2006.07733", "74.3 (1000 ep)"
     ),
+    "SimSiam": Method(
+        "teacher_student.simsiam",
+        "simsiam",
+        "batch of 256 or more",
+        "Chen and He 2021, arXiv:2011.10566",
+        "68.3 (100 ep)",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -1,0 +1,24 @@
+"""Parameter counts of the heads of the official networks."""
+
+import torch
+from torch import nn
+
+from sslbolts import SimSiam
+from tests.golden.reference import architectures
+
+
+def _counts(*modules: nn.Module) -> dict[str, int]:
+    parameters = [p for module in modules for p in module.parameters()]
+    return {
+        "total": sum(p.numel() for p in parameters),
+        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+    }
+
+
+def test_simsiams_projector_and_predictor():
+    with torch.device("meta"):
+        method = SimSiam("torchvision/resnet50")
+    reference = architectures()["simsiam_rn50"]
+    assert _counts(method.projector) == reference["projector"]
+    assert _counts(method.predictor) == reference["predictor"]
+    assert _counts(method) == reference["all"]
