@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from sslbolts.distributed import all_sum, broadcast_, gather_ragged, rank, world_size
 from sslbolts.errors import UsageError
+from sslbolts.progress import late_bar
 
 __all__ = ["Clusters", "EmptyClusters", "Whitening", "kmeans", "pca_whiten", "share"]
 
@@ -42,6 +43,7 @@ def kmeans(
     spherical: bool = False,
     init: Tensor | None = None,
     empty: EmptyClusters = "split",
+    progress: bool = False,
 ) -> Clusters:
     r"""Lloyd's k-means: rows go to the nearest centroid, centroids to the mean of their rows, again and again.
 
@@ -64,6 +66,7 @@ def kmeans(
         init: ``(K, D)`` first centroids, the same on all ranks.
         empty: ``"split"``: a cluster that lost its rows starts again beside the centroid of one of the largest, which
             is thereby halved; ``"keep"``: it keeps its centroid.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         centroids, assignments of this rank's rows, and the sizes of all clusters.
@@ -92,7 +95,7 @@ def kmeans(
     features = features if features.dtype == torch.float64 else features.float()
     centroids = _drawn(features, k, generator) if init is None else init.to(features)
     with torch.autocast(features.device.type, enabled=False):
-        for _ in range(iterations):
+        for _ in late_bar(range(iterations), f"k-means, {k:,} clusters", shown=progress):
             sums, sizes, _ = _assign(features, _unit(centroids, spherical), spherical)
             means = torch.where(sizes[:, None] > 0, sums / sizes[:, None].clamp(min=1), centroids)
             centroids = _unit(_refilled(means, sizes) if empty == "split" else means, spherical)
@@ -190,9 +193,10 @@ def _drawn(features: Tensor, k: int, generator: torch.Generator | None) -> Tenso
         raise UsageError(f"{sum(counts)} rows cannot be {k} clusters: at least one row is needed for each.")
     places = torch.randperm(sum(counts), generator=generator)[:k] - sum(counts[: rank()])
     mine = ((places >= 0) & (places < len(features))).to(features.device)
-    drawn: Tensor = features.new_zeros(k, features.shape[1])
-    drawn[mine] = features[places.to(features.device)[mine]]
-    return all_sum(drawn)
+    rows = features.new_zeros(k, features.shape[1])
+    rows[mine] = features[places.to(features.device)[mine]]
+    drawn: Tensor = all_sum(rows)
+    return drawn
 
 
 def _assign(features: Tensor, centroids: Tensor, spherical: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,7 @@ from sslbolts._lightning import LightningModule, Trainer, lightning_module
 from sslbolts.distributed import gather_ragged, rank, world_size
 from sslbolts.errors import UsageError
 
-__all__ = ["OwnLoader", "Pass", "labels_in_order", "run_pass", "stratified", "undisturbed"]
+__all__ = ["OwnLoader", "Pass", "labels_in_order", "run_pass", "stratified", "undisturbed", "with_batches"]
 
 _ROWS_PER_BATCH = 2**32  # more than any batch has
 _NOT_MINE = -1
@@ -44,7 +44,7 @@ class OwnLoader:
                 plan = [flat[start : start + size] for start in range(0, len(flat), size)]
             plan = plan[:most_batches]
             self._numbers = list(range(len(plan)))[rank() :: world_size()] or [_NOT_MINE] * bool(plan)
-            self.loader = _with_batches(loader, [plan[max(0, number)] for number in self._numbers])
+            self.loader = with_batches(loader, [plan[max(0, number)] for number in self._numbers])
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Number of the batch among those of all ranks, and the batch.
@@ -204,7 +204,8 @@ def _plan(loader: Any) -> list[list[int]] | None:
         return [list(batch) for batch in sampler]
 
 
-def _with_batches(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
+def with_batches(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
+    """A loader that is as the given one, and gives these batches of its dataset."""
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,

@@ -221,6 +221,13 @@ class SSLDataModule(LightningDataModule):
             raise UsageError(f'{type(self).__name__} has no images for predict_on="{self.predict_on}".')
         return loader
 
+    def train_images_dataloader(self) -> DataLoader[Any]:
+        """The training images under evaluation transforms, for methods that look at all of them between epochs."""
+        self._split("train")
+        loader = self._evaluation_loader("train")
+        assert loader is not None
+        return loader
+
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finishes a batch where it lies: views of a :class:`Draft`, and evaluation images that are still uint8."""
