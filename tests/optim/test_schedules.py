@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sslbolts import UsageError
-from sslbolts.optim import cosine, warmup_cosine
+from sslbolts.optim import cosine, warmup_cosine, warmup_steps
 
 
 def test_cosine_starts_halves_and_ends():
@@ -42,3 +42,12 @@ def test_warmup_longer_than_the_run_only_rises():
 def test_a_run_without_steps_is_refused():
     with pytest.raises(UsageError, match="total=0"):
         cosine(0, total=0, start=0.0, end=1.0)
+
+
+def test_steps_fall_at_the_milestones_after_a_linear_rise():
+    # MoCo: 200 epochs of 5 steps, divided by 10 at epochs 120 and 160.
+    rates = [warmup_steps(step, total=1000, warmup=10, milestones=(0.6, 0.8)) for step in range(1000)]
+    assert rates[:11] == pytest.approx([step / 10 for step in range(11)])
+    assert set(rates[10:600]) == {1.0}
+    assert rates[600:800] == pytest.approx([0.1] * 200)
+    assert rates[800:] == pytest.approx([0.01] * 200)

@@ -14,7 +14,7 @@ from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.memory import broadcast_memories, commit_memories, memory_names
 from sslbolts.methods.misfit import refuse_misfit
-from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, WarmupCosine, parameter_groups
+from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, Schedule, parameter_groups, warmup_cosine
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.seeds import mix
 
@@ -207,6 +207,10 @@ class SSLModule(LightningModule):
         ratio = effective_batch_size(self.trainer) / 256
         return self.optimizer.lr * (ratio if self.lr_scaling == "linear" else ratio**0.5)
 
+    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
+        """Factor on the peak learning rate after ``step`` optimizer steps; warm-up and cosine, or a method's own."""
+        return warmup_cosine(step, total=total, warmup=warmup, floor=self.final_lr)
+
     def configure_optimizers(self) -> Any:
         """The optimizer on all trainable parameters, with warm-up and cosine per step over the whole run."""
         total = total_steps(self.trainer)
@@ -220,5 +224,5 @@ class SSLModule(LightningModule):
         scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
         for group in optimizer.param_groups:
             group["lr"] *= scale * group.get("lr_scale", 1.0)
-        schedule = WarmupCosine(optimizer, total=total, warmup=warmup, floor=self.final_lr)
+        schedule = Schedule(optimizer, lambda step: self.lr_factor(step, total=total, warmup=warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -2,8 +2,18 @@
 
 from sslbolts.optim.groups import parameter_groups
 from sslbolts.optim.lars import LARS
-from sslbolts.optim.scheduler import WarmupCosine
-from sslbolts.optim.schedules import cosine, warmup_cosine
+from sslbolts.optim.scheduler import Schedule, WarmupCosine
+from sslbolts.optim.schedules import cosine, warmup_cosine, warmup_steps
 from sslbolts.optim.spec import OptimizerCallable, OptimizerSpec
 
-__all__ = ["LARS", "OptimizerCallable", "OptimizerSpec", "WarmupCosine", "cosine", "parameter_groups", "warmup_cosine"]
+__all__ = [
+    "LARS",
+    "OptimizerCallable",
+    "OptimizerSpec",
+    "Schedule",
+    "WarmupCosine",
+    "cosine",
+    "parameter_groups",
+    "warmup_cosine",
+    "warmup_steps",
+]

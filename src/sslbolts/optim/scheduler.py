@@ -1,5 +1,6 @@
 """The learning-rate schedule of a run, as torch wants it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -7,33 +8,27 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from sslbolts.optim.schedules import warmup_cosine
 
-__all__ = ["WarmupCosine"]
+__all__ = ["Schedule", "WarmupCosine"]
 
 
-class WarmupCosine(LambdaLR):
-    """Multiplies the learning rates by :func:`~sslbolts.optim.warmup_cosine` of the step.
+class Schedule(LambdaLR):
+    """Multiplies the learning rates by a function of the step.
 
     A checkpoint restores the step, and the optimizer's momentum. Learning rate, decay and the like are those that the
     optimizer at hand was made with: a run that is resumed with another learning rate or batch size uses it.
 
     Args:
         optimizer: its learning rates are the peaks. A parameter group with ``fixed_lr=True`` keeps its own.
-        total: optimizer steps of the run.
-        warmup: steps of the linear rise.
-        floor: factor at the end.
+        factor: from the number of optimizer steps done to the factor.
 
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
-        >>> schedule = WarmupCosine(optimizer, total=8, warmup=2)
-        >>> schedule.get_last_lr()
-        [0.0]
+        >>> Schedule(optimizer, lambda step: 0.5).get_last_lr()
+        [0.2]
     """
 
-    def __init__(self, optimizer: Optimizer, *, total: int, warmup: int = 0, floor: float = 0.0) -> None:
-        def factor(step: int) -> float:
-            return warmup_cosine(step, total=total, warmup=warmup, floor=floor)
-
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
         fixed = [group.get("fixed_lr", False) for group in optimizer.param_groups]
         super().__init__(optimizer, [_unchanged if keep else factor for keep in fixed])
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
@@ -49,6 +44,27 @@ class WarmupCosine(LambdaLR):
         for group, peak, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas):
             group["lr"] = peak * factor(self.last_epoch)
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+class WarmupCosine(Schedule):
+    """Multiplies the learning rates by :func:`~sslbolts.optim.warmup_cosine` of the step.
+
+    Args:
+        optimizer: its learning rates are the peaks.
+        total: optimizer steps of the run.
+        warmup: steps of the linear rise.
+        floor: factor at the end.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+        >>> schedule = WarmupCosine(optimizer, total=8, warmup=2)
+        >>> schedule.get_last_lr()
+        [0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, *, total: int, warmup: int = 0, floor: float = 0.0) -> None:
+        super().__init__(optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=floor))
 
 
 def _unchanged(step: int) -> float:

@@ -1,10 +1,11 @@
 """Schedules as pure functions of the optimizer step, so that a resumed run needs no state to go on with them."""
 
 import math
+from collections.abc import Sequence
 
 from sslbolts.errors import UsageError
 
-__all__ = ["cosine", "warmup_cosine"]
+__all__ = ["cosine", "warmup_cosine", "warmup_steps"]
 
 
 def cosine(step: int, *, total: int, start: float, end: float) -> float:
@@ -51,3 +52,30 @@ def warmup_cosine(step: int, *, total: int, warmup: int = 0, floor: float = 0.0)
     if step < warmup:
         return step / warmup
     return cosine(step - warmup, total=max(total - warmup, 1), start=1.0, end=floor)
+
+
+def warmup_steps(
+    step: int, *, total: int, warmup: int = 0, milestones: Sequence[float] = (0.6, 0.8), factor: float = 0.1
+) -> float:
+    """Factor on the peak learning rate: linear from 0 at step 0 to 1, then times ``factor`` at every milestone.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        total: optimizer steps of the run, > 0.
+        warmup: steps of the linear rise, >= 0.
+        milestones: parts of the run in (0, 1): epochs 120 and 160 of 200 are 0.6 and 0.8.
+        factor: of each milestone.
+
+    Returns:
+        A factor in [0, 1].
+
+    Example:
+        >>> [round(warmup_steps(step, total=10, warmup=2), 3) for step in range(10)]
+        [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    """
+    if total <= 0:
+        raise UsageError(f"total={total}: a schedule needs at least one step.")
+    if step < warmup:
+        return step / warmup
+    passed = sum(step >= round(milestone * total) for milestone in milestones)
+    return float(factor**passed)
