@@ -3,7 +3,34 @@
 They compute in float32 (or float64) whatever autocast says, and gather over ranks where their method does.
 """
 
-from sslbolts.losses.contrastive import matching_accuracy, nt_xent
+from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
+from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
+from sslbolts.losses.decorrelation import barlow_twins, vicreg, w_mse
+from sslbolts.losses.dino import dino
+from sslbolts.losses.instance import instance_nce, instance_softmax
+from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_triplet, triplet
+from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.regression import byol_regression, negative_cosine
 
-__all__ = ["byol_regression", "matching_accuracy", "negative_cosine", "nt_xent"]
+__all__ = [
+    "barlow_twins",
+    "byol_regression",
+    "deepcluster_v2",
+    "dino",
+    "info_nce",
+    "instance_nce",
+    "instance_softmax",
+    "margin_triplet",
+    "matching_accuracy",
+    "moco_v3_contrastive",
+    "negative_cosine",
+    "nt_logistic",
+    "nt_xent",
+    "pairwise_contrastive",
+    "semi_hard_triplet",
+    "sinkhorn",
+    "swapped_prediction",
+    "triplet",
+    "vicreg",
+    "w_mse",
+]

@@ -1,17 +1,21 @@
 """Optimizers, schedules as pure functions of the step, and parameter groups."""
 
+from sslbolts.optim.clipping import clip_each_
 from sslbolts.optim.groups import parameter_groups
+from sslbolts.optim.larc import LARC
 from sslbolts.optim.lars import LARS
 from sslbolts.optim.scheduler import Schedule, WarmupCosine
 from sslbolts.optim.schedules import cosine, warmup_cosine, warmup_steps
 from sslbolts.optim.spec import OptimizerCallable, OptimizerSpec
 
 __all__ = [
+    "LARC",
     "LARS",
     "OptimizerCallable",
     "OptimizerSpec",
     "Schedule",
     "WarmupCosine",
+    "clip_each_",
     "cosine",
     "parameter_groups",
     "warmup_cosine",
