@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.bank import Bank
-from sslbolts.callbacks.batches import images_of, targets_of
-from sslbolts.callbacks.capture import FeatureFunction, FeatureReader
+from sslbolts.callbacks.batches import images_of
+from sslbolts.callbacks.capture import FeatureFunction
 from sslbolts.callbacks.logs import log_reduced
 from sslbolts.callbacks.passes import OwnLoader, Pass, run_pass
-from sslbolts.callbacks.rows import EvaluationRows, first_loader
+from sslbolts.callbacks.queries import QueryMonitor
+from sslbolts.callbacks.rows import first_loader
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
@@ -25,7 +26,7 @@ _PIXELS_FOR_KNN = 32
 _PIXELS_FOR_RIDGE = 16
 
 
-class KNNMonitor(Callback):
+class KNNMonitor(QueryMonitor):
     """How good the frozen features are, at each validation, on any module: no training, nothing to tune.
 
     The images of the validation loader (of the test loader in testing; the first, if there are several) are queries,
@@ -92,19 +93,17 @@ class KNNMonitor(Callback):
             raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
         if max_bank is not None and max_bank < 2:
             raise UsageError(f"max_bank={max_bank}: a bank has at least 2 images.")
+        super().__init__(name or "KNNMonitor", features, targets)
         self.temperature = temperature
-        self.targets = targets or targets_of
-        self.custom_targets = targets is not None
         self.every_n_epochs = every_n_epochs
         self.baselines = baselines
-        self.name = name
+        self._key = name
+        self._start = f"{name}/" if name else ""
         self.baseline_values: dict[str, float] = {}
         """What the baselines reached, by metric name."""
         self._measured = -every_n_epochs  # the last epoch that was
-        self._reader = FeatureReader(features)
         self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
-        self._rows: EvaluationRows | None = None
         self._queries: list[tuple[Tensor, Tensor]] = []
 
     @property
@@ -114,13 +113,12 @@ class KNNMonitor(Callback):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(name=self.name)
+        return self._generate_state_key(name=self._key)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the accuracies: of kNN for each `k`, then of ridge."""
-        prefix = f"{self.name}/" if self.name else ""
-        return (*(f"{prefix}knn/k{k}_t{self.temperature:g}" for k in self.k), f"{prefix}ridge/top1")
+        return (*(f"{self._start}knn/k{k}_t{self.temperature:g}" for k in self.k), f"{self._start}ridge/top1")
 
     # ------------------------------------------------------------------ baselines
 
@@ -165,41 +163,17 @@ class KNNMonitor(Callback):
 
     # ------------------------------------------------------------------ evaluation
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reader.attach(pl_module)
+    def due(self, trainer: Trainer) -> bool:
+        if trainer.state.fn != "fit":
+            return True
+        epoch = trainer.current_epoch
+        if 0 < epoch - self._measured < self.every_n_epochs and epoch + 1 != trainer.max_epochs:
+            return False
+        self._measured = epoch
+        return True
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch, fitting = trainer.current_epoch, trainer.state.fn == "fit"
-        too_early = fitting and 0 < epoch - self._measured < self.every_n_epochs and epoch + 1 != trainer.max_epochs
-        skip = trainer.sanity_checking or too_early
-        if fitting and not skip:
-            self._measured = epoch
-        self._begin(first_loader(trainer.val_dataloaders), skip=skip)
-
-    def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if self._rows is not None and dataloader_idx == 0:
-            self._reader.start()
-
-    @torch.no_grad()
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._rows is None or dataloader_idx != 0:
-            return
-        features = self._reader.read(trainer, pl_module, batch, outputs)
-        targets = self.targets(batch).to(features.device)
-        if len(targets) != len(features):
-            raise UsageError(f"KNNMonitor: {len(features)} rows of features but {len(targets)} labels in validation.")
+    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
         self._queries.append((features, targets))
-        self._rows.add(batch, len(targets))
         if self._share is None:
             # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.
             self._share = run_pass(
@@ -210,57 +184,31 @@ class KNNMonitor(Callback):
                 targets=self.targets,
             )
 
-    @torch.no_grad()
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._report(pl_module, prefix="")
+    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if self._share is None:
+            return
+        bank = self._bank.whole(self._share)
+        features, targets = (torch.cat(parts) for parts in zip(*self._queries))
+        self.forget()
+        counted = first_seen & (targets >= 0)
+        values = self._accuracies(self.metrics, features, targets, counted, bank.features[0], bank.targets)
+        shape = torch.stack([rankme(bank.features[0]), class_separation(bank.features[0], bank.targets)])
+        broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
+        values |= {f"{self._start}{name}": v for name, v in zip(("rankme", "class_separation"), shape.tolist())}
+        if not prefix:  # they were measured on the validation images
+            values |= self.baseline_values
+        log_reduced(pl_module, {f"{prefix}{name}": v for name, v in values.items()}, prog_bar=self.metrics[:1])
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reader.attach(pl_module)
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(first_loader(trainer.test_dataloaders), skip=False)
-
-    def on_test_batch_start(self, *args: Any) -> None:
-        self.on_validation_batch_start(*args)
-
-    def on_test_batch_end(self, *args: Any) -> None:
-        self.on_validation_batch_end(*args)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._report(pl_module, prefix="test/")
+    def forget(self) -> None:
+        self._share, self._queries = None, []
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._reader.detach()
-        self._begin(None, skip=True)
+        super().teardown(trainer, pl_module, stage)
         self._bank.forget()  # another run may bring another DataModule
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._reader.detach()
-        self._begin(None, skip=True)
-
-    def _begin(self, loader: Any, *, skip: bool) -> None:
-        self._share, self._queries = None, []
-        self._rows = None if skip else EvaluationRows(loader)
 
     def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
         self._reader.start()
         return self._reader.read(trainer, pl_module, batch)
-
-    def _report(self, pl_module: LightningModule, *, prefix: str) -> None:
-        if self._rows is None or self._share is None:
-            return
-        bank = self._bank.whole(self._share)
-        features, targets = (torch.cat(parts) for parts in zip(*self._queries))
-        counted = self._rows.first_seen(features.device) & (targets >= 0)
-        self._begin(None, skip=True)
-        values = self._accuracies(self.metrics, features, targets, counted, bank.features[0], bank.targets)
-        shape = torch.stack([rankme(bank.features[0]), class_separation(bank.features[0], bank.targets)])
-        broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
-        start = f"{self.name}/" if self.name else ""
-        values |= {f"{start}{name}": value for name, value in zip(("rankme", "class_separation"), shape.tolist())}
-        if not prefix:  # they were measured on the validation images
-            values |= self.baseline_values
-        log_reduced(pl_module, {f"{prefix}{name}": v for name, v in values.items()}, prog_bar=self.metrics[:1])
 
     def _accuracies(
         self,

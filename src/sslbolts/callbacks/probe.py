@@ -6,12 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.batches import targets_of
-from sslbolts.callbacks.capture import FeatureFunction, FeatureReader, pooled
+from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.capture import FeatureFunction, pooled
 from sslbolts.callbacks.linear_heads import LinearHeads
 from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.rows import EvaluationRows, first_loader
+from sslbolts.callbacks.queries import QueryMonitor
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 
@@ -20,7 +19,7 @@ __all__ = ["OnlineLinearProbe"]
 _TOP5_FROM = 20  # classes
 
 
-class OnlineLinearProbe(Callback):
+class OnlineLinearProbe(QueryMonitor):
     """Linear classifiers on the features of any module, trained while it trains, without touching it.
 
     Each training batch gives one step of softmax regression on the features that the module's own ``training_step``
@@ -75,21 +74,17 @@ class OnlineLinearProbe(Callback):
             raise UsageError(f"every_n_batches={every_n_batches}: it is at least 1.")
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
+        super().__init__(name, features, targets)
         self.num_classes = num_classes
         self.features = features
-        self.targets = targets or targets_of
-        self.custom_targets = targets is not None
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
-        self.name = name
         self.every_n_batches = every_n_batches
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
-        self._reader = FeatureReader(features)
         self._heads: LinearHeads | None = None
         self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows
         self._checked = False
-        self._rows: EvaluationRows | None = None
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
         self._labelled: list[Tensor] = []
 
@@ -184,86 +179,25 @@ class OnlineLinearProbe(Callback):
 
     # ------------------------------------------------------------------ evaluation
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reader.attach(pl_module)
+    def due(self, trainer: Trainer) -> bool:
+        if self._heads is None:
+            rank_zero_warn(
+                f"{self.name} has not been trained, so there is nothing to evaluate: fit, or give ckpt_path=."
+            )
+        return self._heads is not None
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(first_loader(trainer.val_dataloaders), skip=trainer.sanity_checking)
-
-    def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        if self._rows is not None and dataloader_idx == 0:
-            self._reader.start()
-
-    @torch.no_grad()
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._rows is None or dataloader_idx != 0:
-            return
-        features = self._reader.read(trainer, pl_module, batch, outputs)
-        targets = self.targets(batch).to(features.device)
-        if len(targets) != len(features):
-            raise UsageError(f"{self.name}: {len(features)} rows of features but {len(targets)} labels in validation.")
+    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
         with torch.autocast(features.device.type, enabled=False):
             logits = self._heads_for(features).logits(features)
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
         self._labelled.append(targets >= 0)
-        self._rows.add(batch, len(targets))
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._report(pl_module, prefix="")
-
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reader.attach(pl_module)
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(first_loader(trainer.test_dataloaders), skip=False)
-
-    def on_test_batch_start(self, *args: Any) -> None:
-        self.on_validation_batch_start(*args)
-
-    def on_test_batch_end(self, *args: Any) -> None:
-        self.on_validation_batch_end(*args)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._report(pl_module, prefix="test/")
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._reader.detach()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._reader.detach()
-
-    def _begin(self, loader: Any, *, skip: bool) -> None:
-        self._right, self._labelled, self._rows = [], [], None
-        if skip:
-            return
-        if self._heads is None:
-            rank_zero_warn(
-                f"{self.name} has not been trained, so there is nothing to evaluate: fit, or give ckpt_path=."
-            )
-            return
-        self._rows = EvaluationRows(loader)
-
-    def _report(self, pl_module: LightningModule, *, prefix: str) -> None:
-        if self._rows is None:
-            return
-        device = pl_module.device
-        nothing = torch.empty(0, dtype=torch.bool, device=device)
-        counted = self._rows.first_seen(device) & torch.cat([*self._labelled, nothing])
+    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        nothing = torch.empty(0, dtype=torch.bool, device=first_seen.device)
+        counted = first_seen & torch.cat([*self._labelled, nothing])
         right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)
-        counts = all_sum(torch.cat([right.flatten(), counted.sum()[None]]))
-        *hits, rows = counts.tolist()
-        self._right, self._labelled, self._rows = [], [], None
+        *hits, rows = all_sum(torch.cat([right.flatten(), counted.sum()[None]])).tolist()
         if not rows:
             rank_zero_warn(f"{self.name}: no evaluation image has a label (all are -1): nothing is logged.")
             return
@@ -273,6 +207,9 @@ class OnlineLinearProbe(Callback):
         if self.num_classes >= _TOP5_FROM:
             values[f"{prefix}{self.name}/top5"] = top5[top1.index(max(top1))] / rows
         log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
+
+    def forget(self) -> None:
+        self._right, self._labelled = [], []
 
     # ------------------------------------------------------------------ state
 
