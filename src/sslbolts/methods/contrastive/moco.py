@@ -1,0 +1,181 @@
+"""MoCo: momentum contrast for unsupervised visual representation learning, versions 1 and 2."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from sslbolts._lightning import Callback
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.distributed import gather, rank, world_size
+from sslbolts.errors import UsageError
+from sslbolts.heads import mlp
+from sslbolts.losses import info_nce, matching_accuracy
+from sslbolts.memory import FeatureQueue
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import OptimizerCallable, warmup_steps
+from sslbolts.seeds import generator
+from sslbolts.split_norm import join_batch_norms, split_batch_norms
+from sslbolts.teacher import Teacher
+
+__all__ = ["MoCo"]
+
+
+class MoCo(SSLModule):
+    """MoCo: find a view's key, made by a slow teacher, among a long queue of former keys.
+
+    The arguments are those of version 2. Version 1 is ``hidden_dim=None, temperature=0.07, milestones=(0.6, 0.8)`` on
+    the views "moco_v1".
+
+    A step takes the query of the first view, the key of the second, compares with the queue as it was before, and
+    then appends the keys of all ranks. The teacher moves after each optimizer step; the official code moves it before
+    the next key, which is the same sequence. Keys are made in batches other than those of the queries, shuffled over
+    all ranks: else batch norm tells which key is whose, and nothing is learned. On fewer than ``bn_splits`` devices,
+    batch norms split each batch into groups to the same end.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the head's hidden layer; None for version 1's linear head. The head has no batch norm.
+        output_dim: width of queries and keys.
+        temperature: `τ`; 0.2 in version 2, 0.07 in version 1, 0.1 on CIFAR-10.
+        queue_length: `K`, a multiple of the keys of one optimizer step; 65,536 on ImageNet, 4,096 on CIFAR-10.
+        momentum: of the teacher, constant; 0.99 on CIFAR-10.
+        symmetric: use both views as queries and both as keys, and add the two losses.
+        bn_splits: groups of the global batch that have batch-norm statistics of their own, 8 as on the paper's eight
+            devices: one device makes 8 of its batch, two make 4 each, eight or more none. 1 for a backbone without
+            batch norms, or with synchronized ones.
+        milestones: parts of the run at which the learning rate is divided by 10; none for a cosine.
+        optimizer: SGD, with decay of all parameters.
+        warmup_epochs: see :class:`SSLModule`.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Raises:
+        UsageError: for a value out of its range; when training starts, if ``queue_length`` is no multiple of the keys
+            of one step.
+
+    Source: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv:1911.05722;
+    Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297.
+
+    Example:
+        >>> method = MoCo("resnet18", stem="cifar", queue_length=4096, momentum=0.99, temperature=0.1)
+        >>> method.queue.rows.shape
+        torch.Size([4096, 128])
+    """
+
+    indicators = (
+        Indicator(
+            metric="train/accuracy",
+            above=0.98,
+            meaning="nearly every key is found among the queue's: batch statistics tell which key is whose",
+            fixes=("more groups with bn_splits", "a backbone without batch norm", "sync_batchnorm=True"),
+        ),
+        Indicator(
+            metric="train/accuracy",
+            below=0.001,
+            meaning="hardly any key is found among the queue's: nothing is learned, or all embeddings are equal",
+            fixes=("a lower learning rate or a warm-up", "a temperature in 0.07 to 0.2", "a higher momentum"),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        hidden_dim: int | None = 2048,
+        output_dim: int = 128,
+        temperature: float = 0.2,
+        queue_length: int = 65536,
+        momentum: float = 0.999,
+        symmetric: bool = False,
+        bn_splits: int = 8,
+        milestones: Sequence[float] = (),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        warmup_epochs: float = 0.0,
+        **recipe: Any,
+    ) -> None:
+        if temperature <= 0:
+            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
+        if bn_splits < 1:
+            raise UsageError(f"bn_splits={bn_splits}: there is at least one group; 1 splits nothing.")
+        if not all(0 < milestone < 1 for milestone in milestones):
+            raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
+        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
+        self.temperature = temperature
+        self.momentum = momentum
+        self.symmetric = symmetric
+        self.bn_splits = bn_splits
+        self.milestones = tuple(milestones)
+        hidden = () if hidden_dim is None else (hidden_dim,)
+        self.projector = mlp(self.num_features, *hidden, output_dim, batch_norm=False)
+        self.teacher = Teacher(self.backbone, self.projector)
+        self.queue = FeatureQueue(queue_length, output_dim)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        x1, x2 = batch.views
+        q = self.projector(self.backbone(x1))  # (B, output_dim)
+        k = self.keys(x2, batch_idx)
+        loss = info_nce(q, k, self.queue.rows, self.temperature)
+        if self.symmetric:
+            q2, k1 = self.projector(self.backbone(x2)), self.keys(x1, batch_idx)
+            loss = loss + info_nce(q2, k1, self.queue.rows, self.temperature)
+            self.queue.stage(torch.cat([k, k1]))
+        else:
+            self.queue.stage(k)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
+        if self.global_step * self._keys_per_step(batch) >= len(self.queue.rows):  # keys have replaced the noise in it
+            self.log("train/accuracy", matching_accuracy(q, k, self.queue.rows), batch_size=len(x1))
+        return loss
+
+    @torch.no_grad()
+    def keys(self, x: Tensor, batch_idx: int) -> Tensor:
+        """The teacher's embeddings of unit length ``(B, output_dim)``, made in batches shuffled over all ranks."""
+        everyone = gather(x)
+        draw = generator(self._seed, self.current_epoch, batch_idx, device=x.device)  # equal on all ranks
+        order = torch.randperm(len(everyone), generator=draw, device=x.device)
+        shuffled = gather(self.teacher(everyone[order.chunk(world_size())[rank()]]))
+        return F.normalize(shuffled[order.argsort()].chunk(world_size())[rank()], dim=1)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
+        if self.milestones:
+            return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones)
+        return super().lr_factor(step, total=total, warmup=warmup)
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [EMATeacher(self.momentum, final_momentum=self.momentum)]
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        groups = self.bn_splits // self.trainer.world_size
+        if stage == "fit" and groups > 1:
+            split_batch_norms(self.backbone, groups)
+            split_batch_norms(self.teacher.backbone, groups)
+
+    def teardown(self, stage: str) -> None:
+        super().teardown(stage)
+        join_batch_norms(self.backbone)
+        join_batch_norms(self.teacher.backbone)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        keys, length = self._keys_per_step(batch), len(self.queue.rows)
+        if length % keys:
+            raise UsageError(
+                f"queue_length={length} is no multiple of the {keys} keys that an optimizer step adds: choose a "
+                f"multiple of {keys}, e.g. {max(length // keys, 1) * keys}, or another batch size."
+            )
+
+    def _keys_per_step(self, batch: ViewBatch) -> int:
+        images = len(batch.targets) * world_size() * self.trainer.accumulate_grad_batches
+        return images * (2 if self.symmetric else 1)
