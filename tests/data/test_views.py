@@ -6,6 +6,7 @@ import torch
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
 from sslbolts.data.views import Draft
+from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, View
 from tests.data.helpers import write_folder
 
@@ -168,3 +169,23 @@ def test_evaluation_loaders_can_be_rebuilt_to_share_them_among_ranks(split, fold
         image, target, index = loader.dataset[1]
         assert (image.dtype, index) == (torch.uint8, 1)
         assert int(next(iter(again))[1][0]) == int(target)
+
+
+@pytest.mark.parametrize("settings", [{"augment_on": "worker", "num_workers": 0}, {"augment_on": "device"}])
+@pytest.mark.parametrize("kind", ["memory", "files"])
+def test_a_shared_flip_flips_all_views_of_an_image_or_none(kind, settings, folder):
+    still = View(32, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+    views = (still, View(32, grayscale_p=1.0), still, still)  # groups of equal views, made one after another
+
+    def agreement(**flips):
+        made = batches(images_of(kind, folder, views=MultiView(views, **flips), **settings))
+        pairs = [(batch.views[0], batch.views[other]) for batch in made for other in (2, 3)]
+        return [torch.equal(a, b) for pair in pairs for a, b in zip(*pair)]
+
+    assert all(agreement(shared_flip=True))
+    assert 0 < sum(agreement()) < len(agreement())
+
+
+def test_a_shared_flip_needs_one_probability():
+    with pytest.raises(UsageError, match=r"shared_flip=True .* \[0.0, 0.5\]"):
+        MultiView((View(32), View(32, flip=0.0)), shared_flip=True)

@@ -114,12 +114,42 @@ def test_the_table_holds_these_names_and_is_frozen():
     assert set(RECIPES) == {
         *("simclr", "moco_v1", "moco_v2", "byol", "swav", "dino"),
         *("simsiam", "barlow_twins", "vicreg", "moco_v3"),
+        *("simreg", "cpc", "amdim", "mean_teacher"),
     }
     assert all(set(sizes) == {32, 224} for sizes in RECIPES.values())
     with pytest.raises(TypeError):
         RECIPES["mine"] = {}
     with pytest.raises(TypeError):
         RECIPES["simclr"][64] = RECIPES["simclr"][32]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "count", "expected"),
+    [
+        ("simreg", 224, 1, {"scale": (0.2, 1.0)}),
+        ("simreg", 32, 1, {"scale": (0.2, 1.0)}),
+        ("cpc", 224, 1, {"scale": (0.75, 1.0), "jitter": (0.4, 0.4, 0.4, 0.2), "grayscale_p": 0.25}),
+        ("cpc", 32, 1, {"scale": (0.75, 1.0), "jitter": (0.4, 0.4, 0.4, 0.2), "grayscale_p": 0.25}),
+        ("amdim", 224, 2, {"jitter": (0.4, 0.4, 0.4, 0.2), "ratio": (0.7, 1.4), "grayscale_p": 0.25}),
+        ("amdim", 32, 2, {"jitter": (0.4, 0.4, 0.4, 0.1), "ratio": (0.7, 1.4), "grayscale_p": 0.25}),
+        ("mean_teacher", 224, 2, {"scale": WHOLE, "jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 1.0}),
+        ("mean_teacher", 32, 2, {"scale": (0.6, 1.0), "jitter": (0.0, 0.0, 0.0, 0.0)}),
+    ],
+)
+def test_views_of_patches_distillation_and_consistency(name, size, count, expected):
+    paper = RECIPES[name][size]
+    assert len(paper.views) == count
+    assert len(set(paper.views)) == 1
+    assert {field: getattr(paper.views[0], field) for field in expected} == expected
+    assert paper.views[0].blur_p == paper.views[0].solarize_p == 0
+    assert paper.views[0].flip == 0.5
+
+
+def test_only_amdim_flips_both_views_or_none():
+    shared = {name for name, sizes in RECIPES.items() for r in sizes.values() if getattr(r, "shared_flip", False)}
+    assert shared == {"amdim"}
+    assert recipe("amdim", 128).shared_flip
+    assert recipe("amdim", 128).views[0].scale == (0.3, 1.0)
 
 
 def test_sizes_up_to_64_come_from_the_small_form_and_larger_ones_from_the_large_form():

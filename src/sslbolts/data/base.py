@@ -287,7 +287,8 @@ class SSLDataModule(LightningDataModule):
         return batches.total.completed, batches.current.ready
 
     def _view_dataset(self, images: Images, place: Placement) -> TensorViews | CroppedViews:
-        augment = Augment(self.views.views, mean=self.mean, std=self.std, color=self.color)
+        shared_flip = isinstance(self.views, MultiView) and self.views.shared_flip
+        augment = Augment(self.views.views, mean=self.mean, std=self.std, color=self.color, shared_flip=shared_flip)
         if isinstance(images, TensorImages):
             resident = place.on_device and images.data.nbytes <= _MOST_RESIDENT_BYTES
             return TensorViews(images, augment, finish_here=not place.on_device, resident=resident)

@@ -17,7 +17,7 @@ from sslbolts.transforms import BatchedAugment, View, random_crops
 
 __all__ = ["Augment", "CroppedViews", "Draft", "TensorViews"]
 
-_CROPS = 0  # what a generator of a batch is for; 1, 2, ... are the groups of equal views
+_CROPS, _FLIPS = 0, -1  # what a generator of a batch is for; 1, 2, ... are the groups of equal views
 _MOST_SUBSTITUTES = 100
 
 
@@ -46,6 +46,7 @@ class Augment:
         mean: per channel, in [0, 1]; None does not normalize.
         std: per channel, in [0, 1].
         color: "exact" or "linear".
+        shared_flip: flip all views of an image, or none.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Augment:
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         color: Literal["exact", "linear"],
+        shared_flip: bool = False,
     ) -> None:
+        self.shared_flip = shared_flip
         self.groups = [
             (BatchedAugment(view, mean=mean, std=std, color=color), len(list(equal))) for view, equal in groupby(views)
         ]
@@ -73,11 +76,16 @@ class Augment:
             one float tensor ``(B, C, H_v, W_v)`` per view.
         """
         views: list[Tensor] = []
+        flip: Tensor | None = None
+        if self.shared_flip:
+            drawn = generator(seed, _FLIPS, device=images[0].device)
+            flip = torch.rand(len(images[0]), device=images[0].device, generator=drawn) < self.groups[0][0].view.flip
         for number, (augment, count) in enumerate(self.groups, start=1):
             group = list(images) * count if crop else images[len(views) : len(views) + count]
             together = group[0] if count == 1 else torch.cat(list(group))
             drawn = generator(seed, number, device=together.device)
-            views += augment(together, generator=drawn, crop=crop).chunk(count)
+            flips = None if flip is None else flip.repeat(count)
+            views += augment(together, generator=drawn, crop=crop, flip=flips).chunk(count)
         return views
 
 

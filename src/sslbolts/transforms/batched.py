@@ -1,6 +1,7 @@
 """Augmentation and evaluation transforms of whole batches, on the device that the images are on."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
@@ -62,7 +63,9 @@ class BatchedAugment:
         self.color = color
         self.normalize = _Normalize(mean, std)
 
-    def __call__(self, images: Tensor, *, generator: torch.Generator, crop: bool = True) -> Tensor:
+    def __call__(
+        self, images: Tensor, *, generator: torch.Generator, crop: bool = True, flip: Tensor | None = None
+    ) -> Tensor:
         """Draws parameters and applies them.
 
         Args:
@@ -70,6 +73,7 @@ class BatchedAugment:
                 operation).
             generator: where all randomness comes from; on the images' device.
             crop: False leaves the crop out, for images that were cropped to ``view.size`` before.
+            flip: ``(B,)`` bool, which images are flipped; None draws it.
 
         Returns:
             ``(B, C, size, size)`` float32.
@@ -79,7 +83,8 @@ class BatchedAugment:
         """
         self._check(images, generator, crop)
         n, _, height, width = images.shape
-        return self.apply(images, draw(self.view, n, height, width, generator=generator, crop=crop))
+        draws = draw(self.view, n, height, width, generator=generator, crop=crop)
+        return self.apply(images, draws if flip is None else replace(draws, flip=flip))
 
     @torch.no_grad()
     def apply(self, images: Tensor, draws: Draws) -> Tensor:

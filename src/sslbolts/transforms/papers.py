@@ -56,6 +56,34 @@ def _dino(size: int, local_size: int, *, blur_p: tuple[float, float, float], loc
     return MultiCrop((first, second), local, num_local=8)
 
 
+def _weak(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.2, 1.0)),))
+
+
+def _cpc(size: int) -> MultiView:
+    view = View(size, scale=(0.75, 1.0), jitter=(0.4, 0.4, 0.4, 0.2), grayscale_p=0.25)
+    return MultiView((view,))
+
+
+def _amdim(size: int, *, hue: float) -> MultiView:
+    view = View(size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, hue), grayscale_p=0.25)
+    return MultiView((view, view), shared_flip=True)
+
+
+def _mean_teacher(size: int, *, scale: tuple[float, float], strength: float) -> MultiView:
+    view = View(size, scale=scale, jitter=(strength, strength, strength, strength / 4), jitter_p=1.0)
+    return MultiView((view, view))
+
+
+def _wmse(size: int, views: int) -> MultiView:
+    view = View(size, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.1)
+    return MultiView((view,) * views)
+
+
+def _deepcluster(size: int) -> MultiView:
+    return MultiView((View(size),))
+
+
 _SIMCLR_224 = _simclr(224, strength=1.0, blur_p=0.5)
 _SIMCLR_32 = _simclr(32, strength=0.5, blur_p=0.0)
 
@@ -79,8 +107,18 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
         224: _dino(224, 96, blur_p=(1.0, 0.1, 0.5), local_kernel=23),
         32: _dino(32, 16, blur_p=(0.0, 0.0, 0.0), local_kernel=None),
     },
+    "wmse": {224: _wmse(224, 2), 32: _wmse(32, 2)},
+    "wmse4": {224: _wmse(224, 4), 32: _wmse(32, 4)},
+    "deepcluster": {224: _deepcluster(224), 32: _deepcluster(32)},
+    "simreg": {224: _weak(224), 32: _weak(32)},
+    "cpc": {224: _cpc(224), 32: _cpc(32)},
+    "amdim": {224: _amdim(224, hue=0.2), 32: _amdim(32, hue=0.1)},
+    "mean_teacher": {
+        224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
+        32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
+    },
 }
-_SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "moco_v3": "byol"}
+_SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "moco_v3": "byol", "deepcluster_v2": "swav"}
 
 RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
     {name: MappingProxyType(_PAPERS[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *_SAME_AS)}
@@ -96,9 +134,20 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230), vicreg (Bardes et
   al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair.
 - swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
-  arXiv:2006.09882: two large and six small crops.
+  arXiv:2006.09882: two large and six small crops; deepcluster_v2, of the same paper, has the same.
 - dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two
   large and eight small crops.
+- wmse, wmse4: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346: two
+  views, and four.
+- deepcluster: Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018, arXiv:1807.05520:
+  one view, crop and flip.
+- simreg: Navaneet et al., SimReg, BMVC 2021, arXiv:2201.05131: one weakly augmented view, crop and flip.
+- cpc: Henaff et al., Data-Efficient Image Recognition with Contrastive Predictive Coding, ICML 2020, arXiv:1905.09272:
+  one view, most of the image; its patches are cut and changed by the method.
+- amdim: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
+  arXiv:1906.00910: one flip for both views. The official code only translates CIFAR's images; here they are cropped.
+- mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,
+  flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels; here they are cropped.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

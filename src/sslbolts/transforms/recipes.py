@@ -94,6 +94,10 @@ class MultiView:
     Args:
         views: the views in the order in which the method gets them.
         normalize: subtract the data set's mean and divide by its standard deviation at the end.
+        shared_flip: flip all views of an image, or none (AMDIM); otherwise each is flipped on its own.
+
+    Raises:
+        UsageError: with ``shared_flip``, if the views differ in their probability of a flip.
 
     Example:
         >>> [view.size for view in MultiView((View(32), View(32))).views]
@@ -102,9 +106,16 @@ class MultiView:
 
     views: tuple[View, ...]
     normalize: bool = True
+    shared_flip: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", _views("views", self.views))
+        probabilities = {view.flip for view in self.views}
+        if self.shared_flip and len(probabilities) > 1:
+            raise UsageError(
+                f"shared_flip=True flips all views of an image or none, but their flip is {sorted(probabilities)}: "
+                "give all views the same."
+            )
 
 
 @dataclass(frozen=True)
