@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslbolts.backbones import create_backbone
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["export_backbone", "load_backbone"]
+__all__ = ["backbone_spec", "export_backbone", "load_backbone"]
 
 _METADATA = "sslbolts"  # under which the file says how to rebuild the network
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
@@ -82,6 +82,21 @@ def load_backbone(path: str | Path, *, teacher: bool = False, backbone: nn.Modul
     network = _rebuild(spec, path) if backbone is None else backbone
     _fill(network, weights, path)
     return network.eval()
+
+
+def backbone_spec(path: str | Path) -> dict[str, Any] | None:
+    """Arguments of :func:`sslbolts.backbones.create_backbone` that make the network of a file, without its weights.
+
+    Args:
+        path: a file of :func:`export_backbone`, or a Lightning checkpoint of a method.
+
+    Returns:
+        ``backbone``, ``stem``, ``in_chans`` and ``backbone_kwargs``; None where the method was given a module.
+
+    Raises:
+        UsageError: if there is no such file, or it holds no backbone.
+    """
+    return _of_file(path)[1] if Path(path).suffix == ".safetensors" else _of_checkpoint(path, teacher=False)[1]
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:

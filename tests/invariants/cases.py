@@ -19,6 +19,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.transforms import recipe
 from tests.helpers.nets import TinyBackbone
+from tests.helpers.teachers import PatchResponses
 from tests.helpers.views import noise_loader
 
 WIDEST = 16  # of a head, a queue, a set of prototypes
@@ -85,6 +86,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "BYOL": {"learning": {"momentum": 0.9, "optimizer": _SGD}, "epochs": 8, "batch_size": 64, "margin": 0.015},
     # Seeds 0, 1 and 2 gain .069, .043 and .051.
     "SimSiam": {"margin": 0.03},
+    "Distillation": {
+        "arguments": {"teacher": {"backbone": "resnet10t", "stem": "cifar"}},
+        "learning": {"teacher": PatchResponses()},
+        "epochs": 4,
+        "margin": 0.03,
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

@@ -21,13 +21,14 @@ def test_every_line_is_whole(name):
     assert method.num_views in (None, len(views))
 
 
-OTHER_WIDTHS = {"DINO": 384, "AMDIM": 1024}  # of a ViT-S/16, of AMDIM's own network
+OTHER_WIDTHS = {"DINO": 384, "AMDIM": 1024, "Distillation": 512}  # a ViT-S/16, AMDIM's own network, a small student
+REQUIRED = {"Distillation": {"teacher": {"backbone": "resnet50"}}}
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_papers_network_is_the_default(name):
     with torch.device("meta"):
-        assert get_method(name)().num_features == OTHER_WIDTHS.get(name, 2048)
+        assert get_method(name)(**REQUIRED.get(name, {})).num_features == OTHER_WIDTHS.get(name, 2048)
 
 
 def test_an_unknown_method_is_met_with_the_nearest():

@@ -1,5 +1,6 @@
 """What every method is: a LightningModule with a backbone, one optimizer, and a schedule over its whole run."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, ClassVar, Literal, get_args
@@ -88,9 +89,11 @@ class SSLModule(LightningModule):
         self._resumed_seed: int | None = None
 
         # Called here, it collects the arguments of every subclass too; modules are left out, the optimizer described.
-        self.save_hyperparameters(
-            ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r"Attribute '\w+' is an instance of `nn.Module`")
+            self.save_hyperparameters(
+                ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
+            )
         for name in [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]:
             del self.hparams[name]
         self.save_hyperparameters({"optimizer": self.optimizer.plain})

@@ -49,6 +49,20 @@ METHODS: dict[str, Method] = {
         "Chen and He 2021, arXiv:2011.10566",
         "68.3 (100 ep)",
     ),
+    "DINO": Method(
+        "teacher_student.dino",
+        "dino",
+        "small crops, EMA teacher",
+        "Caron et al. 2021, arXiv:2104.14294",
+        "75.3 (800 ep)",
+    ),
+    "Distillation": Method(
+        "teacher_student.distillation",
+        "simreg",
+        "a trained teacher",
+        "Navaneet et al. 2021, arXiv:2201.05131",
+        "not comparable: a ResNet-18 learns from a ResNet-50",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 
