@@ -1,13 +1,14 @@
-"""The MLP that projectors and predictors are made of."""
+"""The MLP that projectors and predictors are made of, and the heads that are more than that."""
 
 from itertools import pairwise
 from typing import Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
 
-__all__ = ["LastNorm", "mlp"]
+__all__ = ["DINOHead", "LastNorm", "mlp"]
 
 LastNorm = Literal["none", "affine", "scale", "plain"]
 """Batch norm after the last layer: none, with scale and bias, with scale only (SimCLR), without either (SimSiam)."""
@@ -62,3 +63,64 @@ def mlp(
             norm.bias.requires_grad_(False)  # stays 0
         layers.append(norm)
     return nn.Sequential(*layers)
+
+
+class DINOHead(nn.Module):
+    """Three linear layers, L2 normalization, and prototypes of norm one: DINO's projector.
+
+    Args:
+        in_dim: width of the backbone's features.
+        hidden_dim: width of the two hidden layers, each followed by GELU.
+        bottleneck_dim: width of what is normalized.
+        out_dim: number of prototypes `K`, rows of the weight-normalized last layer.
+        batch_norm: batch norm after each hidden layer.
+        norm_last_layer: keep the norm of each prototype at 1; if not, it is learned.
+
+    Attributes:
+        last_layer: the prototypes, apart because they are frozen at first.
+
+    Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
+
+    Example:
+        >>> import torch
+        >>> head = DINOHead(384, 2048, 256, 1000)
+        >>> head(torch.ones(2, 384)).shape, head.last_layer.parametrizations.weight.original0.requires_grad
+        (torch.Size([2, 1000]), False)
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        hidden_dim: int,
+        bottleneck_dim: int,
+        out_dim: int,
+        *,
+        batch_norm: bool = False,
+        norm_last_layer: bool = True,
+    ) -> None:
+        super().__init__()
+        if min(in_dim, hidden_dim, bottleneck_dim, out_dim) < 1:
+            raise UsageError(
+                f"in_dim={in_dim}, hidden_dim={hidden_dim}, bottleneck_dim={bottleneck_dim}, out_dim={out_dim}: widths "
+                "are positive."
+            )
+        layers: list[nn.Module] = []
+        for width in (in_dim, hidden_dim):
+            layers.append(nn.Linear(width, hidden_dim))
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(hidden_dim))
+            layers.append(nn.GELU())
+        self.mlp = nn.Sequential(*layers, nn.Linear(hidden_dim, bottleneck_dim))
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        # The parametrization can be copied into a teacher, which a module with the older hook cannot.
+        self.last_layer = nn.utils.parametrizations.weight_norm(nn.Linear(bottleneck_dim, out_dim, bias=False))
+        norms = self.last_layer.parametrizations.weight.original0
+        nn.init.ones_(norms).requires_grad_(not norm_last_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, out_dim)`` of features ``(B, in_dim)``: cosines where the prototypes' norm is 1."""
+        logits: Tensor = self.last_layer(F.normalize(self.mlp(x), dim=1))
+        return logits

@@ -2,8 +2,6 @@
 
 NOT_YET: dict[str, str] = {
     **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq"), "time-contrastive networks"),
-    **dict.fromkeys(("cpc_row_offset1", "cpc_row_offset3"), "CPC"),
-    "amdim_g2l": "AMDIM",
     **dict.fromkeys(("obow_targets", "obow_loss_kl", "bownet"), "bags of visual words"),
     **dict.fromkeys(("mae_pixel", "mae_normpix", "sincos_pos_embed_2d"), "MAE"),
     "rotnet_rotation": "RotNet",

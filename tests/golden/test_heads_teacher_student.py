@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from sslbolts import SimSiam
+from sslbolts.heads import DINOHead
 from tests.golden.reference import architectures
 
 
@@ -22,3 +23,8 @@ def test_simsiams_projector_and_predictor():
     assert _counts(method.projector) == reference["projector"]
     assert _counts(method.predictor) == reference["predictor"]
     assert _counts(method) == reference["all"]
+
+
+def test_dinos_head():
+    head = DINOHead(384, 2048, 256, 65536)
+    assert _counts(head) == architectures()["dino"]["head_384_65536"]

@@ -6,5 +6,14 @@ from sslbolts.callbacks.indicator import Indicator
 from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
+from sslbolts.callbacks.schedules import WeightDecaySchedule
 
-__all__ = ["CollapseMonitor", "EMATeacher", "Indicator", "KNNMonitor", "OnlineLinearProbe", "Preflight"]
+__all__ = [
+    "CollapseMonitor",
+    "EMATeacher",
+    "Indicator",
+    "KNNMonitor",
+    "OnlineLinearProbe",
+    "Preflight",
+    "WeightDecaySchedule",
+]

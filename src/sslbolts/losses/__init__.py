@@ -3,8 +3,11 @@
 They compute in float32 (or float64) whatever autocast says, and gather over ranks where their method does.
 """
 
+from sslbolts.losses.amdim import amdim
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
+from sslbolts.losses.consistency import consistency, labelled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
+from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg, w_mse
 from sslbolts.losses.dino import dino
 from sslbolts.losses.instance import instance_nce, instance_softmax
@@ -13,13 +16,17 @@ from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.regression import byol_regression, negative_cosine
 
 __all__ = [
+    "amdim",
     "barlow_twins",
     "byol_regression",
+    "consistency",
+    "cpc",
     "deepcluster_v2",
     "dino",
     "info_nce",
     "instance_nce",
     "instance_softmax",
+    "labelled_cross_entropy",
     "margin_triplet",
     "matching_accuracy",
     "moco_v3_contrastive",

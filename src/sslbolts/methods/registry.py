@@ -63,6 +63,26 @@ METHODS: dict[str, Method] = {
         "Navaneet et al. 2021, arXiv:2201.05131",
         "not comparable: a ResNet-18 learns from a ResNet-50",
     ),
+    "BarlowTwins": Method(
+        "decorrelation.barlow_twins",
+        "barlow_twins",
+        "wide projector",
+        "Zbontar et al. 2021, arXiv:2103.03230",
+        "73.2 (1000 ep)",
+    ),
+    "VICReg": Method(
+        "decorrelation.vicreg", "vicreg", "wide projector", "Bardes et al. 2022, arXiv:2105.04906", "73.2 (1000 ep)"
+    ),
+    "WMSE": Method(
+        "decorrelation.wmse",
+        "wmse",
+        "batch above twice the width",
+        "Ermolov et al. 2021, arXiv:2007.06346",
+        "not on ImageNet-1k",
+    ),
+    "CPC": Method(
+        "contrastive.cpc", "cpc", "no batch norm, large batch", "Hénaff et al. 2020, arXiv:1905.09272", "63.8 (200 ep)"
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

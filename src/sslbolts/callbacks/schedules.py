@@ -1,0 +1,53 @@
+"""Schedules of what is neither a learning rate nor a teacher's momentum."""
+
+from typing import Any
+
+from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.errors import UsageError
+from sslbolts.optim import cosine
+from sslbolts.scale import total_steps
+
+__all__ = ["WeightDecaySchedule"]
+
+
+class WeightDecaySchedule(Callback):
+    """Moves the optimizer's weight decay along half a cosine, from its own value to ``final`` at the end of the run.
+
+    A pure function of the optimizer step, so a resumed run goes on exactly. Parameter groups without decay keep none.
+
+    Args:
+        final: weight decay at the end, >= 0.
+
+    Raises:
+        UsageError: if it is negative; when training starts, if the run has no end.
+
+    Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
+
+    Example:
+        >>> round(WeightDecaySchedule(0.4).weight_decay_at(step=50, total=100, start=0.04), 4)
+        0.22
+    """
+
+    def __init__(self, final: float) -> None:
+        if final < 0:
+            raise UsageError(f"final={final}: a weight decay cannot be negative.")
+        self.final = final
+        self._total = 0
+        self._start: list[list[float]] = []
+
+    def weight_decay_at(self, *, step: int, total: int, start: float) -> float:
+        """Weight decay of optimizer step number ``step``, counted from 0, of ``total``."""
+        return cosine(step, total=total, start=start, end=self.final)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A checkpoint is restored only after this, so these are the values that the optimizers were made with.
+        self._total = total_steps(trainer)
+        self._start = [[group.get("weight_decay", 0.0) for group in o.param_groups] for o in trainer.optimizers]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        for optimizer, starts in zip(trainer.optimizers, self._start, strict=True):
+            for group, start in zip(optimizer.param_groups, starts, strict=True):
+                if start > 0:
+                    group["weight_decay"] = self.weight_decay_at(
+                        step=trainer.global_step, total=self._total, start=start
+                    )

@@ -1,0 +1,231 @@
+"""DINO: emerging properties in self-supervised vision transformers."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from sslbolts._lightning import Callback
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.callbacks.schedules import WeightDecaySchedule
+from sslbolts.distributed import all_sum, world_size
+from sslbolts.errors import UsageError
+from sslbolts.heads import DINOHead
+from sslbolts.losses import dino
+from sslbolts.losses.dino import dino_targets, mean_entropy
+from sslbolts.memory import Memory
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import OptimizerCallable, clip_each_
+from sslbolts.teacher import Teacher
+
+__all__ = ["DINO", "Center"]
+
+
+class Center(Memory):
+    """The running mean of the teacher's logits over images and ranks, `c ← m c + (1 - m) mean t`, from zero.
+
+    Args:
+        dim: number of logits `K`.
+        momentum: `m`, in [0, 1).
+
+    Attributes:
+        value: ``(K,)``.
+
+    Example:
+        >>> center = Center(2, momentum=0.9)
+        >>> center.stage(torch.tensor([[1.0, -1.0]]))  # the mean over one batch
+        >>> center.commit()
+        >>> [round(x, 3) for x in center.value.tolist()]
+        [0.1, -0.1]
+    """
+
+    value: Tensor
+
+    def __init__(self, dim: int, momentum: float = 0.9) -> None:
+        super().__init__()
+        if not 0 <= momentum < 1:
+            raise UsageError(f"center_momentum={momentum}: it must be in [0, 1).")
+        self.momentum = momentum
+        self.register_buffer("value", torch.zeros(dim))
+
+    def update(self, means: Tensor) -> None:
+        mean = all_sum(means.mean(0)) / world_size()
+        self.value.mul_(self.momentum).add_(mean.to(self.value.dtype), alpha=1 - self.momentum)
+
+
+class DINO(SSLModule):
+    r"""DINO: a student's small and large crops say what the teacher says of the large ones; no labels, no negatives.
+
+    The teacher's logits are centred (with the centre from before the batch), which alone would end in uniform outputs,
+    and sharpened, which alone would end in one-hot ones. The first two views of a batch go to teacher and student, all
+    further ones to the student. Same-size crops share their batch-norm statistics. After the backward pass each
+    gradient is clipped by itself, and the last layer is frozen during the first epoch.
+
+    Networks of timm take crops of several sizes, vision transformers included. The paper trains a ResNet-50 with
+    SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops: configs/dino_resnet50_imagenet.yaml.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the projector's hidden layers.
+        bottleneck_dim: width of the normalized embedding before the last layer.
+        output_dim: number of prototypes `K`.
+        batch_norm: batch norm in the projector.
+        norm_last_layer: keep the prototypes' norm at 1: steadier; the official ViT-S runs learn it.
+        student_temperature: `τ_s`.
+        teacher_temperature: `τ_t` after its warm-up; the official runs of more than 100 epochs go up to 0.07.
+        warmup_teacher_temperature: `τ_t` in the first epoch.
+        warmup_teacher_temperature_epochs: epochs of the linear rise from one to the other, the paper's 30 or 50.
+        center_momentum: `m` of the centre.
+        momentum: of the teacher at the beginning, 0.9995 for small batches; it rises to 1.
+        freeze_last_layer_epochs: epochs in which the student's last layer stands still.
+        clip: largest norm of a parameter's gradient; None for no clipping.
+        drop_path: stochastic depth of the student, for a vision transformer of timm given by name; the teacher has
+            none. Other networks are taken as they are: give a ResNet's with ``backbone_kwargs``.
+        final_weight_decay: to which the optimizer's weight decay rises over the run; None for a constant one.
+        optimizer: AdamW as in the paper; 1-d parameters are not decayed.
+        final_lr: the official runs end at a learning rate of 1e-6, which is this fraction at batch 1024.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
+
+    Example:
+        >>> method = DINO("vit_tiny_patch16_224", output_dim=4096, teacher_temperature=0.07,
+        ...               warmup_teacher_temperature_epochs=31)
+        >>> [round(method.teacher_temperature_at(epoch), 3) for epoch in (0, 15, 30, 99)]
+        [0.04, 0.055, 0.07, 0.07]
+    """
+
+    num_views = None
+    indicators = (
+        Indicator(
+            metric="train/teacher_entropy",
+            above=0.995,
+            below=0.002,
+            meaning="the teacher's distribution is uniform (1) or one-hot (0) for every image: collapse",
+            fixes=(
+                "near 1: a lower teacher temperature, or a longer warm-up of it",
+                "near 0: a higher teacher temperature, or a smaller center_momentum",
+                "a smaller learning rate, freeze_last_layer_epochs=1 or more",
+            ),
+        ),
+        Indicator(
+            metric="train/kl",
+            below=0.001,
+            meaning="student and teacher say the same of every view: there is nothing left to learn",
+            fixes=("a smaller learning rate", "a higher momentum of the teacher", "stronger augmentation"),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "vit_small_patch16_224",
+        *,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        output_dim: int = 65536,
+        batch_norm: bool = False,
+        norm_last_layer: bool = True,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+        warmup_teacher_temperature: float = 0.04,
+        warmup_teacher_temperature_epochs: int = 0,
+        center_momentum: float = 0.9,
+        momentum: float = 0.996,
+        freeze_last_layer_epochs: int = 1,
+        clip: float | None = 3.0,
+        drop_path: float = 0.1,
+        backbone_kwargs: dict[str, Any] | None = None,
+        final_weight_decay: float | None = 0.4,
+        optimizer: OptimizerCallable = lambda params: AdamW(params, lr=5e-4, weight_decay=0.04),
+        final_lr: float = 5e-4,
+        **recipe: Any,
+    ) -> None:
+        for name, value in (("student", student_temperature), ("teacher", teacher_temperature)):
+            if value <= 0:
+                raise UsageError(f"{name}_temperature={value}: it divides the logits and must be positive.")
+        student = {"drop_path_rate": drop_path} if _is_timm_transformer(backbone) else {}
+        student |= backbone_kwargs or {}
+        super().__init__(backbone, backbone_kwargs=student, optimizer=optimizer, final_lr=final_lr, **recipe)
+        self.student_temperature = student_temperature
+        self.teacher_temperature = teacher_temperature
+        self.warmup_teacher_temperature = warmup_teacher_temperature
+        self.warmup_teacher_temperature_epochs = warmup_teacher_temperature_epochs
+        self.momentum = momentum
+        self.freeze_last_layer_epochs = freeze_last_layer_epochs
+        self.clip = clip
+        self.final_weight_decay = final_weight_decay
+        self.projector = DINOHead(
+            self.num_features,
+            hidden_dim,
+            bottleneck_dim,
+            output_dim,
+            batch_norm=batch_norm,
+            norm_last_layer=norm_last_layer,
+        )
+        self.teacher = Teacher(self.backbone, self.projector)
+        for module in self.teacher.modules():
+            if hasattr(module, "drop_prob"):
+                setattr(module, "drop_prob", 0.0)  # noqa: B010 - timm's stochastic depth
+        self.center = Center(output_dim, center_momentum)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        views, rows = batch.views, len(batch.views[0])
+        if len(views) < 2 or views[0].shape != views[1].shape:
+            raise UsageError("DINO takes two large views of one size, and any number of small ones: choose views=dino.")
+        student = self.projector(self.embed(views)).unflatten(0, (len(views), rows))  # (V, B, K)
+        teacher = self.teacher(torch.cat(views[:2])).unflatten(0, (2, rows))  # (2, B, K)
+        temperature = self.teacher_temperature_at(self.current_epoch)
+        loss = dino(
+            student,
+            teacher,
+            self.center.value,
+            student_temperature=self.student_temperature,
+            teacher_temperature=temperature,
+        )
+        entropy = mean_entropy(dino_targets(teacher, self.center.value, temperature))
+        self.center.stage(teacher.mean((0, 1), dtype=self.center.value.dtype)[None])
+        self.log("train/loss", loss, prog_bar=True, batch_size=rows)
+        self.log("train/kl", loss.detach() - entropy, batch_size=rows)
+        # as a share of ln K, which is the entropy of the uniform distribution
+        self.log("train/teacher_entropy", entropy / math.log(student.shape[2]), batch_size=rows)
+        return loss
+
+    def teacher_temperature_at(self, epoch: int) -> float:
+        """`τ_t` in an epoch, counted from 0: linear over the epochs of its warm-up, then constant."""
+        start, end, epochs = (
+            self.warmup_teacher_temperature,
+            self.teacher_temperature,
+            self.warmup_teacher_temperature_epochs,
+        )
+        if epoch >= epochs:
+            return end
+        return start + (end - start) * epoch / max(epochs - 1, 1)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip every gradient by itself; without one, the last layer gets no momentum and no decay either."""
+        if self.clip is not None:
+            clip_each_(self.parameters(), self.clip)
+        if self.current_epoch < self.freeze_last_layer_epochs:
+            for p in self.projector.last_layer.parameters():
+                p.grad = None
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
+
+    def configure_callbacks(self) -> list[Callback]:
+        schedules = [] if self.final_weight_decay is None else [WeightDecaySchedule(self.final_weight_decay)]
+        return [EMATeacher(self.momentum), *schedules]
+
+
+def _is_timm_transformer(backbone: BackboneLike) -> bool:
+    """Whether it is the name of one; torchvision's have no ``patch`` in theirs."""
+    return (
+        isinstance(backbone, str)
+        and backbone.removeprefix("timm/").startswith(("vit_", "deit_", "deit3_"))
+        and "_patch" in backbone
+    )
