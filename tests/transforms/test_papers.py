@@ -2,6 +2,7 @@ import pytest
 
 from sslbolts.errors import UsageError
 from sslbolts.transforms import RECIPES, Evaluation, MultiCrop, MultiView, View, evaluation, recipe
+from sslbolts.transforms.crops import random_box
 
 WHOLE = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
@@ -40,6 +41,7 @@ TABLE = [
     ("swav", 32, (0.14, 1.0), "bilinear", (0.4, 0.4, 0.4, 0.1), 0.8, (0.0, 0.0), (0.0, 0.0)),
     ("dino", 224, (0.4, 1.0), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.8, (1.0, 0.1), (0.0, 0.2)),
     ("dino", 32, (0.4, 1.0), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.8, (0.0, 0.0), (0.0, 0.2)),
+    ("dino_resnet50", 224, (0.14, 1.0), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.8, (1.0, 0.1), (0.0, 0.2)),
 ]
 # name, size, number of local views, their size, scale, interpolation, jitter, blur_p, blur_kernel
 LOCAL = [
@@ -47,6 +49,7 @@ LOCAL = [
     ("swav", 32, 6, 16, (0.05, 0.14), "bilinear", (0.4, 0.4, 0.4, 0.1), 0.0, None),
     ("dino", 224, 8, 96, (0.05, 0.4), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.5, 23),
     ("dino", 32, 8, 16, (0.05, 0.4), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.0, None),
+    ("dino_resnet50", 224, 8, 96, (0.05, 0.14), "bicubic", (0.4, 0.4, 0.2, 0.1), 0.5, 23),
 ]
 
 
@@ -112,9 +115,10 @@ def test_methods_that_share_views_share_a_recipe(alias, name):
 
 def test_the_table_holds_these_names_and_is_frozen():
     assert set(RECIPES) == {
-        *("simclr", "moco_v1", "moco_v2", "byol", "swav", "dino"),
+        *("simclr", "moco_v1", "moco_v2", "byol", "swav", "dino", "dino_resnet50", "obow", "bownet"),
         *("simsiam", "barlow_twins", "vicreg", "moco_v3"),
         *("simreg", "cpc", "amdim", "mean_teacher"),
+        *("wmse", "wmse4", "deepcluster", "deepcluster_v2"),
     }
     assert all(set(sizes) == {32, 224} for sizes in RECIPES.values())
     with pytest.raises(TypeError):
@@ -126,6 +130,10 @@ def test_the_table_holds_these_names_and_is_frozen():
 @pytest.mark.parametrize(
     ("name", "size", "count", "expected"),
     [
+        ("wmse", 224, 2, {"scale": (0.2, 1.0), "jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 0.8, "grayscale_p": 0.1}),
+        ("wmse4", 32, 4, {"scale": (0.2, 1.0), "jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 0.8, "grayscale_p": 0.1}),
+        ("deepcluster", 224, 1, {"scale": WHOLE, "jitter": (0.0, 0.0, 0.0, 0.0), "grayscale_p": 0.0}),
+        ("deepcluster", 32, 1, {"scale": WHOLE, "jitter": (0.0, 0.0, 0.0, 0.0), "grayscale_p": 0.0}),
         ("simreg", 224, 1, {"scale": (0.2, 1.0)}),
         ("simreg", 32, 1, {"scale": (0.2, 1.0)}),
         ("cpc", 224, 1, {"scale": (0.75, 1.0), "jitter": (0.4, 0.4, 0.4, 0.2), "grayscale_p": 0.25}),
@@ -143,6 +151,23 @@ def test_views_of_patches_distillation_and_consistency(name, size, count, expect
     assert {field: getattr(paper.views[0], field) for field in expected} == expected
     assert paper.views[0].blur_p == paper.views[0].solarize_p == 0
     assert paper.views[0].flip == 0.5
+
+
+@pytest.mark.parametrize(("size", "crop", "whole"), [(224, 160, 256), (32, 24, 40), (128, 96, 144)])
+def test_obow_has_a_plain_image_two_crops_and_most_of_the_image_enlarged(size, crop, whole):
+    views = recipe("obow", size).views
+    assert [view.size for view in views] == [size, crop, crop, whole]
+    assert [view.scale for view in views] == [(1.0, 1.0), (0.08, 0.6), (0.08, 0.6), (0.6, 1.0)]
+    assert views[0].jitter == (0.0, 0.0, 0.0, 0.0)
+    assert {view.jitter for view in views[1:]} == {(0.4, 0.4, 0.4, 0.1)}
+    assert [view.blur_p for view in views] == ([0.0] + [0.5 * (size > 64)] * 3)
+
+
+def test_the_plain_image_is_the_central_square():
+    view = recipe("bownet", 224).views[0]
+    assert random_box(view, 300, 500, [(0.3, 0.7, 0.1, 0.9)] * 10) == (0, 100, 300, 300)
+    assert random_box(view, 64, 64, [(0.3, 0.7, 0.1, 0.9)] * 10) == (0, 0, 64, 64)
+    assert view.flip == view.jitter[0] == view.grayscale_p == view.blur_p == 0
 
 
 def test_only_amdim_flips_both_views_or_none():

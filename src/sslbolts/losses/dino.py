@@ -40,7 +40,8 @@ def mean_entropy(probabilities: Tensor) -> Tensor:
         >>> round(mean_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).item(), 4)  # ln(2) / 2
         0.3466
     """
-    return torch.special.entr(probabilities).sum(-1).mean()
+    entropy: Tensor = torch.special.entr(probabilities).sum(-1).mean()
+    return entropy
 
 
 @full_precision

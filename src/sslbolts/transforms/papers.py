@@ -43,16 +43,31 @@ def _moco_v2(size: int, *, blur_p: float) -> MultiView:
     return MultiView((view, view))
 
 
+def _npid(size: int, *, flip: float) -> MultiView:
+    return MultiView((replace(_moco_v1(size).views[0], flip=flip),))
+
+
+def _moco_v3_resnet(size: int, views: MultiView) -> MultiView:
+    return replace(views, views=tuple(replace(view, size=size, scale=(0.2, 1.0)) for view in views.views))
+
+
 def _swav(size: int, local_size: int, *, strength: float, blur_p: float, local_kernel: int | None) -> MultiCrop:
     view = replace(_simclr(size, strength=strength, blur_p=blur_p), scale=(0.14, 1.0))
     local = replace(view, size=local_size, scale=(0.05, 0.14), blur_kernel=local_kernel)
     return MultiCrop((view, view), local, num_local=6)
 
 
-def _dino(size: int, local_size: int, *, blur_p: tuple[float, float, float], local_kernel: int | None) -> MultiCrop:
-    first = replace(_byol(size, blur_p=blur_p[0], solarize_p=0.0), scale=(0.4, 1.0))
+def _dino(
+    size: int,
+    local_size: int,
+    *,
+    scales: tuple[float, float] = (0.05, 0.4),
+    blur_p: tuple[float, float, float],
+    local_kernel: int | None,
+) -> MultiCrop:
+    first = replace(_byol(size, blur_p=blur_p[0], solarize_p=0.0), scale=(scales[1], 1.0))
     second = replace(first, blur_p=blur_p[1], solarize_p=0.2)
-    local = replace(first, size=local_size, scale=(0.05, 0.4), blur_p=blur_p[2], blur_kernel=local_kernel)
+    local = replace(first, size=local_size, scale=scales, blur_p=blur_p[2], blur_kernel=local_kernel)
     return MultiCrop((first, second), local, num_local=8)
 
 
@@ -80,6 +95,22 @@ def _wmse(size: int, views: int) -> MultiView:
     return MultiView((view,) * views)
 
 
+def _plain(size: int, *, flip: float) -> View:
+    # Only a central square covers the whole area in every try.
+    return View(size, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=flip)
+
+
+def _obow(size: int, crop_size: int, whole_size: int, *, blur_p: float) -> MultiView:
+    crop = replace(_moco_v2(crop_size, blur_p=blur_p).views[0], scale=(0.08, 0.6))
+    whole = replace(crop, size=whole_size, scale=(0.6, 1.0))
+    return MultiView((_plain(size, flip=0.5), crop, crop, whole))
+
+
+def _bownet(size: int) -> MultiView:
+    perturbed = replace(_moco_v2(size, blur_p=0.0).views[0], scale=(0.08, 1.0))
+    return MultiView((_plain(size, flip=0.0), perturbed))
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -98,6 +129,7 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
         224: MultiView((_byol(224, blur_p=1.0, solarize_p=0.0), _byol(224, blur_p=0.1, solarize_p=0.2))),
         32: MultiView((_byol(32, blur_p=0.0, solarize_p=0.0), _byol(32, blur_p=0.0, solarize_p=0.2))),
     },
+    "npid": {224: _npid(224, flip=0.5), 32: _npid(32, flip=0.0)},
     # The published code blurs the small crops with the kernel of the large ones.
     "swav": {
         224: _swav(224, 96, strength=1.0, blur_p=0.5, local_kernel=23),
@@ -107,6 +139,12 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
         224: _dino(224, 96, blur_p=(1.0, 0.1, 0.5), local_kernel=23),
         32: _dino(32, 16, blur_p=(0.0, 0.0, 0.0), local_kernel=None),
     },
+    "dino_resnet50": {
+        224: _dino(224, 96, scales=(0.05, 0.14), blur_p=(1.0, 0.1, 0.5), local_kernel=23),
+        32: _dino(32, 16, scales=(0.05, 0.14), blur_p=(0.0, 0.0, 0.0), local_kernel=None),
+    },
+    "obow": {224: _obow(224, 160, 256, blur_p=0.5), 32: _obow(32, 24, 40, blur_p=0.0)},
+    "bownet": {224: _bownet(224), 32: _bownet(32)},
     "wmse": {224: _wmse(224, 2), 32: _wmse(32, 2)},
     "wmse4": {224: _wmse(224, 4), 32: _wmse(32, 4)},
     "deepcluster": {224: _deepcluster(224), 32: _deepcluster(32)},
@@ -136,7 +174,12 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
   arXiv:2006.09882: two large and six small crops; deepcluster_v2, of the same paper, has the same.
 - dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two
-  large and eight small crops.
+  large and eight small crops; dino_resnet50 has the areas of its ResNet-50, 0.14 to 1 and 0.05 to 0.14.
+- obow: Gidaris et al., OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning, CVPR 2021,
+  arXiv:2012.11552: the plain image for the teacher, two smaller crops, and most of the image enlarged, of which the
+  method cuts patches. The official plain image is the central 7/8 of the shorter side; here it is the whole side.
+- bownet: Gidaris et al., Learning Representations by Predicting Bags of Visual Words, CVPR 2020, arXiv:2002.12247: the
+  plain image for the teacher, a crop with changed colors for the student.
 - wmse, wmse4: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346: two
   views, and four.
 - deepcluster: Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018, arXiv:1807.05520:
@@ -157,12 +200,12 @@ are half the size of large ones.
 def recipe(name: str, size: int) -> MultiView | MultiCrop:
     """The paper's views at any size: up to 64 pixels from its 32 pixel form, above from its 224 pixel form.
 
-    Small crops keep their proportion to large ones, rounded to a multiple of 4 pixels (up to 64) or 16 (above), so
-    that a vision transformer's patches fit.
+    Views of other sizes (small crops) keep their proportion, rounded to a multiple of 4 pixels (up to 64) or 16
+    (above), so that a vision transformer's patches fit.
 
     Args:
         name: a key of :data:`RECIPES`.
-        size: side of the (large) views, pixels.
+        size: side of the first view, pixels.
 
     Raises:
         UsageError: for a name that is not in the table.
@@ -178,14 +221,15 @@ def recipe(name: str, size: int) -> MultiView | MultiCrop:
     paper = RECIPES[name][form]
     if size == form:
         return paper
+
+    def scaled(view: View) -> View:
+        if view.size == form:
+            return replace(view, size=size)
+        return replace(view, size=max(grid, round(view.size * size / form / grid) * grid))
+
     if isinstance(paper, MultiView):
-        return replace(paper, views=tuple(replace(view, size=size) for view in paper.views))
-    local_size = max(grid, round(paper.local_view.size * size / form / grid) * grid)
-    return replace(
-        paper,
-        global_views=tuple(replace(view, size=size) for view in paper.global_views),
-        local_view=replace(paper.local_view, size=local_size),
-    )
+        return replace(paper, views=tuple(map(scaled, paper.views)))
+    return replace(paper, global_views=tuple(map(scaled, paper.global_views)), local_view=scaled(paper.local_view))
 
 
 def evaluation(size: int) -> Evaluation:
