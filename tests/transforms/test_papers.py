@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from sslbolts.errors import UsageError
@@ -119,6 +121,7 @@ def test_the_table_holds_these_names_and_is_frozen():
         *("simsiam", "barlow_twins", "vicreg", "moco_v3"),
         *("simreg", "cpc", "amdim", "mean_teacher"),
         *("wmse", "wmse4", "deepcluster", "deepcluster_v2"),
+        *("npid", "moco_v3_resnet"),
     }
     assert all(set(sizes) == {32, 224} for sizes in RECIPES.values())
     with pytest.raises(TypeError):
@@ -168,6 +171,18 @@ def test_the_plain_image_is_the_central_square():
     assert random_box(view, 300, 500, [(0.3, 0.7, 0.1, 0.9)] * 10) == (0, 100, 300, 300)
     assert random_box(view, 64, 64, [(0.3, 0.7, 0.1, 0.9)] * 10) == (0, 0, 64, 64)
     assert view.flip == view.jitter[0] == view.grayscale_p == view.blur_p == 0
+
+
+def test_npid_has_one_view_of_moco_v1_not_flipped_when_small():
+    for size, flip in ((224, 0.5), (32, 0.0)):
+        (view,) = RECIPES["npid"][size].views
+        assert view == replace(RECIPES["moco_v1"][size].views[0], flip=flip)
+
+
+def test_moco_v3_crops_more_of_an_image_for_a_resnet():
+    for size in (32, 224):
+        expected = [replace(view, scale=(0.2, 1.0)) for view in RECIPES["byol"][size].views]
+        assert list(RECIPES["moco_v3_resnet"][size].views) == expected
 
 
 def test_only_amdim_flips_both_views_or_none():

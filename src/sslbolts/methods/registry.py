@@ -39,6 +39,23 @@ METHODS: dict[str, Method] = {
     "SimCLR": Method(
         "contrastive.simclr", "simclr", "large batch", "Chen et al. 2020, arXiv:2002.05709", "69.3 (1000 ep)"
     ),
+    "MoCo": Method(
+        "contrastive.moco", "moco_v2", "queue, EMA teacher", "He et al. 2020, arXiv:1911.05722", "71.1 (v2, 800 ep)"
+    ),
+    "MoCoV3": Method(
+        "contrastive.moco_v3",
+        "moco_v3_resnet",
+        "large batch, EMA teacher",
+        "Chen et al. 2021, arXiv:2104.02057",
+        "74.6 (1000 ep)",
+    ),
+    "InstanceDiscrimination": Method(
+        "contrastive.instance_discrimination",
+        "npid",
+        "memory of all images",
+        "Wu et al. 2018, arXiv:1805.01978",
+        "54.0 (200 ep)",
+    ),
     "BYOL": Method(
         "teacher_student.byol", "byol", "EMA teacher", "Grill et al. 2020, arXiv:2006.07733", "74.3 (1000 ep)"
     ),

@@ -47,8 +47,9 @@ def _npid(size: int, *, flip: float) -> MultiView:
     return MultiView((replace(_moco_v1(size).views[0], flip=flip),))
 
 
-def _moco_v3_resnet(size: int, views: MultiView) -> MultiView:
-    return replace(views, views=tuple(replace(view, size=size, scale=(0.2, 1.0)) for view in views.views))
+def _moco_v3_resnet(size: int, *, blur_p: tuple[float, float]) -> MultiView:
+    first, second = _byol(size, blur_p=blur_p[0], solarize_p=0.0), _byol(size, blur_p=blur_p[1], solarize_p=0.2)
+    return MultiView((replace(first, scale=(0.2, 1.0)), replace(second, scale=(0.2, 1.0))))
 
 
 def _swav(size: int, local_size: int, *, strength: float, blur_p: float, local_kernel: int | None) -> MultiCrop:
@@ -130,6 +131,10 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
         32: MultiView((_byol(32, blur_p=0.0, solarize_p=0.0), _byol(32, blur_p=0.0, solarize_p=0.2))),
     },
     "npid": {224: _npid(224, flip=0.5), 32: _npid(32, flip=0.0)},
+    "moco_v3_resnet": {
+        224: _moco_v3_resnet(224, blur_p=(1.0, 0.1)),
+        32: _moco_v3_resnet(32, blur_p=(0.0, 0.0)),
+    },
     # The published code blurs the small crops with the kernel of the large ones.
     "swav": {
         224: _swav(224, 96, strength=1.0, blur_p=0.5, local_kernel=23),
@@ -171,6 +176,9 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - byol: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733: the asymmetric pair (blur always or
   rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230), vicreg (Bardes et
   al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair.
+- moco_v3_resnet: the same pair with crops of at least a fifth of the image, for MoCo v3 with a ResNet.
+- npid: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
+  arXiv:1805.01978: one of MoCo v1's views; not flipped up to 64 pixels.
 - swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
   arXiv:2006.09882: two large and six small crops; deepcluster_v2, of the same paper, has the same.
 - dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two

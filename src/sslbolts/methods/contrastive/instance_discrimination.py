@@ -182,9 +182,9 @@ class InstanceBank(Memory):
 
     def resize(self, num_images: int) -> None:
         """Start over with ``num_images`` random rows, which depend on the seed alone."""
-        draw = generator(torch.initial_seed(), device=self.rows.device)
         bound = (3 / self.rows.shape[1]) ** 0.5
-        self.rows = self.rows.new_empty(num_images, self.rows.shape[1]).uniform_(-bound, bound, generator=draw)
+        rows = torch.empty(num_images, self.rows.shape[1], device="cpu")
+        self.rows = rows.uniform_(-bound, bound, generator=generator(torch.initial_seed())).to(self.rows)
 
     def normalizer_of(self, v: Tensor, entries: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
         """`Z`, or its estimate from these rows of all ranks as long as there is none, and each row's estimate.
