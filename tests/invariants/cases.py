@@ -92,6 +92,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "BYOL": {"learning": {"momentum": 0.9, "optimizer": _SGD}, "epochs": 8, "batch_size": 64, "margin": 0.015},
     # Seeds 0, 1 and 2 gain .069, .043 and .051.
     "SimSiam": {"margin": 0.03},
+    "OBoW": {
+        "learning": {"levels": ["layers.5", "layers.8"], "num_words": 256, "momentum": 0.95, "inverse_delta": 10.0},
+    },
     "DINO": {
         "learning": {"momentum": 0.95, "freeze_last_layer_epochs": 0, "final_weight_decay": None},
         "learning_views": replace(recipe("dino", 32), num_local=2),

@@ -73,6 +73,13 @@ METHODS: dict[str, Method] = {
         "Caron et al. 2021, arXiv:2104.14294",
         "75.3 (800 ep)",
     ),
+    "OBoW": Method(
+        "teacher_student.obow",
+        "obow",
+        "small crops, vocabulary queue, EMA teacher",
+        "Gidaris et al. 2020, arXiv:2012.11552",
+        "73.8 (200 ep)",
+    ),
     "Distillation": Method(
         "teacher_student.distillation",
         "simreg",

@@ -1,0 +1,1 @@
+"""Methods in which views agree and the dimensions of their embeddings are decorrelated."""

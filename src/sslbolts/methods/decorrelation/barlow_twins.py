@@ -1,0 +1,108 @@
+"""Barlow Twins: self-supervised learning via redundancy reduction."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.errors import UsageError
+from sslbolts.heads import mlp
+from sslbolts.losses.decorrelation import cross_correlation, redundancy
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import LARS, OptimizerCallable
+
+__all__ = ["BarlowTwins"]
+
+
+class BarlowTwins(SSLModule):
+    r"""Barlow Twins: every dimension of one view's embedding goes with the same one of the other view, and no other.
+
+    The loss is that of :func:`sslbolts.losses.barlow_twins`, `Σ (1 - C_ii)² + λ Σ C_ij²`, with the cross-correlation
+    `C` of the global batch and its exact gradient on any number of ranks. The official code leaves the gradient of the
+    sum over ranks out and so has a fraction 1/W of it on W devices, which LARS hides for weights but not for biases and
+    norms: to have their pace, divide ``bias_lr_scale`` by W (32 in their run). Views have batch-norm statistics of
+    their own.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the projector's two hidden layers.
+        output_dim: width `D` of the embeddings.
+        lambd: `λ`, the weight of the off-diagonal terms; it should fall as `D` rises.
+        scale_loss: factor on the loss: for one learning rate of biases and weights (0.024 to 0.1), or half precision.
+        bias_lr_scale: learning rate of biases and norms over that of the weights (0.0048 over 0.2 in the paper).
+        optimizer: LARS as in the official code.
+        final_lr: learning rate at the end, over the peak.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Source: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021,
+    arXiv:2103.03230.
+
+    Example:
+        >>> method = BarlowTwins("resnet18", stem="cifar", hidden_dim=2048, output_dim=2048)
+        >>> [group.get("lr_scale", 1.0) for group in method.parameter_groups()]
+        [1.0, 0.024]
+    """
+
+    indicators = (
+        Indicator(
+            metric="train/diagonal",
+            below=0.05,
+            meaning="the embeddings of two views of one image hardly go together",
+            fixes=("a lower learning rate or a longer warm-up", "a smaller lambd", "weaker augmentation"),
+        ),
+        Indicator(
+            metric="train/off_diagonal",
+            above=0.8,
+            meaning="all dimensions of the embedding say the same: collapse to one dimension",
+            fixes=("a larger lambd", "a larger batch", "a lower learning rate"),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        hidden_dim: int = 8192,
+        output_dim: int = 8192,
+        lambd: float = 0.0051,
+        scale_loss: float = 1.0,
+        bias_lr_scale: float = 0.024,
+        optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.2, weight_decay=1e-6),
+        final_lr: float = 0.001,
+        **recipe: Any,
+    ) -> None:
+        if lambd < 0:
+            raise UsageError(f"lambd={lambd}: the weight of the off-diagonal terms cannot be negative.")
+        if output_dim < 2:
+            raise UsageError(f"output_dim={output_dim}: one dimension alone has nothing to be decorrelated from.")
+        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        self.lambd = lambd
+        self.scale_loss = scale_loss
+        self.bias_lr_scale = bias_lr_scale
+        self.projector = mlp(self.num_features, hidden_dim, hidden_dim, output_dim, bias=False, last_bias=False)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        z1, z2 = (self.projector(self.backbone(x)) for x in batch.views)  # (B, D) each
+        correlation = cross_correlation(z1, z2)  # (D, D), of the global batch
+        loss = self.scale_loss * redundancy(correlation, self.lambd)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
+        self._log_correlation(correlation.detach(), len(z1))
+        return loss
+
+    @torch.no_grad()
+    def _log_correlation(self, correlation: Tensor, batch_size: int) -> None:
+        diagonal, dim = correlation.diagonal(), len(correlation)
+        off_diagonal = (correlation.abs().sum() - diagonal.abs().sum()) / (dim * (dim - 1))
+        self.log("train/diagonal", diagonal.mean(), batch_size=batch_size)
+        self.log("train/off_diagonal", off_diagonal, batch_size=batch_size)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weights; and biases and norms, without decay and with a learning rate of their own."""
+        groups = super().parameter_groups()
+        for group in groups:
+            if group.get("weight_decay") == 0:
+                group["lr_scale"] = self.bias_lr_scale
+        return groups

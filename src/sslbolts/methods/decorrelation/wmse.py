@@ -1,0 +1,120 @@
+"""W-MSE: whitening for self-supervised representation learning."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.errors import UsageError
+from sslbolts.heads import mlp
+from sslbolts.losses import w_mse
+from sslbolts.losses.precision import full_precision
+from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.optim import OptimizerCallable, warmup_steps
+
+__all__ = ["WMSE"]
+
+
+class WMSE(SSLModule):
+    r"""W-MSE: views agree after the embeddings were whitened, which no collapsed embedding survives.
+
+    The loss is that of :func:`sslbolts.losses.w_mse`, over all pairs of two or more views (the paper has two and four:
+    ``views="wmse"`` and ``views="wmse4"``). Every rank whitens groups of its own images, the same groups in all views.
+    Each view has batch-norm statistics of its own.
+
+    Images come shuffled, so the first partition into groups takes them as they come; each further iteration shuffles
+    them again. A batch per device must be a multiple of ``group_size``, and a group larger than ``output_dim``.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the projector's hidden layer.
+        output_dim: width of the embeddings; 64 on CIFAR, 128 on ImageNet-100.
+        group_size: images that are whitened together; None is twice the width, as in the paper.
+        iterations: partitions into groups that the loss is averaged over; 1, or 4 for STL-10 and Tiny ImageNet.
+        eps: shrinks covariances to the identity; more than 0 if they become singular.
+        optimizer: Adam as in the official code, for CIFAR-10; 2e-3 for STL-10 and Tiny ImageNet.
+        lr_scaling: the learning rate is the paper's whatever the batch.
+        warmup_epochs: 500 steps in the official code, about 5 epochs on CIFAR-10.
+        recipe: what :class:`SSLModule` takes besides.
+
+    The learning rate is constant after the warm-up, and a fifth and a twenty-fifth of it in the last 5 % and 2.5 % of
+    the run (50 and 25 of 1000 epochs); ``final_lr`` has no effect and is refused.
+
+    Source: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346.
+
+    Example:
+        >>> method = WMSE("resnet18", stem="cifar")
+        >>> method.group_size
+        128
+    """
+
+    num_views = None
+    indicators = (
+        Indicator(
+            metric="train/dimensions",
+            below=1.5,
+            meaning="the embeddings lie nearly on a line: whitening blows up noise",
+            fixes=("eps > 0", "a larger group_size", "a lower learning rate"),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        hidden_dim: int = 1024,
+        output_dim: int = 64,
+        group_size: int | None = None,
+        iterations: int = 1,
+        eps: float = 0.0,
+        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=3e-3, weight_decay=1e-6),
+        lr_scaling: LRScaling = "none",
+        warmup_epochs: float = 5.0,
+        **recipe: Any,
+    ) -> None:
+        if "final_lr" in recipe:
+            raise UsageError("final_lr has no effect here: the learning rate falls in two steps near the end.")
+        if iterations < 1:
+            raise UsageError(f"iterations={iterations}: there is at least one partition into groups.")
+        group_size = 2 * output_dim if group_size is None else group_size
+        if group_size <= output_dim and eps == 0:
+            raise UsageError(
+                f"group_size={group_size} images cannot be whitened in output_dim={output_dim} dimensions: give a "
+                f"group_size above the width (better {2 * output_dim}), a smaller output_dim, or eps > 0."
+            )
+        super().__init__(backbone, optimizer=optimizer, lr_scaling=lr_scaling, warmup_epochs=warmup_epochs, **recipe)
+        self.group_size = group_size
+        self.iterations = iterations
+        self.eps = eps
+        self.projector = mlp(self.num_features, hidden_dim, output_dim)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        views = [self.projector(self.backbone(x)) for x in batch.views]  # (B, output_dim) each
+        images = len(batch.targets)
+        if images % self.group_size:
+            raise UsageError(
+                f"a batch of {images} images per device does not split into groups of {self.group_size}: give the "
+                "DataModule a batch_size that is a multiple of group_size, or another group_size."
+            )
+        shuffled = [torch.randperm(images, device=self.device) for _ in range(self.iterations - 1)]
+        orders = torch.stack([torch.arange(images, device=self.device), *shuffled])  # the same for all views
+        loss = w_mse(views, orders, group_size=self.group_size, eps=self.eps)
+        self.log("train/loss", loss, prog_bar=True, batch_size=images)
+        self.log("train/dimensions", _dimensions(views[0]), batch_size=images)
+        return loss
+
+    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
+        """Constant after the warm-up, and times 0.2 at 95 % and at 97.5 % of the run."""
+        return warmup_steps(step, total=total, warmup=warmup, milestones=(0.95, 0.975), factor=0.2)
+
+
+@torch.no_grad()
+@full_precision
+def _dimensions(z: Tensor) -> Tensor:
+    """Over how many dimensions the variance spreads: the participation ratio `(Σλ)² / Σλ²` of the covariance."""
+    z = z - z.mean(0)
+    covariance = z.T @ z
+    return covariance.trace().square() / covariance.square().sum()

@@ -1,0 +1,44 @@
+"""What VICReg adds to its loss."""
+
+import pytest
+import torch
+
+from sslbolts import UsageError, VICReg
+from sslbolts.losses import vicreg
+from tests.helpers.nets import TinyBackbone
+from tests.helpers.trainers import quiet_trainer
+from tests.helpers.views import noise_loader
+
+
+def _method(**arguments):
+    return VICReg(TinyBackbone(), **{"hidden_dim": 16, "output_dim": 8, "warmup_epochs": 0, **arguments})
+
+
+def _first_values(method):
+    trainer = quiet_trainer(max_steps=1)
+    batch = next(iter(noise_loader(8, 8)))
+    z1, z2 = (method.projector.train()(method.backbone(x)).detach() for x in batch.views)
+    trainer.fit(method, noise_loader(8, 8))
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}, z1, z2
+
+
+@pytest.mark.parametrize("scaling", ["code", "listing", "equation"])
+def test_terms_weights_and_scaling_reach_the_loss(scaling):
+    weights = {"invariance": 3.0, "variance": 5.0, "covariance": 7.0}
+    values, z1, z2 = _first_values(_method(scaling=scaling, **weights))
+    assert values["train/loss"] == pytest.approx(vicreg(z1, z2, scaling=scaling, **weights).item(), rel=1e-4)
+    assert values["train/loss"] == pytest.approx(sum(w * values[f"train/{n}"] for n, w in weights.items()), rel=1e-4)
+    assert values["train/std"] == pytest.approx(z1.std(0).mean().item(), rel=1e-4)
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(UsageError, match="weights cannot be negative"):
+        _method(variance=-1)
+    method = _method(scaling="paper")
+    with pytest.raises(UsageError, match="one of code, listing, equation"):
+        quiet_trainer(max_steps=1).fit(method, noise_loader(8, 8))
+
+
+def test_the_scaling_is_stored():
+    assert torch.equal(torch.tensor(_method(scaling="listing").weights), torch.tensor((25.0, 25.0, 1.0)))
+    assert _method(scaling="listing").hparams["scaling"] == "listing"
