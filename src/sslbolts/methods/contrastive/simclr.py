@@ -1,6 +1,6 @@
 """SimCLR: a simple framework for contrastive learning of visual representations."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -9,11 +9,14 @@ from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
 from sslbolts.heads import mlp
-from sslbolts.losses import matching_accuracy, nt_xent
+from sslbolts.losses import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.methods.base import SSLModule
 from sslbolts.optim import LARS, OptimizerCallable
 
-__all__ = ["SimCLR"]
+__all__ = ["Objective", "SimCLR"]
+
+Objective = Literal["nt_xent", "nt_logistic", "margin_triplet"]
+"""The losses that the paper compares in its tables 2 and 4."""
 
 
 class SimCLR(SSLModule):
@@ -23,13 +26,24 @@ class SimCLR(SSLModule):
     other tasks are the backbone's, not the projector's. Paper and code differ in the loss: see
     :func:`sslbolts.losses.nt_xent`.
 
+    The paper's other objectives are here to be compared with it. Table 4 has 63.9 for NT-Xent, 57.9 and 51.6 for
+    NT-Logistic with and without semi-hard negatives, 57.5 and 50.9 for the margin triplet loss. How an anchor's many
+    negatives are weighted against its positive the paper does not say; here they are averaged. A semi-hard one is the
+    nearest negative that is farther than the positive: see :func:`sslbolts.losses.nt_logistic`.
+
     Args:
         backbone: see :class:`SSLModule`.
         hidden_dim: width of the projector's hidden layer.
         output_dim: width of the embeddings.
-        temperature: `τ`; 0.1 on ImageNet, 0.5 on CIFAR-10.
+        temperature: `τ`; 0.1 on ImageNet, 0.5 on CIFAR-10. Not of the margin triplet loss.
+        objective: "nt_xent", "nt_logistic" or "margin_triplet".
+        semi_hard: one semi-hard negative per anchor, in place of all.
+        margin: of the margin triplet loss alone, in cosine.
         optimizer: LARS with the learning rate inside the momentum, as in the official code.
         recipe: what :class:`SSLModule` takes besides.
+
+    Raises:
+        UsageError: for a value out of its range, or one that the objective does not use.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709.
@@ -57,18 +71,37 @@ class SimCLR(SSLModule):
         hidden_dim: int = 2048,
         output_dim: int = 128,
         temperature: float = 0.1,
+        objective: Objective = "nt_xent",
+        semi_hard: bool = False,
+        margin: float = 0.5,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True),
         **recipe: Any,
     ) -> None:
         if temperature <= 0:
             raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
+        if objective not in get_args(Objective):
+            raise UsageError(f'objective="{objective}": it must be one of {", ".join(get_args(Objective))}.')
+        unused = ("temperature", temperature, 0.1) if objective == "margin_triplet" else ("margin", margin, 0.5)
+        if unused[1] != unused[2]:
+            raise UsageError(f'{unused[0]}={unused[1]} has no effect with objective="{objective}": leave it out.')
         super().__init__(backbone, optimizer=optimizer, **recipe)
         self.temperature = temperature
+        self.objective = objective
+        self.semi_hard = semi_hard
+        self.margin = margin
         self.projector = mlp(self.num_features, hidden_dim, output_dim, bias=False, last_bias=False, last_norm="scale")
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each
-        loss = nt_xent(z1, z2, temperature=self.temperature)
+        loss = self.contrast(z1, z2)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
         self.log("train/matching_accuracy", matching_accuracy(z1, z2), batch_size=len(z1))
         return loss
+
+    def contrast(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """The objective on embeddings ``(B, output_dim)`` of the two views."""
+        if self.objective == "nt_xent":
+            return nt_xent(z1, z2, self.temperature, semi_hard=self.semi_hard)
+        if self.objective == "nt_logistic":
+            return nt_logistic(z1, z2, self.temperature, negatives="semi_hard" if self.semi_hard else "mean")
+        return margin_triplet(z1, z2, self.margin, negatives="semi_hard" if self.semi_hard else "mean")
