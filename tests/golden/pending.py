@@ -2,7 +2,6 @@
 
 NOT_YET: dict[str, str] = {
     **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq"), "time-contrastive networks"),
-    **dict.fromkeys(("obow_targets", "obow_loss_kl", "bownet"), "bags of visual words"),
     **dict.fromkeys(("mae_pixel", "mae_normpix", "sincos_pos_embed_2d"), "MAE"),
     "rotnet_rotation": "RotNet",
     "relative_patch_labels": "relative patch position",

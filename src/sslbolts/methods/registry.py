@@ -107,6 +107,13 @@ METHODS: dict[str, Method] = {
     "CPC": Method(
         "contrastive.cpc", "cpc", "no batch norm, large batch", "Hénaff et al. 2020, arXiv:1905.09272", "63.8 (200 ep)"
     ),
+    "SwAV": Method(
+        "clustering.swav",
+        "swav",
+        "small crops; a queue for small batches",
+        "Caron et al. 2020, arXiv:2006.09882",
+        "75.3 (800 ep)",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 
