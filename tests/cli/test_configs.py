@@ -13,7 +13,7 @@ from sslbolts.methods import METHODS
 from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4, "output_stride": 8}
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sslbolts import SimSiam
+from sslbolts import OBoW, SimSiam
 from sslbolts.heads import DINOHead
 from tests.golden.reference import architectures
 
@@ -28,3 +28,10 @@ def test_simsiams_projector_and_predictor():
 def test_dinos_head():
     head = DINOHead(384, 2048, 256, 65536)
     assert _counts(head) == architectures()["dino"]["head_384_65536"]
+
+
+def test_obows_generators_of_words():
+    with torch.device("meta"):
+        method = OBoW("torchvision/resnet50")
+    assert method.levels == ["layer3", "layer4"]
+    assert _counts(method.generators) == architectures()["obow_predictor_rn50"]

@@ -12,6 +12,7 @@ class TinyBackbone(nn.Module):
     """Two strided convolutions and a global mean: ``(B, C, H, W) -> (B, 16)``. No batch norm."""
 
     num_features = 16
+    feature_info = ({"module": "layers.1"}, {"module": "layers.3"})  # its stages, as timm says it
 
     def __init__(self, in_chans: int = 3, *, dropout: float = 0.0) -> None:
         super().__init__()

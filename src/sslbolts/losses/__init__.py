@@ -4,6 +4,7 @@ They compute in float32 (or float64) whatever autocast says, and gather over ran
 """
 
 from sslbolts.losses.amdim import amdim
+from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
 from sslbolts.losses.consistency import consistency, labelled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
@@ -17,6 +18,7 @@ from sslbolts.losses.regression import byol_regression, negative_cosine
 
 __all__ = [
     "amdim",
+    "bag_of_words",
     "barlow_twins",
     "byol_regression",
     "consistency",

@@ -1,0 +1,256 @@
+"""OBoW: online bag-of-visual-words generation."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts._lightning import Callback
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.distributed import all_sum, rank, world_size
+from sslbolts.errors import UsageError
+from sslbolts.feature_maps import feature_maps, last_stages, map_widths
+from sslbolts.heads import mlp
+from sslbolts.losses import bag_of_words
+from sslbolts.losses.bag_of_words import perplexities, soft_bags, word_distances
+from sslbolts.losses.precision import full_precision
+from sslbolts.memory import FeatureQueue
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import OptimizerCallable
+from sslbolts.seeds import generator
+from sslbolts.teacher import Teacher
+
+__all__ = ["OBoW", "Vocabulary", "WordGenerator"]
+
+_GRID = 3  # patches per side
+
+
+class Vocabulary(FeatureQueue):
+    r"""The visual words of one level: a queue of the teacher's features, and how far features are from their word.
+
+    The official code moves the mean distance `µ` before a batch is assigned to words with it. Here it moves, like the
+    queue, once per optimizer step, and a batch uses the value that it will have then, :meth:`distance_with`: the
+    assignment is the official one. Batches that accumulate gradients each use the value that they alone would lead to.
+
+    Args:
+        length: number of words `K`.
+        dim: their width `C`.
+        momentum: of the mean distance, in [0, 1).
+
+    Attributes:
+        rows: the words, ``(K, C)``; at first the positive part of a normal distribution.
+        mean_distance: `µ`, scalar, 0.5 at first.
+
+    Example:
+        >>> vocabulary = Vocabulary(8, 2)
+        >>> nearest = torch.tensor(1.5)
+        >>> round(vocabulary.distance_with(nearest).item(), 3)  # 0.99 * 0.5 + 0.01 * 1.5
+        0.51
+        >>> vocabulary.stage(torch.ones(4, 2), nearest[None])
+        >>> vocabulary.commit()
+        >>> round(vocabulary.mean_distance.item(), 3), vocabulary.rows[:4].sum().item()
+        (0.51, 8.0)
+    """
+
+    mean_distance: Tensor
+
+    def __init__(self, length: int, dim: int, momentum: float = 0.99) -> None:
+        super().__init__(length, dim)
+        self.momentum = momentum
+        self.rows.copy_(torch.randn(length, dim).clamp_min(0))
+        self.register_buffer("mean_distance", torch.tensor(0.5))
+
+    def distance_with(self, nearest: Tensor) -> Tensor:
+        """The mean distance after a batch whose features are ``nearest`` to their nearest words on average."""
+        return self.momentum * self.mean_distance + (1 - self.momentum) * nearest
+
+    def update(self, rows: Tensor, *nearest: Tensor) -> None:
+        super().update(rows)
+        self.mean_distance.copy_(self.distance_with(nearest[0].mean()))
+
+
+class WordGenerator(nn.Module):
+    """Makes the weights of a linear classifier over words out of the words themselves.
+
+    Args:
+        word_dim: width `C` of the words.
+        feature_dim: width `D` of the features to be classified.
+        kappa: norm of every weight vector; constant.
+
+    Example:
+        >>> WordGenerator(8, 4, kappa=5.0)(torch.randn(6, 8)).norm(dim=1)[0].item()
+        5.0...
+    """
+
+    def __init__(self, word_dim: int, feature_dim: int, kappa: float) -> None:
+        super().__init__()
+        self.mlp = mlp(word_dim, 2 * feature_dim, feature_dim, bias=False)
+        self.kappa = nn.Parameter(torch.tensor(kappa), requires_grad=False)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Weights ``(K, D)`` of words ``(K, C)``."""
+        return self.kappa * F.normalize(self.mlp(F.normalize(words, dim=1)), dim=1)
+
+
+class OBoW(SSLModule):
+    r"""OBoW: from small crops, a student predicts which visual words its teacher sees in the whole image.
+
+    The words of two levels of the network are a queue of the teacher's features. The teacher's map, without its border
+    of one pixel, is assigned softly to them, :func:`~sslbolts.losses.bag_of_words.soft_bags`. The weights with which
+    the student tells words apart are generated from the same words, those from before the batch, so that the student
+    keeps up with a vocabulary that changes in every step. Then one feature per image (averaged over 3 x 3 pixels, at a
+    random place) enters the queue.
+
+    The first view goes to the teacher; the others to the student, where views of one size are one type of crop with
+    batch-norm statistics of its own. From the last view patches are cut, another type. The loss is the mean over levels
+    and the sum over types of the Kullback-Leibler divergence, as in the official code.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        levels: names of the layers whose maps are turned into words, at least 3 x 3 pixels for the teacher; None is the
+            last two stages of a ResNet, or of what timm calls stages.
+        num_words: size `K` of each vocabulary.
+        inverse_delta: sharpness of the assignment in units of the mean distance; 15 for a ResNet-50, 10 for a
+            ResNet-18.
+        kappa: norm of the generated weights; 5 in the version without small crops.
+        num_patches: how many of the 3 x 3 overlapping patches of the last view are used; 0 if the last view is a crop
+            like the others.
+        patch_size: side of a patch, pixels; None is 3/8 of the last view, to a multiple of 4.
+        momentum: of the teacher at the beginning; it rises to 1.
+        optimizer: SGD as in the paper.
+        final_lr: learning rate at the end, as a fraction of the peak.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Source: Gidaris et al., OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning, CVPR 2021,
+    arXiv:2012.11552.
+
+    Example:
+        >>> method = OBoW("resnet18", stem="cifar", num_words=2048, inverse_delta=10.0)
+        >>> method.levels, [tuple(words.rows.shape) for words in method.vocabularies]
+        (['layer3', 'layer4'], [(2048, 256), (2048, 512)])
+    """
+
+    num_views = None
+    indicators = (
+        Indicator(
+            metric="train/perplexity_ratio",
+            below=1.5,
+            meaning="all images have nearly the same bag of words (a batch uses no more words than an image): collapse",
+            fixes=(
+                "a smaller learning rate",
+                "a larger inverse_delta",
+                "more words",
+                "a higher momentum of the teacher",
+            ),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        levels: Sequence[str] | None = None,
+        num_words: int = 8192,
+        inverse_delta: float = 15.0,
+        kappa: float = 8.0,
+        num_patches: int = 5,
+        patch_size: int | None = None,
+        momentum: float = 0.99,
+        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        final_lr: float = 1e-3,
+        **recipe: Any,
+    ) -> None:
+        for name, value in (("inverse_delta", inverse_delta), ("kappa", kappa)):
+            if value <= 0:
+                raise UsageError(f"{name}={value}: it must be positive.")
+        if not 0 <= num_patches <= _GRID**2:
+            raise UsageError(f"num_patches={num_patches}: there are {_GRID**2} patches; 0 for none.")
+        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        self.levels = list(levels) if levels is not None else last_stages(self.backbone)
+        self.inverse_delta = inverse_delta
+        self.num_patches = num_patches
+        self.patch_size = patch_size
+        self.momentum = momentum
+        widths = map_widths(self.backbone, self.levels, recipe.get("in_chans", 3))
+        self.vocabularies = nn.ModuleList(Vocabulary(num_words, width) for width in widths)
+        self.generators = nn.ModuleList(WordGenerator(width, self.num_features, kappa) for width in widths)
+        self.teacher = Teacher(self.backbone, nn.Identity())
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        whole, *crops = batch.views
+        drawn = generator(self._seed, self.current_epoch, batch_idx, device=whole.device)
+        bags = self._bags(whole, drawn)  # per level (B, K)
+        weights = [make(words.rows) for make, words in zip(self.generators, self.vocabularies)]  # per level (K, D)
+        loss = whole.new_zeros(())
+        for views in self._crop_types(crops, drawn):
+            features = self.backbone(torch.cat(views)).unflatten(0, (len(views), len(whole)))  # (V, B, D)
+            for weight, bag in zip(weights, bags):
+                loss = loss + bag_of_words(_logits(features, weight), bag) / len(bags)
+        of_image, of_batch = torch.stack([perplexities(bag) for bag in bags]).mean(0)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(whole))
+        self.log("train/image_perplexity", of_image, batch_size=len(whole))
+        self.log("train/batch_perplexity", of_batch, batch_size=len(whole))
+        self.log("train/perplexity_ratio", of_batch / of_image, batch_size=len(whole))
+        return loss
+
+    @torch.no_grad()
+    def _bags(self, images: Tensor, drawn: torch.Generator) -> list[Tensor]:
+        """The teacher's bag of words per level, and what its vocabulary is to remember."""
+        bags = []
+        maps = feature_maps(self.teacher.backbone, self.levels, images)
+        for level, features, words in zip(self.levels, maps, self.vocabularies, strict=True):
+            assert isinstance(words, Vocabulary)
+            if min(features.shape[2:]) < 3:
+                raise UsageError(
+                    f'the maps of level "{level}" have {tuple(features.shape[2:])} pixels, and without their border '
+                    "none: name earlier layers with levels=, or use larger images."
+                )
+            distances = word_distances(features[:, :, 1:-1, 1:-1], words.rows)  # (B, L, K)
+            nearest = all_sum(distances.amin(2).mean()) / world_size()
+            bags.append(soft_bags(distances, self.inverse_delta / words.distance_with(nearest)))
+            around = F.avg_pool2d(features, 3, stride=1).flatten(2)  # (B, C, L), each place with its neighbours
+            place = (_uniform(images, 1, drawn)[:, 0] * around.shape[2]).long()
+            words.stage(around[torch.arange(len(images), device=images.device), :, place], nearest[None])
+        return bags
+
+    def _crop_types(self, crops: list[Tensor], drawn: torch.Generator) -> list[list[Tensor]]:
+        """The student's views: those of equal size together, and the patches of the last."""
+        if not crops:
+            raise UsageError("OBoW takes a view for the teacher and at least one for the student: choose views=obow.")
+        if not self.num_patches:
+            return [list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])]
+        *crops, image = crops
+        side = image.shape[-1]
+        size = self.patch_size or max(4, round(side * 3 / 32) * 4)
+        if size > side:
+            raise UsageError(f"patch_size={size}: the view that patches are cut from has {side} pixels.")
+        starts = [round(i * (side - size) / (_GRID - 1)) for i in range(_GRID)]
+        patches = torch.stack([image[:, :, y : y + size, x : x + size] for y in starts for x in starts])
+        order = _uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]
+        chosen = patches[order.T, torch.arange(len(image), device=image.device)]  # (num_patches, B, C, size, size)
+        return [*(list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])), list(chosen)]
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.backbone, self.teacher.backbone)]
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [EMATeacher(self.momentum)]
+
+
+def _uniform(images: Tensor, count: int, drawn: torch.Generator) -> Tensor:
+    """``count`` numbers in [0, 1) for each image of this rank, the same however the images are shared among ranks."""
+    rows = len(images)
+    numbers = torch.rand(world_size() * rows, count, generator=drawn, device=images.device)
+    return numbers[rank() * rows : (rank() + 1) * rows]
+
+
+@full_precision
+def _logits(features: Tensor, weights: Tensor) -> Tensor:
+    """Features are not normalized, so that half precision would leave the logits few digits."""
+    return features @ weights.T
