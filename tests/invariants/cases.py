@@ -33,7 +33,8 @@ class MethodCase:
     Attributes:
         method: its class.
         views: name of its view recipe.
-        arguments: constructor arguments besides the automatic ones, which shrink every width to 16.
+        arguments: constructor arguments besides the automatic ones, which shrink every width to 16; "backbone" among
+            them takes the place of the tests' own networks.
         learning: constructor arguments of the run that must learn.
         learning_views: view recipe of that run, where the method's own takes too long.
         epochs: of that run, on the packaged images.
@@ -64,13 +65,16 @@ class MethodCase:
         """The method around a tiny backbone, or what the given function makes, from the weights of seed 0."""
         torch.manual_seed(0)
         chosen = {"lr_scaling": "none", "warmup_epochs": 0.0, **self.small, **arguments}
+        if "backbone" in chosen:  # a method with a network of its own
+            chosen.pop("stem", None)
+            return self.method(**chosen)
         return self.method(backbone if isinstance(backbone, str) else backbone(), **chosen)
 
     def learner(self, backbone: nn.Module) -> SSLModule:
         """The method in a form that learns in seconds: heads up to 128 wide, and Adam, whatever the loss' scale."""
         optimizer = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)
         quick = {"optimizer": optimizer, "lr_scaling": "none", "warmup_epochs": 0.5, **_narrow(self.method, 128)}
-        return self.method(backbone, **{**quick, **self.learning})
+        return self.method(**{"backbone": backbone, **quick, **self.learning})
 
     def loader(
         self, images: int = 4 * GLOBAL_BATCH, *, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float32
@@ -132,6 +136,18 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
     # A queue that is full, and in use, after two steps; prototypes that begin to move in the second.
     "SwAV": {"arguments": {"queue_length": 16, "queue_from_epoch": 0, "freeze_prototypes_steps": 1}},
+    "AMDIM": {
+        "arguments": {
+            "backbone": "sslbolts/amdim",
+            "backbone_kwargs": {"image_size": 32, "width": 8, "n_rkhs": 32, "depth": 1},
+        },
+        "learning": {
+            "backbone": "sslbolts/amdim",
+            "backbone_kwargs": {"image_size": 32, "width": 12, "n_rkhs": 128, "depth": 1},
+        },
+        "epochs": 4,
+        "margin": 0.03,
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

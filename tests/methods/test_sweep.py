@@ -12,7 +12,7 @@ from sslbolts._lightning import Callback, LightningModule
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.distributed import rank
-from sslbolts.methods.sweep import training_features
+from sslbolts.methods.sweep import number_of_training_images, training_features
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import NoiseViews, noise_loader
@@ -78,6 +78,20 @@ def test_the_trainers_own_iteration_goes_on_undisturbed():
     assert [len(found) for found in sweeps.found] == [30, 30]
 
 
+def test_the_number_of_images_is_known_before_training():
+    class Counts(Toy):
+        def setup(self, stage: str) -> None:
+            super().setup(stage)
+            self.images = number_of_training_images(self.trainer)
+
+    module = Counts(TinyBackbone(), warmup_epochs=0)
+    quiet_trainer(max_steps=1).fit(module, noise_loader(24, 8))
+    assert module.images == 24
+    data = CIFAR10MiniDataModule(batch_size=64, views="byol", num_workers=0)
+    quiet_trainer(max_steps=1, limit_val_batches=0).fit(module, datamodule=data)
+    assert module.images == 5000
+
+
 def test_images_of_a_datamodule_come_under_evaluation_transforms():
     sweeps = _Sweeps(_mean_pixels)
     data = CIFAR10MiniDataModule(batch_size=64, views="byol", num_workers=0)
@@ -87,12 +101,15 @@ def test_images_of_a_datamodule_come_under_evaluation_transforms():
     assert len(images) == data.num_train_images
 
 
-def test_features_of_the_module_are_the_default_and_half_precision_is_widened():
+def test_features_of_the_module_are_the_default_and_do_not_depend_on_the_precision():
+    found = []
     for precision in ("32-true", "bf16-mixed"):
         sweeps = _Sweeps()
+        torch.manual_seed(0)
         quiet_trainer(max_steps=1, callbacks=[sweeps], precision=precision).fit(_toy(), noise_loader(16, 8))
         assert sweeps.found[0].shape == (16, 16)
-        assert sweeps.found[0].dtype == torch.float32
+        found.append(sweeps.found[0])
+    assert torch.equal(*found)
 
 
 def test_batch_statistics_center_features_and_leave_no_trace():

@@ -114,6 +114,13 @@ METHODS: dict[str, Method] = {
         "Caron et al. 2020, arXiv:2006.09882",
         "75.3 (800 ep)",
     ),
+    "AMDIM": Method(
+        "contrastive.amdim",
+        "amdim",
+        "its own network, large batch",
+        "Bachman et al. 2019, arXiv:1906.00910",
+        "68.1 (its own network of 626 M)",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -18,7 +18,7 @@ from sslbolts.distributed import all_sum, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
-__all__ = ["training_features"]
+__all__ = ["number_of_training_images", "training_features"]
 
 _ROWS_AT_ONCE = 2**14  # that are summed over ranks
 
@@ -40,16 +40,16 @@ def training_features(
 
     Args:
         module: the method that a Trainer is fitting; in eval mode meanwhile.
-        fn: makes ``(B, ...)`` of images ``(B, C, H, W)`` on the module's device; None is ``module``. It runs under the
-            Trainer's precision.
+        fn: makes ``(B, ...)`` of images ``(B, C, H, W)`` on the module's device; None is ``module``. Autocast is
+            off: what is found does not depend on the precision of training.
         batch_statistics: batch norms normalize with the statistics of each batch, as in training, and keep their
             running ones as they are: for networks whose running statistics say nothing yet.
         device: where the result is collected; None is the module's device.
         description: of the progress bar, which appears if it takes more than two seconds.
 
     Returns:
-        ``(N, ...)``, half-precision features in float32; row `i` belongs to the image of index `i`. Rows of images
-        that could not be read (and were to be skipped), and those that ``fast_dev_run`` leaves out, are 0.
+        ``(N, ...)``, those of half-precision modules in float32; row `i` belongs to the image of index `i`. Rows of
+        images that could not be read (and were to be skipped), and those that ``fast_dev_run`` leaves out, are 0.
 
     Raises:
         UsageError: if the images of the training loader cannot be asked for one by one.
@@ -65,7 +65,7 @@ def training_features(
             batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
             x, indices = (batch.views[0], batch.indices) if isinstance(batch, ViewBatch) else (batch[0], batch[2])
-            with trainer.precision_plugin.forward_context():
+            with torch.autocast(module.device.type, enabled=False):
                 found = (fn or module)(x)
             if found.is_floating_point() and found.dtype != torch.float64:
                 found = found.float()
@@ -80,6 +80,19 @@ def training_features(
             rows[places] = found.to(seen.device)
             seen[places] = 1
     return _joined(rows, seen, module.device)
+
+
+def number_of_training_images(trainer: Trainer) -> int:
+    """How many rows :func:`training_features` has.
+
+    Raises:
+        UsageError: if the images of the training loader cannot be asked for one by one.
+    """
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    if isinstance(datamodule, SSLDataModule):
+        return datamodule.num_train_images
+    trainer.fit_loop.setup_data()
+    return len(_every_image(trainer).dataset)  # type: ignore[arg-type]
 
 
 def _every_image(trainer: Trainer) -> DataLoader[Any]:

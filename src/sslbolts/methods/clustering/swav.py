@@ -1,0 +1,239 @@
+"""SwAV: unsupervised learning of visual features by contrasting cluster assignments."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.clusters import share
+from sslbolts.distributed import all_sum, world_size
+from sslbolts.errors import UsageError
+from sslbolts.heads import mlp
+from sslbolts.losses import sinkhorn, swapped_prediction
+from sslbolts.losses.precision import full_precision
+from sslbolts.memory import FeatureQueue
+from sslbolts.methods.base import SSLModule
+from sslbolts.optim import LARC, OptimizerCallable
+
+__all__ = ["CodeQueue", "SwAV"]
+
+
+class SwAV(SSLModule):
+    r"""SwAV: each view predicts to which prototypes the others belong, all prototypes being used alike.
+
+    Views of one size go through the backbone together and share their batch-norm statistics; the projector takes all of
+    them in one call. The codes of the first ``num_coded`` views come from Sinkhorn iterations on the scores of the
+    global batch, in float32, without gradient (:func:`sslbolts.losses.sinkhorn`); every other view predicts them
+    (:func:`sslbolts.losses.swapped_prediction`).
+
+    The rows of the prototypes have length 1 before every forward pass of a new optimizer step, and stand still in the
+    first ``freeze_prototypes_steps`` steps. With small batches a queue of former embeddings joins the codes' batch: it
+    is filled from epoch ``queue_from_epoch`` on and used once it is full. It is one queue for all ranks, of which each
+    puts its share into the iterations: the official code has one of a W-th of the length per rank.
+
+    Args:
+        backbone: see :class:`SSLModule`.
+        hidden_dim: width of the projector's hidden layer.
+        output_dim: width `D` of the embeddings.
+        num_prototypes: `K`.
+        temperature: `τ` of the predictions.
+        epsilon: `ε` of the codes; the smaller, the harder.
+        iterations: rounds of Sinkhorn-Knopp.
+        num_coded: how many views, from the first on, have codes: the large crops.
+        freeze_prototypes_steps: optimizer steps in which the prototypes stand still; 313 at batch 4096, 5005 at 256.
+        queue_length: rows of the queue over all ranks, a multiple of the global batch; 0 for none (batch 4096), 3840
+            for batch 256.
+        queue_from_epoch: epoch from which the queue is filled.
+        optimizer: LARC on all parameters, biases and norms included, for batch 4096; lr 0.6 at batch 256.
+        final_lr: learning rate at the end, over the peak.
+        recipe: what :class:`SSLModule` takes besides. The official warm-up starts at 1/16 of the peak, this one at 0.
+
+    Source: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
+    arXiv:2006.09882.
+
+    Example:
+        >>> method = SwAV("resnet18", stem="cifar", num_prototypes=512)
+        >>> method.prototypes.weight.norm(dim=1).allclose(torch.ones(512))
+        True
+    """
+
+    num_views = None
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        hidden_dim: int = 2048,
+        output_dim: int = 128,
+        num_prototypes: int = 3000,
+        temperature: float = 0.1,
+        epsilon: float = 0.05,
+        iterations: int = 3,
+        num_coded: int = 2,
+        freeze_prototypes_steps: int = 313,
+        queue_length: int = 0,
+        queue_from_epoch: int = 15,
+        optimizer: OptimizerCallable = lambda params: LARC(params, lr=0.3, weight_decay=1e-6),
+        final_lr: float = 0.001,
+        **recipe: Any,
+    ) -> None:
+        if temperature <= 0 or epsilon <= 0:
+            raise UsageError(f"temperature={temperature}, epsilon={epsilon}: both must be positive.")
+        for name, number, least in (
+            ("num_prototypes", num_prototypes, 2),
+            ("iterations", iterations, 1),
+            ("num_coded", num_coded, 1),
+            ("freeze_prototypes_steps", freeze_prototypes_steps, 0),
+            ("queue_length", queue_length, 0),
+        ):
+            if number < least:
+                raise UsageError(f"{name}={number}: it is at least {least}.")
+        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        self.temperature = temperature
+        self.epsilon = epsilon
+        self.iterations = iterations
+        self.num_coded = num_coded
+        self.freeze_prototypes_steps = freeze_prototypes_steps
+        self.queue_from_epoch = queue_from_epoch
+        self.projector = mlp(self.num_features, hidden_dim, output_dim)
+        self.prototypes = nn.Linear(output_dim, num_prototypes, bias=False)
+        self._normalize_prototypes()
+        self.queue = CodeQueue(queue_length, num_coded, output_dim) if queue_length else None
+        self.indicators = (
+            Indicator(
+                metric="train/loss",
+                above=0.9995 * math.log(num_prototypes),
+                meaning="the loss stays at that of guessing, log(num_prototypes): nothing is predicted",
+                fixes=(
+                    "a larger freeze_prototypes_steps",
+                    "a smaller epsilon",
+                    "fewer prototypes",
+                    "a shorter queue, or a later queue_from_epoch",
+                ),
+            ),
+            Indicator(
+                metric="train/perplexity",
+                below=2.0,
+                meaning="all images are predicted to belong to one or two prototypes",
+                fixes=("a smaller epsilon", "a lower learning rate", "fewer prototypes"),
+            ),
+        )
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        if len(batch.views) < max(2, self.num_coded):
+            raise UsageError(
+                f"a batch of {len(batch.views)} views: num_coded={self.num_coded} and one more are needed."
+            )
+        z = self.projector(self.embed(batch.views))  # (V * B, D)
+        z, scores = _scores(z, self.prototypes.weight)
+        embeddings = z.detach().chunk(len(batch.views))
+        predictions = scores.chunk(len(batch.views))  # V times (B, K)
+        codes = [self._codes(view, predictions[view].detach()) for view in range(self.num_coded)]
+        loss = swapped_prediction(predictions, codes, temperature=self.temperature)
+        if self.queue is not None and self.current_epoch >= self.queue_from_epoch:
+            self.queue.stage(torch.stack(embeddings[: self.num_coded], dim=1))  # (B, A, D)
+        images = len(batch.targets)
+        self.log("train/loss", loss, prog_bar=True, batch_size=images)
+        self.log("train/perplexity", _perplexity(predictions[0].detach() / self.temperature), batch_size=images)
+        return loss
+
+    def _codes(self, view: int, scores: Tensor) -> Tensor:
+        """Codes ``(B, K)`` of one view, with the queue's share of this rank where it is full."""
+        images = len(scores)
+        if self.queue is not None and self.queue.is_full:
+            _, former = _scores(share(self.queue.view(view)), self.prototypes.weight)
+            scores = torch.cat([former.detach(), scores])
+        return sinkhorn(scores, epsilon=self.epsilon, iterations=self.iterations)[-images:]
+
+    def on_train_start(self) -> None:
+        if self.queue is not None:
+            self.queue.count()
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        if self._prototypes_are_frozen:
+            self.prototypes.weight.grad = None  # neither momentum nor decay moves them
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        frozen = self._prototypes_are_frozen
+        super().optimizer_step(*args, **kwargs)
+        if not frozen:  # here and not before each forward: batches that accumulate see the same
+            self._normalize_prototypes()
+
+    @property
+    def _prototypes_are_frozen(self) -> bool:
+        return self.global_step < self.freeze_prototypes_steps
+
+    @torch.no_grad()
+    def _normalize_prototypes(self) -> None:
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All trainable parameters alike, biases and norms too."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+
+class CodeQueue(FeatureQueue):
+    """Former embeddings of each coded view; in use once every row was written.
+
+    Args:
+        length: rows over all ranks.
+        views: how many views have codes, `A`.
+        dim: width of an embedding, `D`.
+
+    Attributes:
+        pushed: how many rows were ever written.
+        is_full: whether that is all of them; known without asking the device.
+    """
+
+    pushed: Tensor
+
+    def __init__(self, length: int, views: int, dim: int) -> None:
+        super().__init__(length, views * dim)
+        self.dim = dim
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
+        self.is_full = False
+        self._pushed = 0
+
+    def count(self) -> None:
+        """Read from the device how many rows there are: after a checkpoint was loaded."""
+        self._pushed = int(self.pushed)
+        self.is_full = self._pushed >= len(self.rows)
+
+    def view(self, number: int) -> Tensor:
+        """``(K, D)``: embeddings of one view."""
+        return self.rows[:, number * self.dim : (number + 1) * self.dim]
+
+    def update(self, rows: Tensor) -> None:
+        super().update(rows.flatten(1))
+        self.pushed.add_(len(rows) * world_size())
+        self._pushed += len(rows) * world_size()
+        self.is_full = self._pushed >= len(self.rows)
+
+
+def _scores(z: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings of length 1, and their cosines with the prototypes: in half precision codes would lose digits."""
+    z = _unit(z)
+    return z, _cosines(z, prototypes)
+
+
+@full_precision
+def _unit(z: Tensor) -> Tensor:
+    return F.normalize(z, dim=1)
+
+
+@full_precision
+def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
+    return z @ prototypes.T
+
+
+@torch.no_grad()
+@full_precision
+def _perplexity(logits: Tensor) -> Tensor:
+    """How many prototypes the images of all ranks are predicted to belong to: `exp` of the entropy of the mean."""
+    mean = all_sum(logits.softmax(1).mean(0)) / world_size()
+    return (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
