@@ -1,54 +1,21 @@
 """Distillation: a small network learns the features of a trained one."""
 
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sslbolts.backbones import BackboneLike, create_backbone, feature_width
+from sslbolts.backbones import BackboneLike, feature_width
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.export import backbone_spec, load_backbone
 from sslbolts.heads import mlp
 from sslbolts.losses import byol_regression, matching_accuracy
 from sslbolts.methods.base import SSLModule
+from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
 from sslbolts.optim import OptimizerCallable
 
-__all__ = ["Distillation", "FrozenTeacher"]
-
-_FILES = (".ckpt", ".safetensors")
-
-
-class FrozenTeacher(nn.Module):
-    """A trained network that only answers: no gradient, and in eval mode also while its method trains.
-
-    Args:
-        network: ``(B, C, H, W) -> (B, D)``; its parameters are frozen.
-
-    Example:
-        >>> teacher = FrozenTeacher(nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)))
-        >>> nn.ModuleList([teacher]).train()[0].network.training, teacher(torch.ones(2, 3, 2, 2)).requires_grad
-        (False, False)
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> "FrozenTeacher":
-        """Stays in eval mode, whatever ``mode`` is."""
-        return super().train(False)
-
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        """Features ``(B, D)`` of images ``(B, C, H, W)``."""
-        features: Tensor = self.network(x)
-        return features
+__all__ = ["Distillation"]
 
 
 class Distillation(SSLModule):
@@ -115,7 +82,7 @@ class Distillation(SSLModule):
                 f"expansion={expansion}: hidden layers are at least as wide as the features; give 1 or more."
             )
         super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
-        network, spec = _network_of(teacher)
+        network, spec = teacher_network(teacher)
         if spec is not None:
             self.save_hyperparameters({"teacher": spec})  # in place of a path or of weights that only training needs
         self.teacher = FrozenTeacher(network)
@@ -136,37 +103,4 @@ class Distillation(SSLModule):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        ours = set(self.teacher.modules())
-        if all(module in ours for module in self.modules() if not module.training):
-            warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training")
-
-
-def _network_of(teacher: str | nn.Module | Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any] | None]:
-    """The teacher's network, and how to make it again without its weights; None for a module."""
-    if isinstance(teacher, nn.Module):
-        return teacher, None
-    if isinstance(teacher, Mapping):
-        spec = {"backbone_kwargs": {}, **teacher}
-        unknown = spec.keys() - {"backbone", "stem", "in_chans", "backbone_kwargs"}
-        if unknown or not isinstance(spec.get("backbone"), str):
-            raise UsageError(
-                f"teacher={dict(teacher)}: a mapping must have backbone, a name, and may have stem, in_chans and "
-                "backbone_kwargs."
-            )
-        kwargs = spec["backbone_kwargs"]
-        rest = {name: value for name, value in spec.items() if name not in ("backbone", "backbone_kwargs")}
-        return create_backbone(spec["backbone"], **rest, **kwargs), {**spec, "backbone_kwargs": _untrained(kwargs)}
-    if Path(teacher).suffix in _FILES:
-        return load_backbone(teacher), backbone_spec(teacher)
-    return create_backbone(teacher, **_published_weights(teacher)), {"backbone": teacher}
-
-
-def _untrained(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in kwargs.items() if name not in ("pretrained", "weights")}
-
-
-def _published_weights(name: str) -> dict[str, Any]:
-    import timm
-
-    of_torchvision = name.startswith("torchvision/") or not timm.is_model(name.removeprefix("timm/"))
-    return {"weights": "DEFAULT"} if of_torchvision else {"pretrained": True}
+        accept_eval_mode(self, self.teacher)
