@@ -68,12 +68,8 @@ class _SlowState(Callback):
         self.buffers.append([b.clone() for b in pl_module.buffers() if id(b) not in of_norms])
         self.steps.append(trainer.global_step)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.record(trainer, pl_module)
-
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx > 0:  # after everything that callbacks did at the end of the batch before
-            self.record(trainer, pl_module)
+        self.record(trainer, pl_module)  # after everything that callbacks did at the end of the batch before
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.record(trainer, pl_module)

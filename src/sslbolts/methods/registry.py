@@ -80,6 +80,13 @@ METHODS: dict[str, Method] = {
         "Gidaris et al. 2020, arXiv:2012.11552",
         "73.8 (200 ep)",
     ),
+    "BoWNet": Method(
+        "teacher_student.bownet",
+        "bownet",
+        "a trained teacher",
+        "Gidaris et al. 2020, arXiv:2002.12247",
+        "62.1 (325 ep)",
+    ),
     "Distillation": Method(
         "teacher_student.distillation",
         "simreg",
@@ -120,6 +127,20 @@ METHODS: dict[str, Method] = {
         "its own network, large batch",
         "Bachman et al. 2019, arXiv:1906.00910",
         "68.1 (its own network of 626 M)",
+    ),
+    "DeepClusterV2": Method(
+        "clustering.deepcluster_v2",
+        "deepcluster_v2",
+        "small crops; all embeddings in memory",
+        "Caron et al. 2020, arXiv:2006.09882",
+        "75.2 (800 ep)",
+    ),
+    "MeanTeacher": Method(
+        "teacher_student.mean_teacher",
+        "mean_teacher",
+        "some labels, EMA teacher",
+        "Tarvainen and Valpola 2017, arXiv:1703.01780",
+        "not comparable: 90.9 top-5 with 10 % of the labels, ResNeXt-152",
     ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""

@@ -63,6 +63,25 @@ class SwAV(SSLModule):
     """
 
     num_views = None
+    indicators = (
+        Indicator(
+            metric="train/loss_over_guessing",
+            above=0.9995,
+            meaning="the loss stays at that of guessing, log(num_prototypes): nothing is predicted",
+            fixes=(
+                "a larger freeze_prototypes_steps",
+                "a smaller epsilon",
+                "fewer prototypes",
+                "a shorter queue, or a later queue_from_epoch",
+            ),
+        ),
+        Indicator(
+            metric="train/perplexity",
+            below=2.0,
+            meaning="all images are predicted to belong to one or two prototypes",
+            fixes=("a smaller epsilon", "a lower learning rate", "fewer prototypes"),
+        ),
+    )
 
     def __init__(
         self,
@@ -104,25 +123,6 @@ class SwAV(SSLModule):
         self.prototypes = nn.Linear(output_dim, num_prototypes, bias=False)
         self._normalize_prototypes()
         self.queue = CodeQueue(queue_length, num_coded, output_dim) if queue_length else None
-        self.indicators = (
-            Indicator(
-                metric="train/loss",
-                above=0.9995 * math.log(num_prototypes),
-                meaning="the loss stays at that of guessing, log(num_prototypes): nothing is predicted",
-                fixes=(
-                    "a larger freeze_prototypes_steps",
-                    "a smaller epsilon",
-                    "fewer prototypes",
-                    "a shorter queue, or a later queue_from_epoch",
-                ),
-            ),
-            Indicator(
-                metric="train/perplexity",
-                below=2.0,
-                meaning="all images are predicted to belong to one or two prototypes",
-                fixes=("a smaller epsilon", "a lower learning rate", "fewer prototypes"),
-            ),
-        )
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         if len(batch.views) < max(2, self.num_coded):
@@ -139,6 +139,8 @@ class SwAV(SSLModule):
             self.queue.stage(torch.stack(embeddings[: self.num_coded], dim=1))  # (B, A, D)
         images = len(batch.targets)
         self.log("train/loss", loss, prog_bar=True, batch_size=images)
+        guessing = math.log(self.prototypes.out_features)
+        self.log("train/loss_over_guessing", loss.detach() / guessing, batch_size=images)
         self.log("train/perplexity", _perplexity(predictions[0].detach() / self.temperature), batch_size=images)
         return loss
 
@@ -236,4 +238,5 @@ def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
 def _perplexity(logits: Tensor) -> Tensor:
     """How many prototypes the images of all ranks are predicted to belong to: `exp` of the entropy of the mean."""
     mean = all_sum(logits.softmax(1).mean(0)) / world_size()
-    return (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
+    perplexity: Tensor = (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
+    return perplexity
