@@ -21,10 +21,11 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
     """A network that turns images ``(B, in_chans, H, W)`` into pooled features ``(B, D)``, without classifier.
 
     Args:
-        backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``; or a
-            module that returns pooled features, which is taken as it is. Names start from random weights unless
-            ``pretrained=True`` (timm) or ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision
-            transformers of timm are made to take images of several sizes.
+        backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
+            ``"sslbolts/amdim"``, :class:`sslbolts.amdim_encoder.AMDIMEncoder`; or a module that returns pooled
+            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
+            ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
+            of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less.
         in_chans: channels of the images.
@@ -55,6 +56,8 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
                 "logits instead of features: make it with num_classes=0."
             )
         return backbone
+    if backbone == "sslbolts/amdim":
+        return _create_amdim(in_chans, stem, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
@@ -128,6 +131,17 @@ def _create(library: str, name: str, in_chans: int, kwargs: dict[str, Any]) -> n
         f'there is no backbone "{name}" in {library or "timm or torchvision"}.{did_you_mean(name, names)} '
         'timm.list_models("*resnet*") lists names by pattern.'
     )
+
+
+def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    from sslbolts.amdim_encoder import AMDIMEncoder
+
+    if stem != "imagenet":
+        raise UsageError('stem="cifar" is for ResNets; AMDIM\'s network has a form for small images: image_size=32.')
+    try:
+        return AMDIMEncoder(in_chans=in_chans, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
 
 
 def _create_timm(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
