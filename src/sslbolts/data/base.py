@@ -13,6 +13,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.data import arguments
 from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate
 from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.labels import keep_labels
 from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
@@ -57,6 +58,8 @@ class SSLDataModule(LightningDataModule):
         in_chans: channels of an image: 1, 3 or 4.
         predict_on: the images that ``predict_dataloader`` gives.
         persistent_workers: keep worker processes between epochs; None does where there are any.
+        labels_per_class: leave only so many training images of each class their labels, drawn with the seed; the
+            others are trained on with label -1 (semi-supervised learning). None leaves all. Evaluation sees all labels.
 
     Raises:
         UsageError: for a value outside its range, or two that exclude each other.
@@ -88,6 +91,7 @@ class SSLDataModule(LightningDataModule):
         in_chans: int = 3,
         predict_on: Literal["train", "val", "test", "bank"] = "train",
         persistent_workers: bool | None = None,
+        labels_per_class: int | None = None,
         **unknown: Any,
     ) -> None:
         if unknown:
@@ -99,6 +103,7 @@ class SSLDataModule(LightningDataModule):
             ("image_size", image_size, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
+            ("labels_per_class", labels_per_class, 1),
         ):
             arguments.at_least(name, number, least)
         arguments.one_of("augment_on", augment_on, ("auto", "device", "worker"))
@@ -117,6 +122,8 @@ class SSLDataModule(LightningDataModule):
         self.in_chans = in_chans
         self.predict_on = predict_on
         self.persistent_workers = persistent_workers
+        self.labels_per_class = labels_per_class
+        self._labels: torch.Tensor | None = None  # of the training images, where not all keep theirs
         self.image_size, self.views = arguments.size_and_views(image_size, views, self.native_size)
         self.mean, self.std = arguments.statistics(
             mean, std, default=(self.pixel_mean, self.pixel_std), normalize=self.views.normalize, in_chans=in_chans
@@ -166,6 +173,7 @@ class SSLDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them."""
         images = self._split("train")
+        self._labels = self._kept_labels(images)
         place = self._placement(images)
         self._train_views = self._view_dataset(images, place)
         trainer = self.trainer
@@ -236,6 +244,9 @@ class SSLDataModule(LightningDataModule):
             batch = self._train_views.finish(batch)
         elif isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and batch and _is_uint8(batch[0]):
             batch = (self._evaluate(batch[0]), *batch[1:])
+        if isinstance(batch, ViewBatch) and self._labels is not None:
+            self._labels = self._labels.to(batch.indices.device)
+            batch = batch._replace(targets=self._labels[batch.indices])
         # Lightning has converted inputs to a half-precision model's type already, but these are made only now.
         return batch if self.trainer is None else self.trainer.precision_plugin.convert_input(batch)
 
@@ -275,6 +286,17 @@ class SSLDataModule(LightningDataModule):
         if images is None:
             raise UsageError(f'{type(self).__name__} has no images for "{split}".')
         return images
+
+    def _kept_labels(self, images: Images) -> torch.Tensor | None:
+        if self.labels_per_class is None:
+            return None
+        targets = getattr(images, "targets", None)
+        if targets is None or not images.labelled:
+            raise UsageError(
+                f"labels_per_class={self.labels_per_class} needs training images whose labels are known before they "
+                "are read: labelled folders, a named data set, or in_memory=True."
+            )
+        return keep_labels(targets, self.labels_per_class, seed=self._settled_seed())
 
     def _labels_hint(self) -> str:
         return "labels are needed only for kNN and probes; use a labelled data set for them, or switch them off."

@@ -5,7 +5,7 @@ from sslbolts.optim.groups import parameter_groups
 from sslbolts.optim.larc import LARC
 from sslbolts.optim.lars import LARS
 from sslbolts.optim.scheduler import Schedule, WarmupCosine
-from sslbolts.optim.schedules import cosine, warmup_cosine, warmup_steps
+from sslbolts.optim.schedules import cosine, sigmoid_ramp, warmup_cosine, warmup_steps
 from sslbolts.optim.spec import OptimizerCallable, OptimizerSpec
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "clip_each_",
     "cosine",
     "parameter_groups",
+    "sigmoid_ramp",
     "warmup_cosine",
     "warmup_steps",
 ]

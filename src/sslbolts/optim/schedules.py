@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sslbolts.errors import UsageError
 
-__all__ = ["cosine", "warmup_cosine", "warmup_steps"]
+__all__ = ["cosine", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
 
 
 def cosine(step: int, *, total: int, start: float, end: float) -> float:
@@ -29,6 +29,23 @@ def cosine(step: int, *, total: int, start: float, end: float) -> float:
         raise UsageError(f"total={total}: a schedule needs at least one step.")
     progress = min(max(step / total, 0.0), 1.0)
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def sigmoid_ramp(step: int, *, length: int) -> float:
+    """Rise from ``exp(-5)`` at step 0 to 1 at step ``length``, `exp(-5 (1 - t)^2)`, and 1 from then on.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        length: optimizer steps of the rise, >= 0.
+
+    Source: Laine and Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, arXiv:1610.02242.
+
+    Example:
+        >>> [round(sigmoid_ramp(step, length=4), 3) for step in range(6)]
+        [0.007, 0.06, 0.287, 0.732, 1.0, 1.0]
+    """
+    remaining = max(1 - step / length, 0.0) if length > 0 else 0.0
+    return math.exp(-5 * remaining**2)
 
 
 def warmup_cosine(step: int, *, total: int, warmup: int = 0, floor: float = 0.0) -> float:
