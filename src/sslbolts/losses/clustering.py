@@ -10,7 +10,7 @@ from sslbolts.distributed import all_sum, gather, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
-__all__ = ["deepcluster_v2", "sinkhorn", "swapped_prediction"]
+__all__ = ["balanced_cross_entropy", "deepcluster_v2", "sinkhorn", "swapped_prediction"]
 
 
 @torch.no_grad()
@@ -150,3 +150,31 @@ def deepcluster_v2(scores: Sequence[Tensor], targets: Tensor, *, temperature: fl
         raise UsageError(f"temperature={temperature}: it divides the scores and must be positive.")
     heads = [_known_cross_entropy(s, t.repeat(len(s) // len(t)), temperature) for s, t in zip(scores, targets)]
     return torch.stack(heads).mean()
+
+
+@full_precision
+def balanced_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    r"""Cross entropy in which images weigh as their class does: `Σ_n w_{y_n} CE_n / Σ_n w_{y_n}`, over all ranks.
+
+    With the inverse of each cluster's size it is DeepCluster's, in which all clusters count alike.
+
+    Args:
+        logits: ``(B, K)``.
+        labels: ``(B,)`` int64.
+        weights: ``(K,)``, not negative.
+
+    Returns:
+        Scalar; the mean over ranks is the loss of the global batch.
+
+    Source: Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018, arXiv:1807.05520,
+    section 3.3.
+
+    Example:
+        >>> logits, labels = torch.zeros(3, 2), torch.tensor([0, 0, 1])
+        >>> round(balanced_cross_entropy(logits, labels, torch.tensor([0.5, 1.0])).item(), 4)
+        0.6931
+    """
+    own = weights[labels]
+    total = (own * F.cross_entropy(logits, labels, reduction="none")).sum()
+    mean: Tensor = total * world_size() / all_sum(own.sum()).clamp(min=torch.finfo(own.dtype).tiny)
+    return mean

@@ -123,6 +123,10 @@ class SSLModule(LightningModule):
         """
         return parameter_groups(self)
 
+    def input_module(self) -> nn.Module:
+        """Where images enter: the backbone, unless a method filters them first."""
+        return self.backbone
+
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages; none by default."""
         return []
@@ -165,7 +169,7 @@ class SSLModule(LightningModule):
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
-        first = next((m for m in self.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+        first = next((m for m in self.input_module().modules() if isinstance(m, nn.Conv2d)), None)
         if first is not None and given is not None and first.in_channels != given:
             raise UsageError(
                 f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "

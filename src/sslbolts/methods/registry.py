@@ -142,6 +142,13 @@ METHODS: dict[str, Method] = {
         "Tarvainen and Valpola 2017, arXiv:1703.01780",
         "not comparable: 90.9 top-5 with 10 % of the labels, ResNeXt-152",
     ),
+    "DeepCluster": Method(
+        "clustering.deepcluster",
+        "deepcluster",
+        "a pass over all images in every epoch",
+        "Caron et al. 2018, arXiv:1807.05520",
+        "not comparable: AlexNet, conv3 41.0 (200 ep)",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

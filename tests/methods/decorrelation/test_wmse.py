@@ -58,3 +58,10 @@ def test_groups_are_twice_the_width_by_default_and_must_fit():
         _method(final_lr=0.1)
     with pytest.raises(UsageError, match="iterations=0"):
         _method(iterations=0)
+
+
+def test_its_checkpoint_loads(tmp_path):
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(_method(), noise_loader(8, 8))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    assert WMSE.load_from_checkpoint(tmp_path / "a.ckpt", backbone=TinyBackbone()).group_size == 4

@@ -41,7 +41,7 @@ class WMSE(SSLModule):
         recipe: what :class:`SSLModule` takes besides.
 
     The learning rate is constant after the warm-up, and a fifth and a twenty-fifth of it in the last 5 % and 2.5 % of
-    the run (50 and 25 of 1000 epochs); ``final_lr`` has no effect and is refused.
+    the run (50 and 25 of 1000 epochs); ``final_lr`` stays 0.
 
     Source: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346.
 
@@ -75,7 +75,7 @@ class WMSE(SSLModule):
         warmup_epochs: float = 5.0,
         **recipe: Any,
     ) -> None:
-        if "final_lr" in recipe:
+        if recipe.get("final_lr", 0.0) != 0.0:
             raise UsageError("final_lr has no effect here: the learning rate falls in two steps near the end.")
         if iterations < 1:
             raise UsageError(f"iterations={iterations}: there is at least one partition into groups.")

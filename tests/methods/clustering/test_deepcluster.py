@@ -1,0 +1,167 @@
+"""What makes DeepCluster DeepCluster."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sslbolts import DeepCluster, UsageError
+from sslbolts._lightning import Callback
+from sslbolts.losses.clustering import balanced_cross_entropy
+from sslbolts.methods.clustering.alexnet import AlexNet, Sobel
+from sslbolts.methods.clustering.deepcluster import PseudoLabels
+from tests.golden.reference import architectures
+from tests.helpers.nets import TinyBackbone
+from tests.helpers.trainers import Recorder, quiet_trainer
+from tests.helpers.views import noise_loader
+
+
+def _method(backbone=None, **arguments):
+    chosen = {"num_clusters": 4, "pca_dim": 8, "lr_scaling": "none", **arguments}
+    return DeepCluster(backbone or TinyBackbone(), **chosen)
+
+
+class _Epochs(Callback):
+    """What each batch finds."""
+
+    def __init__(self):
+        self.labels, self.classifiers, self.groups = [], [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.labels.append(pl_module.pseudo_labels.labels.clone())
+        self.classifiers.append(copy.deepcopy(pl_module.classifier.state_dict()))
+        self.groups = [dict(group) for group in trainer.optimizers[0].param_groups]
+        self.remembered = [p in trainer.optimizers[0].state for p in pl_module.classifier.parameters()]
+
+
+def test_the_network_of_the_paper_has_its_parameters():
+    with torch.device("meta"):
+        method = DeepCluster(AlexNet(in_chans=2), sobel=True, num_clusters=10000)
+    reference = architectures()["deepcluster_alexnet_sobel_10k"]
+    assert sum(p.numel() for p in method.parameters()) == reference["total"]
+    assert sum(p.numel() for p in method.parameters() if p.requires_grad) == reference["trainable"]
+
+
+def test_alexnet_runs_on_edges():
+    assert DeepCluster(AlexNet(), sobel=True, num_clusters=4).eval()(torch.randn(1, 3, 224, 224)).shape == (1, 4096)
+
+
+def test_sobel_finds_edges_and_no_colors():
+    image = torch.zeros(1, 3, 5, 6)
+    image[..., 3:] = torch.tensor([3.0, 0.0, 3.0])[:, None, None]
+    horizontal, vertical = Sobel()(image)[0, :, 1:-1, 1:-1]
+    assert horizontal[1].tolist() == pytest.approx([0, -8, -8, 0])
+    assert vertical.abs().max() < 1e-5
+    assert not any(p.requires_grad for p in Sobel().parameters())
+
+
+@pytest.mark.parametrize("sobel", [True, False])
+def test_every_epoch_has_clusters_and_a_classifier_of_its_own(sobel):
+    watcher = _Epochs()
+    backbone = "resnet10t" if sobel else TinyBackbone()
+    arguments = {"stem": "cifar"} if sobel else {}
+    method = _method(backbone, sobel=sobel, **arguments)
+    quiet_trainer(max_epochs=2, callbacks=[watcher]).fit(method, noise_loader(32, 8, (32,)))
+    assert all(torch.equal(labels, watcher.labels[0]) for labels in watcher.labels[:4])
+    assert all(torch.equal(labels, watcher.labels[4]) for labels in watcher.labels[4:])
+    for first in (0, 4):
+        weight, bias = watcher.classifiers[first].values()
+        assert 0.005 < weight.std() < 0.015
+        assert not bias.any()
+    assert not torch.equal(watcher.classifiers[0]["weight"], watcher.classifiers[4]["weight"])
+    assert not torch.equal(watcher.classifiers[3]["weight"], watcher.classifiers[4]["weight"])
+
+
+def test_the_classifier_has_no_momentum_and_the_rates_are_constant():
+    watcher = _Epochs()
+    quiet_trainer(max_epochs=1, callbacks=[watcher]).fit(_method(), noise_loader(32, 8, (32,)))
+    backbone, classifier = watcher.groups
+    assert (backbone["momentum"], classifier["momentum"]) == (0.9, 0.0)
+    assert backbone["weight_decay"] == classifier["weight_decay"] == 1e-5
+    assert backbone["lr"] == classifier["lr"] == 0.05
+
+
+def test_an_optimizer_forgets_what_it_knew_of_the_old_classifier():
+    class Forgets(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if batch_idx == 0:
+                assert not any(p in trainer.optimizers[0].state for p in pl_module.classifier.parameters())
+
+    optimizer = partial(torch.optim.AdamW, lr=1e-3)
+    quiet_trainer(max_epochs=3, callbacks=[Forgets()]).fit(_method(optimizer=optimizer), noise_loader(16, 8, (32,)))
+
+
+def test_images_of_one_kind_are_one_cluster():
+    """Bright, dark, red and blue images, each with a little noise."""
+    kinds = torch.tensor([[2.0, 2.0, 2.0], [-2.0, -2.0, -2.0], [2.0, -2.0, -2.0], [-2.0, -2.0, 2.0]])
+    loader = noise_loader(32, 8, (32,))
+    truth = torch.arange(32) % 4
+    loader.dataset.views[0] = kinds[truth][:, :, None, None] + 0.1 * loader.dataset.views[0]
+    watcher = _Epochs()
+    quiet_trainer(max_steps=1, callbacks=[watcher]).fit(_method(pca_dim=3), loader)
+    found = watcher.labels[0]
+    assert all(len(found[truth == kind].unique()) == 1 for kind in range(4))
+
+
+def test_loss_is_that_of_images_drawn_uniformly_over_clusters():
+    pseudo = PseudoLabels(8, 4)
+    labels = torch.tensor([0, 0, 0, 0, 0, 1, 2, 2])
+    pseudo.take(labels, torch.tensor([5, 1, 2, 0]), epoch=0)
+    logits = torch.randn(8, 4)
+    loss = balanced_cross_entropy(logits, labels, pseudo.weights())
+    each = F.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(loss, torch.stack([each[labels == c].mean() for c in range(3)]).mean())
+    assert pseudo.weights()[labels].mean() == pytest.approx(1)
+
+
+def test_features_before_a_relu_are_clustered_and_the_classifier_sees_them_after_it():
+    class Negative(nn.Module):
+        num_features = 16
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return -self.scale * x.abs().flatten(1)[:, :16]
+
+    recorder = Recorder()
+    optimizer = partial(torch.optim.SGD, lr=0.0)
+    quiet_trainer(max_steps=1, callbacks=[recorder]).fit(
+        _method(Negative(), optimizer=optimizer), noise_loader(32, 8, (32,))
+    )
+    assert recorder.losses[0].item() == pytest.approx(torch.tensor(4.0).log().item())  # all logits are 0
+    assert not recorder.gradients[0]["backbone.scale"].any()
+
+
+def test_clusters_and_their_change_are_logged():
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(_method(), noise_loader(32, 8, (32,)))
+    values = trainer.callback_metrics
+    assert values["train/clusters"] == 4
+    assert 0.25 <= values["train/largest_cluster"] <= 1
+    assert 0 <= values["train/nmi_to_last_epoch"] <= 1
+
+
+def test_a_checkpoint_loads_without_its_images_and_resumes_only_with_them(tmp_path):
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(_method(), noise_loader(16, 8, (32,)))
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    again = DeepCluster.load_from_checkpoint(tmp_path / "a.ckpt", backbone=TinyBackbone())
+    assert torch.equal(again.pseudo_labels.labels, trainer.lightning_module.pseudo_labels.labels)
+    with pytest.raises(UsageError, match="24 training images, but the clusters are of 16"):
+        quiet_trainer(max_epochs=2).fit(again, noise_loader(24, 8, (32,)))
+
+
+def test_wrong_arguments_are_named():
+    for arguments, words in (
+        ({"num_clusters": 1}, "num_clusters=1"),
+        ({"pca_dim": 17}, "pca_dim=17: the backbone has 16 features"),
+        ({"final_lr": 0.1}, "the learning rate is constant"),
+        ({"backbone": "resnet10t", "sobel": True, "in_chans": 4}, "in_chans=4: leave it out"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            _method(**arguments)
