@@ -19,10 +19,21 @@ class PatchResponses(nn.Module):
     """
 
     num_features = 4 * _COUNT
+    feature_info = ({"module": "maps"},)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = _Maps()
 
     def forward(self, x: Tensor) -> Tensor:
-        filters, mean = _filters_and_mean()
-        return _responses(x, filters) - mean
+        return F.adaptive_avg_pool2d(self.maps(x), 2).flatten(1) - _filters_and_mean()[1]
+
+
+class _Maps(nn.Module):
+    """``(B, 3, 32, 32) -> (B, 64, 14, 14)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, _filters_and_mean()[0], stride=2).relu()
 
 
 def _responses(x: Tensor, filters: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.indicator import Indicator
-from sslbolts.distributed import all_sum, rank, world_size
+from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.feature_maps import feature_maps, last_stages, map_widths
 from sslbolts.heads import mlp
@@ -22,6 +22,7 @@ from sslbolts.losses.bag_of_words import perplexities, soft_bags, word_distances
 from sslbolts.losses.precision import full_precision
 from sslbolts.memory import FeatureQueue
 from sslbolts.methods.base import SSLModule
+from sslbolts.methods.draws import uniform
 from sslbolts.optim import OptimizerCallable
 from sslbolts.seeds import generator
 from sslbolts.teacher import Teacher
@@ -215,7 +216,7 @@ class OBoW(SSLModule):
             nearest = all_sum(distances.amin(2).mean()) / world_size()
             bags.append(soft_bags(distances, self.inverse_delta / words.distance_with(nearest)))
             around = F.avg_pool2d(features, 3, stride=1).flatten(2)  # (B, C, L), each place with its neighbours
-            place = (_uniform(images, 1, drawn)[:, 0] * around.shape[2]).long()
+            place = (uniform(images, 1, drawn)[:, 0] * around.shape[2]).long()
             words.stage(around[torch.arange(len(images), device=images.device), :, place], nearest[None])
         return bags
 
@@ -232,7 +233,7 @@ class OBoW(SSLModule):
             raise UsageError(f"patch_size={size}: the view that patches are cut from has {side} pixels.")
         starts = [round(i * (side - size) / (_GRID - 1)) for i in range(_GRID)]
         patches = torch.stack([image[:, :, y : y + size, x : x + size] for y in starts for x in starts])
-        order = _uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]
+        order = uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]
         chosen = patches[order.T, torch.arange(len(image), device=image.device)]  # (num_patches, B, C, size, size)
         return [*(list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])), list(chosen)]
 
@@ -241,13 +242,6 @@ class OBoW(SSLModule):
 
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum)]
-
-
-def _uniform(images: Tensor, count: int, drawn: torch.Generator) -> Tensor:
-    """``count`` numbers in [0, 1) for each image of this rank, the same however the images are shared among ranks."""
-    rows = len(images)
-    numbers = torch.rand(world_size() * rows, count, generator=drawn, device=images.device)
-    return numbers[rank() * rows : (rank() + 1) * rows]
 
 
 @full_precision

@@ -1,0 +1,236 @@
+"""BoWNet: learning representations by predicting bags of visual words."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts.backbones import BackboneLike
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
+from sslbolts.clusters import kmeans, share
+from sslbolts.errors import UsageError
+from sslbolts.feature_maps import feature_maps, last_stages, map_widths
+from sslbolts.losses import bag_of_words
+from sslbolts.losses.bag_of_words import hard_bags, perplexities, word_distances
+from sslbolts.losses.precision import full_precision
+from sslbolts.memory import Memory
+from sslbolts.methods.base import SSLModule
+from sslbolts.methods.draws import uniform
+from sslbolts.methods.sweep import training_features
+from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
+from sslbolts.optim import OptimizerCallable
+from sslbolts.seeds import generator
+from sslbolts.transforms.cutmix import cut_and_mix
+
+__all__ = ["BoWNet", "WordClassifier", "Words"]
+
+
+class Words(Memory):
+    """The visual words: the centroids of a teacher's local features. Made once, and kept in the checkpoint.
+
+    Args:
+        count: number of words `K`.
+        dim: their width `C`.
+
+    Attributes:
+        rows: ``(K, C)``.
+        made: whether they are there yet.
+    """
+
+    rows: Tensor
+    made: Tensor
+
+    def __init__(self, count: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(count, dim))
+        self.register_buffer("made", torch.tensor(False))
+
+
+class WordClassifier(nn.Module):
+    r"""Logits `γ ⟨f, w_k / |w_k|⟩` of words, with one learned `γ`.
+
+    Args:
+        in_dim: width `D` of features.
+        count: number of words `K`.
+        gamma: `γ` at the beginning.
+
+    Example:
+        >>> WordClassifier(4, 10)(torch.randn(2, 4)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(self, in_dim: int, count: int, gamma: float = 10.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(count, in_dim))
+        self.gamma = nn.Parameter(torch.tensor(gamma))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(B, K)`` of features ``(B, D)``."""
+        return _logits(features, self.weight, self.gamma)
+
+
+@full_precision
+def _logits(features: Tensor, weight: Tensor, gamma: Tensor) -> Tensor:
+    return gamma * features @ F.normalize(weight, dim=1).T
+
+
+class BoWNet(SSLModule):
+    r"""BoWNet: from a perturbed image, a student predicts how often each visual word occurs in the image itself.
+
+    The words are k-means centroids of the local features of a frozen teacher, which some other task has trained (the
+    paper's: rotation prediction). They are made from the training images when training starts. The target is the
+    histogram of the nearest words of the clean image's map, of which the border is left out: it has seen the padding.
+    Of two neighbouring images in the batch one may get a patch of the other (CutMix), and so many of its words.
+
+    The student may teach in the next round: give a checkpoint of this method as ``teacher``, or see :meth:`next_round`.
+    There is no official code; what the paper leaves open (the loss' weights, where features are drawn) is chosen here.
+    A public reproduction on CIFAR-100 failed to get the paper's gains, so take its figures as unverified.
+
+    Args:
+        backbone: the student; see :class:`SSLModule`.
+        teacher: a file of a trained backbone, a name with published weights, a module, or a mapping; see
+            :class:`~sslbolts.Distillation`.
+        level: name of the teacher's layer whose map is turned into words, of at least 3 x 3 pixels; None is the last
+            stage of a ResNet, or of what timm calls stages.
+        num_words: size `K` of the vocabulary; 20,000 for ImageNet, 2048 for small images.
+        binary: predict which words occur, instead of how often.
+        features_per_image: how many local features of each image k-means sees.
+        kmeans_iterations: of the k-means.
+        gamma: `γ` of the classifier at the beginning.
+        cutmix: probability that an image gets a patch of its neighbour's.
+        optimizer: SGD.
+        warmup_epochs: none in the paper.
+        recipe: what :class:`SSLModule` takes besides.
+
+    Source: Gidaris et al., Learning Representations by Predicting Bags of Visual Words, CVPR 2020, arXiv:2002.12247;
+    CutMix: Yun et al., ICCV 2019, arXiv:1905.04899.
+
+    Example:
+        >>> method = BoWNet("resnet10t", stem="cifar", teacher={"backbone": "resnet18", "stem": "cifar"}, num_words=64)
+        >>> method.level, tuple(method.words.rows.shape), tuple(method.projector.weight.shape)
+        ('layer4', (64, 512), (64, 512))
+    """
+
+    indicators = (
+        Indicator(
+            metric="train/perplexity_ratio",
+            below=1.5,
+            meaning="all images have nearly the same bag of words (a batch uses no more words than an image)",
+            fixes=("a teacher that was trained, on images normalized as these are", "more words", "an earlier level"),
+        ),
+    )
+
+    def __init__(
+        self,
+        backbone: BackboneLike = "resnet50",
+        *,
+        teacher: str | nn.Module | dict[str, Any],
+        level: str | None = None,
+        num_words: int = 20000,
+        binary: bool = False,
+        features_per_image: int = 4,
+        kmeans_iterations: int = 20,
+        gamma: float = 10.0,
+        cutmix: float = 0.5,
+        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        warmup_epochs: float = 0.0,
+        **recipe: Any,
+    ) -> None:
+        if not 0 <= cutmix <= 1:
+            raise UsageError(f"cutmix={cutmix}: it is a probability, in [0, 1].")
+        for name, value in (("num_words", num_words), ("features_per_image", features_per_image)):
+            if value < 1:
+                raise UsageError(f"{name}={value}: there is at least one.")
+        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
+        network, spec = teacher_network(teacher)
+        if spec is not None:
+            self.save_hyperparameters({"teacher": spec})  # in place of a path or of weights that only training needs
+        self.teacher = FrozenTeacher(network)
+        self.level = level or last_stages(network, 1)[0]
+        self.binary = binary
+        self.features_per_image = features_per_image
+        self.kmeans_iterations = kmeans_iterations
+        self.cutmix = cutmix
+        (width,) = map_widths(network, [self.level], recipe.get("in_chans", 3))
+        self.words = Words(num_words, width)
+        self.projector = WordClassifier(self.num_features, num_words, gamma)
+
+    def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
+        clean, perturbed = batch.views
+        bags = hard_bags(word_distances(self._teacher_map(clean), self.words.rows), binary=self.binary)  # (B, K)
+        of_image, of_batch = perplexities(bags)
+        drawn = generator(self._seed, self.current_epoch, batch_idx, device=clean.device)
+        images, bags = cut_and_mix(perturbed, bags, uniform(clean, 4, drawn), probability=self.cutmix)
+        loss = bag_of_words(self.projector(self.backbone(images)), bags, divergence=False)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(clean))
+        self.log("train/image_perplexity", of_image, batch_size=len(clean))
+        self.log("train/batch_perplexity", of_batch, batch_size=len(clean))
+        self.log("train/perplexity_ratio", of_batch / of_image, batch_size=len(clean))
+        return loss
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        accept_eval_mode(self, self.teacher)
+
+    def on_train_start(self) -> None:
+        if not self.words.made:
+            self.make_words()
+
+    def make_words(self) -> None:
+        """k-means on local features of all training images, under their evaluation transforms; needs a Trainer."""
+        features = training_features(self, self._local_features, description="Features for visual words")
+        seed = generator(self._seed)  # the same on all ranks
+        rows = share(features.flatten(0, 1))
+        count = len(self.words.rows)
+        clusters = kmeans(rows, count, iterations=self.kmeans_iterations, generator=seed, progress=True)
+        self.words.rows.copy_(clusters.centroids)
+        self.words.made.fill_(True)
+
+    @torch.no_grad()
+    def _teacher_map(self, images: Tensor) -> Tensor:
+        """The teacher's map without its border, ``(B, C, H, W)``."""
+        (maps,) = feature_maps(self.teacher, [f"network.{self.level}"], images)
+        if min(maps.shape[2:]) < 3:
+            raise UsageError(
+                f'the maps of level "{self.level}" have {tuple(maps.shape[2:])} pixels, and without their border none: '
+                "name an earlier layer with level=, or use larger images."
+            )
+        return maps[:, :, 1:-1, 1:-1]
+
+    def _local_features(self, images: Tensor) -> Tensor:
+        """Features at some places of each image's map, ``(B, features_per_image, C)``."""
+        maps = self._teacher_map(images).flatten(2).mT  # (B, L, C)
+        # The first place is drawn by the image's own pixels: whole numbers, whose sum no order of adding changes.
+        first = (images * 1000).round().long().flatten(1).sum(1)
+        steps = torch.arange(self.features_per_image, device=images.device)
+        places = (first[:, None] + steps * max(1, maps.shape[1] // self.features_per_image)) % maps.shape[1]
+        return maps.gather(1, places[:, :, None].expand(-1, -1, maps.shape[2]))
+
+    def next_round(self, **changes: Any) -> "BoWNet":
+        """A new method with the same arguments whose teacher is this one's student; it makes words of its own.
+
+        Args:
+            changes: arguments to give anew, such as ``level``; ``backbone`` where it was given as a module.
+
+        Raises:
+            UsageError: if the backbone was given as a module: a new one is needed.
+
+        Example:
+            >>> first = BoWNet("resnet10t", teacher={"backbone": "resnet18"}, num_words=8)
+            >>> second = first.next_round(num_words=16)
+            >>> torch.equal(second.teacher.network.conv1.weight, first.backbone.conv1.weight)
+            True
+        """
+        teacher: nn.Module | dict[str, Any] = copy.deepcopy(self.backbone)
+        if "backbone" in self.hparams:  # by name: then the new method's checkpoints need no teacher to be loaded
+            given = {name: self.hparams[name] for name in ("backbone", "stem", "in_chans", "backbone_kwargs")}
+            teacher = {**given, "backbone_kwargs": given["backbone_kwargs"] or {}}
+        arguments = {**self.hparams, "level": None, "teacher": teacher, **changes}
+        if "backbone" not in arguments:
+            raise UsageError("this backbone was given as a module: give the next student's, next_round(backbone=...).")
+        method = type(self)(**arguments)
+        method.teacher.network.load_state_dict(self.backbone.state_dict())
+        return method
