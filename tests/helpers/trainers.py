@@ -9,8 +9,9 @@ from sslbolts._lightning import Callback, LightningModule, Trainer
 
 
 def quiet_trainer(*, world: int = 1, **settings: Any) -> Trainer:
-    """A Trainer on ``world`` CPU processes; every rank brings its own share of the rows."""
+    """A Trainer on ``world`` CPU processes (or what ``settings`` say); every rank brings its own share of the rows."""
     quiet = {
+        "accelerator": "cpu",
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,
@@ -19,7 +20,7 @@ def quiet_trainer(*, world: int = 1, **settings: Any) -> Trainer:
         "use_distributed_sampler": False,
     }
     strategy = "ddp" if world > 1 else "auto"
-    return Trainer(accelerator="cpu", devices=world, strategy=strategy, **{**quiet, **settings})
+    return Trainer(devices=world, strategy=strategy, **{**quiet, **settings})
 
 
 class Recorder(Callback):

@@ -309,6 +309,22 @@ def step_never_waits_for_the_device(case: MethodCase) -> None:
     assert len(calls) == 2
 
 
+def step_never_waits_for_the_gpu(case: MethodCase) -> None:
+    """The same on a GPU, where CUDA itself raises."""
+    module = case.module()
+    step = module.training_step
+
+    def watched(*args: Any) -> Any:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return step(*args)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    module.training_step = watched  # type: ignore[method-assign]
+    quiet_trainer(accelerator="gpu", max_steps=2).fit(module, case.loader())
+
+
 # ------------------------------------------------------------------------------------------------------ helpers
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sslbolts import METHODS
 from tests.invariants import checks
@@ -58,6 +59,11 @@ def test_backbone_compiled_by_inductor_has_the_same_loss(case):
 
 def test_training_step_never_waits_for_the_device(case):
     checks.step_never_waits_for_the_device(case)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_step_never_waits_for_the_gpu(case):
+    checks.step_never_waits_for_the_gpu(case)
 
 
 def test_importing_every_method_touches_no_accelerator():
