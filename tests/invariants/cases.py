@@ -172,6 +172,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "epochs": 8,
         "margin": 0.015,
     },
+    # Seeds 0, 1 and 2 gain .083, .087 and .100.
     "AMDIM": {
         "arguments": {
             "backbone": "sslbolts/amdim",
@@ -183,7 +184,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
             "milestones": (),
         },
         "epochs": 2,
-        "margin": 0.03,
+        "margin": 0.04,
     },
     # Seeds 0, 1 and 2 gain .214, .163 and .189; all images are labelled.
     "MeanTeacher": {"learning": {"consistency_weight": 10.0, "momentum": 0.9, "final_momentum": 0.97}, "margin": 0.1},
