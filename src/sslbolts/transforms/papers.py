@@ -77,8 +77,7 @@ def _weak(size: int) -> MultiView:
 
 
 def _cpc(size: int) -> MultiView:
-    view = View(size, scale=(0.75, 1.0), jitter=(0.4, 0.4, 0.4, 0.2), grayscale_p=0.25)
-    return MultiView((view,))
+    return MultiView((View(size, scale=(0.75, 1.0)),))
 
 
 def _amdim(size: int, *, hue: float) -> MultiView:
@@ -194,7 +193,8 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   one view, crop and flip.
 - simreg: Navaneet et al., SimReg, BMVC 2021, arXiv:2201.05131: one weakly augmented view, crop and flip.
 - cpc: Henaff et al., Data-Efficient Image Recognition with Contrastive Predictive Coding, ICML 2020, arXiv:1905.09272:
-  one view, most of the image; its patches are cut and changed by the method.
+  one view, most of the image. The method cuts its patches and changes their colors one by one: what all patches of an
+  image had in common would give them away.
 - amdim: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
   arXiv:1906.00910: one flip for both views. The official code only translates CIFAR's images; here they are cropped.
 - mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,

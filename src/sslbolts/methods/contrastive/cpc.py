@@ -83,8 +83,9 @@ class CPC(SSLModule):
 
     Batch norm would let patches tell each other what image they come from; a backbone that is given by name is made
     with layer norm, as in the paper. In training, a patch is moved inside its frame by up to ``patch_margin`` pixels
-    (as in CPC v1, which takes 60 of 64) and loses two of its three channels at times. Left out: the paper's further
-    changes to single patches, and its Polyak averaging of the weights, in whose place the learning rate falls.
+    (as in CPC v1, which takes 60 of 64) and loses two of its three channels at times. Changes of a whole image's colors
+    would give its patches away; the recipe "cpc" has none. Left out: the paper's further changes to single patches,
+    and its Polyak averaging of the weights, in whose place the learning rate falls.
 
     Args:
         backbone: see :class:`SSLModule`. The paper's ResNet-161 is not in timm; its ResNet-50 reached 63.8 %.
