@@ -62,7 +62,7 @@ class WordClassifier(nn.Module):
         torch.Size([2, 10])
     """
 
-    def __init__(self, in_dim: int, count: int, gamma: float = 10.0) -> None:
+    def __init__(self, in_dim: int, count: int, gamma: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(count, in_dim))
         self.gamma = nn.Parameter(torch.tensor(gamma))
@@ -99,7 +99,7 @@ class BoWNet(SSLModule):
         binary: predict which words occur, instead of how often.
         features_per_image: how many local features of each image k-means sees.
         kmeans_iterations: of the k-means.
-        gamma: `γ` of the classifier at the beginning.
+        gamma: `γ` of the classifier at the beginning, which the paper leaves open; much larger ones start out too sure.
         cutmix: probability that an image gets a patch of its neighbour's.
         optimizer: SGD.
         warmup_epochs: none in the paper.
@@ -133,7 +133,7 @@ class BoWNet(SSLModule):
         binary: bool = False,
         features_per_image: int = 4,
         kmeans_iterations: int = 20,
-        gamma: float = 10.0,
+        gamma: float = 1.0,
         cutmix: float = 0.5,
         optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
         warmup_epochs: float = 0.0,
@@ -221,7 +221,7 @@ class BoWNet(SSLModule):
         Example:
             >>> first = BoWNet("resnet10t", teacher={"backbone": "resnet18"}, num_words=8)
             >>> second = first.next_round(num_words=16)
-            >>> torch.equal(second.teacher.network.conv1.weight, first.backbone.conv1.weight)
+            >>> torch.equal(second.teacher.network.bn1.weight, first.backbone.bn1.weight)
             True
         """
         teacher: nn.Module | dict[str, Any] = copy.deepcopy(self.backbone)
