@@ -39,6 +39,7 @@ def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "fast_dev_run": 1,
         "accelerator": "cpu",
         "devices": 1,
+        "num_nodes": 1,
         "strategy": "auto",
         "sync_batchnorm": False,
         "precision": "32-true",
