@@ -30,17 +30,23 @@ from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, save, tidy
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "methods_mini"
+FOLDER = ROOT / "runs" / "methods_mini"
 KNN, RIDGE = "knn/k20_t0.07", "ridge/top1"
 BASELINES = ("raw_pixels", "untrained")
 
 
 class CPUTime(Callback):
-    """Processor time of training, without validation, and what the Trainer knows at the end."""
+    """Processor time of training, without validation, and what the Trainer knows at the end.
+
+    Args:
+        checkpoint: where the end of the run is kept.
+    """
 
     last: "CPUTime"
 
-    def __init__(self) -> None:
+    def __init__(self, checkpoint: str) -> None:
         CPUTime.last = self
+        self.checkpoint = checkpoint
         self.used = 0.0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
@@ -57,6 +63,7 @@ class CPUTime(Callback):
         self.used += time.process_time() - self.since
         self.metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.parameters = sum(p.numel() for p in pl_module.parameters() if p.requires_grad)
+        trainer.save_checkpoint(self.checkpoint)
 
 
 def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
@@ -76,7 +83,12 @@ def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
         "num_sanity_val_steps": 0,
         "limit_val_batches": 1.0 if epochs > 1 else 0,
         "check_val_every_n_epoch": epochs,
-        "callbacks": [{"class_path": "methods_mini.CPUTime"}],
+        "callbacks": [
+            {
+                "class_path": "methods_mini.CPUTime",
+                "init_args": {"checkpoint": f"runs/{file}_cifar10mini/last.ckpt"},
+            }
+        ],
     }
     if epochs > 1:
         config["trainer"]["callbacks"].append(
@@ -116,12 +128,25 @@ def measure(name: str, seconds: float, seed: int) -> dict[str, Any]:
 
 
 def in_a_process(name: str, seconds: float, seed: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", name, "--seconds", str(seconds), "--seed", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "--one",
+        name,
+        "--seconds",
+        str(seconds),
+        "--seed",
+        str(seed),
+    ]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER)
     if done.returncode != 0:
         raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
-    print(f"{name}: kNN-20 {100 * result['knn']:.1f}, ridge {100 * result['ridge']:.1f}, {result['epochs']} epochs")
+    print(
+        f"{name}: kNN-20 {100 * result['knn']:.1f}, ridge {100 * result['ridge']:.1f}, {result['epochs']} epochs",
+        flush=True,
+    )
     return result
 
 
@@ -190,9 +215,11 @@ def main() -> None:
         return
     file = RESULTS.with_suffix(".json")
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    methods = sorted(arguments.methods, key="Distillation".__eq__)
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = {name: pool.submit(in_a_process, name, arguments.seconds, arguments.seed) for name in arguments.methods}
+        runs = {name: pool.submit(in_a_process, name, arguments.seconds, arguments.seed) for name in methods[:-1]}
         results |= {name: run.result() for name, run in runs.items()}
+    results |= {name: in_a_process(name, arguments.seconds, arguments.seed) for name in methods[-1:]}
     results = {name: results[name] for name in METHODS if name in results}
     file.write_text(json.dumps(results, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(table(results) + "\n")
