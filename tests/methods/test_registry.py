@@ -22,7 +22,7 @@ def test_every_line_is_whole(name):
 
 
 OTHER_WIDTHS = {"DINO": 384, "AMDIM": 1024, "Distillation": 512}  # a ViT-S/16, AMDIM's own network, a small student
-REQUIRED = dict.fromkeys(("Distillation", "BoWNet"), {"teacher": {"backbone": "resnet50"}})
+REQUIRED = {name: {"teacher": {"backbone": "resnet50"}} for name in ("Distillation", "BoWNet")}
 
 
 @pytest.mark.parametrize("name", list(METHODS))
