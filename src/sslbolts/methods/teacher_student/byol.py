@@ -8,10 +8,12 @@ from sslbolts._lightning import Callback
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.callbacks.indicator import Indicator
 from sslbolts.heads import mlp
 from sslbolts.losses import byol_regression
 from sslbolts.methods.base import SSLModule
 from sslbolts.optim import LARS, OptimizerCallable
+from sslbolts.readouts import normalized_std
 from sslbolts.teacher import Teacher
 
 __all__ = ["BYOL"]
@@ -41,6 +43,19 @@ class BYOL(SSLModule):
         (2, False)
     """
 
+    indicators = (
+        Indicator(
+            metric="train/spread",
+            below=0.1,
+            meaning="the embeddings of all images are nearly one point (evenly spread ones would have 1): collapse",
+            fixes=(
+                "a smaller learning rate or a longer warm-up",
+                "a higher momentum of the teacher, or a lower one in short runs",
+                "no weight decay on biases and norms",
+            ),
+        ),
+    )
+
     def __init__(
         self,
         backbone: BackboneLike = "resnet50",
@@ -59,10 +74,12 @@ class BYOL(SSLModule):
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         x1, x2 = batch.views
-        p1 = self.predictor(self.projector(self.backbone(x1)))  # (B, output_dim)
-        p2 = self.predictor(self.projector(self.backbone(x2)))
+        z1, z2 = self.projector(self.backbone(x1)), self.projector(self.backbone(x2))  # (B, output_dim) each
+        p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = byol_regression(p1, self.teacher(x2)) + byol_regression(p2, self.teacher(x1))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
+        # 1 where the embeddings spread evenly, 0 where all are equal
+        self.log("train/spread", normalized_std(z1) * z1.shape[1] ** 0.5, batch_size=len(x1))
         return loss
 
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:

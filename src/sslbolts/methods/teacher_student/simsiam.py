@@ -96,7 +96,7 @@ class SimSiam(SSLModule):
         loss = (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
         # 1 where the embeddings spread evenly, 0 where all are equal
-        spread = normalized_std(z1.detach().float()) * z1.shape[1] ** 0.5
+        spread = normalized_std(z1) * z1.shape[1] ** 0.5
         self.log("train/spread", spread, batch_size=len(x1))
         return loss
 
