@@ -1,6 +1,7 @@
 """``sslbolts methods``: a table of what there is."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from sslbolts.cli.parser import Parser
 from sslbolts.methods.registry import METHODS
@@ -40,18 +41,19 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
     table = Table(
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        caption="published: the paper's ImageNet linear top-1 (%) with a ResNet-50. "
+        padding=(0, 1, 0, 0),
+        caption="published: the paper's ImageNet linear top-1 (%) with a ResNet-50, where it has one. "
         "sslbolts fit --model NAME trains one; its views come with --data.views VIEWS.",
         caption_justify="left",
     )
     for column in _COLUMNS:
-        table.add_column(
-            column,
-            style="bold" if column == "name" else "",
-            min_width=16 * (column == "paper"),
-            no_wrap=column not in ("needs", "paper"),
-        )
-    for row in rows:
-        table.add_row(*row)
+        if column != "family":  # it heads its methods
+            table.add_column(
+                column, min_width=16 if column == "paper" else 9, no_wrap=column == "name", overflow="fold"
+            )
+    for family, methods in groupby(rows, key=lambda row: row[1]):
+        table.add_row(f"[bold]{family}[/bold]")
+        for name, _, *others in methods:
+            table.add_row(name, *others)
+        table.add_section()
     Console().print(table)
