@@ -33,6 +33,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "methods_mini"
 FOLDER = ROOT / "runs" / "methods_mini"
 KNN, RIDGE = "knn/k20_t0.07", "ridge/top1"
 BASELINES = ("raw_pixels", "untrained")
+TEACHERS = {"BoWNet": "SimCLR", "Distillation": "BYOL"}
 
 
 class CPUTime(Callback):
@@ -66,10 +67,20 @@ class CPUTime(Callback):
         trainer.save_checkpoint(self.checkpoint)
 
 
+def file_of(name: str) -> str:
+    return METHODS[name].module.rpartition(".")[2]
+
+
+def checkpoint_of(name: str) -> str:
+    """Below FOLDER, where methods run."""
+    return f"runs/{file_of(name)}_cifar10mini/last.ckpt"
+
+
 def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
     """The method's YAML with another length, and with nothing but the final kNN and ridge to watch it."""
-    file = METHODS[name].module.rpartition(".")[2]
-    config: dict[str, Any] = yaml.safe_load((ROOT / "configs" / f"{file}_cifar10mini.yaml").read_text())
+    config: dict[str, Any] = yaml.safe_load((ROOT / "configs" / f"{file_of(name)}_cifar10mini.yaml").read_text())
+    if name in TEACHERS:
+        config["model"]["init_args"]["teacher"] = checkpoint_of(TEACHERS[name])
     config["seed_everything"] = seed
     config["data"]["init_args"]["num_workers"] = 0
     config["trainer"] |= {
@@ -86,7 +97,7 @@ def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
         "callbacks": [
             {
                 "class_path": "methods_mini.CPUTime",
-                "init_args": {"checkpoint": f"runs/{file}_cifar10mini/last.ckpt"},
+                "init_args": {"checkpoint": checkpoint_of(name)},
             }
         ],
     }
@@ -215,11 +226,11 @@ def main() -> None:
         return
     file = RESULTS.with_suffix(".json")
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
-    methods = sorted(arguments.methods, key="Distillation".__eq__)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = {name: pool.submit(in_a_process, name, arguments.seconds, arguments.seed) for name in methods[:-1]}
-        results |= {name: run.result() for name, run in runs.items()}
-    results |= {name: in_a_process(name, arguments.seconds, arguments.seed) for name in methods[-1:]}
+    for taught in (False, True):
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            names = [name for name in arguments.methods if (name in TEACHERS) == taught]
+            runs = {name: pool.submit(in_a_process, name, arguments.seconds, arguments.seed) for name in names}
+            results |= {name: run.result() for name, run in runs.items()}
     results = {name: results[name] for name in METHODS if name in results}
     file.write_text(json.dumps(results, indent=1) + "\n")
     RESULTS.with_suffix(".md").write_text(table(results) + "\n")
