@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that run tests, one thread each.
+JOBS ?= 2
 
 .PHONY: demo test test-slow lint format benchmarks clean
 
@@ -25,7 +27,7 @@ lint: $(BIN)/.test
 	$(BIN)/lint-imports
 
 test: lint  ## format, lint, types, floors, then every test that is not slow
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n $(JOBS) -m "not slow"
 
 test-slow: $(BIN)/.test
 	$(BIN)/python -m pytest -q -m slow
