@@ -85,8 +85,8 @@ class WordGenerator(nn.Module):
         kappa: norm of every weight vector; constant.
 
     Example:
-        >>> WordGenerator(8, 4, kappa=5.0)(torch.randn(6, 8)).norm(dim=1)[0].item()
-        5.0...
+        >>> round(WordGenerator(8, 4, kappa=5.0)(torch.randn(6, 8)).norm(dim=1)[0].item(), 4)
+        5.0
     """
 
     def __init__(self, word_dim: int, feature_dim: int, kappa: float) -> None:
