@@ -5,8 +5,10 @@
 Each method runs as its configs/<method>_cifar10mini.yaml says, in a process of its own with one thread, in float32 and
 without worker processes, so that the processor time of that process is all it used. Its first epoch, in a run that is
 thrown away, tells how many epochs (with their whole schedule) the budget pays for. kNN and ridge are those of the last
-epoch on the 1,000 test images; what they cost is not part of the budget. Writes methods_mini.json, .md and .png to
-benchmarks/results/; results of methods that are not run again are kept.
+epoch on the 1,000 test images; what they cost is not part of the budget. Checkpoints go to runs/methods_mini/, where
+BoWNet and Distillation, which come last, find their teachers: what those cost is not counted either. Writes
+methods_mini.json, .md and .png to benchmarks/results/; results of methods that are not run again, and the notes below
+the table, are kept.
 """
 
 import argparse
@@ -161,6 +163,13 @@ def in_a_process(name: str, seconds: float, seed: int) -> dict[str, Any]:
     return result
 
 
+HEAD = """# Every method at one equal budget on the packaged images
+
+    python benchmarks/methods_mini.py --seconds 150 --jobs 2
+
+The configurations are configs/<method>_cifar10mini.yaml, the commit is that of this file, the seed is 0.
+"""
+
 COLUMNS = (
     "method",
     "family",
@@ -233,7 +242,11 @@ def main() -> None:
             results |= {name: run.result() for name, run in runs.items()}
     results = {name: results[name] for name in METHODS if name in results}
     file.write_text(json.dumps(results, indent=1) + "\n")
-    RESULTS.with_suffix(".md").write_text(table(results) + "\n")
+    page = RESULTS.with_suffix(".md")
+    _, heading, notes = (page.read_text() if page.exists() else "").partition("\n## Notes")
+    page.write_text(
+        f"{HEAD}\n{table(results)}\n\n![kNN and ridge of every method]({RESULTS.name}.png)\n{heading}{notes}"
+    )
     plot(results, arguments.seconds, RESULTS.with_suffix(".png"))
     print(table(results))
 
