@@ -213,7 +213,7 @@ def plot(results: dict[str, dict[str, Any]], seconds: float, path: Path) -> None
     rows = range(len(ordered))
     for label, key, color, marker in (("kNN-20", "knn", COLORS[0], "o"), ("ridge", "ridge", COLORS[1], "D")):
         axes.scatter([100 * r[key] for _, r in ordered], rows, color=color, marker=marker, label=label, zorder=3)
-        level = 100 * ordered[0][1][f"{key}/raw_pixels"]
+        level = 100 * next(iter(results.values()))[f"{key}/raw_pixels"]  # as in the table
         axes.axvline(level, color=color, linestyle=(0, (5, 3)), linewidth=1.2, label=f"{label} of raw pixels")
     axes.set_yticks(rows, [name for name, _ in ordered], color=INK)
     title = f"{seconds:.0f} s of one core per method, 5,000 CIFAR-10 images"
