@@ -1,17 +1,17 @@
 """LARC: a learning rate per tensor, as SwAV uses it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+from torch import Tensor
 
-from sslbolts.errors import UsageError
+from sslbolts.optim.layerwise import LayerwiseSGD
 
 __all__ = ["LARC"]
 
 
-class LARC(Optimizer):
+class LARC(LayerwiseSGD):
     r"""SGD with momentum in which every tensor, biases and norms too, moves in proportion to its own norm.
 
     .. math:: d = \eta \frac{|p|}{|g| + \lambda |p| + 10^{-8}} (g + \lambda p), \quad m \leftarrow \mu m + d, \quad
@@ -50,53 +50,18 @@ class LARC(Optimizer):
         weight_decay: float = 0.0,
         trust_coefficient: float = 0.001,
     ) -> None:
-        if lr < 0:
-            raise UsageError(f"lr={lr}: a learning rate cannot be negative.")
-        if not 0 <= momentum < 1:
-            raise UsageError(f"momentum={momentum}: it must be in [0, 1).")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if trust_coefficient <= 0:
-            raise UsageError(f"trust_coefficient={trust_coefficient}: it must be positive.")
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "trust_coefficient": trust_coefficient,
-        }
-        super().__init__(params, defaults)
+        super().__init__(params, lr, momentum, weight_decay, trust_coefficient)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Take one step; ``closure`` re-evaluates the loss, which is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._step_group(group)
-        return loss
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        params = [p for p in group["params"] if p.grad is not None]
-        if not params:
-            return
-        gradients, decay = [p.grad for p in params], group["weight_decay"]
+    def directions(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        gradients = [p.grad for p in params if p.grad is not None]
+        decay = group["weight_decay"]
         norms = torch.stack(torch._foreach_norm(params))
         sizes = torch.stack(torch._foreach_norm(gradients))
         # No host sync to find out which tensors have no ratio.
         defined = (norms > 0) & (sizes > 0)
         trust = group["trust_coefficient"] * norms / (sizes + decay * norms + 1e-8)
         scales = torch.where(defined, trust, torch.ones_like(trust))
-        directions = torch._foreach_mul(gradients, list(scales.unbind()))  # type: ignore[arg-type]
+        directions = list(torch._foreach_mul(gradients, list(scales.unbind())))
         decays = torch.where(defined, trust * decay, torch.zeros_like(trust))
         torch._foreach_add_(directions, torch._foreach_mul(params, list(decays.unbind())))
-        buffers = []
-        for p in params:
-            state = self.state[p]
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(p)
-            buffers.append(state["momentum_buffer"])
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, directions)
-        torch._foreach_add_(params, buffers, alpha=-group["lr"])
+        return directions

@@ -1,18 +1,17 @@
 """LARS: a learning rate per layer, for batches of thousands."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from sslbolts.errors import UsageError
+from sslbolts.optim.layerwise import LayerwiseSGD
 
 __all__ = ["LARS"]
 
 
-class LARS(Optimizer):
+class LARS(LayerwiseSGD):
     r"""SGD with momentum in which every weight matrix moves in proportion to its own norm.
 
     For a parameter `p` of two or more dimensions with gradient `g`:
@@ -58,50 +57,11 @@ class LARS(Optimizer):
         lr_in_momentum: bool = False,
         clip: bool = False,
     ) -> None:
-        if lr < 0:
-            raise UsageError(f"lr={lr}: a learning rate cannot be negative.")
-        if not 0 <= momentum < 1:
-            raise UsageError(f"momentum={momentum}: it must be in [0, 1).")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if trust_coefficient <= 0:
-            raise UsageError(f"trust_coefficient={trust_coefficient}: it must be positive.")
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "trust_coefficient": trust_coefficient,
-            "lr_in_momentum": lr_in_momentum,
-            "clip": clip,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params, lr, momentum, weight_decay, trust_coefficient, lr_in_momentum=lr_in_momentum, clip=clip
+        )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Take one step; ``closure`` re-evaluates the loss, which is returned."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            self._step_group(group)
-        return loss
-
-    def _step_group(self, group: dict[str, Any]) -> None:
-        params = [p for p in group["params"] if p.grad is not None]
-        if not params:
-            return
-        directions = self._directions(params, group)
-        buffers = [self._buffer(p) for p in params]
-        torch._foreach_mul_(buffers, group["momentum"])
-        if group["lr_in_momentum"]:
-            torch._foreach_add_(buffers, directions, alpha=group["lr"])
-            torch._foreach_sub_(params, buffers)
-        else:
-            torch._foreach_add_(buffers, directions)
-            torch._foreach_add_(params, buffers, alpha=-group["lr"])
-
-    def _directions(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    def directions(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         """Gradients, decayed and scaled by the trust ratio where the parameter has two or more dimensions."""
         adapted = [p for p in params if p.dim() > 1]
         directions = {id(p): p.grad for p in params}
@@ -120,9 +80,11 @@ class LARS(Optimizer):
             directions.update({id(p): d for p, d in zip(adapted, decayed)})
         return [directions[id(p)] for p in params]  # type: ignore[misc]
 
-    def _buffer(self, p: Tensor) -> Tensor:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
+    def move(
+        self, params: list[Tensor], buffers: list[Tensor], directions: list[Tensor], group: dict[str, Any]
+    ) -> None:
+        if group["lr_in_momentum"]:
+            torch._foreach_add_(buffers, directions, alpha=group["lr"])
+            torch._foreach_sub_(params, buffers)
+        else:
+            super().move(params, buffers, directions, group)
