@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from sslbolts import InstanceDiscrimination, UsageError
 from sslbolts.batch import ViewBatch
@@ -93,6 +93,20 @@ def test_the_number_of_images_comes_from_the_loader_the_datamodule_or_the_argume
     method = InstanceDiscrimination(TinyBackbone(), num_images=40, **SMALL)
     quiet_trainer(max_steps=1).fit(method, _loader(24, 8))
     assert len(method.bank.rows) == 40
+
+
+def test_a_loader_that_cannot_tell_its_images_needs_the_argument():
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(list(_loader(24, 8)))
+
+    stream = DataLoader(Stream(), batch_size=None)
+    with pytest.raises(UsageError, match="pass num_images="):
+        quiet_trainer(max_steps=1).fit(InstanceDiscrimination(TinyBackbone(), **SMALL), stream)
+    method = InstanceDiscrimination(TinyBackbone(), num_images=24, **SMALL)
+    before = method.bank.rows.clone()
+    quiet_trainer(max_steps=1).fit(method, stream)
+    assert not torch.equal(method.bank.rows, before)
 
 
 def test_a_checkpoint_is_loaded_strictly_without_knowing_the_images(tmp_path):

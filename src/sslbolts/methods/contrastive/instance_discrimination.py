@@ -133,8 +133,13 @@ class InstanceDiscrimination(SSLModule):
         if stage == "fit":
             images = _training_images(self.trainer)
             if len(self.bank.rows) == 0:
+                if images is None:
+                    raise UsageError(
+                        "the number of training images cannot be read from the training loader: pass num_images=, one "
+                        "more than the greatest of the batches' indices."
+                    )
                 self.bank.resize(images)
-            if images > len(self.bank.rows):
+            if images is not None and images > len(self.bank.rows):
                 raise UsageError(
                     f"there are {images} training images, but the memory has {len(self.bank.rows)} rows: pass "
                     f"num_images={images}, or leave it out."
@@ -215,15 +220,13 @@ def _mean_exponential(v: Tensor, entries: Tensor, temperature: float) -> Tensor:
     return (torch.einsum("bd,bkd->bk", v, entries) / temperature).exp().mean(1)
 
 
-def _training_images(trainer: Any) -> int:
+def _training_images(trainer: Any) -> int | None:
+    """None where the training loader cannot tell."""
     images = getattr(getattr(trainer, "datamodule", None), "num_train_images", None)
     if images is not None:
         return int(images)
     trainer.fit_loop.setup_data()
     try:
         return len(trainer.train_dataloader.dataset)
-    except (AttributeError, TypeError) as error:
-        raise UsageError(
-            "the number of training images cannot be read from the training loader: pass num_images=, one more than "
-            "the greatest of the batches' indices."
-        ) from error
+    except (AttributeError, TypeError):
+        return None
