@@ -1,7 +1,13 @@
 """Pure functions on features: how good a representation is, without training a network on it."""
 
 from sslbolts.readouts.attention import attention_mask
-from sslbolts.readouts.clustering import normalized_mutual_information
+from sslbolts.readouts.clustering import (
+    adjusted_rand_index,
+    matched_accuracy,
+    normalized_mutual_information,
+    purity,
+)
+from sslbolts.readouts.confusion import class_accuracies, confusion_matrix
 from sslbolts.readouts.geometry import alignment, class_separation, normalized_std, uniformity
 from sslbolts.readouts.knn import knn_predict
 from sslbolts.readouts.rank import effective_rank, rankme
@@ -10,13 +16,18 @@ from sslbolts.readouts.ridge import RIDGE_PENALTIES, RidgeReadout, ridge_classif
 __all__ = [
     "RIDGE_PENALTIES",
     "RidgeReadout",
+    "adjusted_rand_index",
     "alignment",
     "attention_mask",
+    "class_accuracies",
     "class_separation",
+    "confusion_matrix",
     "effective_rank",
     "knn_predict",
+    "matched_accuracy",
     "normalized_mutual_information",
     "normalized_std",
+    "purity",
     "rankme",
     "ridge_classifier",
     "uniformity",
