@@ -95,6 +95,15 @@ def test_what_to_look_at_is_found_or_asked_for():
         trainer(CollapseMonitor("spare"), max_epochs=1).fit(host, train_loader())
 
 
+def test_the_module_may_name_what_to_look_at():
+    host = Collapsing("healthy")
+    host.embedding = "encoder"
+    trainer(CollapseMonitor(every_n_steps=2), max_epochs=1).fit(host, train_loader())
+    host.embedding = "spare"
+    with pytest.raises(UsageError, match='"spare"'):
+        trainer(CollapseMonitor(), max_epochs=1).fit(host, train_loader())
+
+
 @pytest.mark.parametrize("arguments", [{"every_n_steps": 0}, {"patience": 0}, {"min_std": 1.0}, {"min_rank": -0.1}])
 def test_wrong_arguments_are_named(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):

@@ -43,7 +43,8 @@ class CollapseMonitor(Callback):
     the device only in the steps that are measured.
 
     Args:
-        features: name of the submodule to look at; None is "projector", or else "backbone".
+        features: name of the submodule to look at; None is what the module names in its attribute ``embedding``, or
+            else "projector", or else "backbone".
         every_n_steps: measure on each n-th batch of an epoch, the first included.
         min_std: ``collapse/std`` is bad below this fraction of `1/√D`.
         min_rank: ``collapse/effective_rank`` is bad below this fraction of `min(D, rows)`, and always below 1.5.
@@ -177,6 +178,8 @@ class CollapseMonitor(Callback):
 
 
 def _default_features(module: nn.Module) -> str:
+    if isinstance(embedding := getattr(module, "embedding", None), str):
+        return embedding
     children = dict(module.named_children())
     for name in ("projector", "backbone"):
         if name in children:

@@ -46,6 +46,7 @@ class SSLModule(LightningModule):
         num_features: width of its features.
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
+        embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
 
     Raises:
         UsageError: for an unknown name, or a value out of its range.
@@ -53,6 +54,7 @@ class SSLModule(LightningModule):
 
     num_views: ClassVar[int | None] = 2
     indicators: ClassVar[tuple[Indicator, ...]] = ()
+    embedding: ClassVar[str | None] = None
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD
 
+from sslbolts._lightning import Trainer
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.distributed import all_sum, gather, rank, world_size
@@ -17,6 +18,7 @@ from sslbolts.losses import instance_nce, instance_softmax
 from sslbolts.losses.precision import full_precision
 from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
+from sslbolts.methods.sweep import number_of_training_images
 from sslbolts.optim import OptimizerCallable, warmup_steps
 from sslbolts.seeds import generator
 
@@ -131,7 +133,7 @@ class InstanceDiscrimination(SSLModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            images = _training_images(self.trainer)
+            images = _images_or_none(self.trainer)
             if len(self.bank.rows) == 0:
                 if images is None:
                     raise UsageError(
@@ -220,13 +222,9 @@ def _mean_exponential(v: Tensor, entries: Tensor, temperature: float) -> Tensor:
     return (torch.einsum("bd,bkd->bk", v, entries) / temperature).exp().mean(1)
 
 
-def _training_images(trainer: Any) -> int | None:
+def _images_or_none(trainer: Trainer) -> int | None:
     """None where the training loader cannot tell."""
-    images = getattr(getattr(trainer, "datamodule", None), "num_train_images", None)
-    if images is not None:
-        return int(images)
-    trainer.fit_loop.setup_data()
     try:
-        return len(trainer.train_dataloader.dataset)
-    except (AttributeError, TypeError):
+        return number_of_training_images(trainer)
+    except UsageError:
         return None

@@ -101,6 +101,7 @@ class DINO(SSLModule):
     """
 
     num_views = None
+    embedding = "projector.mlp"  # CollapseMonitor looks before the prototypes: the logits' width says nothing
     indicators = (
         Indicator(
             metric="train/teacher_entropy",
