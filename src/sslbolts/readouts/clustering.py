@@ -149,8 +149,8 @@ def _known(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 def _contingency(first: Tensor, second: Tensor) -> Tensor:
     """``(clusters, clusters)`` float64: how many images are in each cluster of the one and of the other."""
-    _, rows = first.unique(return_inverse=True)
-    _, columns = second.unique(return_inverse=True)
+    _, rows = torch.unique(first, return_inverse=True)
+    _, columns = torch.unique(second, return_inverse=True)
     height, width = (int(x.max()) + 1 if len(x) else 0 for x in (rows, columns))
     return torch.bincount(rows * width + columns, minlength=height * width).view(height, width).double()
 
