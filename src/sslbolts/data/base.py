@@ -253,8 +253,17 @@ class SSLDataModule(LightningDataModule):
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed: with it, a resumed run draws what the uninterrupted one would."""
-        return {"seed": self._settled_seed()}
+        """The seed: with it, a resumed run draws what the uninterrupted one would. And what the images looked like.
+
+        What comes after training, such as evaluation on other data, so finds the normalization that the network knows.
+        """
+        return {
+            "seed": self._settled_seed(),
+            "mean": None if self.mean is None else list(self.mean),
+            "std": None if self.std is None else list(self.std),
+            "image_size": self.image_size,
+            "in_chans": self.in_chans,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the seed of the checkpoint, unless ``seed=`` was given."""

@@ -1,0 +1,309 @@
+"""A frozen network from images to features, whatever it was saved as."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslbolts.backbones import create_backbone, feature_width
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.checkpoint import method_of_checkpoint
+from sslbolts.export import load_backbone
+from sslbolts.methods import SSLModule
+
+__all__ = ["Encoder", "choose_device", "load_encoder"]
+
+_LIBRARIES = ("timm/", "torchvision/", "sslbolts/")
+_HEADS = ("projector", "predictor")  # what a method runs after its backbone, in this order
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network whose features are evaluated.
+
+    Attributes:
+        network: normalized images ``(B, C, H, W)`` -> features ``(B, num_features)``, in eval mode.
+        backbone: the bare network inside, for what goes on training it or needs its maps.
+        name: what results call it: the method's name or the network's.
+        layer: where the features are taken: "backbone", "projector", or the name of a submodule.
+        teacher: whether the weights are those of the method's teacher.
+        num_features: width of the features.
+        digest: of weights, form and layer: equal for equal features.
+        source: where it comes from: a path, ``timm/NAME``, or the class of a module.
+        in_chans: channels of its images.
+        mean: by which its images are normalized, per channel, in [0, 1]; None where it is not known.
+        std: as ``mean``.
+        image_size: side of the images it was trained on, pixels; None where it is not known.
+    """
+
+    network: nn.Module
+    backbone: nn.Module
+    name: str
+    layer: str
+    teacher: bool
+    num_features: int
+    digest: str
+    source: str
+    in_chans: int
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    image_size: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        first = next(self.network.parameters(), None)
+        return torch.device("cpu") if first is None else first.device
+
+    @property
+    def readout(self) -> str:
+        """Which features these are, in words.
+
+        Example:
+            >>> load_encoder(nn.Flatten(), image_size=4).readout
+            'backbone'
+        """
+        return f"{self.layer} of the teacher" if self.teacher else self.layer
+
+
+def load_encoder(
+    source: str | Path | nn.Module,
+    *,
+    layer: str = "backbone",
+    teacher: bool = False,
+    pretrained: bool = True,
+    backbone: nn.Module | None = None,
+    in_chans: int | None = None,
+    image_size: int | None = None,
+    device: str | torch.device = "auto",
+) -> Encoder:
+    """The network of a checkpoint, a file of weights, a model library, or a module, ready to give features.
+
+    Args:
+        source: a Lightning checkpoint of a method; a file of :func:`sslbolts.export.export_backbone`; another library's
+            checkpoint that :func:`sslbolts.export.load_backbone` reads; ``timm/NAME`` or ``torchvision/NAME``; or a
+            module, of which a copy is taken: a method, or a network ``(B, C, H, W) -> (B, D)``.
+        layer: "backbone": its pooled features; "projector": the embeddings; or the name of any submodule of the method
+            or its backbone, whose maps and tokens are averaged.
+        teacher: the teacher's weights in the student's place.
+        pretrained: of a named network, the library's weights (which may be downloaded); else it is untrained.
+        backbone: the network to fill, where the checkpoint's method was given a module and not a name.
+        in_chans: channels of the images; None is what the network's first convolution takes, or 3.
+        image_size: side of a blank image by which the width of features is found; None is what the network says, or 64.
+        device: "auto" is an accelerator where there is one.
+
+    Raises:
+        UsageError: if there is no such file, network or layer, or there is no teacher.
+
+    Example:
+        >>> encoder = load_encoder("timm/resnet18", pretrained=False, layer="layer3", device="cpu")
+        >>> encoder.num_features, tuple(encoder.network(torch.zeros(2, 3, 64, 64)).shape)
+        (256, (2, 256))
+    """
+    root, wants = _root(source, teacher=teacher, pretrained=pretrained, backbone=backbone, in_chans=in_chans)
+    bare: Any = getattr(root, "backbone", root)
+    network = _Features(root, layer).eval().to(choose_device(device))
+    channels = in_chans or _channels(root)
+    size = image_size or wants.get("image_size")
+    text = str(source) if not isinstance(source, nn.Module) else type(source).__name__
+    return Encoder(
+        network=network,
+        backbone=bare,
+        name=type(root).__name__ if isinstance(root, SSLModule) else Path(text).stem if "/" in text else text,
+        layer=layer,
+        teacher=teacher,
+        num_features=_width(network, bare, channels, size),
+        digest=_digest(network),
+        source=text,
+        in_chans=channels,
+        mean=wants.get("mean"),
+        std=wants.get("std"),
+        image_size=size,
+    )
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device of a name; "auto" is an accelerator where there is one.
+
+    Raises:
+        UsageError: for no device of this machine.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if device == "auto":
+        kinds = (("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available()))
+        return torch.device(next((kind for kind, there in kinds if there), "cpu"))
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f'device "{device}" is not there: {reason} Give "auto", "cpu", "cuda" or "mps".') from error
+    return chosen
+
+
+class _Features(nn.Module):
+    """Images to the features of one layer.
+
+    Args:
+        root: a method, any module with a ``backbone``, or a network.
+        layer: "backbone", or a submodule of ``root`` or of its backbone.
+    """
+
+    def __init__(self, root: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.root = root
+        self.layer = layer
+        self._path = "" if layer == "backbone" else _find(root, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self._path:
+            return _as_matrix(self._backbone_features(x), self.layer)
+        found: list[Any] = []
+        handle = self.root.get_submodule(self._path).register_forward_hook(lambda _, __, out: found.append(out))
+        try:
+            features = self._backbone_features(x)
+            for name in _HEADS:  # a method's forward ends with the backbone
+                if not found and isinstance(head := getattr(self.root, name, None), nn.Module):
+                    features = head(_as_matrix(features, name))
+        finally:
+            handle.remove()
+        if not found:
+            raise UsageError(
+                f'neither the backbone nor the projector of {type(self.root).__name__} runs "{self.layer}".'
+            )
+        return _as_matrix(found[0], self.layer)
+
+    def _backbone_features(self, x: Tensor) -> Any:
+        # A method's forward also does what stands before its backbone, such as DeepCluster's Sobel filter.
+        network = self.root if isinstance(self.root, SSLModule) else getattr(self.root, "backbone", self.root)
+        return network(x)
+
+
+def _root(
+    source: str | Path | nn.Module,
+    *,
+    teacher: bool,
+    pretrained: bool,
+    backbone: nn.Module | None,
+    in_chans: int | None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The module to take features from, and the preprocessing that it wants where this is known."""
+    wants: dict[str, Any] = {}
+    if isinstance(source, nn.Module):
+        root = copy.deepcopy(source)
+    elif str(source).startswith(_LIBRARIES):
+        _refuse(teacher, f'"{source}" is one network, without a teacher: leave teacher out.')
+        return _named(str(source), pretrained, in_chans or 3)
+    else:
+        method, wants = method_of_checkpoint(source, backbone)
+        if method is None:
+            return load_backbone(source, teacher=teacher, backbone=backbone), wants
+        root = method
+    if teacher:
+        pairs: Sequence[tuple[nn.Module, nn.Module]] = getattr(root, "ema_pairs", list)()
+        _refuse(not pairs, f"{type(root).__name__} has no teacher: leave teacher out.")
+        for student, kept in pairs:
+            student.load_state_dict(kept.state_dict())
+    return root, wants
+
+
+def _named(source: str, pretrained: bool, in_chans: int) -> tuple[nn.Module, dict[str, Any]]:
+    weights: dict[str, Any] = {"pretrained": True} if source.startswith("timm/") else {"weights": "DEFAULT"}
+    try:
+        network = create_backbone(source, in_chans=in_chans, **(weights if pretrained else {}))
+    except UsageError:
+        raise
+    except Exception as error:  # the hub's client has many kinds of them, and its releases differ
+        if not pretrained:
+            raise
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UsageError(
+            f'the weights of "{source}" cannot be had ({type(error).__name__}: {reason}): get them where there is a '
+            "network, or evaluate the untrained network with pretrained=False (--untrained)."
+        ) from error
+    return network, _wants(network, source)
+
+
+def _wants(network: nn.Module, source: str) -> dict[str, Any]:
+    config = getattr(network, "pretrained_cfg", None)
+    if config:
+        size = config.get("input_size", (3, None, None))[-1]
+        mean, std = config.get("mean"), config.get("std")
+    elif source.startswith("torchvision/"):  # ImageNet's, for all of its classifiers
+        mean, std, size = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None
+    else:
+        return {}
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    if mean is None or std is None or (first is not None and first.in_channels != len(mean)):
+        return {"image_size": size}
+    return {"mean": tuple(mean), "std": tuple(std), "image_size": size}
+
+
+def _find(root: nn.Module, layer: str) -> str:
+    names = [name for name, _ in root.named_modules() if name]
+    for path in (layer, f"backbone.{layer}"):
+        if path in names:
+            return path
+    top = [name for name in names if name.removeprefix("backbone.").count(".") == 0 and name != "backbone"]
+    raise UsageError(
+        f'{type(root).__name__} has no layer "{layer}".{did_you_mean(layer, names)} It is "backbone", or a submodule '
+        f"such as {', '.join(top[:12])}."
+    )
+
+
+def _channels(root: nn.Module) -> int:
+    stated = getattr(root, "hparams", {}).get("in_chans")
+    first = next((m for m in root.modules() if isinstance(m, nn.Conv2d)), None)
+    return int(stated) if stated is not None else first.in_channels if first is not None else 3
+
+
+def _width(network: _Features, bare: nn.Module, channels: int, size: int | None) -> int:
+    if network.layer == "backbone" and not size and isinstance(network.root, SSLModule):
+        return feature_width(bare)
+    side = size or 64
+    first = next(network.parameters(), torch.empty(0))
+    image = torch.zeros(1, channels, side, side, device=first.device, dtype=first.dtype)
+    with torch.no_grad():
+        try:
+            return int(network(image).shape[1])
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UsageError(
+                f"{type(network.root).__name__} does not take a blank image of {channels} x {side} x {side} "
+                f"({reason}): give image_size= (and in_chans=) as it was trained on."
+            ) from error
+
+
+def _digest(network: _Features) -> str:
+    """Of weights, form and layer. Hidden states of training count, which at worst computes features once more."""
+    found = hashlib.sha256(f"{network.layer}\n{network.root}".encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _as_matrix(output: Any, layer: str) -> Tensor:
+    """``(B, D)`` of ``(B, D)``, tokens ``(B, T, D)`` or maps ``(B, D, H, W)``, averaged; gradients pass."""
+    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
+        output = output[0]
+    if isinstance(output, Tensor) and output.ndim in (2, 3, 4):
+        return output if output.ndim == 2 else output.mean(1) if output.ndim == 3 else output.mean((2, 3))
+    given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"type {type(output).__name__}"
+    raise UsageError(
+        f'the output of "{layer}" has {given}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): name '
+        "another layer."
+    )
+
+
+def _refuse(wrong: bool, message: str) -> None:
+    if wrong:
+        raise UsageError(message)

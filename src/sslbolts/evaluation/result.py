@@ -1,0 +1,176 @@
+"""What a protocol found, with everything that its numbers depend on."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Result", "result_path"]
+
+_SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "purity", "per_class")
+"""Last words of the names of metrics that are shares, printed in percent."""
+
+
+def _environment() -> dict[str, str]:
+    from sslbolts import __version__
+
+    return {
+        "sslbolts": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """Numbers of one protocol on one representation and one data set.
+
+    Attributes:
+        protocol: "knn", "ridge", "linear", ...
+        source: what was evaluated: a path, ``timm/NAME``, or the class of a module.
+        data: name of the data set.
+        metrics: shares in [0, 1] and other numbers; the first one is the result, the others stand beside it.
+        settings: what they depend on: layer, preprocessing, hyper-parameters, and how these were chosen.
+        rows: one mapping per candidate of a sweep, per layer or per data set, all with the same keys.
+        notes: sentences that a reader of the numbers must know.
+        environment: versions and machine.
+
+    Example:
+        >>> result = Result("knn", "runs/x.ckpt", "CIFAR10Mini", {"top1": 0.5}, {"layer": "backbone", "k": 20})
+        >>> Result.from_json(result.to_json()) == result
+        True
+    """
+
+    protocol: str
+    source: str
+    data: str
+    metrics: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=_environment)
+
+    def to_json(self) -> str:
+        """As JSON that :meth:`from_json` reads."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, default=_plain) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """The result that :meth:`to_json` wrote.
+
+        Raises:
+            UsageError: if the text is something else.
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"this is no result of an evaluation: {error}.") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write the JSON; the folder is made."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.to_json(), encoding="utf-8")
+        return path
+
+    def table(self) -> "Table":
+        """For ``rich.console.Console().print``: the metrics, then what they depend on."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(title=f"{self.protocol}: {self.source} on {self.data}", title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column("metric", no_wrap=True)
+        table.add_column("value", overflow="fold")
+        for name, value in self.metrics.items():
+            table.add_row(name, f"[bold]{format_metric(name, value)}[/bold]")
+        table.add_section()
+        for name, value in self.settings.items():
+            table.add_row(name, _escaped(format_setting(value)))
+        for note in self.notes:
+            table.add_row("note", _escaped(note))
+        return table
+
+    def rows_table(self) -> "Table | None":
+        """The candidates, layers or data sets beside each other; None where there are none."""
+        from rich import box
+        from rich.table import Table
+
+        if not self.rows:
+            return None
+        table = Table(box=box.SIMPLE_HEAD)
+        for name in self.rows[0]:
+            table.add_column(name, justify="right" if isinstance(self.rows[0][name], int | float) else "left")
+        for row in self.rows:
+            table.add_row(*(_escaped(format_metric(name, value)) for name, value in row.items()))
+        return table
+
+
+def result_path(source: str, protocol: str, data: str, *, readout: str = "backbone") -> Path:
+    """Where a result goes if nobody says otherwise: beside the checkpoint, where the report page looks.
+
+    Args:
+        source: as in :class:`Result`.
+        protocol: as in :class:`Result`.
+        data: as in :class:`Result`.
+        readout: which features: :attr:`sslbolts.evaluation.encoder.Encoder.readout`.
+
+    Example:
+        >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", readout="projector of the teacher"))
+        runs/a/evaluation/knn-CIFAR10Mini-projector-of-the-teacher.json
+        >>> print(result_path("timm/resnet18", "knn", "CIFAR10Mini"))
+        runs/timm-resnet18/evaluation/knn-CIFAR10Mini.json
+    """
+    folder = Path(source).parent if Path(source).suffix else Path("runs") / source.replace("/", "-")
+    words = [protocol, data] + ([] if readout == "backbone" else [readout.replace(" ", "-")])
+    return folder / "evaluation" / f"{'-'.join(words)}.json"
+
+
+def format_metric(name: str, value: Any) -> str:
+    """Shares in percent, other numbers with four digits.
+
+    Example:
+        >>> format_metric("ridge/top1", 0.4567), format_metric("rankme", 31.26), format_metric("k", 20)
+        ('45.67 %', '31.26', '20')
+    """
+    if isinstance(value, float) and name.rpartition("/")[2] in _SHARES:
+        return f"{100 * value:.2f} %"
+    return f"{value:.4g}" if isinstance(value, float) else format_setting(value)
+
+
+def format_setting(value: Any) -> str:
+    """A setting on one line.
+
+    Example:
+        >>> format_setting({"k": [5, 20], "metric": "cosine"})
+        'k: 5, 20; metric: cosine'
+    """
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {format_setting(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(format_setting, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    return str(value)

@@ -1,0 +1,105 @@
+"""Features are those of the network, once per image, and come out of the cache when nothing changed."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from sslbolts import UsageError
+from sslbolts._lightning import LightningDataModule
+from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
+from sslbolts.evaluation import features_of, load_encoder
+from sslbolts.evaluation.features import labelled_rows, preprocessing
+
+
+class Counting(nn.Module):
+    """A network that says how often it ran."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x.flatten(1) * self.scale
+
+
+def _encoder(scale: float = 1.0, **settings):
+    return load_encoder(Counting(scale), in_chans=3, image_size=8, device="cpu", **settings)
+
+
+def _images(count: int = 10):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, 8, 8), generator=generator, dtype=torch.uint8), torch.arange(count) % 3
+
+
+def test_features_of_a_datamodule_are_those_of_its_normalized_images():
+    images, labels = _images()
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol", mean=mean, std=std)
+    found = features_of(_encoder(), data, "bank")
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    torch.testing.assert_close(found.features, ((images / 255 - mean) / std).flatten(1))
+    assert torch.equal(found.targets, labels)
+    assert torch.equal(found.indices, torch.arange(10))
+
+
+def test_the_networks_own_normalization_wins_over_the_datas():
+    images, labels = _images()
+    data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol")
+    encoder = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")
+    assert preprocessing(encoder, data) == {"size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert preprocessing(_encoder(), data)["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_the_cache_spares_the_network_until_weights_or_images_change(tmp_path):
+    images, labels = _images()
+    encoder = _encoder()
+    before = encoder.network.root.calls
+    first = features_of(encoder, TensorDataset(images / 255, labels), cache=tmp_path)
+    assert encoder.network.root.calls == before + 1
+    again = features_of(encoder, TensorDataset(images / 255, labels), cache=tmp_path)
+    assert encoder.network.root.calls == before + 1
+    assert all(torch.equal(one, other) for one, other in zip(first, again))
+    features_of(encoder, TensorDataset(images.flip(0) / 255, labels), cache=tmp_path)
+    assert encoder.network.root.calls == before + 2
+    scaled = features_of(_encoder(2.0), TensorDataset(images / 255, labels), cache=tmp_path)
+    torch.testing.assert_close(scaled.features, 2 * first.features)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 3
+
+
+def test_somebody_elses_loader_is_walked_through_in_order():
+    images, labels = _images()
+
+    class Other(LightningDataModule):
+        def train_dataloader(self):
+            return DataLoader(TensorDataset(images / 255, labels), batch_size=4, shuffle=True, drop_last=True)
+
+    for data in (Other(), Other().train_dataloader(), TensorDataset(images / 255, labels)):
+        found = features_of(_encoder(), data, "bank")
+        torch.testing.assert_close(found.features, (images / 255).flatten(1))
+        assert torch.equal(found.targets, labels)
+
+
+def test_packaged_images_have_their_splits():
+    data = CIFAR10MiniDataModule()
+    encoder = load_encoder(nn.Flatten(), image_size=32, device="cpu")
+    assert [len(features_of(encoder, data, split).features) for split in ("bank", "val")] == [5000, 1000]
+
+
+def test_rows_without_label_are_left_out():
+    images, _ = _images(4)
+    data = TensorDataset(images / 255, torch.tensor([0, -1, 2, -1]))
+    found = features_of(_encoder(), data)
+    assert [len(column) for column in labelled_rows(found)] == [2, 2]
+    with pytest.raises(UsageError, match="no image of the training data has a label"):
+        labelled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
+
+
+def test_wrong_data_is_named():
+    images, labels = _images()
+    with pytest.raises(UsageError, match="1 channels, but Counting takes 3"):
+        features_of(_encoder(), TensorDataset(images[:, :1] / 255, labels))
+    with pytest.raises(UsageError, match='split="valid"'):
+        features_of(_encoder(), CIFAR10MiniDataModule(), "valid")
