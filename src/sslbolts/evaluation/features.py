@@ -19,7 +19,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.progress import late_bar
 from sslbolts.transforms import BatchedEvaluate, Evaluation
 
-__all__ = ["EvaluationData", "Features", "data_name", "features_of", "labelled_rows", "preprocessing"]
+__all__ = ["EvaluationData", "Features", "data_name", "features_of", "labelled_rows", "normalization", "preprocessing"]
 
 EvaluationData = LightningDataModule | DataLoader[Any] | Dataset[Any]
 """A DataModule, or one split of a data set: a loader or a map-style dataset of ``(image, label, ...)``."""
@@ -142,7 +142,7 @@ def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
     """What is done to an image before the network sees it: for a result's settings, and part of the cache's key."""
     if not isinstance(data, SSLDataModule):
         return {"transform": "the dataset's own"}
-    mean, std = _normalization(encoder, data)
+    mean, std = normalization(encoder, data)
     return {
         "size": data.image_size,
         "mean": "none" if mean is None else [round(value, 4) for value in mean],
@@ -163,7 +163,8 @@ def data_name(data: EvaluationData) -> str:
     return type(data).__name__.removesuffix("DataModule")
 
 
-def _normalization(encoder: Encoder, data: SSLDataModule) -> tuple[Any, Any]:
+def normalization(encoder: Encoder, data: SSLDataModule) -> tuple[Any, Any]:
+    """Mean and deviation per channel: the encoder's where they are known, else the data's; None and None for none."""
     known = encoder.mean is not None and len(encoder.mean) == data.in_chans
     return (encoder.mean, encoder.std) if known else (data.mean, data.std)
 
@@ -171,7 +172,7 @@ def _normalization(encoder: Encoder, data: SSLDataModule) -> tuple[Any, Any]:
 def _prepare(encoder: Encoder, data: EvaluationData) -> Any:
     if not isinstance(data, SSLDataModule):
         return _as_floats
-    mean, std = _normalization(encoder, data)
+    mean, std = normalization(encoder, data)
     # The loader has cut the images to their size already.
     return BatchedEvaluate(Evaluation(resize=data.image_size, size=data.image_size), mean=mean, std=std)
 
