@@ -1,0 +1,210 @@
+"""How the papers fine-tune a whole network, as a frozen table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.methods.base import LRScaling
+
+__all__ = ["FINE_TUNE_RECIPES", "FineTuneRecipe", "fine_tune_recipe"]
+
+Optimizer = Literal["adamw", "sgd"]
+Decay = Literal["cosine", "steps", "constant"]
+
+
+@dataclass(frozen=True)
+class FineTuneRecipe:
+    """Everything that the result of fine-tuning depends on, besides the network and the data.
+
+    Args:
+        source: where the values are from, and how they differ from what is said there.
+        optimizer: "adamw" with betas (0.9, 0.999), or "sgd" with momentum 0.9.
+        lr: learning rate of the backbone for 256 images per step, >= 0.
+        head_lr: that of the linear head; None is ``lr``.
+        lr_scaling: how both follow the number B of images per step: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not.
+        nesterov: of the momentum of SGD.
+        weight_decay: >= 0; tensors of one dimension, position embeddings and class tokens have none.
+        layer_decay: factor in (0, 1] on the learning rate for every layer that stands further from the head.
+        epochs: passes over the training images.
+        warmup_epochs: epochs of linear rise from 0.
+        decay: then half a cosine to ``min_lr``; or times ``step_factor`` at each of ``milestones``; or no change.
+        min_lr: learning rate at the end of the cosine.
+        milestones: parts of the run in (0, 1).
+        step_factor: of each milestone.
+        mixup: parameter of the Beta distribution of mixup, >= 0; 0 is without.
+        cutmix: that of CutMix; where there are both, each batch has one of them, with equal chances.
+        label_smoothing: in [0, 1).
+        drop_path: rate of stochastic depth in [0, 1) of the last block; it rises linearly from 0 at the first.
+        head_std: standard deviation of the head's first weights; 0 starts at zero.
+        batch_size: images per step in the paper, for the record: the DataModule's is used.
+
+    Raises:
+        UsageError: for a value out of its range.
+
+    Example:
+        >>> FineTuneRecipe("mine", optimizer="sgd", lr=0.01, epochs=10).head_lr is None
+        True
+    """
+
+    source: str
+    optimizer: Optimizer
+    lr: float
+    epochs: int
+    head_lr: float | None = None
+    lr_scaling: LRScaling = "linear"
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    layer_decay: float = 1.0
+    warmup_epochs: float = 0.0
+    decay: Decay = "cosine"
+    min_lr: float = 0.0
+    milestones: tuple[float, ...] = ()
+    step_factor: float = 0.2
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    label_smoothing: float = 0.0
+    drop_path: float = 0.0
+    head_std: float = 0.01
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay)):
+            value, options = getattr(self, name), get_args(allowed)
+            if value not in options:
+                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
+        for name in ("lr", "head_lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix", "head_std"):
+            if (getattr(self, name) or 0.0) < 0:
+                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
+        for name in ("label_smoothing", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: it must be in [0, 1).")
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"layer_decay={self.layer_decay}: it must be in (0, 1], and 1 is without.")
+        if self.epochs < 1:
+            raise UsageError(f"epochs={self.epochs}: at least one pass over the images is needed.")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if not all(0 < milestone < 1 for milestone in self.milestones):
+            raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")
+
+
+_MAE = FineTuneRecipe(
+    "He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, official code for ViT-B "
+    "(without its RandAugment and erasing)",
+    optimizer="adamw",
+    lr=5e-4,
+    epochs=100,
+    weight_decay=0.05,
+    layer_decay=0.65,
+    warmup_epochs=5,
+    min_lr=1e-6,
+    mixup=0.8,
+    cutmix=1.0,
+    label_smoothing=0.1,
+    drop_path=0.1,
+    head_std=2e-5,
+    batch_size=1024,
+)
+_SWAV = FineTuneRecipe(
+    "Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, "
+    "arXiv:2006.09882, official code",
+    optimizer="sgd",
+    lr=0.01,
+    head_lr=0.2,
+    lr_scaling="none",
+    epochs=20,
+    decay="steps",
+    milestones=(0.6, 0.8),
+)
+_SIMCLR_LABELS = FineTuneRecipe(
+    "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, arXiv:2002.05709, "
+    "appendix B.5; the head starts at zero, as in the official code",
+    optimizer="sgd",
+    lr=0.05,
+    nesterov=True,
+    epochs=30,
+    head_std=0.0,
+    batch_size=4096,
+)
+_VICREG = FineTuneRecipe(
+    "Bardes et al., VICReg, ICLR 2022, arXiv:2105.04906, official code",
+    optimizer="sgd",
+    lr=0.01,
+    head_lr=0.1,
+    lr_scaling="none",
+    epochs=20,
+)
+
+FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
+    {
+        "mae": _MAE,
+        "mae_large": replace(
+            _MAE, source=_MAE.source.replace("ViT-B", "ViT-L"), lr=1e-3, epochs=50, layer_decay=0.75, drop_path=0.2
+        ),
+        "beit": replace(
+            _MAE,
+            source="Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022, arXiv:2106.08254, official "
+            "code for BEiT-B (4e-3 for 1024 images), without its RandAugment and erasing",
+            lr=1e-3,
+            warmup_epochs=20,
+            head_std=2e-5,
+        ),
+        "simclr": FineTuneRecipe(
+            "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, "
+            "arXiv:2002.05709, appendix B.8 (transfer): 20,000 steps, learning rate (1e-4 to 0.1) and weight decay (0, "
+            "or 1e-6 to 1e-3, divided by the learning rate) to be chosen on validation images; here lr 0.01, 100 "
+            "epochs and no decay",
+            optimizer="sgd",
+            lr=0.01,
+            lr_scaling="none",
+            nesterov=True,
+            epochs=100,
+            head_std=0.0,
+        ),
+        "simclr_1pct": replace(_SIMCLR_LABELS, epochs=60),
+        "simclr_10pct": _SIMCLR_LABELS,
+        "swav_1pct": replace(_SWAV, lr=0.02, head_lr=5.0),
+        "swav_10pct": _SWAV,
+        "barlow_1pct": replace(
+            _VICREG,
+            source="Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, official code",
+            lr=2e-3,
+            head_lr=0.5,
+        ),
+        "vicreg_1pct": replace(_VICREG, lr=0.03, head_lr=0.08),
+        "vicreg_10pct": _VICREG,
+    }
+)
+"""Recipes by name. "1pct" and "10pct" are those for a hundredth and a tenth of ImageNet's labels."""
+
+
+def fine_tune_recipe(recipe: str | FineTuneRecipe, **changes: Any) -> FineTuneRecipe:
+    """A recipe by name, with some of its values changed.
+
+    Args:
+        recipe: a name of :data:`FINE_TUNE_RECIPES`, or a recipe.
+        **changes: values of :class:`FineTuneRecipe` in place of the recipe's.
+
+    Raises:
+        UsageError: for an unknown name or value.
+
+    Example:
+        >>> fine_tune_recipe("mae", epochs=5).layer_decay
+        0.65
+        >>> fine_tune_recipe("swav")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: there is no recipe "swav" of fine-tuning. ... It is one of mae, mae_large, beit, ...
+    """
+    if isinstance(recipe, str):
+        if recipe not in FINE_TUNE_RECIPES:
+            raise UsageError(
+                f'there is no recipe "{recipe}" of fine-tuning.{did_you_mean(recipe, FINE_TUNE_RECIPES)} It is one of '
+                f"{', '.join(FINE_TUNE_RECIPES)}."
+            )
+        recipe = FINE_TUNE_RECIPES[recipe]
+    known = [name for name in FineTuneRecipe.__dataclass_fields__ if name not in ("source", "batch_size")]
+    for name in changes:
+        if name not in known:
+            raise UsageError(f'a recipe of fine-tuning has no "{name}".{did_you_mean(name, known)}')
+    return replace(recipe, **changes)
