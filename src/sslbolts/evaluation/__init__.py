@@ -2,12 +2,15 @@
 
 from sslbolts.evaluation.encoder import Encoder, load_encoder
 from sslbolts.evaluation.features import Features, features_of
+from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
 from sslbolts.evaluation.result import Result
 
 __all__ = [
     "Encoder",
     "Features",
     "Result",
+    "evaluate_knn",
+    "evaluate_ridge",
     "features_of",
     "load_encoder",
 ]

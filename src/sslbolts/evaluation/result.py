@@ -140,10 +140,10 @@ def format_metric(name: str, value: Any) -> str:
     """Shares in percent, other numbers with four digits.
 
     Example:
-        >>> format_metric("ridge/top1", 0.4567), format_metric("rankme", 31.26), format_metric("k", 20)
+        >>> format_metric("training top1", 0.4567), format_metric("rankme", 31.26), format_metric("k", 20)
         ('45.67 %', '31.26', '20')
     """
-    if isinstance(value, float) and name.rpartition("/")[2] in _SHARES:
+    if isinstance(value, float) and name.rpartition("/")[2].split()[-1] in _SHARES:
         return f"{100 * value:.2f} %"
     return f"{value:.4g}" if isinstance(value, float) else format_setting(value)
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +11,10 @@ from torch.nn import functional as F
 from sslbolts.errors import UsageError
 from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
 
-__all__ = ["knn_predict"]
+__all__ = ["Metric", "knn_predict", "nearest_neighbours", "neighbour_votes"]
+
+Metric = Literal["cosine", "euclidean"]
+"""By what neighbours are near."""
 
 _SIMILARITIES_AT_ONCE = 2**25
 _SAFE_EXPONENT = 80.0  # exp(88.7) is the largest float32
@@ -69,15 +73,93 @@ def knn_predict(
     if max(ks) > len(bank):
         warnings.warn(f"k={max(ks)}, but the bank has {len(bank)} labelled rows: all of them vote.", stacklevel=3)
 
-    queries, bank = F.normalize(queries), F.normalize(bank)
-    scores = queries.new_zeros(len(ks), len(queries), classes)
-    with without_autocast(bank):
-        rows = max(1, _SIMILARITIES_AT_ONCE // len(bank))
-        for start in range(0, len(queries), rows):
-            similarity, neighbour = (queries[start : start + rows] @ bank.T).topk(min(max(ks), len(bank)))
-            nearest = similarity[:, :1] if 1 / temperature > _SAFE_EXPONENT else 0.0
-            votes = ((similarity - nearest) / temperature).exp()
-            label = targets[neighbour]
-            for which, count in enumerate(ks):
-                scores[which, start : start + rows].scatter_add_(1, label[:, :count], votes[:, :count])
+    similarity, neighbour = nearest_neighbours(queries, bank, max(ks))
+    scores = neighbour_votes(similarity, targets[neighbour], ks, temperature=temperature, num_classes=classes)
     return scores if several else scores[0]
+
+
+@torch.no_grad()
+def nearest_neighbours(
+    queries: Tensor, bank: Tensor, k: int, *, metric: Metric = "cosine", own: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` most similar rows of the bank, the most similar first.
+
+    Args:
+        queries: features ``(N, D)``.
+        bank: features ``(M, D)``.
+        k: number of neighbours; all rows, if the bank has fewer.
+        metric: "cosine", or "euclidean" on the features as they are.
+        own: ``(N,)`` rows of the bank that are the queries themselves, and not their own neighbours.
+
+    Returns:
+        Similarities ``(N, k)``: the cosine, or minus half the squared distance; and rows of the bank ``(N, k)``.
+
+    Raises:
+        UsageError: if the widths differ, or for another metric.
+
+    Example:
+        >>> bank = torch.tensor([[0.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
+        >>> nearest_neighbours(torch.tensor([[0.1, 2.8]]), bank, 2, metric="euclidean")[1].tolist()
+        [[1, 0]]
+    """
+    queries, bank = as_features(queries, "queries", min_rows=0), as_features(bank, "bank")
+    if queries.shape[1] != bank.shape[1]:
+        raise UsageError(
+            f"queries have {queries.shape[1]} features and the bank has {bank.shape[1]}: they must come from one "
+            "network."
+        )
+    if metric == "cosine":
+        queries, bank = F.normalize(queries), F.normalize(bank)
+        half = None
+    elif metric == "euclidean":
+        center = bank.mean(0)  # changes no distance, and spares digits where all features have one large part
+        queries, bank = queries - center, bank - center
+        half = bank.square().sum(1) / 2
+    else:
+        raise UsageError(f'metric="{metric}": it is "cosine" or "euclidean".')
+    k = min(k, len(bank) - (own is not None))
+    similarity = queries.new_empty(len(queries), k)
+    neighbour = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    rows = max(1, _SIMILARITIES_AT_ONCE // len(bank))
+    with without_autocast(bank):
+        for start in range(0, len(queries), rows):
+            part = slice(start, start + rows)
+            scores = queries[part] @ bank.T
+            if half is not None:
+                scores -= half
+            if own is not None:
+                scores.scatter_(1, own[part, None], -torch.inf)
+            torch.topk(scores, k, out=(similarity[part], neighbour[part]))
+    if half is not None:
+        similarity -= queries.square().sum(1, keepdim=True) / 2
+    return similarity, neighbour
+
+
+@torch.no_grad()
+def neighbour_votes(
+    similarity: Tensor, labels: Tensor, ks: Sequence[int], *, temperature: float, num_classes: int
+) -> Tensor:
+    """Votes of the first of each query's neighbours, weighted by ``exp(similarity / temperature)``.
+
+    Args:
+        similarity: ``(N, K)``, the most similar first.
+        labels: of the neighbours, ``(N, K)``.
+        ks: how many vote.
+        temperature: `τ > 0`; infinite for equal votes.
+        num_classes: number of classes.
+
+    Returns:
+        ``(len(ks), N, num_classes)``.
+
+    Example:
+        >>> votes = neighbour_votes(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[0, 1, 1]]), [1, 3],
+        ...                         temperature=torch.inf, num_classes=2)
+        >>> votes.tolist()
+        [[[1.0, 0.0]], [[1.0, 2.0]]]
+    """
+    nearest = similarity[:, :1] if 1 / temperature > _SAFE_EXPONENT else 0.0
+    votes = ((similarity - nearest) / temperature).exp()
+    scores = similarity.new_zeros(len(ks), len(similarity), num_classes)
+    for which, count in enumerate(ks):
+        scores[which].scatter_add_(1, labels[:, :count], votes[:, :count])
+    return scores

@@ -25,11 +25,13 @@ class RidgeReadout(NamedTuple):
         scores: ``(N, num_classes)`` of the queries; ``scores.argmax(-1)`` predicts.
         penalty: the penalty per bank row that was chosen.
         bank_accuracy: leave-one-out accuracy on the bank with it, in [0, 1].
+        candidates: leave-one-out accuracy of every penalty, the largest penalty first.
     """
 
     scores: Tensor
     penalty: float
     bank_accuracy: float
+    candidates: dict[float, float]
 
 
 @torch.no_grad()
@@ -95,7 +97,8 @@ def ridge_classifier(
         best = right.index(max(right))
         weight = vectors @ (shrink[:, best, None] * cross)
         scores = ((queries - mean) / std) @ weight.to(x.dtype) + prior.to(x.dtype)
-    return RidgeReadout(scores.to(home), float(grid[best]), right[best] / len(x))
+    accuracies = {penalty: count / len(x) for penalty, count in zip(grid.tolist(), right)}
+    return RidgeReadout(scores.to(home), float(grid[best]), right[best] / len(x), accuracies)
 
 
 def _moments(x: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,206 @@
+"""Nearest neighbours and ridge: judging features without training anything by gradient."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.encoder import Encoder, choose_device
+from sslbolts.evaluation.features import EvaluationData
+from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.splits import Splits, accuracies, held_out, labelled_splits, result_of
+from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbours, neighbour_votes, ridge_classifier
+from sslbolts.readouts.knn import Metric
+
+__all__ = ["KNN_KS", "KNN_TEMPERATURES", "evaluate_knn", "evaluate_ridge", "knn_on_features", "ridge_on_features"]
+
+KNN_KS = (1, 5, 10, 20, 50, 100, 200)
+KNN_TEMPERATURES = (0.04, 0.07, 0.1, 0.2, torch.inf)
+"""Of the cosine's votes; infinite is the same vote for every neighbour."""
+
+_STANDARD = (20, 0.07)  # DINO's
+_CHOSEN_ON = 2000  # images: the standard error of their accuracy is at most 1.1 %
+
+
+def evaluate_knn(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    test: EvaluationData | None = None,
+    ks: Sequence[int] = KNN_KS,
+    temperatures: Sequence[float] = KNN_TEMPERATURES,
+    metrics: Sequence[Metric] = ("cosine", "euclidean"),
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> Result:
+    """Nearest neighbours among the labelled training images, on frozen features; see :func:`knn_on_features`.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
+        test: test images.
+        ks, temperatures, metrics, seed: see :func:`knn_on_features`.
+        cache: folder of features; see :func:`~sslbolts.evaluation.features.features_of`.
+
+    Raises:
+        UsageError: for a value out of its range, or data without labels.
+    """
+    _check_knn(ks, temperatures, metrics)
+    splits = labelled_splits(encoder, data, test=test, cache=cache)
+    found = knn_on_features(splits, ks=ks, temperatures=temperatures, metrics=metrics, seed=seed, device=encoder.device)
+    return result_of("knn", encoder, data, splits, found)
+
+
+def evaluate_ridge(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    test: EvaluationData | None = None,
+    penalties: Sequence[float] = RIDGE_PENALTIES,
+    cache: str | Path | None = None,
+) -> Result:
+    """Ridge regression on one-hot labels, on frozen features; see :func:`sslbolts.readouts.ridge_classifier`.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
+        test: test images.
+        penalties: candidates, per training image.
+        cache: folder of features.
+
+    Raises:
+        UsageError: for a penalty that is not positive, or data without labels.
+    """
+    if not penalties or min(penalties) <= 0:
+        raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
+    splits = labelled_splits(encoder, data, test=test, cache=cache)
+    found = ridge_on_features(splits, penalties=penalties, device=encoder.device)
+    return result_of("ridge", encoder, data, splits, found)
+
+
+def knn_on_features(
+    splits: Splits,
+    *,
+    ks: Sequence[int] = KNN_KS,
+    temperatures: Sequence[float] = KNN_TEMPERATURES,
+    metrics: Sequence[Metric] = ("cosine", "euclidean"),
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+    """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
+
+    Every candidate is judged on up to 2,000 training images, of every class alike, each of which finds its neighbours
+    among all the others; the test images see the best candidate (the first of equals), and DINO's k = 20 at
+    temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
+    on features as they are, all votes are equal.
+
+    Args:
+        splits: labelled features.
+        ks: numbers of neighbours, at least 1; those beyond the training images are left out.
+        temperatures: positive, for the cosine.
+        metrics: "cosine", "euclidean".
+        seed: of the draw of the images that choose.
+        device: where it is computed.
+
+    Returns:
+        Metrics, settings and one row per candidate.
+
+    Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
+    arXiv:1805.01978; Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021,
+    arXiv:2104.14294.
+    """
+    _check_knn(ks, temperatures, metrics)
+    home = choose_device(device)
+    bank, labels = splits.x.to(home), splits.y.to(home)
+    usable = [k for k in ks if k < len(bank)] or [min(ks)]
+    choosing = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(home)
+    if not len(choosing):
+        raise UsageError("no class has two training images: neighbours cannot be judged on them.")
+
+    rows: list[dict[str, Any]] = []
+    for metric in metrics:
+        similarity, neighbour = nearest_neighbours(bank[choosing], bank, max(usable), metric=metric, own=choosing)
+        for temperature in temperatures if metric == "cosine" else (torch.inf,):
+            votes = _votes(similarity, labels[neighbour], usable, temperature, splits.num_classes)
+            right = (votes.argmax(2) == labels[choosing]).double().mean(1)
+            rows += [
+                {"metric": metric, "k": k, "temperature": _named(temperature), "training top1": share}
+                for k, share in zip(usable, right.tolist())
+            ]
+    best = max(rows, key=lambda row: row["training top1"])
+
+    queries = splits.test_x.to(home)
+    searched: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def judge(metric: Metric, k: int, temperature: float) -> dict[str, float]:
+        if metric not in searched:
+            searched[metric] = nearest_neighbours(queries, bank, max(usable), metric=metric)
+        similarity, neighbour = searched[metric]
+        votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
+        return accuracies(votes, splits.test_y)
+
+    metrics_found = judge(best["metric"], best["k"], float(best["temperature"]))
+    k, temperature = _STANDARD
+    if "cosine" in metrics and k in usable:
+        metrics_found[f"k{k}_t{temperature}/top1"] = judge("cosine", k, temperature)["top1"]
+    settings = {
+        "metric": best["metric"],
+        "k": best["k"],
+        "temperature": best["temperature"],
+        "chosen": f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbours are all the other "
+        f"training images ({100 * best['training top1']:.2f} % right; seed {seed})",
+    }
+    return metrics_found, settings, rows
+
+
+def ridge_on_features(
+    splits: Splits, *, penalties: Sequence[float] = RIDGE_PENALTIES, device: str | torch.device = "auto"
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+    """The closed-form linear classifier, its penalty chosen by leaving out one training image after the other.
+
+    Args:
+        splits: labelled features.
+        penalties: candidates, per training image.
+        device: where it is computed.
+
+    Returns:
+        Metrics, settings and one row per penalty.
+    """
+    home = choose_device(device)
+    readout = ridge_classifier(
+        splits.test_x.to(home),
+        splits.x.to(home),
+        splits.y.to(home),
+        num_classes=splits.num_classes,
+        penalties=penalties,
+    )
+    settings = {
+        "standardized": "by mean and deviation of the training features",
+        "penalty": readout.penalty,
+        "chosen": f"of {len(readout.candidates)} penalties per training image, by leave-one-out on the training images "
+        f"({100 * readout.bank_accuracy:.2f} % right)",
+    }
+    rows = [{"penalty": penalty, "training top1": share} for penalty, share in readout.candidates.items()]
+    return accuracies(readout.scores, splits.test_y), settings, rows
+
+
+def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:
+    return neighbour_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
+
+
+def _named(temperature: float) -> float | str:
+    return "inf" if temperature == torch.inf else temperature  # JSON has no infinity
+
+
+def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
+    if not ks or min(ks) < 1:
+        raise UsageError(f"ks={tuple(ks)}: numbers of neighbours are at least 1.")
+    if not temperatures or min(temperatures) <= 0:
+        raise UsageError(f"temperatures={tuple(temperatures)}: they are positive (inf for equal votes).")
+    known = get_args(Metric)
+    for metric in metrics or [""]:
+        if metric not in known:
+            raise UsageError(f'metric "{metric}": it is one of {", ".join(known)}.{did_you_mean(metric, known)}')
