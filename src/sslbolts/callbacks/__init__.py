@@ -1,19 +1,35 @@
-"""Callbacks that any LightningModule can use: evaluation while it trains, the teacher, and a look before the start."""
+"""Callbacks that any LightningModule can use: evaluation and pictures while it trains, the teacher, a look before."""
 
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.callbacks.knn import KNNMonitor
+from sslbolts.callbacks.pictures import (
+    AttentionMaps,
+    AugmentationSheet,
+    ClusterSheet,
+    EmbeddingPlot,
+    NeighbourSheet,
+    Reconstructions,
+)
 from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.schedules import WeightDecaySchedule
+from sslbolts.callbacks.whitened_stem import WhitenedStem
 
 __all__ = [
+    "AttentionMaps",
+    "AugmentationSheet",
+    "ClusterSheet",
     "CollapseMonitor",
     "EMATeacher",
+    "EmbeddingPlot",
     "Indicator",
     "KNNMonitor",
+    "NeighbourSheet",
     "OnlineLinearProbe",
     "Preflight",
+    "Reconstructions",
     "WeightDecaySchedule",
+    "WhitenedStem",
 ]

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, WhitenedStem
 from sslbolts.cli.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
@@ -75,6 +75,7 @@ def run(folder: Path, epochs: int, seed: int) -> None:
         logger=lightning_module("loggers").CSVLogger(folder, name="", version=""),
         callbacks=[
             Preflight(),
+            WhitenedStem(),
             monitor,
             OnlineLinearProbe(num_classes=data.num_classes),
             CollapseMonitor(),
