@@ -113,6 +113,7 @@ def _missing(found: re.Match[str], message: str) -> str:
 _OPTIONS = (
     *("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config", "--output"),
     *("--views", "--images", "--draws", "--seed"),
+    *("--teacher", "--untrained", "--max_images", "--cache", "--device"),
 )
 
 _PHRASES: list[tuple[re.Pattern[str], Callable[[re.Match[str], str], str | None]]] = [

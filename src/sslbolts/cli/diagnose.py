@@ -1,0 +1,158 @@
+"""``sslbolts diagnose``: what a representation holds, what its projector throws away, and which classes it confuses."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslbolts.cli.names import expand
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from torch import Tensor
+
+    from sslbolts.evaluation.diagnosis import Diagnosis
+
+__all__ = ["main"]
+
+_LINES = {
+    "knn/top1": ("20 nearest neighbours", "more"),
+    "class_separation": ("class separation R²", "more, up to 1"),
+    "clusters/purity": ("k-means: purity", "more, up to 1"),
+    "clusters/nmi": ("k-means: mutual information (NMI)", "more, up to 1"),
+    "clusters/ari": ("k-means: adjusted Rand index", "more, up to 1; chance is 0"),
+    "clusters/top1": ("k-means: accuracy of matched clusters", "more"),
+    "rankme": ("RankMe, dimensions", "more, up to the width"),
+    "effective_rank": ("effective rank of the covariance, dimensions", "more, up to the width"),
+    "alignment": ("alignment of two views", "less; 0 is equal"),
+    "uniformity": ("uniformity", "less; 0 is a single point"),
+}
+_MOST_CLASSES = 20  # lines of the table of classes
+
+
+def main(argv: Sequence[str]) -> int:
+    """Diagnose, print, and write the numbers, the confusions and their picture.
+
+    Raises:
+        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+    """
+    from jsonargparse import ArgumentParser
+
+    from sslbolts.data import SSLDataModule
+
+    parser = ArgumentParser(
+        "sslbolts diagnose",
+        description="What a representation holds, and what its projector throws away: "
+        "sslbolts diagnose runs/demo/simclr.ckpt --data CIFAR10Mini",
+        exit_on_error=False,
+    )
+    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    parser.add_subclass_arguments(SSLDataModule, "data", required=False, help="name or class path of a DataModule")
+    parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
+    parser.add_argument("--teacher", action="store_true", help="the teacher's backbone and projector")
+    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
+    parser.add_argument("--max_images", type=int, default=5000, help="of a split, distorted and augmented")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
+    parser.add_argument("--cache", type=str | None, default=None, help="folder in which features are kept")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--output", type=str | None, default=None, help="FILE.json; default: beside the checkpoint")
+    config = parser.parse_args(expand(list(argv)))
+    if config.output is not None and Path(config.output).suffix != ".json":
+        raise UsageError(f'--output "{config.output}": the file must end in .json.')
+    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
+    data: SSLDataModule = make(config).data
+
+    from rich.console import Console
+
+    from sslbolts.evaluation.diagnosis import diagnose
+    from sslbolts.evaluation.encoder import load_encoder
+    from sslbolts.evaluation.result import format_setting, result_path
+
+    encoder = load_encoder(config.source, teacher=config.teacher, pretrained=not config.untrained, device=config.device)
+    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=config.cache)
+    result = found.result
+    console = Console()
+    for table in tables(found):
+        console.print(table)
+    for name, setting in result.settings.items():
+        console.print(f"{name}: {format_setting(setting)}", style="dim", highlight=False, markup=False)
+    for note in result.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+    path = Path(config.output or result_path(result.source, result.protocol, result.data, readout=encoder.readout))
+    print(f"wrote {', '.join(map(str, write(found, path)))}")
+    return 0
+
+
+def tables(found: "Diagnosis") -> "list[Table]":
+    """What the command prints: what was done to an image, how the features lie, and the classes."""
+    from sslbolts.evaluation.result import format_metric
+
+    result = found.result
+    readers = [name for name in ("h", "g(h)") if name in result.settings]
+
+    done = _new("What was done to an image, as a linear classifier reads it", "random guess", *readers)
+    for row in result.rows:
+        shown = [format_metric(name, row[name]) for name in ("random guess/top1", *(f"{r}/top1" for r in readers))]
+        done.add_row(row["what"], *shown)
+    lies = _new(f"{result.source} on {result.data}", *readers)
+    lies.add_column("better is", style="dim")
+    for name, (line, better) in _LINES.items():
+        if f"h/{name}" in result.metrics:
+            lies.add_row(line, *(format_metric(name, result.metrics[f"{reader}/{name}"]) for reader in readers), better)
+    if found.confusion is None or found.class_names is None:
+        return [done, lies]
+    return [done, lies, _classes(found.confusion, found.class_names)]
+
+
+def _classes(confusion: "Tensor", names: list[str]) -> "Table":
+    """Each class's accuracy, the worst first, and for what it is taken most often besides."""
+    from sslbolts.readouts import class_accuracies
+
+    right = class_accuracies(confusion)
+    worst = right.nan_to_num(2.0).argsort()  # a class without images comes last
+    shown = worst[: min(_MOST_CLASSES, int((right == right).sum()))].tolist()
+    title = "Classes by 20 nearest neighbours of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
+    table = _new(title, "right", "most often taken for")
+    for label in shown:
+        others = confusion[label].clone()
+        others[label] = 0
+        taken = int(others.argmax())
+        share = 100 * float(others[taken] / confusion[label].sum())
+        confused = f"{names[taken]}, {share:.1f} %" if share else "nothing else"
+        table.add_row(names[label], f"{100 * float(right[label]):.1f} %", confused)
+    return table
+
+
+def _new(title: str, *columns: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def write(found: "Diagnosis", path: Path) -> list[Path]:
+    """The numbers as JSON, the confusions as a table (CSV) and as a picture beside it.
+
+    Args:
+        found: by :func:`sslbolts.evaluation.diagnosis.diagnose`.
+        path: of the JSON.
+    """
+    written = [found.result.save(path)]
+    if found.confusion is not None and found.class_names is not None:
+        from sslbolts.pictures.confusion import draw_confusion
+        from sslbolts.pictures.style import save
+
+        beside = path.with_name(f"{path.stem}-confusion.csv")
+        with beside.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["true class", *found.class_names])
+            rows.writerows([name, *counts] for name, counts in zip(found.class_names, found.confusion.tolist()))
+        title = f"20 nearest neighbours: {Path(found.result.source).name} on {found.result.data}"
+        figure = draw_confusion(found.confusion, class_names=found.class_names, title=title)
+        written += [beside, save(figure, beside.with_suffix(".png"))]
+    return written
