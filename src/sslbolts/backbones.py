@@ -13,8 +13,8 @@ __all__ = ["BackboneLike", "Stem", "create_backbone", "feature_width", "warn_sma
 BackboneLike = str | nn.Module
 """``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
 
-Stem = Literal["imagenet", "cifar"]
-"""The first layers of a ResNet: 7x7 stride 2 with max-pooling, or 3x3 stride 1 without."""
+Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
+"""The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
 
 
 def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans: int = 3, **kwargs: Any) -> nn.Module:
@@ -27,7 +27,10 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
             ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
             of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
-            max-pooling: for images of 64 pixels and less.
+            max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
+            same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
+            without the first ReLU (lightly's ResNets as ``nn.Sequential`` of their children), or ``"no_pool"``, the
+            7x7 convolution without max-pooling (lightning-bolts on STL-10).
         in_chans: channels of the images.
         kwargs: passed to ``timm.create_model`` or ``torchvision.models.get_model``.
 
@@ -62,7 +65,7 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
     network = _create(library, name, in_chans, kwargs)
-    return _with_cifar_stem(network, backbone, in_chans) if stem == "cifar" else network
+    return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
 
 
 def feature_width(backbone: nn.Module) -> int:
@@ -188,16 +191,20 @@ def _replace(network: nn.Module, path: str, layer: nn.Module) -> None:
     setattr(network.get_submodule(parent), attribute, layer)
 
 
-def _with_cifar_stem(network: nn.Module, name: str, in_chans: int) -> nn.Module:
-    stem = getattr(network, "conv1", None)
-    if stem is None or not hasattr(network, "maxpool"):
+def _with_stem(network: nn.Module, stem: Stem, name: str, in_chans: int) -> nn.Module:
+    first = getattr(network, "conv1", None)
+    if first is None or not hasattr(network, "maxpool"):
         raise UsageError(
-            f'stem="cifar" replaces conv1 and maxpool of a ResNet, and "{name}" has none: pass a ResNet, or shape this '
-            "network with backbone_kwargs (a ViT: img_size=32, patch_size=4)."
+            f'stem="{stem}" replaces conv1 and maxpool of a ResNet, and "{name}" has none: pass a ResNet, or shape '
+            "this network with backbone_kwargs (a ViT: img_size=32, patch_size=4)."
         )
-    width = [m for m in stem.modules() if isinstance(m, nn.Conv2d)][-1].out_channels  # conv1, or timm's deep stem
-    convolution = nn.Conv2d(in_chans, width, 3, stride=1, padding=1, bias=False)
+    _replace(network, "maxpool", nn.Identity())
+    if stem == "no_pool":
+        return network
+    width = [m for m in first.modules() if isinstance(m, nn.Conv2d)][-1].out_channels  # conv1, or timm's deep stem
+    convolution = nn.Conv2d(in_chans, width, 3, stride=1, padding=2 if stem == "cifar_pad2" else 1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     _replace(network, "conv1", convolution)
-    _replace(network, "maxpool", nn.Identity())
+    if stem == "cifar_no_relu":
+        _replace(network, "act1" if hasattr(network, "act1") else "relu", nn.Identity())  # timm, torchvision
     return network

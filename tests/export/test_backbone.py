@@ -119,10 +119,10 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
         "lost.ckpt": 'there is no file .*Did you mean "last.ckpt"',
         "last.ckpt": "cannot be read as a checkpoint",
         "broken.safetensors": "not a safetensors file",
-        "foreign.safetensors": "does not say what network it is",
-        "other.ckpt": "holds no backbone, only encoder",
-        "bare.ckpt": "does not say what network it is",
-        _tensors(tmp_path / "flat.ckpt").name: "has no state_dict",
+        "foreign.safetensors": "no layout that is known; in it stand a",
+        "other.ckpt": r"no layout that is known; in it stand encoder\.weight",
+        "bare.ckpt": "neither of a ResNet nor of a vision transformer: name the network",
+        _tensors(tmp_path / "flat.ckpt").name: r"no layout that is known; in it stand layer\.weight",
     }.items():
         with pytest.raises(UsageError, match=words):
             load_backbone(tmp_path / name)

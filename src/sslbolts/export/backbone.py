@@ -1,44 +1,94 @@
-"""The backbone alone: out of a method or its checkpoint into a small file, and back into a network."""
+"""The backbone alone: out of a method, its checkpoint or another library's, into a file, and back into a network."""
 
-import json
-import pickle
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import torch
 from torch import Tensor, nn
 
 from sslbolts.backbones import create_backbone
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError
+from sslbolts.export.files import METADATA, PREPROCESSING, read_checkpoint, read_safetensors, some
+from sslbolts.export.foreign import ImportReport, read_foreign, uncompiled
+from sslbolts.export.formats import choose_format, write
+from sslbolts.export.layouts import Layout
+from sslbolts.export.preprocessing import IMAGENET, Preprocessing
 
-__all__ = ["backbone_spec", "export_backbone", "load_backbone"]
+__all__ = ["Loaded", "backbone_spec", "export_backbone", "load_backbone", "read_backbone"]
 
-_METADATA = "sslbolts"  # under which the file says how to rebuild the network
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 _STARTING_WEIGHTS = ("pretrained", "weights")  # of backbone_kwargs: where training began, not what the network is
 
 
-def export_backbone(source: nn.Module | str | Path, path: str | Path, *, teacher: bool = False) -> Path:
-    """Write the backbone's weights to a safetensors file, under the names that the bare network gives them.
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone's weights, and what is known of it.
 
-    :func:`load_backbone` rebuilds the network from the file alone. Where the backbone is a timm network of unchanged
-    form (``stem="imagenet"``), so does ``timm.create_model(name, num_classes=0, checkpoint_path=path)``.
+    Attributes:
+        weights: under the names that the bare network gives them.
+        spec: arguments of ``create_backbone``; None where the network was given as a module.
+        preprocessing: how images entered; None where it is not known.
+        report: what was found in another library's checkpoint; None for files of sslbolts.
+        source: the file or class, for messages.
+        module: the network itself, where there is one already.
+    """
+
+    weights: dict[str, Tensor]
+    spec: dict[str, Any] | None
+    preprocessing: Preprocessing | None
+    report: ImportReport | None
+    source: str
+    module: nn.Module | None = None
+
+    def network(self) -> nn.Module:
+        """The network with these weights, in eval mode.
+
+        Raises:
+            UsageError: if the file does not say what network it is of, or the weights are of another one.
+        """
+        network = _rebuild(self.spec, self.source) if self.module is None else self.module
+        _fill(network, self.weights, self.source)
+        return network.eval()
+
+
+def export_backbone(
+    source: nn.Module | str | Path,
+    path: str | Path,
+    *,
+    teacher: bool = False,
+    format: str = "auto",
+    image_size: int | None = None,
+    layout: str | Layout | None = None,
+    backbone: str | nn.Module | None = None,
+) -> Path:
+    """Write the backbone alone to a file that other programs read.
 
     Args:
-        source: a method (any module with a ``backbone``), or the path of a Lightning checkpoint of one.
-        path: file to write, by custom ``.safetensors``; its folder is made.
+        source: a method (any module with a ``backbone``); or the path of a checkpoint of one, of a file of this
+            function, or of a checkpoint of another library that :func:`load_backbone` reads.
+        path: file to write; its folder is made.
         teacher: the teacher's backbone instead of the student's.
+        format: "safetensors": the weights, with what :func:`load_backbone` needs to rebuild the network; "timm" and
+            "torchvision": the weights under that library's names, loaded strictly into its network and seen to give the
+            same features before anything is written; "onnx" and "torch-export": the network with its weights, for any
+            number of images of one size. "auto" goes by the ending: ``.onnx``, ``.pt2``, else safetensors.
+        image_size: side of the images, pixels, for "onnx" and "torch-export"; None is that of the training data where
+            it is known, or else 224.
+        layout: of another library's checkpoint; see :func:`load_backbone`.
+        backbone: see :func:`load_backbone`.
 
     Returns:
-        ``path``.
+        ``path``. Safetensors and ONNX files hold mean, standard deviation and size of the images among their metadata,
+        a torch-export program in its extra file ``sslbolts.json``.
 
     Raises:
-        UsageError: if there is no such file, or nothing in it is a backbone or, if asked for, a teacher.
+        UsageError: if there is no such file or format, nothing in the source is a backbone or, if asked for, a teacher,
+            or the other library has no network that gives the same features.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> from sslbolts import SimCLR
         >>> method = SimCLR("resnet18", stem="cifar")
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -47,25 +97,32 @@ def export_backbone(source: nn.Module | str | Path, path: str | Path, *, teacher
         >>> torch.allclose(network(images), method.eval()(images), atol=1e-5)
         True
     """
-    from safetensors.torch import save_file
-
-    weights, spec = _of_module(source, teacher) if isinstance(source, nn.Module) else _of_checkpoint(source, teacher)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
-    }
-    save_file(tensors, path, metadata={"format": "pt", _METADATA: json.dumps(spec)})
+    chosen = choose_format(format, path)
+    loaded = read_backbone(source, teacher=teacher, layout=layout, backbone=backbone)
+    if image_size is not None:
+        loaded = replace(loaded, preprocessing=replace(loaded.preprocessing or Preprocessing(), image_size=image_size))
+    write(chosen, path, loaded.weights, loaded.spec, loaded.preprocessing, loaded.network)
     return path
 
 
-def load_backbone(path: str | Path, *, teacher: bool = False, backbone: nn.Module | None = None) -> nn.Module:
+def load_backbone(
+    path: str | Path,
+    *,
+    teacher: bool = False,
+    backbone: str | nn.Module | None = None,
+    layout: str | Layout | None = None,
+) -> nn.Module:
     """The trained network ``(B, C, H, W) -> (B, D)``, in eval mode, without Lightning or anything of its method.
 
     Args:
-        path: a file of :func:`export_backbone`, or a Lightning checkpoint of a method.
+        path: a file of :func:`export_backbone`; a checkpoint of a method; one of lightning-bolts, solo-learn or
+            lightly; one of the official releases of MoCo v1 to v3, SimSiam, SwAV, DINO, Barlow Twins, VICReg and MAE;
+            or the weights of a timm or torchvision network (:data:`sslbolts.export.LAYOUTS` has the table).
         teacher: out of a checkpoint, the teacher's backbone instead of the student's.
-        backbone: the network to fill, where it was given to the method as a module and not by name.
+        backbone: the network to fill, where it was given to the method as a module; of another library's checkpoint
+            also its name, where names and shapes of the weights do not tell.
+        layout: name of another library's layout, or one of your own; None recognises it.
 
     Raises:
         UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network.
@@ -75,20 +132,14 @@ def load_backbone(path: str | Path, *, teacher: bool = False, backbone: nn.Modul
         Traceback (most recent call last):
         sslbolts.errors.UsageError: there is no file "runs/nowhere.safetensors".
     """
-    exported = Path(path).suffix == ".safetensors"
-    if exported and teacher:
-        raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
-    weights, spec = _of_file(path) if exported else _of_checkpoint(path, teacher)
-    network = _rebuild(spec, path) if backbone is None else backbone
-    _fill(network, weights, path)
-    return network.eval()
+    return read_backbone(path, teacher=teacher, layout=layout, backbone=backbone).network()
 
 
 def backbone_spec(path: str | Path) -> dict[str, Any] | None:
     """Arguments of :func:`sslbolts.backbones.create_backbone` that make the network of a file, without its weights.
 
     Args:
-        path: a file of :func:`export_backbone`, or a Lightning checkpoint of a method.
+        path: any file that :func:`load_backbone` reads.
 
     Returns:
         ``backbone``, ``stem``, ``in_chans`` and ``backbone_kwargs``; None where the method was given a module.
@@ -96,23 +147,52 @@ def backbone_spec(path: str | Path) -> dict[str, Any] | None:
     Raises:
         UsageError: if there is no such file, or it holds no backbone.
     """
-    return _of_file(path)[1] if Path(path).suffix == ".safetensors" else _of_checkpoint(path, teacher=False)[1]
+    return read_backbone(path).spec
 
 
-def _fill(network: nn.Module, weights: dict[str, Tensor], path: str | Path) -> None:
-    expected = network.state_dict()
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
-    reshaped = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
-    if missing or unexpected or reshaped:
+def read_backbone(
+    source: nn.Module | str | Path,
+    *,
+    teacher: bool = False,
+    layout: str | Layout | None = None,
+    backbone: str | nn.Module | None = None,
+) -> Loaded:
+    """Weights, form and preprocessing of a backbone, and for another library's checkpoint what matched in it.
+
+    Args:
+        source: as in :func:`export_backbone`.
+        teacher: as in :func:`load_backbone`.
+        layout: as in :func:`load_backbone`.
+        backbone: as in :func:`load_backbone`.
+
+    Raises:
+        UsageError: if there is no such file, or it holds no backbone.
+    """
+    if isinstance(source, nn.Module):
+        return _of_module(source, teacher)
+    if Path(source).suffix in (".onnx", ".pt2"):
+        reader = 'onnxruntime.InferenceSession("{}")' if Path(source).suffix == ".onnx" else 'torch.export.load("{}")'
         raise UsageError(
-            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {_some(missing)}; '
-            f"unexpected {_some(unexpected)}; of another shape {_some(reshaped)}."
+            f'"{source}" is a program and not weights, and running it is yours to decide: {reader.format(source)}.'
         )
-    network.load_state_dict(weights)
+    if Path(source).suffix == ".safetensors":
+        tensors, metadata = read_safetensors(source)
+        if METADATA in metadata:
+            if teacher:
+                raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
+            entry = Preprocessing.of(metadata.get(PREPROCESSING))
+            return _ours(tensors, metadata[METADATA], entry, source, backbone)
+        checkpoint: dict[str, Any] = dict(tensors)
+    else:
+        checkpoint = read_checkpoint(source)
+        if layout is None and _is_ours(checkpoint):
+            return _of_checkpoint(source, checkpoint, teacher, backbone)
+    found = read_foreign(source, checkpoint, teacher=teacher, layout=layout, backbone=backbone)
+    entry = replace(IMAGENET, image_size=found.image_size or IMAGENET.image_size) if found.layout.imagenet else None
+    return Loaded(found.weights, found.spec, entry, found.report, str(source), found.network)
 
 
-def _of_module(module: nn.Module, teacher: bool) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     network: Any = getattr(module, "backbone", None)
     if not isinstance(network, nn.Module):
         raise UsageError(
@@ -124,41 +204,48 @@ def _of_module(module: nn.Module, teacher: bool) -> tuple[dict[str, Tensor], dic
         if not of_backbone:
             raise UsageError(f"{type(module).__name__} has no teacher of its backbone: leave teacher=True out.")
         network = of_backbone[0]
-    weights = {_uncompiled(name): tensor for name, tensor in network.state_dict().items()}
-    return weights, _spec(getattr(module, "hparams", {}))
+    weights = {uncompiled(name): tensor for name, tensor in network.state_dict().items()}
+    spec = _spec(getattr(module, "hparams", {}))
+    data = getattr(getattr(module, "_trainer", None), "datamodule", None)
+    entry = Preprocessing.of({name: getattr(data, name, None) for name in ("image_size", "mean", "std")} if data else 0)
+    bare = getattr(network, "_orig_mod", network)
+    return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
 
 
-def _of_checkpoint(path: str | Path, teacher: bool) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    _must_exist(path)
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, BadZipFile, EOFError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(f'"{path}" cannot be read as a checkpoint of tensors and plain data: {reason}') from error
-    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict):
-        raise UsageError(f'"{path}" is not a Lightning checkpoint: it has no state_dict.')
+def _is_ours(checkpoint: Mapping[str, Any]) -> bool:
+    hparams = checkpoint.get("hyper_parameters")
+    named = isinstance(hparams, Mapping) and isinstance(hparams.get("backbone"), str)
+    return "sslbolts_class" in checkpoint or (named and isinstance(checkpoint.get("state_dict"), dict))
+
+
+def _of_checkpoint(
+    path: str | Path, checkpoint: Mapping[str, Any], teacher: bool, backbone: str | nn.Module | None
+) -> Loaded:
     prefix = "teacher.backbone." if teacher else "backbone."
-    names = {_uncompiled(name): tensor for name, tensor in state.items()}
+    names = {uncompiled(name): tensor for name, tensor in checkpoint["state_dict"].items()}
     weights = {name.removeprefix(prefix): tensor for name, tensor in names.items() if name.startswith(prefix)}
     if not weights:
         parts = list(dict.fromkeys(name.partition(".")[0] for name in names))
-        what = "teacher's backbone: leave teacher=True out" if teacher else f"backbone, only {_some(parts)}"
+        what = "teacher's backbone: leave teacher=True out" if teacher else f"backbone, only {some(parts)}"
         raise UsageError(f'the checkpoint "{path}" holds no {what}.')
-    return weights, _spec(checkpoint.get("hyper_parameters", {}))
+    entries = filter(None, map(Preprocessing.of, checkpoint.values()))  # the DataModule's state has it
+    return _ours(weights, _spec(checkpoint.get("hyper_parameters", {})), next(entries, None), path, backbone)
 
 
-def _of_file(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    from safetensors import SafetensorError, safe_open
-
-    _must_exist(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            spec = json.loads((file.metadata() or {}).get(_METADATA, "null"))
-            names = file.keys()  # it is not a mapping
-            return {name: file.get_tensor(name) for name in names}, spec
-    except SafetensorError as error:
-        raise UsageError(f'"{path}" is not a safetensors file: {error}.') from error
+def _ours(
+    weights: dict[str, Tensor],
+    spec: dict[str, Any] | None,
+    entry: Preprocessing | None,
+    path: str | Path,
+    backbone: str | nn.Module | None,
+) -> Loaded:
+    if isinstance(backbone, str):
+        raise UsageError(
+            f'"{path}" says itself what network it is: leave backbone="{backbone}" out.'
+            if spec
+            else f'"{path}" is of a method that was given a module: pass that module, backbone=..., and not a name.'
+        )
+    return Loaded(weights, spec, entry, None, str(path), backbone)
 
 
 def _spec(hparams: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -171,7 +258,7 @@ def _spec(hparams: Mapping[str, Any]) -> dict[str, Any] | None:
     return spec
 
 
-def _rebuild(spec: dict[str, Any] | None, path: str | Path) -> nn.Module:
+def _rebuild(spec: dict[str, Any] | None, path: str) -> nn.Module:
     if spec is None:
         raise UsageError(
             f'"{path}" does not say what network it is, since its method was given a module: pass that module, '
@@ -182,17 +269,14 @@ def _rebuild(spec: dict[str, Any] | None, path: str | Path) -> nn.Module:
     return create_backbone(arguments.pop("backbone"), **arguments, **kwargs)
 
 
-def _uncompiled(name: str) -> str:
-    return name.replace("_orig_mod.", "")  # what torch.compile(network) puts before every name
-
-
-def _must_exist(path: str | Path) -> None:
-    path = Path(path)
-    if not path.is_file():
-        folder = path.parent
-        near = did_you_mean(path.name, [p.name for p in folder.iterdir() if p.is_file()]) if folder.is_dir() else ""
-        raise UsageError(f'there is no file "{path}".{near}')
-
-
-def _some(names: list[str]) -> str:
-    return "nothing" if not names else ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+def _fill(network: nn.Module, weights: dict[str, Tensor], path: str) -> None:
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    reshaped = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
+    if missing or unexpected or reshaped:
+        raise UsageError(
+            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(missing)}; '
+            f"unexpected {some(unexpected)}; of another shape {some(reshaped)}."
+        )
+    network.load_state_dict(weights)
