@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,8 +11,19 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import Callback
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks import (
+    AugmentationSheet,
+    ClusterSheet,
+    CollapseMonitor,
+    EmbeddingPlot,
+    KNNMonitor,
+    NeighbourSheet,
+    OnlineLinearProbe,
+    Preflight,
+)
 from tests.callbacks.host import AdversarialHost, Host, bank_loader, metrics, train_loader, trainer, val_loader
+
+PICTURES = TemporaryDirectory()  # of all tests here
 
 
 def monitors() -> list[Callback]:
@@ -20,6 +32,10 @@ def monitors() -> list[Callback]:
         KNNMonitor(k=(5, 20), bank=lambda: bank_loader(shuffle=True)),
         CollapseMonitor("encoder", every_n_steps=3),
         Preflight(),
+        NeighbourSheet(k=1, queries=2, folder=PICTURES.name),
+        EmbeddingPlot(projections=["pca"], folder=PICTURES.name),
+        ClusterSheet(clusters=1, folder=PICTURES.name),
+        AugmentationSheet(images=2, folder=PICTURES.name),
     ]
 
 

@@ -112,6 +112,16 @@ class KNNMonitor(QueryMonitor):
         return self._bank.source is not None
 
     @property
+    def bank(self) -> Bank:
+        """The labelled images."""
+        return self._bank
+
+    @property
+    def features(self) -> str | FeatureFunction | None:
+        """Which features it reads."""
+        return self._reader.features
+
+    @property
     def state_key(self) -> str:
         return self._generate_state_key(name=self._key)
 
@@ -174,8 +184,12 @@ class KNNMonitor(QueryMonitor):
 
     def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
         self._queries.append((features, targets))
+        self.bank_pass(trainer, pl_module)
+
+    def bank_pass(self, trainer: Trainer, pl_module: LightningModule) -> Pass:
+        """This rank's share of the bank's features, read once per evaluation, whoever asks first."""
         if self._share is None:
-            # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.
+            # With the first batch, not at the end of the epoch: WeightAveraging may have changed weights back there.
             self._share = run_pass(
                 trainer,
                 pl_module,
@@ -183,6 +197,7 @@ class KNNMonitor(QueryMonitor):
                 readers=[lambda batch: self._read(trainer, pl_module, batch)],
                 targets=self.targets,
             )
+        return self._share
 
     def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         if self._share is None:

@@ -37,12 +37,13 @@ class OwnLoader:
         self.most_batches = most_batches
         plan = _plan(loader)
         self.rebuilt = plan is not None
+        self._whole, self._plan = loader, plan
         if plan is not None:
             if rows is not None:
                 flat = torch.tensor([index for batch in plan for index in batch])[rows].tolist()
                 size = max(len(batch) for batch in plan)
                 plan = [flat[start : start + size] for start in range(0, len(flat), size)]
-            plan = plan[:most_batches]
+            plan = self._plan = plan[:most_batches]
             self._numbers = list(range(len(plan)))[rank() :: world_size()] or [_NOT_MINE] * bool(plan)
             self.loader = with_batches(loader, [plan[max(0, number)] for number in self._numbers])
 
@@ -64,6 +65,27 @@ class OwnLoader:
                 spare = batch
         if spare is not None and number < rank():
             yield _NOT_MINE, spare
+
+    def again(self, order: Tensor) -> Any:
+        """Batches that hold the images of these rows and, of a loader that cannot be rebuilt, others as well.
+
+        Args:
+            order: ``(rows,)``, part of a pass's :attr:`Pass.order`.
+
+        Yields:
+            a batch, and pairs (place in ``order``, row of the batch). A single rank may call it.
+        """
+        wanted = [divmod(code, _ROWS_PER_BATCH) for code in order.tolist()]
+        if self._plan is not None:
+            rows = [self._plan[number][row] for number, row in wanted]
+            alone = with_batches(self._whole, [rows], num_workers=0)
+            yield next(iter(alone)), [(place, place) for place in range(len(rows))]
+            return
+        last = max(number for number, _ in wanted)
+        for number, batch in zip(range(last + 1), self._whole):
+            here = [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
+            if here:
+                yield batch, here
 
 
 class Pass(NamedTuple):
@@ -204,8 +226,12 @@ def _plan(loader: Any) -> list[list[int]] | None:
         return [list(batch) for batch in sampler]
 
 
-def with_batches(loader: DataLoader[Any], batches: list[list[int]]) -> DataLoader[Any]:
-    """A loader that is as the given one, and gives these batches of its dataset."""
+def with_batches(
+    loader: DataLoader[Any], batches: list[list[int]], *, num_workers: int | None = None
+) -> DataLoader[Any]:
+    """A loader that is as the given one, and gives these batches of its dataset; without worker processes if 0."""
+    if num_workers == 0:
+        return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn)
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
@@ -122,7 +121,7 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
     """Write curves.png, neighbours.png and augmentations.png."""
     from sslbolts.pictures.augmentations import draw_augmentations
     from sslbolts.pictures.curves import draw_curves
-    from sslbolts.pictures.neighbours import draw_neighbours
+    from sslbolts.pictures.neighbours import draw_neighbours, nearest
     from sslbolts.pictures.style import save
 
     log = read_log(folder / "metrics.csv")
@@ -137,9 +136,9 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
 
     bank, queries = data.load("bank"), data.load("val")
     chosen = torch.cat([(queries.targets == label).nonzero()[3, :1] for label in range(data.num_classes)])
-    learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"))
-    pixels, mean = bank.data.flatten(1).float(), bank.data.flatten(1).float().mean(0)
-    raw = nearest(queries.data[chosen].flatten(1) - mean, pixels - mean)
+    learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"), 6)
+    pixels = bank.data.flatten(1)
+    raw = nearest(queries.data[chosen].flatten(1), pixels, 6, mean=pixels.float().mean(0))
     figure = draw_neighbours(
         queries.data[chosen],
         queries.targets[chosen],
@@ -169,11 +168,6 @@ def features(trainer: Trainer, method: SimCLR, split: str) -> Tensor:
     """Features of a split of the packaged images, in their order."""
     batches = trainer.predict(method, CIFAR10MiniDataModule(predict_on=split))  # type: ignore[arg-type]
     return torch.cat([batch[0].float() for batch in batches or []])  # type: ignore[index]
-
-
-def nearest(queries: Tensor, bank: Tensor, k: int = 6) -> Tensor:
-    """Rows of the ``k`` most similar (cosine) vectors of the bank, ``(Q, k)``."""
-    return (F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T).topk(k).indices
 
 
 @contextmanager

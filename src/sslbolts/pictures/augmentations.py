@@ -14,7 +14,7 @@ from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, rand
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["describe_view", "draw_augmentations"]
+__all__ = ["describe_view", "draw_augmentations", "draw_views"]
 
 _GAP = 0.22  # width of the gap before a group of columns, in images
 
@@ -67,6 +67,32 @@ def draw_augmentations(
                 if row == 0 and column == 0:
                     head(axes, _name(first, count), describe_view(view))
             first += count
+    return figure
+
+
+def draw_views(views: Sequence[Tensor], *, title: str = "The first training batch") -> "Figure":
+    """One row per image of a batch, one column per view, as the network gets them.
+
+    Args:
+        views: tensors ``(N, C, H_v, W_v)`` uint8 or float in [0, 1].
+        title: above the sheet.
+
+    Raises:
+        UsageError: if there are no views, or of different numbers of images.
+
+    Example:
+        >>> len(draw_views([torch.rand(3, 3, 8, 8), torch.rand(3, 3, 4, 4)]).axes)
+        6
+    """
+    if len({len(view) for view in views}) != 1 or not len(views[0]):
+        raise UsageError(f"views of the same images are needed, got {[tuple(view.shape) for view in views]}.")
+    figure, grid = image_grid(len(views[0]), [1.0] * len(views), title=title)
+    for column, view in enumerate(views):
+        for row, image in enumerate(view):
+            axes = figure.add_subplot(grid[row, column])
+            show_image(axes, image)
+            if row == 0:
+                head(axes, f"view {column + 1}", f"{view.shape[-1]} x {view.shape[-2]}")
     return figure
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
 from sslbolts.pictures.style import COLORS, INK, head, image_grid, show_image
@@ -12,11 +14,51 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_neighbours"]
+__all__ = ["choose_queries", "draw_neighbours", "nearest"]
 
 _RIGHT, _WRONG = COLORS[0], COLORS[5]
 _LEGEND = "Solid blue frame: the query's class. Dashed frame: another class, named below."
 _GAP = 0.22  # width of the gap before a group of columns, in images
+_ROWS_AT_ONCE = 8192
+
+
+def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0) -> Tensor:
+    """The rows of a bank that are most similar to each query, by the cosine.
+
+    Args:
+        queries: ``(Q, D)``.
+        bank: ``(N, D)``, of any type of number.
+        k: how many, in [1, N].
+        mean: ``(D,)``, taken from both.
+
+    Returns:
+        ``(Q, k)`` int64 on the CPU, nearest first; of equals, any.
+
+    Example:
+        >>> nearest(torch.tensor([[1.0, 0.1]]), torch.tensor([[0.0, 2.0], [5.0, 0.0], [1.0, 1.0]]), 2).tolist()
+        [[1, 2]]
+    """
+    of = F.normalize(queries.to(bank.device).float() - mean, dim=1)
+    parts = [of @ F.normalize(part.float() - mean, dim=1).T for part in torch.split(bank, _ROWS_AT_ONCE)]
+    return torch.cat(parts, 1).topk(k).indices.cpu()
+
+
+def choose_queries(targets: Tensor, count: int) -> Tensor:
+    """Positions of images to show, of different classes as far as there are, in the order of their classes.
+
+    Args:
+        targets: ``(N,)`` labels; those of -1 count as one more class.
+        count: how many; fewer where there are fewer images.
+
+    Example:
+        >>> choose_queries(torch.tensor([2, 2, 0, 2, 1, 0]), 4).tolist()
+        [2, 5, 4, 0]
+    """
+    by_class = torch.argsort(targets, stable=True)
+    _, sizes = torch.unique(targets, return_counts=True)
+    turn = torch.cat([torch.arange(size) for size in sizes.tolist()]) if len(targets) else by_class
+    chosen: Tensor = by_class[turn.argsort(stable=True)[:count].sort().values]
+    return chosen
 
 
 def draw_neighbours(
@@ -36,7 +78,7 @@ def draw_neighbours(
 
     Args:
         queries: ``(Q, C, H, W)`` uint8, C of 1 or 3.
-        query_targets: ``(Q,)`` labels.
+        query_targets: ``(Q,)`` labels; images of label -1 have no frame and no name.
         bank: ``(N, C, H, W)`` uint8.
         bank_targets: ``(N,)`` labels.
         neighbours: name of the features -> ``(Q, k)`` rows of the bank, nearest first.
@@ -47,7 +89,6 @@ def draw_neighbours(
         UsageError: if the tensors do not fit together.
 
     Example:
-        >>> import torch
         >>> images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> figure = draw_neighbours(images[:1], labels[:1], images, labels, {"SimCLR": torch.tensor([[1, 2]])})
@@ -61,11 +102,12 @@ def draw_neighbours(
             f"label for every image; got {wrong or {name: tuple(rows.shape) for name, rows in neighbours.items()}}."
         )
     names = class_names or [str(label) for label in range(int(max(query_targets.max(), bank_targets.max())) + 1)]
+    labelled = bool((query_targets >= 0).any() and (bank_targets >= 0).any())
     widths = [1.0] + [width for rows in neighbours.values() for width in (_GAP, *[1.0] * rows.shape[1])]
-    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND, label_height=0.2)
+    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND if labelled else "", label_height=0.2)
     for row, target in enumerate(query_targets.tolist()):
         axes = figure.add_subplot(grid[row, 0])
-        _show(axes, queries[row], names[target], frame=None)
+        _show(axes, queries[row], names[target] if target >= 0 else "", frame=None)
         if row == 0:
             head(axes, "query")
         column = 1
@@ -73,13 +115,20 @@ def draw_neighbours(
             column += 1  # the gap
             for place, index in enumerate(rows[row].tolist()):
                 axes = figure.add_subplot(grid[row, column + place])
-                right = int(bank_targets[index]) == target
-                _show(axes, bank[index], "" if right else names[int(bank_targets[index])], frame=right)
+                label = int(bank_targets[index])
+                right = label == target if min(label, target) >= 0 else None
+                _show(axes, bank[index], names[label] if right is False else "", frame=right)
                 if row == 0 and place == 0:
-                    agree = (bank_targets[rows] == query_targets[:, None]).float().mean().item()
-                    head(axes, name, f"{100 * agree:.0f} % of these neighbours are of the query's class")
+                    head(axes, name, _agreement(query_targets, bank_targets[rows]) if labelled else "")
             column += rows.shape[1]
     return figure
+
+
+def _agreement(query_targets: Tensor, targets: Tensor) -> str:
+    """How many neighbours ``(Q, k)`` are of their query's class, among those with labels."""
+    known = (targets >= 0) & (query_targets[:, None] >= 0)
+    share = (targets == query_targets[:, None])[known].float().mean().item()
+    return f"{100 * share:.0f} % of these neighbours are of the query's class"
 
 
 def _show(axes: "Axes", image: Tensor, label: str, *, frame: bool | None) -> None:

@@ -1,5 +1,6 @@
 """One look for all pictures: sizes, colors that color-blind readers tell apart, and saving."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colors: blue, orange, green, purple, sky, vermilion."""
 INK = "#222222"
 MUTED = "#777777"
+_LETTERS_PER_INCH = 17  # of a note
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -40,7 +42,13 @@ def tidy(axes: "Axes", *, title: str, xlabel: str, ylabel: str) -> None:
 
 
 def image_grid(
-    rows: int, widths: Sequence[float], *, title: str, note: str = "", label_height: float = 0.0
+    rows: int,
+    widths: Sequence[float],
+    *,
+    title: str,
+    note: str = "",
+    label_height: float = 0.0,
+    header: float = 1.0,
 ) -> tuple["Figure", "GridSpec"]:
     """A sheet of equal square images with room for heads above its columns.
 
@@ -48,14 +56,17 @@ def image_grid(
         rows: rows of images.
         widths: of the columns, in images: 1 for an image, less for a gap.
         title: above the sheet.
-        note: below the sheet.
+        note: below the sheet; broken into lines of its width.
         label_height: room below each image, inches.
+        header: room for the title and the heads of the columns, inches.
 
     Returns:
         The figure and its grid of ``rows`` x ``len(widths)`` cells.
     """
-    cell, header, margin, footer = 0.92, 1.0, 0.12, 0.36 if note else 0.12
+    cell, margin = 0.92, 0.12
     width = cell * sum(widths) + 2 * margin
+    lines = textwrap.wrap(note, round(_LETTERS_PER_INCH * (width - 2 * margin)))
+    footer = 0.22 + 0.145 * len(lines) if note else 0.12
     height = (cell + label_height) * rows + header + footer
     figure = new_figure(width, height)
     figure.set_layout_engine("none")  # heads stand over several columns, and must not widen the first
@@ -73,14 +84,14 @@ def image_grid(
     left = margin / width
     figure.suptitle(title, x=left, y=1 - 0.1 / height, ha="left", va="top", fontsize=13, color=INK, fontweight="bold")
     if note:
-        figure.text(left, 0.1 / height, note, ha="left", va="bottom", fontsize=8.5, color=MUTED)
+        figure.text(left, 0.1 / height, "\n".join(lines), ha="left", va="bottom", fontsize=8.5, color=MUTED)
     return figure, grid
 
 
 def head(axes: "Axes", name: str, description: str = "") -> None:
     """Name and describe the group of columns that begins with ``axes``."""
     common: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(name, (0, 1), (0, 25), fontsize=10, fontweight="bold", color=INK, **common)
+    axes.annotate(name, (0, 1), (0, 25 if description else 9), fontsize=10, fontweight="bold", color=INK, **common)
     axes.annotate(description, (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
 
 

@@ -1,0 +1,10 @@
+"""Pictures of a run, drawn while it trains: on any LightningModule, into its loggers and into PNG files."""
+
+from sslbolts.callbacks.pictures.attention import AttentionMaps
+from sslbolts.callbacks.pictures.augmentations import AugmentationSheet
+from sslbolts.callbacks.pictures.clusters import ClusterSheet
+from sslbolts.callbacks.pictures.embedding import EmbeddingPlot
+from sslbolts.callbacks.pictures.neighbours import NeighbourSheet
+from sslbolts.callbacks.pictures.reconstructions import Reconstructions
+
+__all__ = ["AttentionMaps", "AugmentationSheet", "ClusterSheet", "EmbeddingPlot", "NeighbourSheet", "Reconstructions"]

@@ -1,0 +1,84 @@
+"""Where a vision transformer looks, at validation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.attention_maps import class_attention, find_attention
+from sslbolts.callbacks.pictures.first_images import FirstImages
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.pictures.attention import draw_attention
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["AttentionMaps"]
+
+
+class AttentionMaps(FirstImages):
+    """Draws what the class token attends to in the last layer: a map for each head, and the patches that hold 60 %.
+
+    Works with any timm or torchvision vision transformer in any module, also where fused attention hides the map.
+    Weights, hooks and random states stay as they are.
+
+    Args:
+        network: name of the submodule that is the transformer; None is ``backbone`` if there is one, else the module.
+        images: the first so many of the validation images, 1 to 32.
+        threshold: share of the attention in the mask, in [0, 1].
+        class_names: None takes those of the DataModule.
+        every_n_epochs: draw when so many epochs are over, and after the last.
+        folder: where ``pictures/attention-epoch0010.png`` goes; None is the run's folder.
+
+    Raises:
+        UsageError: for a value out of range; when the run starts, if the submodule is missing or has no attention.
+
+    Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
+
+    Example:
+        >>> AttentionMaps(images=2, every_n_epochs=5).outlet.name
+        'attention'
+    """
+
+    def __init__(
+        self,
+        network: str | None = None,
+        images: int = 4,
+        *,
+        threshold: float = 0.6,
+        class_names: Sequence[str] | None = None,
+        every_n_epochs: int = 10,
+        folder: str | Path | None = None,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise UsageError(f"threshold={threshold}: it is a share of the attention, in [0, 1].")
+        super().__init__(
+            "attention", images=images, class_names=class_names, every_n_epochs=every_n_epochs, folder=folder
+        )
+        self.network = network
+        self.threshold = threshold
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        find_attention(self._transformer(pl_module))
+
+    def look(self, pl_module: LightningModule, images: Tensor) -> Tensor:
+        return class_attention(self._transformer(pl_module), images)
+
+    def draw(self, trainer: Trainer, images: Tensor, seen: Tensor, labels: list[str] | None) -> "Figure":
+        title = f"What the class token attends to after {trainer.current_epoch + 1} epochs"
+        return draw_attention(images, seen, threshold=self.threshold, title=title, labels=labels)
+
+    def _transformer(self, module: LightningModule) -> nn.Module:
+        if self.network is None:
+            backbone = getattr(module, "backbone", None)
+            return backbone if isinstance(backbone, nn.Module) else module
+        modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
+        if self.network not in modules:
+            names = [name for name in modules if name and name.count(".") < 2]
+            raise UsageError(
+                f'{type(module).__name__} has no submodule "{self.network}".{did_you_mean(self.network, names)} Give '
+                f"AttentionMaps the transformer's: {', '.join(names[:20])}."
+            )
+        return modules[self.network]

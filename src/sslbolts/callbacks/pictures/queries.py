@@ -1,0 +1,126 @@
+"""What the pictures share that show features of the validation images."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.callbacks.batches import images_of
+from sslbolts.callbacks.capture import FeatureFunction
+from sslbolts.callbacks.pictures.images import displayable, targets_or_none, thumbnails
+from sslbolts.callbacks.pictures.outlet import Outlet
+from sslbolts.callbacks.queries import QueryMonitor
+from sslbolts.distributed import gather_ragged, rank, world_size
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["QueryPicture"]
+
+
+class QueryPicture(QueryMonitor):
+    """Keeps features, labels and small copies of the first validation (or test) images; a subclass draws them.
+
+    Args:
+        picture: name of the picture.
+        features: see :class:`~sslbolts.callbacks.capture.FeatureReader`.
+        targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings, and does without labels.
+        max_images: keep so many of all ranks together.
+        class_names: None takes those of the DataModule.
+        every_n_epochs: see :class:`~sslbolts.callbacks.pictures.outlet.Outlet`.
+        folder: see :class:`~sslbolts.callbacks.pictures.outlet.Outlet`.
+    """
+
+    def __init__(
+        self,
+        picture: str,
+        *,
+        features: str | FeatureFunction | None,
+        targets: Callable[[Any], Tensor] | None,
+        max_images: int,
+        class_names: Sequence[str] | None,
+        every_n_epochs: int,
+        folder: str | Path | None,
+    ) -> None:
+        if max_images < 4:
+            raise UsageError(f"max_images={max_images}: a picture of features takes at least 4 images.")
+        super().__init__(type(self).__name__, features, targets or targets_or_none)
+        self.outlet = Outlet(picture, every_n_epochs=every_n_epochs, folder=folder)
+        self.max_images = max_images
+        self.class_names = class_names
+        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._trainer: Trainer | None = None
+
+    @abstractmethod
+    def draw(
+        self, trainer: Trainer, images: Tensor, features: Tensor, targets: Tensor, computed: Any
+    ) -> "Figure | None":
+        """The figure, drawn on rank 0; None if there is nothing to draw.
+
+        Args:
+            trainer: that runs.
+            images: ``(N, C, H, W)`` uint8, at most 96 pixels wide, of all ranks.
+            features: ``(N, D)`` float32, on the CPU.
+            targets: ``(N,)``, -1 where an image has no label.
+            computed: what :meth:`compute` returned.
+        """
+
+    def compute(
+        self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor
+    ) -> Any:
+        """What :meth:`draw` needs besides, found on all ranks, which all have the same images."""
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.outlet.name)
+
+    def due(self, trainer: Trainer) -> bool:
+        return self.outlet.due(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._rows is None or dataloader_idx != 0 or self._is_full():
+            return
+        self._trainer = trainer
+        super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        images = displayable(images_of(batch), trainer.datamodule)  # type: ignore[attr-defined]
+        features, targets = self._kept.pop()[1:]
+        self._kept.append((thumbnails(images), features, targets))
+
+    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
+        self._kept.append((targets, features, targets))  # the images take the first place
+
+    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        trainer = self._trainer
+        if trainer is None or not self._kept:
+            return
+        path = self.outlet.path(trainer)
+        images, features, targets = (torch.cat(parts) for parts in zip(*self._kept))
+        shape = images.shape[1:]
+        # Collectives of an accelerator's process group take tensors on that device only.
+        images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
+        features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
+        images, features, targets = (x[: self.max_images] for x in (images, features, targets))
+        computed = self.compute(trainer, pl_module, images, features, targets)
+        if rank() == 0:
+            figure = self.draw(trainer, images, features, targets, computed)
+            if figure is not None:
+                self.outlet.publish(trainer, figure, path)
+
+    def forget(self) -> None:
+        self._kept, self._trainer = [], None
+
+    def _is_full(self) -> bool:
+        return sum(len(kept[0]) for kept in self._kept) * world_size() >= self.max_images

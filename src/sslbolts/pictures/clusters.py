@@ -1,0 +1,128 @@
+"""The images that clustering puts together."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbolts.clusters import kmeans, share
+from sslbolts.distributed import gather_ragged
+from sslbolts.errors import UsageError
+from sslbolts.pictures.style import INK, MUTED, image_grid, show_image
+from sslbolts.readouts.clustering import normalized_mutual_information, purity
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["cluster_directions", "draw_clusters"]
+
+_TEXT = 2.6  # width of the text beside a cluster, in images
+
+
+def cluster_directions(features: Tensor, k: int, *, seed: int = 0) -> Tensor:
+    """Spherical k-means of features less their mean: the cluster of each image.
+
+    Features after a ReLU all point into one quadrant; without their mean, directions tell them apart.
+
+    Args:
+        features: ``(N, D)``, the same on all ranks, all of which must call this.
+        k: number of clusters, in [1, N].
+        seed: of the first centroids.
+
+    Returns:
+        ``(N,)`` int64, the same on all ranks.
+
+    Raises:
+        UsageError: if there are fewer images than clusters.
+
+    Example:
+        >>> cluster_directions(torch.tensor([[3.0, 0.0], [4.0, 0.0], [0.0, 3.0], [0.0, 4.0]]), 2).bincount().tolist()
+        [2, 2]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = features.float() - features.float().mean(0)
+    return gather_ragged(kmeans(share(x), k, iterations=20, generator=generator, spherical=True).assignments)
+
+
+def draw_clusters(
+    images: Tensor,
+    features: Tensor,
+    targets: Tensor,
+    assignments: Tensor,
+    *,
+    columns: int = 10,
+    most_clusters: int = 20,
+    class_names: Sequence[str] | None = None,
+    title: str = "Clusters of the features (spherical k-means)",
+) -> "Figure":
+    """One row per cluster, the purest first: how large it is, what it holds, and the images nearest to its center.
+
+    The purity of a cluster is the share of its most frequent class; that of all clusters, the share of images that are
+    of their cluster's most frequent class.
+
+    Args:
+        images: ``(N, C, H, W)`` uint8 or float in [0, 1].
+        features: ``(N, D)``; less their mean, they are compared with the mean direction of their cluster.
+        targets: ``(N,)`` labels; -1 is left out of purities. Without any label, the largest cluster comes first.
+        assignments: ``(N,)`` integers, the cluster of each image.
+        columns: images of each cluster.
+        most_clusters: draw so many.
+        class_names: name of each label.
+        title: above the sheet.
+
+    Raises:
+        UsageError: if the tensors do not fit together.
+
+    Example:
+        >>> rows = torch.tensor([0, 0, 1, 1])
+        >>> figure = draw_clusters(torch.rand(4, 3, 8, 8), F.one_hot(rows).float(), rows, rows, columns=2)
+        >>> len(figure.axes)  # of two clusters, the text and two images
+        6
+    """
+    sizes = {len(images), len(features), len(targets), len(assignments)}
+    if len(sizes) != 1 or not len(images):
+        raise UsageError(f"images, features, labels and clusters must be of the same images, got {sorted(sizes)}.")
+    features, targets, assignments = features.float().cpu(), targets.cpu(), assignments.cpu()
+    directions = F.normalize(features - features.mean(0), dim=1)
+    labelled = bool((targets >= 0).any())
+    names = class_names or [str(label) for label in range(int(targets.max()) + 1)]
+
+    rows = []  # (purity, size, cluster, share of its most frequent classes)
+    for cluster in torch.unique(assignments).tolist():
+        members = assignments == cluster
+        known = targets[members & (targets >= 0)]
+        counts = torch.bincount(known, minlength=1) if len(known) else torch.zeros(1)
+        share, label = (counts / counts.sum().clamp(min=1)).sort(descending=True, stable=True)
+        most = [(float(s), names[int(c)]) for s, c in zip(share[:3], label[:3]) if s > 0]
+        rows.append((most[0][0] if most else 0.0, int(members.sum()), cluster, most))
+    rows.sort(key=lambda row: (-row[0], -row[1]))
+
+    if labelled:
+        pure = purity(assignments, targets).item()
+        nmi = normalized_mutual_information(assignments, targets).item()
+        note = (
+            f"{len(rows)} clusters of {len(images):,} images: purity {100 * pure:.1f} %, normalized "
+            f"mutual information with the classes {nmi:.2f} (1: equal, 0: independent)."
+        )
+    else:
+        note = f"{len(rows)} clusters of {len(images):,} images without labels, the largest first."
+    if len(rows) > most_clusters:
+        note += f" The first {most_clusters} are shown."
+    figure, grid = image_grid(
+        min(most_clusters, len(rows)), [_TEXT, *[1.0] * columns], title=title, note=note, header=0.5
+    )
+    for row, (_, size, cluster, most) in enumerate(rows[:most_clusters]):
+        text = figure.add_subplot(grid[row, 0])
+        text.set_axis_off()
+        headline = f"{100 * most[0][0]:.0f} % {most[0][1]}" if most else f"cluster {cluster}"
+        others = ", ".join(f"{100 * share:.0f} % {name}" for share, name in most[1:])
+        text.text(0, 0.62, headline, fontsize=10, fontweight="bold", color=INK, transform=text.transAxes)
+        text.text(0, 0.5, others, fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
+        text.text(0, 0.28, f"{size:,} images", fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
+        members = (assignments == cluster).nonzero().flatten()
+        nearest = (directions[members] @ directions[members].mean(0)).argsort(descending=True, stable=True)[:columns]
+        for place, index in enumerate(members[nearest].tolist()):
+            show_image(figure.add_subplot(grid[row, 1 + place]), images[index])
+    return figure

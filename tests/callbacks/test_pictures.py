@@ -1,0 +1,238 @@
+"""Pictures as callbacks: they are drawn, go to files and loggers, and show what they say."""
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from sslbolts import SimCLR
+from sslbolts._lightning import lightning_module
+from sslbolts.callbacks import (
+    AttentionMaps,
+    AugmentationSheet,
+    ClusterSheet,
+    EmbeddingPlot,
+    KNNMonitor,
+    NeighbourSheet,
+    Reconstructions,
+)
+from sslbolts.callbacks.pictures.images import displayable
+from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.errors import UsageError
+from tests.callbacks.host import Host, bank_loader, train_loader, trainer, val_loader
+from tests.helpers.nets import TinyBackbone
+
+
+class Recorder(lightning_module("loggers").CSVLogger):
+    """A logger that takes pictures as W&B's does."""
+
+    def __init__(self, folder: Any) -> None:
+        super().__init__(folder, name="", version="")
+        self.seen: list[tuple[str, tuple[int, int], int]] = []
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
+        self.seen += [(key, image.size, step) for image in images]
+
+
+class Masked(Host):
+    """A generative host: it hides half of the pixels at random, and puts zeros there."""
+
+    def reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        shown = images * (torch.rand_like(images) > 0.5)
+        return shown, shown
+
+
+def pictures_of(folder: Any) -> set[str]:
+    return {path.name for path in (folder / "pictures").iterdir()}
+
+
+def test_every_picture_of_a_foreign_project_is_a_file_and_goes_to_its_loggers(tmp_path):
+    logger = Recorder(tmp_path)
+    bank = bank_loader
+    callbacks = [
+        NeighbourSheet(k=2, queries=3, bank=bank, every_n_epochs=2),
+        EmbeddingPlot(projections=["pca"]),
+        ClusterSheet(clusters=2),
+        AugmentationSheet(images=2),
+        Reconstructions(images=2),
+    ]
+    run = trainer(*callbacks, logger=logger, default_root_dir=tmp_path)
+    run.fit(Masked(), train_loader(), val_loader())
+    assert pictures_of(tmp_path) == {
+        "augmentations-epoch0001.png",
+        "clusters-epoch0002.png",
+        "embedding-epoch0002.png",
+        "neighbours-epoch0002.png",
+        "reconstructions-epoch0002.png",
+    }
+    assert {key for key, *_ in logger.seen} == {
+        f"pictures/{name}" for name in ("neighbours", "embedding", "clusters", "augmentations", "reconstructions")
+    }
+    for key, size, step in logger.seen:
+        name = key.removeprefix("pictures/")
+        with Image.open(next((tmp_path / "pictures").glob(f"{name}-*"))) as file:
+            assert file.size == size
+        assert step == (0 if name == "augmentations" else run.global_step)
+
+
+def test_tensorboard_gets_the_pixels(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logger = lightning_module("loggers").TensorBoardLogger(tmp_path, name="", version="")
+    trainer(ClusterSheet(clusters=1), logger=[logger, Recorder(tmp_path / "second")]).fit(
+        Host(), train_loader(), val_loader()
+    )
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (image,) = events.Images("pictures/clusters")
+    with Image.open(tmp_path / "pictures" / "clusters-epoch0002.png") as file:
+        assert (image.width, image.height) == file.size
+
+
+def test_pictures_without_labels(tmp_path):
+    images = DataLoader(TensorDataset(torch.rand(40, 3, 8, 8)), batch_size=20)
+
+    class Net(Host):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(192, 8))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            return self(batch[0]).square().mean()
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+    callbacks = [NeighbourSheet(1, 2, bank=images), EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=1)]
+    trainer(*callbacks, max_epochs=1, default_root_dir=tmp_path).fit(Net(), images, images)
+    assert len(pictures_of(tmp_path)) == 3
+
+
+def test_a_knn_monitor_and_a_sheet_of_neighbours_share_the_pass_over_the_bank(tmp_path):
+    calls = []
+
+    class Counting(Host):
+        def forward(self, x: Tensor) -> Tensor:
+            calls.append(len(x))
+            return super().forward(x)
+
+    def bank_rows(*callbacks: Any) -> int:
+        calls.clear()
+        run = trainer(*callbacks, max_epochs=1, default_root_dir=tmp_path, limit_train_batches=1)
+        run.fit(Counting(), train_loader(), val_loader())
+        return sum(calls)
+
+    alone = bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False))
+    for order in (0, 1):
+        both = [KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(k=1, queries=2)]
+        assert bank_rows(*both[::-1] if order else both) == alone + 75  # three batches of queries, and not the bank
+    assert (
+        bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(1, 2, bank=bank_loader))
+        > alone + 200
+    )
+
+
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_neighbours_are_those_of_a_naive_search(tmp_path, monkeypatch, rebuilt):
+    """The images that the sheet shows, by the order of cosines in numpy."""
+    drawn: dict[str, Any] = {}
+
+    def remember(queries: Tensor, query_targets: Tensor, bank: Tensor, targets: Tensor, rows: Any, **_: Any) -> None:
+        drawn.update(queries=queries, bank=bank, targets=targets, rows=rows, query_targets=query_targets)
+
+    monkeypatch.setattr("sslbolts.callbacks.pictures.neighbours.draw_neighbours", remember)
+    loader = bank_loader(shuffle=False)
+    source = loader if rebuilt else [tuple(batch) for batch in loader]  # a list of batches cannot be rebuilt
+    host = Host()
+    run = trainer(NeighbourSheet(k=4, queries=5, bank=source, max_bank=None), default_root_dir=tmp_path)
+    run.validate(host, val_loader(), verbose=False)
+    x, y = bank_loader(shuffle=False).dataset.tensors
+    q, t = val_loader().dataset.tensors
+    with torch.no_grad():
+        cosine = F.normalize(host.eval()(q)) @ F.normalize(host(x)).T
+    chosen = [int((t == label).nonzero()[0]) for label in range(5)]
+    assert drawn["query_targets"].tolist() == t[chosen].tolist()
+    assert torch.equal(drawn["queries"], displayable(q[chosen]))
+    expected = cosine[chosen].argsort(dim=1, descending=True)[:, :4]
+    assert torch.equal(drawn["bank"][drawn["rows"]["Host"]], displayable(x[expected.flatten()]).view(5, 4, 3, 4, 4))
+    assert torch.equal(drawn["targets"][drawn["rows"]["Host"]], y[expected])
+    pixels, mine = displayable(x).flatten(1).float(), displayable(q[chosen]).flatten(1).float()
+    mean = pixels.mean(0)
+    raw = (F.normalize(mine - mean) @ F.normalize(pixels - mean).T).argsort(dim=1, descending=True)[:, :4]
+    assert torch.equal(drawn["targets"][drawn["rows"]["raw pixels"]], y[raw])
+
+
+def test_a_method_of_ours_with_its_datamodule(tmp_path):
+    data = CIFAR10MiniDataModule(batch_size=32, num_workers=0)
+    callbacks = [
+        NeighbourSheet(1, 2, max_bank=200),
+        AugmentationSheet(images=2, draws=2),
+        EmbeddingPlot(projections=["pca"]),
+    ]
+    run = trainer(*callbacks, max_epochs=1, default_root_dir=tmp_path, limit_train_batches=2, limit_val_batches=2)
+    run.fit(SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), data)
+    names = {"neighbours-epoch0001.png", "augmentations-epoch0001.png", "embedding-epoch0001.png"}
+    assert pictures_of(tmp_path) == names
+
+
+def test_attention_maps_of_a_transformer_in_any_module(tmp_path):
+    class Transformer(Host):
+        def __init__(self) -> None:
+            super().__init__()
+            self.vit = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, num_classes=0)
+            self.encoder = nn.Sequential(self.vit, nn.Linear(192, 32))
+
+    images = TensorDataset(torch.randn(12, 3, 16, 16), torch.arange(12) % 5)
+    module = Transformer()
+    fused = [block.attn.fused_attn for block in module.vit.blocks]
+    run = trainer(AttentionMaps("vit", images=1), default_root_dir=tmp_path)
+    run.fit(module, DataLoader(images, batch_size=6), DataLoader(images, batch_size=6))
+    assert pictures_of(tmp_path) == {"attention-epoch0002.png"}
+    assert [block.attn.fused_attn for block in module.vit.blocks] == fused
+    assert not any(child._forward_hooks for child in module.modules())
+
+
+@pytest.mark.parametrize(
+    ("callback", "words"),
+    [
+        (lambda: AttentionMaps(), "Host has no attention to draw"),
+        (lambda: AttentionMaps("encodr"), 'Did you mean "encoder"?'),
+        (lambda: Reconstructions(), "Host has no reconstruct"),
+        (lambda: NeighbourSheet(), "no bank"),
+        (lambda: NeighbourSheet(k=0), "k=0"),
+        (lambda: EmbeddingPlot(max_images=2), "max_images=2"),
+        (lambda: ClusterSheet(clusters=0), "clusters=0"),
+        (lambda: AttentionMaps(threshold=2), "threshold=2"),
+        (lambda: AugmentationSheet(images=0), "images=0"),
+        (lambda: EmbeddingPlot(every_n_epochs=0), "every_n_epochs=0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_before_training(callback, words, tmp_path):
+    with pytest.raises(UsageError) as raised:
+        trainer(callback(), default_root_dir=tmp_path, max_epochs=1).fit(Host(), train_loader(), val_loader())
+    assert words in str(raised.value)
+
+
+def test_a_picture_at_the_last_validation_of_an_epoch_only(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(EmbeddingPlot, "draw", lambda self, trainer, *_: drawn.append(trainer.global_step))
+    plot = EmbeddingPlot(every_n_epochs=2)
+    run = trainer(plot, max_epochs=5, val_check_interval=0.3, default_root_dir=tmp_path)
+    run.fit(Host(), train_loader(), val_loader())  # 10 batches: validations after 3, 6 and 9
+    assert drawn == [19, 39, 49]
+
+
+def test_normalized_images_get_their_colors_back():
+    original = torch.randint(0, 256, (5, 3, 6, 6), dtype=torch.uint8)
+
+    class Data:
+        mean = (0.4, 0.5, 0.6)
+        std = (0.2, 0.3, 0.4)
+
+    column = torch.tensor(Data.mean).view(3, 1, 1), torch.tensor(Data.std).view(3, 1, 1)
+    assert torch.equal(displayable((original / 255 - column[0]) / column[1], Data()), original)
