@@ -19,6 +19,7 @@ from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
+from sslbolts.evaluation import load_encoder
 from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
@@ -392,6 +393,33 @@ WRONG = [
     Wrong("preview of no images", ["preview", "--images=0"], "--images 0: it must be in 1 to 32."),
     Wrong("misspelt option of preview", ["preview", "--vews=byol"], 'Did you mean "--views"?'),
     Wrong("misspelt option of methods", ["methods", "--plan"], 'Did you mean "--plain"?'),
+    Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
+    Wrong("evaluation of nothing", ["evaluate", "knn"], 'it needs a value for "source"'),
+    Wrong(
+        "evaluation of no file",
+        ["evaluate", "knn", "{files}/simcrl.ckpt"],
+        'Did you mean "simclr.ckpt"?',
+        lambda files: load_encoder(files / "simcrl.ckpt"),
+    ),
+    Wrong(
+        "layer that is not there",
+        ["evaluate", "ridge", "{files}/simclr.ckpt", "--layer=projecter"],
+        'SimCLR has no layer "projecter". Did you mean "projector"?',
+        lambda files: load_encoder(files / "simclr.ckpt", layer="projecter"),
+    ),
+    Wrong(
+        "teacher of a method without one",
+        ["evaluate", "knn", "{files}/simclr.ckpt", "--teacher"],
+        "SimCLR has no teacher",
+        lambda files: load_encoder(files / "simclr.ckpt", teacher=True),
+    ),
+    Wrong(
+        "evaluation by no neighbour",
+        ["evaluate", "knn", "{files}/simclr.ckpt", "--k", "0"],
+        "numbers of neighbours are at least 1",
+    ),
+    Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
+    Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

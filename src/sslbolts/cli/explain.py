@@ -114,6 +114,8 @@ _OPTIONS = (
     *("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config", "--output"),
     *("--views", "--images", "--draws", "--seed"),
     *("--teacher", "--untrained", "--max_images", "--cache", "--device"),
+    *("--layer", "--k", "--temperature", "--metric", "--penalty", "--recipe", "--lr", "--epochs", "--batch_size"),
+    *("--on", "--labels", "--per_class", "--fraction", "--indices", "--classifier", "--hidden_dim"),
 )
 
 _PHRASES: list[tuple[re.Pattern[str], Callable[[re.Match[str], str], str | None]]] = [

@@ -32,8 +32,12 @@ VERBS: dict[str, Verb] = {
     "validate": Verb("sslbolts.cli.training", "measure a checkpoint on the validation images", True),
     "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
     "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
+    "evaluate": Verb(
+        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, finetune, few-label"
+    ),
     "transfer": Verb("sslbolts.cli.transfer", "logistic regression on many data sets, beside the published table"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
+    "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
     "methods": Verb("sslbolts.cli.methods_table", "list the methods, what they need and where they come from"),
     "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),
     "demo": Verb("sslbolts.cli.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
