@@ -52,6 +52,22 @@ class Loaded:
         _fill(network, self.weights, self.source)
         return network.eval()
 
+    def write(self, path: str | Path, *, format: str = "auto", image_size: int | None = None) -> Path:
+        """Write it to a file; see :func:`export_backbone`.
+
+        Raises:
+            UsageError: for an unknown format, or a network that has no such form.
+        """
+        path = Path(path)
+        chosen = choose_format(format, path)
+        entry = self.preprocessing
+        if image_size is not None:
+            if image_size < 1:
+                raise UsageError(f"image_size={image_size}: it is the side of the images in pixels, 1 or more.")
+            entry = replace(entry or Preprocessing(), image_size=image_size)
+        write(chosen, path, self.weights, self.spec, entry, self.network)
+        return path
+
 
 def export_backbone(
     source: nn.Module | str | Path,
@@ -97,13 +113,9 @@ def export_backbone(
         >>> torch.allclose(network(images), method.eval()(images), atol=1e-5)
         True
     """
-    path = Path(path)
-    chosen = choose_format(format, path)
+    choose_format(format, Path(path))  # a mistake is told before anything is read
     loaded = read_backbone(source, teacher=teacher, layout=layout, backbone=backbone)
-    if image_size is not None:
-        loaded = replace(loaded, preprocessing=replace(loaded.preprocessing or Preprocessing(), image_size=image_size))
-    write(chosen, path, loaded.weights, loaded.spec, loaded.preprocessing, loaded.network)
-    return path
+    return loaded.write(path, format=format, image_size=image_size)
 
 
 def load_backbone(

@@ -123,7 +123,8 @@ def _write_program(
 ) -> None:
     images = check_image(network, spec, preprocessing, count=2)
     program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    torch.export.save(program, path, extra_files={"sslbolts.json": json.dumps(_metadata(spec, preprocessing))})
+    metadata = {name: json.loads(value) for name, value in _metadata(spec, preprocessing).items()}
+    torch.export.save(program, path, extra_files={"sslbolts.json": json.dumps(metadata)})
 
 
 def _metadata(spec: Mapping[str, Any] | None, preprocessing: Preprocessing | None) -> dict[str, str]:
