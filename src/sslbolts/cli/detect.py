@@ -1,0 +1,95 @@
+"""``sslbolts detect``: the backbone in a Faster R-CNN, fine-tuned on boxes and measured."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sslbolts.cli.parser import Parser
+from sslbolts.errors import UsageError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, measure, print, and write the result.
+
+    Raises:
+        UsageError: for a user's mistake.
+    """
+    parser = Parser(
+        prog="sslbolts detect",
+        description="Fine-tune a Faster R-CNN with a feature pyramid on images with boxes in PASCAL VOC's folders, and "
+        "measure its mean average precision: sslbolts detect runs/moco/last.ckpt --root data/VOCdevkit "
+        "--train VOC2007:trainval VOC2012:trainval --test VOC2007:test",
+    )
+    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    parser.add_argument("--root", required=True, help="folder of one VOC set, or of several")
+    parser.add_argument(
+        "--train", nargs="+", default=["VOC2007:trainval"], help="SET:SPLIT, or SPLIT (default: VOC2007:trainval)"
+    )
+    parser.add_argument("--test", nargs="+", default=["VOC2007:test"], help="SET:SPLIT (default: VOC2007:test)")
+    parser.add_argument("--steps", type=int, default=24000, help="optimizer steps (default: %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=16, help="images per device (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=0.02, help="learning rate for 16 images (default: %(default)s)")
+    parser.add_argument(
+        "--image_size", type=int, nargs=2, default=[800, 1333], help="shorter and longest side (default: 800 1333)"
+    )
+    parser.add_argument(
+        "--train_sizes",
+        type=int,
+        nargs="+",
+        default=list(range(480, 801, 32)),
+        help="shorter sides in training (default: 480 512 ... 800)",
+    )
+    parser.add_argument("--anchor_sizes", type=int, nargs="+", default=None, help="sides (default: 32 64 128 256 512)")
+    parser.add_argument("--layers", nargs="+", default=None, help="stages whose maps are used (default: the last four)")
+    parser.add_argument("--width", type=int, default=256, help="channels of the pyramid (default: %(default)s)")
+    parser.add_argument("--train_norms", action="store_true", help="train the batch norms, which are frozen otherwise")
+    parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
+    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
+    parser.add_argument("--num_workers", type=int, default=2, help="processes that read (default: %(default)s)")
+    parser.add_argument("--devices", type=int, default=1, help="devices that train (default: %(default)s)")
+    parser.add_argument("--precision", default="32-true", help="of the Trainer (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--save", default=None, help="checkpoint of the trained detector to write")
+    parser.add_argument("--output", default=None, help="FILE.json (default: beside the checkpoint)")
+    arguments = parser.parse_args(argv)
+    if arguments.output is not None and Path(arguments.output).suffix != ".json":
+        raise UsageError(f'--output "{arguments.output}": the file must end in .json.')
+
+    from rich.console import Console
+
+    from sslbolts.evaluation.detection_run import evaluate_detection
+    from sslbolts.evaluation.encoder import load_encoder
+    from sslbolts.evaluation.result import result_path
+
+    encoder = load_encoder(
+        arguments.source, teacher=arguments.teacher, pretrained=not arguments.untrained, device=arguments.device
+    )
+    result = evaluate_detection(
+        encoder,
+        arguments.root,
+        train=arguments.train,
+        test=arguments.test,
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        num_workers=arguments.num_workers,
+        devices=arguments.devices,
+        precision=arguments.precision,
+        seed=arguments.seed,
+        save=arguments.save,
+        lr=arguments.lr,
+        image_size=tuple(arguments.image_size),
+        train_sizes=arguments.train_sizes,
+        anchor_sizes=arguments.anchor_sizes,
+        layers=arguments.layers,
+        width=arguments.width,
+        frozen_norm=not arguments.train_norms,
+    )
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same run
+        return 0
+    Console().print(result.table())
+    path = arguments.output or result_path(result.source, result.protocol, result.data, readout=encoder.readout)
+    print(f"wrote {result.save(path)}")
+    return 0
