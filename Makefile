@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Where lightning-bolts lives, which does not run beside Lightning 2; it needs Python 3.11 or older.
+BOLTS_VENV ?= .venv-bolts
+BOLTS_PYTHON ?= python3.11
 # Processes that run tests, one thread each.
 JOBS ?= 2
 
-.PHONY: demo test test-slow lint format benchmarks clean
+.PHONY: demo test test-slow test-bolts lint format benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,9 +35,19 @@ test: lint  ## format, lint, types, floors, then every test that is not slow
 test-slow: $(BIN)/.test
 	$(BIN)/python -m pytest -q -m slow
 
+$(BOLTS_VENV)/.installed:
+	$(BOLTS_PYTHON) -m venv $(BOLTS_VENV)
+	$(BOLTS_VENV)/bin/pip install --quiet --disable-pip-version-check \
+		lightning-bolts==0.7.0 pytorch-lightning==1.9.5 'setuptools<81' torch torchvision
+	touch $@
+
+test-bolts: $(BIN)/.test $(BOLTS_VENV)/.installed  ## lightning-bolts trains and saves, and we give its features
+	$(BOLTS_VENV)/bin/python -W ignore tests/bolts/record.py $(BOLTS_VENV)/records
+	SSLBOLTS_BOLTS_RECORDS=$(BOLTS_VENV)/records $(BIN)/python -m pytest -q tests/bolts
+
 format: $(BIN)/.test
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info runs
+	rm -rf $(VENV) $(BOLTS_VENV) build dist src/*.egg-info runs
