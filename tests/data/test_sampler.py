@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sslbolts.data.sampler import EpochSampler
+from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler, even_draws
 from sslbolts.errors import UsageError
 from sslbolts.seeds import generator, mix
 
@@ -77,6 +77,64 @@ def test_an_epoch_that_was_cut_short_is_taken_up_in_the_next():
     assert rows(sampler) == rows(stream[3:8])
     sampler.set_epoch(1)
     assert rows(sampler) == rows(stream[5:])
+
+
+LABELS = torch.tensor([5] * 12 + [1] * 5 + [9] * 2 + [3])  # sizes 12, 5, 2 and 1
+
+
+def test_labels_are_drawn_equally_often_and_so_are_the_images_of_a_label():
+    rows = even_draws(LABELS, generator(0))
+    assert len(rows) == len(LABELS)
+    assert {label: int((LABELS[rows] == label).sum()) for label in (5, 1, 9, 3)} == dict.fromkeys((5, 1, 9, 3), 5)
+    times = rows.bincount(minlength=20)
+    for label in (5, 1, 9, 3):
+        of_label = times[label == LABELS]
+        assert of_label.max() - of_label.min() <= 1
+    assert torch.equal(rows, even_draws(LABELS, generator(0)))
+    assert not torch.equal(rows, even_draws(LABELS, generator(1)))
+
+
+def test_draws_that_do_not_divide_differ_by_one_and_every_image_has_its_chance():
+    labels = torch.tensor([0] * 8 + [1] * 2 + [2])
+    draws = [even_draws(labels, generator(seed)) for seed in range(400)]
+    for rows in draws:
+        assert sorted(labels[rows].bincount().tolist()) == [3, 4, 4]
+    often = torch.cat(draws).bincount(minlength=11) / 400
+    expected = torch.tensor([11 / 3 / 8] * 8 + [11 / 3 / 2] * 2 + [11 / 3])
+    assert (often - expected).abs().max() < 0.11  # more than four standard deviations
+    first = torch.stack([rows[0] for rows in draws])
+    assert labels[first].bincount().tolist() == pytest.approx([400 / 3] * 3, abs=45)  # in random order
+
+
+def test_images_without_a_label_are_not_drawn():
+    labels = torch.tensor([-1, 0, 0, -1, 1, 0])
+    assert even_draws(labels, generator(0)).sort().values.tolist() in ([1, 2, 4, 4, 4, 5], [1, 2, 5, 4, 4, 4])
+    assert even_draws(torch.full((4,), -1), generator(0)).sort().values.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_an_even_epoch_is_shared_among_ranks_and_can_be_taken_up_in_the_middle(world_size):
+    epochs = []
+    for epoch in (0, 1):
+        shares = []
+        for rank in range(world_size):
+            sampler = EpochSampler(20, 4 // world_size, seed=3, rank=rank, world_size=world_size)
+            assert sampler.draw_evenly_over(LABELS)
+            sampler.set_epoch(epoch)
+            shares.append(rows(sampler))
+            sampler.go_on(done=5 * epoch + 2, done_in_epoch=2)
+            assert rows(sampler) == shares[-1][2:]
+        epochs.append([index for batches in zip(*shares) for batch in batches for index in batch])
+    assert all(LABELS[epoch].bincount()[[1, 3, 5, 9]].tolist() == [5] * 4 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_a_sampler_that_keeps_the_order_says_that_it_does_not_draw_evenly():
+    sampler = OrderedEpochSampler(20, 4, seed=0, shuffle=False)
+    assert not sampler.draw_evenly_over(LABELS)
+    assert [index for batch in rows(sampler) for index in batch] == list(range(20))
+    with pytest.raises(UsageError, match="19 labels were given to draw from 20 images"):
+        EpochSampler(20, 4, seed=0).draw_evenly_over(LABELS[1:])
 
 
 def test_fewer_images_than_a_global_batch_names_both_numbers():

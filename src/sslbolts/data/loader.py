@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sslbolts.data.sampler import EpochSampler
@@ -53,6 +54,19 @@ class TrainLoader(DataLoader[Any]):
         if (position := self.position()) is not None:
             self.sampler.go_on(*position)
         yield from super().__iter__()
+
+    def draw_evenly_over(self, labels: Tensor) -> bool:
+        """From the next epoch on, draw every label's images equally often; returns whether it is done.
+
+        A method may ask this of any training loader that has such a function: when an epoch starts, and when a run goes
+        on in the middle of one, since labels are not in the checkpoint of the loader. See
+        :meth:`sslbolts.data.sampler.EpochSampler.draw_evenly_over`.
+
+        Args:
+            labels: ``(images,)``, the same on all ranks.
+        """
+        assert isinstance(self.sampler, EpochSampler)
+        return self.sampler.draw_evenly_over(labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Empty; that it is there tells Lightning that the loader can be resumed (see the class)."""

@@ -10,7 +10,7 @@ from torch.utils.data import DistributedSampler, SequentialSampler
 from sslbolts.errors import UsageError
 from sslbolts.seeds import generator, mix
 
-__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler"]
+__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws"]
 
 _ORDER, _VIEWS = 0, 1  # what a seed is for
 
@@ -81,6 +81,7 @@ class EpochSampler(DistributedSampler[BatchPlan]):
             )
         self.images = images
         self.batch_size = batch_size
+        self._labels: Tensor | None = None  # over which images are drawn evenly
         self._start = 0  # batch of the run with which the next iteration begins
         self._count: int | None = None  # batches of the next iteration; None is one epoch's
 
@@ -103,6 +104,26 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         """
         self._start, self._count = done, len(self) - done_in_epoch % len(self)
 
+    def draw_evenly_over(self, labels: Tensor) -> bool:
+        """From the next iteration on, draw every label's images equally often, see :func:`even_draws`.
+
+        An epoch stays as long as it was; some of its images come several times, and some not at all.
+
+        Args:
+            labels: ``(images,)``, the same on all ranks.
+
+        Returns:
+            whether it is done: not where every epoch has the dataset's order.
+
+        Raises:
+            UsageError: for another number of labels than there are images.
+        """
+        if len(labels) != self.images:
+            raise UsageError(f"{len(labels):,} labels were given to draw from {self.images:,} images evenly.")
+        if self.shuffle:
+            self._labels = labels.detach().cpu().clone()
+        return self.shuffle
+
     def __iter__(self) -> Iterator[BatchPlan]:
         order = torch.empty(0)
         shuffled = -1
@@ -118,7 +139,8 @@ class EpochSampler(DistributedSampler[BatchPlan]):
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.images)
-        return torch.randperm(self.images, generator=generator(self.seed, _ORDER, epoch))
+        drawn = generator(self.seed, _ORDER, epoch)
+        return torch.randperm(self.images, generator=drawn) if self._labels is None else even_draws(self._labels, drawn)
 
 
 class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]
@@ -130,3 +152,39 @@ class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc
     def go_on(self, done: int, done_in_epoch: int) -> None:
         """The next iteration is the rest of the epoch that :meth:`set_epoch` named."""
         super().go_on(self.epoch * len(self) + done_in_epoch, done_in_epoch)
+
+
+def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """As many images as there are, drawn uniformly over labels: each label's equally often, as far as it divides.
+
+    Of a label with more images than draws some are left out; those of one with fewer come again and again, all of them
+    equally often but for one time. Their order is random.
+
+    Args:
+        labels: ``(N,)`` integers on the CPU; an image with a negative one is never drawn, unless all have one.
+        generator: on the CPU; the same draws for the same state.
+
+    Returns:
+        ``(N,)`` int64 rows.
+
+    Source: how Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018,
+    arXiv:1807.05520, section 3.3, keep large clusters from ruling the training.
+
+    Example:
+        >>> rows = even_draws(torch.tensor([7, 7, 7, 7, 7, 2]), torch.Generator().manual_seed(0))
+        >>> int((rows == 5).sum()), len(rows.unique())  # three of the five images labelled 7, and thrice the other
+        (3, 4)
+    """
+    count = len(labels)
+    shuffled = torch.randperm(count, generator=generator)
+    if not (labels >= 0).any():
+        return shuffled
+    shuffled = shuffled[labels[shuffled] >= 0]
+    _, label, sizes = torch.unique(labels[shuffled], return_inverse=True, return_counts=True)
+    by_label = shuffled[label.argsort(stable=True)]  # label after label, each in random order
+    draws = torch.full_like(sizes, count // len(sizes))
+    draws[torch.randperm(len(sizes), generator=generator)[: count % len(sizes)]] += 1
+    which = torch.arange(len(sizes)).repeat_interleave(draws)
+    turn = torch.arange(count) - (draws.cumsum(0) - draws)[which]  # 0, 1, 2, ... within each label
+    rows = by_label[(sizes.cumsum(0) - sizes)[which] + turn % sizes[which]]
+    return rows[torch.randperm(count, generator=generator)]

@@ -10,13 +10,17 @@ from torch import nn
 
 from sslbolts import DeepCluster, UsageError
 from sslbolts._lightning import Callback
+from sslbolts.data import DatasetDataModule
 from sslbolts.losses.clustering import balanced_cross_entropy
 from sslbolts.methods.clustering.alexnet import AlexNet, Sobel
 from sslbolts.methods.clustering.deepcluster import PseudoLabels
+from sslbolts.transforms import MultiView, View
 from tests.golden.reference import architectures
-from tests.helpers.nets import TinyBackbone
+from tests.helpers.nets import TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer
 from tests.helpers.views import noise_loader
+
+_VIEW = MultiView((View(32, scale=(0.5, 1.0)),), normalize=False)
 
 
 def _method(backbone=None, **arguments):
@@ -115,6 +119,72 @@ def test_loss_is_that_of_images_drawn_uniformly_over_clusters():
     each = F.cross_entropy(logits, labels, reduction="none")
     torch.testing.assert_close(loss, torch.stack([each[labels == c].mean() for c in range(3)]).mean())
     assert pseudo.weights()[labels].mean() == pytest.approx(1)
+
+
+class _Draws(Callback):
+    """The clusters that each epoch's batches are of, and the losses beside plain cross entropies."""
+
+    def __init__(self):
+        self.drawn, self.losses, self.plain = {}, [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        with torch.no_grad():
+            labels = pl_module.pseudo_labels.labels[batch.indices]
+            self.drawn.setdefault(trainer.current_epoch, []).append((labels, pl_module.pseudo_labels.sizes.clone()))
+            logits = pl_module.classifier(pl_module(batch.views[0]).relu())
+            self.plain.append(F.cross_entropy(logits, labels).item())
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.losses.append(outputs["loss"].item())
+
+    def counts(self, epoch):
+        return torch.cat([labels for labels, _ in self.drawn[epoch]]).bincount(minlength=4)
+
+
+def _dataset(images=48):
+    """Many bright images, few dark, red and blue ones."""
+    kinds = torch.tensor([[250, 250, 250], [10, 10, 10], [250, 10, 10], [10, 10, 250]])
+    truth = torch.tensor([0] * (images - 12) + [1] * 6 + [2] * 4 + [3] * 2)
+    noise = torch.randint(-9, 6, (images, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    return torch.utils.data.TensorDataset((kinds[truth][:, :, None, None] + noise).clamp(0, 255).byte(), truth)
+
+
+def _fit_on_a_datamodule(world=1, workers=0, **trainer):
+    draws = _Draws()
+    data = DatasetDataModule(
+        _dataset(), views=_VIEW, batch_size=8 // world, num_workers=workers, in_memory=True, seed=5, image_size=32
+    )
+    torch.manual_seed(0)
+    method = _method(without_batch_norm(TinyBackbone()), pca_dim=3)
+    quiet_trainer(world=world, callbacks=[draws], **{"max_epochs": 2, **trainer}).fit(method, datamodule=data)
+    return draws
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_datamodule_draws_images_uniformly_over_clusters(workers):
+    draws = _fit_on_a_datamodule(workers=workers)
+    for epoch in range(2):
+        sizes = draws.drawn[epoch][0][1]
+        assert sizes.max() > 2 * sizes.min()  # the clusters are of very different sizes
+        assert draws.counts(epoch).tolist() == [12] * 4
+    assert draws.losses == pytest.approx(draws.plain, rel=1e-5)  # nothing is weighed
+
+
+def _drawn_clusters(world):
+    drawn = _fit_on_a_datamodule(world).drawn
+    return {epoch: [labels.tolist() for labels, _ in batches] for epoch, batches in drawn.items()}
+
+
+def test_two_processes_draw_the_images_of_one(two_ranks):
+    one, both = _drawn_clusters(1), two_ranks(_drawn_clusters, 2)
+    for epoch in range(2):
+        assert [first + second for first, second in zip(both[0][epoch], both[1][epoch])] == one[epoch]
+
+
+def test_batches_in_one_order_are_weighed_instead():
+    draws = _fit_on_a_datamodule(overfit_batches=3, max_epochs=1)
+    assert draws.counts(0).max() > 12
+    assert draws.losses != pytest.approx(draws.plain, rel=1e-3)
 
 
 def test_features_before_a_relu_are_clustered_and_the_classifier_sees_them_after_it():

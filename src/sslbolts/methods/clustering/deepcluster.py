@@ -31,9 +31,10 @@ class DeepCluster(SSLModule):
     by PCA, whitened, scaled to length 1 and grouped by k-means, in which a cluster that lost its images takes half of
     the largest one's. The clusters are the labels of the epoch; the layer that predicts them is new.
 
-    Every cluster counts alike, whatever its size: the official code draws images uniformly over clusters. Here each
-    image comes once per epoch and its loss is weighed by the inverse of its cluster's size, which the paper names as
-    equivalent (section 3.3); it works with any loader.
+    Every cluster counts alike, whatever its size: images are drawn uniformly over clusters, by the training loader of a
+    DataModule of sslbolts (or any other with a method ``draw_evenly_over(labels) -> bool``). From other loaders each
+    image comes once per epoch, and its loss is weighed by the inverse of its cluster's size, which the paper names as
+    equivalent (section 3.3).
 
     Labels are in the checkpoint, equal on all ranks. The features of all images are on the device while they are
     clustered: ``N * num_features`` numbers. A run that is resumed needs the same images in the same order.
@@ -98,6 +99,7 @@ class DeepCluster(SSLModule):
         self.sobel = Sobel() if sobel else None
         self.classifier = nn.Linear(self.num_features, num_clusters)
         self.pseudo_labels = PseudoLabels(0, num_clusters)
+        self._drawn_evenly = False  # else the loss makes up for the sizes of clusters
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``."""
@@ -107,19 +109,32 @@ class DeepCluster(SSLModule):
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         (x,) = batch.views
         logits = self.classifier(self(x).relu())  # (B, K)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         labels = self.pseudo_labels.labels[batch.indices]
-        weights = self.pseudo_labels.weights(torch.promote_types(logits.dtype, torch.float32))
-        loss = balanced_cross_entropy(logits, labels, weights)
+        if self._drawn_evenly:
+            loss = F.cross_entropy(logits, labels)
+        else:
+            loss = balanced_cross_entropy(logits, labels, self.pseudo_labels.weights(logits.dtype))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
         return loss
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_start(self) -> None:
         if int(self.pseudo_labels.epoch) == self.current_epoch:  # resumed in the middle of an epoch
+            self._draw_evenly()
+
+    def on_train_epoch_start(self) -> None:
+        if int(self.pseudo_labels.epoch) == self.current_epoch:
             return
         before = self.pseudo_labels.labels.clone()
         self._cluster(training_features(self))
         self._renew_classifier()
         self._log_clusters(before)
+        self._draw_evenly()
+
+    def _draw_evenly(self) -> None:
+        """Have the loader draw images uniformly over clusters, if it can."""
+        ask = getattr(self.trainer.train_dataloader, "draw_evenly_over", None)
+        self._drawn_evenly = ask is not None and bool(ask(self.pseudo_labels.labels))
 
     def _cluster(self, features: Tensor) -> None:
         mine = share(features)
