@@ -6,11 +6,12 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import Trainer, seed_everything
+from sslbolts._lightning import seed_everything
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection import Detector, coco_metric
 from sslbolts.evaluation.detection_data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.protocol_trainer import protocol_trainer
 from sslbolts.evaluation.result import Result
 
 __all__ = ["evaluate_detection"]
@@ -29,6 +30,7 @@ def evaluate_detection(
     precision: str = "32-true",
     seed: int = 0,
     save: str | Path | None = None,
+    progress: bool = True,
     **detector: Any,
 ) -> Result:
     """Fine-tunes a detector on boxes, and measures it once at the end.
@@ -45,6 +47,7 @@ def evaluate_detection(
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
         save: checkpoint of the trained detector to write; None writes none.
+        progress: show progress bars.
         **detector: arguments of :class:`~sslbolts.evaluation.detection.Detector`, e.g. ``lr``, ``image_size``.
 
     Returns:
@@ -64,16 +67,13 @@ def evaluate_detection(
     held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
     known = {"mean": encoder.mean, "std": encoder.std} if encoder.mean is not None else {}
     module = Detector(encoder.backbone, len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
-    trainer = Trainer(
-        max_steps=steps,
-        accelerator=encoder.device.type if encoder.device.type != "cuda" else "gpu",
+    trainer = protocol_trainer(
+        encoder.device,
         devices=devices,
-        precision=precision,  # type: ignore[arg-type]
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
+        precision=precision,
+        max_steps=steps,
         limit_val_batches=0,
+        enable_progress_bar=progress,
     )
     settings: dict[str, Any] = {"collate_fn": collate_boxes, "num_workers": num_workers}
     trainer.fit(module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings))
