@@ -419,6 +419,11 @@ WRONG = [
         "numbers of neighbours are at least 1",
     ),
     Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
+    Wrong(
+        "misspelt recipe of a probe", ["evaluate", "linear", "{files}/simclr.ckpt", "--recipe=simcrl"], 'mean "simclr"?'
+    ),
+    Wrong("no learning rate", ["evaluate", "linear", "{files}/simclr.ckpt", "--lr", "0"], "all must be positive"),
+    Wrong("no hidden layer", ["evaluate", "mlp", "{files}/simclr.ckpt", "--hidden_dim=0"], "it is at least 1"),
     Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
     Wrong(
         "no file for a checkpoint's data",

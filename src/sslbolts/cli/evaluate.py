@@ -12,7 +12,7 @@ from sslbolts.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from sslbolts.evaluation import Encoder, Result
 
-__all__ = ["PROTOCOLS", "Protocol", "main"]
+__all__ = ["PROTOCOLS", "Protocol", "cache_folder", "data_for", "given_image_size", "main"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     "knn": Protocol("sslbolts.cli.protocols.knn", "nearest neighbours: k, temperature and metric swept"),
     "ridge": Protocol("sslbolts.cli.protocols.ridge", "linear classifier in closed form, penalty swept"),
+    "linear": Protocol("sslbolts.cli.protocols.linear", "linear classifier by gradient, by a paper's recipe"),
+    "mlp": Protocol("sslbolts.cli.protocols.mlp", "classifier with one hidden layer"),
+    "finetune": Protocol("sslbolts.cli.protocols.finetune", "the whole network trained further, by a paper's recipe"),
 }
 
 _MOST_ROWS = 20  # of a sweep that are printed; the file has them all
@@ -72,11 +75,11 @@ def main(argv: Sequence[str]) -> int:
         layer=config.layer,
         teacher=config.teacher,
         pretrained=not config.untrained,
-        image_size=_image_size(config),
+        image_size=given_image_size(config),
         device=config.device,
     )
-    data = _data(parser, config, encoder)
-    config.cache = _cache(config)
+    data = data_for(parser, config, encoder)
+    config.cache = cache_folder(config)
     result: Result = protocol.evaluate(encoder, data, config)
     console = Console()
     console.print(result.table())
@@ -115,7 +118,7 @@ def _parser(name: str) -> Any:
     return parser
 
 
-def _data(parser: Any, config: Any, encoder: "Encoder") -> Any:
+def data_for(parser: Any, config: Any, encoder: "Encoder") -> Any:
     """The DataModule, its images of the size and normalization that the network was trained on where these are known.
 
     What is given explicitly stays.
@@ -131,12 +134,13 @@ def _data(parser: Any, config: Any, encoder: "Encoder") -> Any:
     return make(config).data
 
 
-def _image_size(config: Any) -> int | None:
+def given_image_size(config: Any) -> int | None:
+    """The side of the data's images, pixels, where the command line says it."""
     size = (config.data.get("init_args") or {}).get("image_size")
     return size if isinstance(size, int) else None
 
 
-def _cache(config: Any) -> Path | None:
+def cache_folder(config: Any) -> Path | None:
     """Where features are kept: beside what they were computed from."""
     from sslbolts.evaluation.result import result_path
 

@@ -1,8 +1,9 @@
 """What all DataModules share: arguments, loaders, and where augmentation runs."""
 
+import copy
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch.utils.data import DataLoader
@@ -160,6 +161,24 @@ class SSLDataModule(LightningDataModule):
     def num_train_images(self) -> int:
         """Number of images that an epoch goes through."""
         return len(self._split("train"))
+
+    def with_views(
+        self, views: MultiView | MultiCrop, *, mean: Sequence[float] | None, std: Sequence[float] | None
+    ) -> Self:
+        """The same images under other views and another normalization, for what comes after training.
+
+        Args:
+            views: a recipe of the same ``image_size``.
+            mean: per channel, in [0, 1]; None leaves images in [0, 1].
+            std: as ``mean``.
+        """
+        other = copy.copy(self)
+        other.views = views
+        other.mean, other.std = (None, None) if mean is None or std is None else (tuple(mean), tuple(std))
+        other._evaluate = BatchedEvaluate(_untouched(self.image_size), mean=other.mean, std=other.std)
+        other._train_views = other._labels = None
+        other.trainer = None
+        return other
 
     # ------------------------------------------------------------------ loaders
 

@@ -1,0 +1,244 @@
+"""How the papers train a classifier on frozen features, as a frozen table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.methods.base import LRScaling
+
+__all__ = ["PROBE_RECIPES", "ProbeRecipe", "probe_recipe"]
+
+Optimizer = Literal["sgd", "lars", "adam"]
+Decay = Literal["cosine", "steps", "constant"]
+Norm = Literal["none", "batch_norm", "standardize", "l2"]
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """Everything that the result of a probe depends on, besides the features.
+
+    Args:
+        source: where the values are from, and how they differ from what is said there.
+        lr: learning rate for 256 images per step, >= 0.
+        optimizer: "sgd" and "lars" with momentum 0.9, or "adam".
+        lr_scaling: how the learning rate follows the number B of images per step: ``lr * B / 256``,
+            ``lr * sqrt(B / 256)``, or not.
+        sweep: factors on the learning rate, each of which trains a head of its own in the same run.
+        nesterov: of the momentum of SGD.
+        betas: of Adam.
+        weight_decay: >= 0, of all parameters (LARS: of the weights).
+        epochs: passes over the training images.
+        batch_size: images per step.
+        warmup_epochs: epochs of linear rise from 0.
+        decay: then half a cosine to 0; or times ``step_factor`` at each of ``milestones``; or no change.
+        milestones: parts of the run in (0, 1).
+        step_factor: of each milestone.
+        norm: of the features: "batch_norm" without scale and shift; "standardize", by mean and deviation of all
+            training features (which must be known: not on augmented images); "l2", each to length 1; or "none".
+        weight_std: standard deviation of a linear head's first weights; 0 starts at zero.
+        crop: least and greatest part of an image's area that its random crop covers; with a flip, this is all the
+            augmentation there is.
+        interpolation: of the crop, "bilinear" or "bicubic".
+
+    Raises:
+        UsageError: for a value out of its range.
+
+    Example:
+        >>> ProbeRecipe("mine", lr=0.1).optimizer
+        'sgd'
+    """
+
+    source: str
+    lr: float
+    optimizer: Optimizer = "sgd"
+    lr_scaling: LRScaling = "linear"
+    sweep: tuple[float, ...] = (1.0,)
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    epochs: int = 100
+    batch_size: int = 256
+    warmup_epochs: float = 0.0
+    decay: Decay = "cosine"
+    milestones: tuple[float, ...] = ()
+    step_factor: float = 0.1
+    norm: Norm = "none"
+    weight_std: float = 0.01
+    crop: tuple[float, float] = (0.08, 1.0)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay), ("norm", Norm))
+        for name, allowed in kinds:
+            value, options = getattr(self, name), get_args(allowed)
+            if value not in options:
+                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
+        for name in ("lr", "weight_decay", "warmup_epochs", "weight_std"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: it must be at least 1.")
+        for name in ("sweep", "milestones", "betas", "crop"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not self.sweep or min(self.sweep) <= 0:
+            raise UsageError(f"sweep={self.sweep}: at least one factor is needed, and all must be positive.")
+        if not all(0 < milestone < 1 for milestone in self.milestones):
+            raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """Learning rates of the heads for 256 images per step.
+
+        Example:
+            >>> ProbeRecipe("mine", lr=0.5, sweep=(0.1, 1, 2)).lrs
+            (0.05, 0.5, 1.0)
+        """
+        return tuple(self.lr * factor for factor in self.sweep)
+
+
+_MOCO = ProbeRecipe(
+    "He et al., Momentum Contrast, CVPR 2020, arXiv:1911.05722, official code (MoCo v1 and v2)",
+    lr=30.0,
+    decay="steps",
+    milestones=(0.6, 0.8),
+)
+_VICREG = ProbeRecipe(
+    "Bardes et al., VICReg, ICLR 2022, arXiv:2105.04906, official code",
+    lr=0.02,
+    lr_scaling="none",
+    weight_decay=1e-6,
+)
+_SIMSIAM = ProbeRecipe(
+    "Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, appendix A and "
+    "official code",
+    optimizer="lars",
+    lr=0.1,
+    epochs=90,
+    batch_size=4096,
+)
+
+PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
+    {
+        "features": ProbeRecipe(
+            "this package's, for features that are computed once: softmax regression on standardized features",
+            lr=0.1,
+            sweep=(0.03, 0.1, 0.3, 1.0, 3.0),
+            nesterov=True,
+            batch_size=1024,
+            norm="standardize",
+            weight_std=0.0,
+        ),
+        "simclr": ProbeRecipe(
+            "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, "
+            "arXiv:2002.05709, appendices B.5 and B.6; the cosine and the start at zero are the official code's",
+            lr=0.1,
+            nesterov=True,
+            epochs=90,
+            batch_size=4096,
+            weight_std=0.0,
+        ),
+        "moco": _MOCO,
+        "byol": ProbeRecipe(
+            "Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, appendix C.1: the best of "
+            "several learning rates on held-out training images",
+            lr=0.2,
+            sweep=(0.25, 0.5, 1.0, 1.5, 2.0),
+            nesterov=True,
+            epochs=80,
+            batch_size=1024,
+        ),
+        "simsiam": _SIMSIAM,
+        "swav": ProbeRecipe(
+            "Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, "
+            "arXiv:2006.09882, official code",
+            lr=0.3,
+            lr_scaling="none",
+            weight_decay=1e-6,
+        ),
+        "barlow": replace(
+            _VICREG, source="Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, official code", lr=0.3
+        ),
+        "vicreg": _VICREG,
+        "dino": ProbeRecipe(
+            "Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294, "
+            "official code; its ViT-S takes the class tokens of the last four blocks, and here are those of layer=",
+            lr=0.001,
+            batch_size=1024,
+        ),
+        "dinov2": ProbeRecipe(
+            "Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193, official code: thirteen learning rates at once, 12,500 "
+            "steps; here in ten epochs, and on the features of layer= only",
+            lr=1e-3,
+            sweep=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0),
+            epochs=10,
+            batch_size=1024,
+        ),
+        "mae": replace(
+            _SIMSIAM,
+            source="He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, appendix "
+            "A.1 and official code: batch norm without scale and shift before the classifier",
+            batch_size=16384,
+            warmup_epochs=10,
+            norm="batch_norm",
+            interpolation="bicubic",
+        ),
+        "amdim": ProbeRecipe(
+            "Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019, "
+            "arXiv:1906.00910, official code; there the classifiers train along with the network",
+            optimizer="adam",
+            lr=2e-4,
+            lr_scaling="none",
+            betas=(0.8, 0.999),
+            weight_decay=1e-5,
+            batch_size=200,
+            decay="steps",
+            milestones=(0.6, 0.85),
+            step_factor=0.2,
+        ),
+    }
+)
+"""Recipes by name. ImageNet's are for features of width 2048 and about; the batch sizes are the papers'."""
+
+
+def probe_recipe(recipe: str | ProbeRecipe | Mapping[str, Any], **changes: Any) -> ProbeRecipe:
+    """A recipe by name, with other values where they are given.
+
+    Args:
+        recipe: a name of :data:`PROBE_RECIPES`, a recipe, or its values as a checkpoint holds them.
+        **changes: values in place of the recipe's; None leaves it. A new ``lr`` alone trains one head with it, and
+            several (``lrs=``) one head each.
+
+    Raises:
+        UsageError: for an unknown name or value.
+
+    Example:
+        >>> probe_recipe("moco", epochs=10).lr, probe_recipe("byol", lr=0.3).lrs, probe_recipe("dino", lrs=[1, 2]).lrs
+        (30.0, (0.3,), (1.0, 2.0))
+    """
+    if isinstance(recipe, str):
+        if recipe not in PROBE_RECIPES:
+            raise UsageError(
+                f'there is no recipe "{recipe}" of a probe.{did_you_mean(recipe, PROBE_RECIPES)} It is one of '
+                f"{', '.join(PROBE_RECIPES)}."
+            )
+        recipe = PROBE_RECIPES[recipe]
+    elif isinstance(recipe, Mapping):
+        recipe = ProbeRecipe(**recipe)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if "lr" in changes and "lrs" in changes:
+        raise UsageError("lr= and lrs= exclude each other: give one.")
+    if "lrs" in changes:
+        lrs = changes.pop("lrs")
+        if not lrs or min(lrs) <= 0:
+            raise UsageError(f"lrs={list(lrs)}: at least one learning rate is needed, and all must be positive.")
+        changes |= {"lr": 1.0, "sweep": tuple(map(float, lrs))}
+    elif "lr" in changes and "sweep" not in changes:
+        changes["sweep"] = (1.0,)
+    known = [field.name for field in fields(ProbeRecipe)]
+    for name in changes:
+        if name not in known:
+            raise UsageError(f'a recipe has no "{name}".{did_you_mean(name, known)} It has {", ".join(known)}.')
+    return replace(recipe, **changes)
