@@ -12,6 +12,7 @@ from sslbolts import BYOL, SimCLR, UsageError, export_backbone, load_backbone
 from sslbolts.backbones import create_backbone
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.evaluation import load_encoder
 from sslbolts.export.libraries import in_library
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
@@ -162,6 +163,8 @@ def test_size_and_statistics_of_the_images_go_from_the_data_into_the_file(tmp_pa
         with safe_open(file, framework="pt") as stored:
             entry = json.loads(stored.metadata()["preprocessing"])
         assert entry == {"image_size": 32, "mean": list(data.mean), "std": list(data.std)}
+        encoder = load_encoder(file, backbone=TinyBackbone(), device="cpu")
+        assert (encoder.image_size, encoder.mean, encoder.std) == (32, data.mean, data.std)
 
 
 def test_the_command_reads_another_librarys_file_and_says_what_it_did(tmp_path, capsys):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslbolts.backbones import create_backbone, feature_width
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.checkpoint import method_of_checkpoint
-from sslbolts.export import load_backbone
+from sslbolts.export import read_backbone
 from sslbolts.methods import SSLModule
 
 __all__ = ["Encoder", "choose_device", "load_encoder"]
@@ -205,7 +205,9 @@ def _root(
     else:
         method, wants = method_of_checkpoint(source, backbone)
         if method is None:
-            return load_backbone(source, teacher=teacher, backbone=backbone), wants
+            loaded = read_backbone(source, teacher=teacher, backbone=backbone)
+            known = loaded.preprocessing.plain if loaded.preprocessing else {}
+            return loaded.network(), {name: value for name, value in known.items() if value is not None} or wants
         root = method
     if teacher:
         pairs: Sequence[tuple[nn.Module, nn.Module]] = getattr(root, "ema_pairs", list)()
