@@ -54,23 +54,35 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
     parser.add_argument("--max_images", type=int, default=5000, help="of a split, distorted and augmented")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
-    parser.add_argument("--cache", type=str | None, default=None, help="folder in which features are kept")
+    parser.add_argument(
+        "--cache", type=str | None, default="auto", help="folder of features; auto: beside the checkpoint; or none"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--output", type=str | None, default=None, help="FILE.json; default: beside the checkpoint")
     config = parser.parse_args(expand(list(argv)))
     if config.output is not None and Path(config.output).suffix != ".json":
         raise UsageError(f'--output "{config.output}": the file must end in .json.')
-    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
-    data: SSLDataModule = make(config).data
+    if config.seed < 0:
+        raise UsageError(f"--seed {config.seed}: it cannot be negative.")
 
     from rich.console import Console
 
+    from sslbolts._lightning import seed_everything
+    from sslbolts.cli.evaluate import cache_folder, data_for, given_image_size
     from sslbolts.evaluation.diagnosis import diagnose
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import format_setting, result_path
 
-    encoder = load_encoder(config.source, teacher=config.teacher, pretrained=not config.untrained, device=config.device)
-    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=config.cache)
+    seed_everything(config.seed, verbose=False)  # an untrained network is the same each time
+    encoder = load_encoder(
+        config.source,
+        teacher=config.teacher,
+        pretrained=not config.untrained,
+        image_size=given_image_size(config),
+        device=config.device,
+    )
+    data: SSLDataModule = data_for(parser, config, encoder)
+    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=cache_folder(config))
     result = found.result
     console = Console()
     for table in tables(found):
