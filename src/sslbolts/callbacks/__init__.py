@@ -14,6 +14,7 @@ from sslbolts.callbacks.pictures import (
 )
 from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
+from sslbolts.callbacks.record import RunRecord
 from sslbolts.callbacks.schedules import WeightDecaySchedule
 from sslbolts.callbacks.whitened_stem import WhitenedStem
 
@@ -30,6 +31,7 @@ __all__ = [
     "OnlineLinearProbe",
     "Preflight",
     "Reconstructions",
+    "RunRecord",
     "WeightDecaySchedule",
     "WhitenedStem",
 ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, WhitenedStem
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
 from sslbolts.cli.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
@@ -74,6 +74,7 @@ def run(folder: Path, epochs: int, seed: int) -> None:
         logger=lightning_module("loggers").CSVLogger(folder, name="", version=""),
         callbacks=[
             Preflight(),
+            RunRecord(["sslbolts", "demo", f"--folder={folder}", f"--epochs={epochs}", f"--seed={seed}"]),
             WhitenedStem(),
             monitor,
             OnlineLinearProbe(num_classes=data.num_classes),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sslbolts._lightning import LightningDataModule, LightningModule, MisconfigurationException, lightning_module
+from sslbolts.callbacks import RunRecord
 from sslbolts.cli.checkpoint import CheckpointValues
 from sslbolts.cli.names import expand
 from sslbolts.cli.predict import FeatureFile
@@ -64,6 +65,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def __init__(self, verb: str, arguments: list[str]) -> None:
         self.verb = verb
+        self._arguments = [verb, *arguments]
         super().__init__(
             save_config_kwargs={"overwrite": True},
             trainer_defaults={"default_root_dir": "runs"},
@@ -131,6 +133,9 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"the Trainer cannot be made: {error}") from error
+
+    def before_fit(self) -> None:
+        self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))

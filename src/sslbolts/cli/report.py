@@ -1,0 +1,36 @@
+"""``sslbolts report``: one HTML page of a run, or of several beside each other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sslbolts.cli.parser import Parser
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the page.
+
+    Raises:
+        UsageError: for a user's mistake.
+    """
+    parser = Parser(
+        prog="sslbolts report",
+        description="One self-contained HTML page of a run: curves with baselines, results, evaluations, pictures, "
+        "configuration, environment and the command. Several runs are compared.",
+    )
+    parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder with metrics.csv or event files")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="the page (default: report.html in the run's folder; of several, here)",
+    )
+    arguments = parser.parse_args(argv)
+
+    from sslbolts.report import write_report
+
+    single = arguments.run[0] if len(arguments.run) == 1 else Path()
+    written = write_report(arguments.run, arguments.output or single / "report.html")
+    print(f"wrote {written} ({written.stat().st_size / 2**20:.1f} MB)")
+    return 0

@@ -1,0 +1,180 @@
+"""The page that compares several runs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sslbolts.evaluation.result import format_metric
+from sslbolts.report.charts import Chart, draw_chart
+from sslbolts.report.markup import Markup, tag
+from sslbolts.report.readouts import Readout, losses, readouts
+from sslbolts.report.run import Run
+from sslbolts.report.sections import Section, document, grid_of, pictures, table
+
+__all__ = ["comparison_page", "distinct_names"]
+
+
+def comparison_page(runs: Sequence[Run]) -> str:
+    """Several runs beside each other, on one self-contained HTML page.
+
+    Args:
+        runs: what :func:`sslbolts.report.run.read_run` found, two or more.
+
+    Example:
+        >>> from pathlib import Path
+        >>> a, b = (Run(Path(f"runs/{name}"), record={"model": name}) for name in ("SimCLR", "BYOL"))
+        >>> "<h1>2 runs</h1>" in comparison_page([a, b])
+        True
+    """
+    names = distinct_names(runs)
+    found = [readouts(run) for run in runs]
+    return document(
+        title=f"{len(runs)} runs",
+        eyebrow="Comparison",
+        lead=", ".join(names) + ".",
+        tiles=None,
+        sections=[
+            _results(runs, names, found),
+            _curves(runs, names, found),
+            _evaluations(runs, names),
+            _differences(runs, names),
+            _pictures(runs, names),
+            _reproduce(runs, names),
+            _notes(runs, names),
+        ],
+    )
+
+
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """The folders' names; with as much of the path as tells them apart.
+
+    Example:
+        >>> from pathlib import Path
+        >>> distinct_names([Run(Path("a/x")), Run(Path("b/x")), Run(Path("b/y"))])
+        ['a/x', 'b/x', 'b/y']
+    """
+    parts = [run.folder.resolve().parts for run in runs]
+    shortest = max(len(run.name.split("/")) for run in runs)
+    for length in range(shortest, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.folder) for run in runs]
+
+
+def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Readout]]) -> Section:
+    labels = list(dict.fromkeys(readout.label for of_run in found for readout in of_run))
+    if not labels:
+        return Section("results", "Results")
+    baselines: dict[tuple[str, str], set[str]] = {}
+    for of_run in found:
+        for readout in of_run:
+            for name, value in readout.baselines.items():
+                baselines.setdefault((name, readout.label), set()).add(f"{100 * value:.1f}")
+    rows: list[list[Any]] = []
+    for name in dict.fromkeys(name for name, _ in baselines):
+        cells = [", ".join(sorted(baselines.get((name, label), set()))) for label in labels]
+        rows.append([name, "", *cells])
+    best: dict[str, float] = {}
+    for of_run in found:
+        for readout in of_run:
+            best[readout.label] = max(best.get(readout.label, 0.0), readout.last)
+    for run, name, of_run in zip(runs, names, found):
+        values = {readout.label: readout.last for readout in of_run}
+        cells = [_cell(values.get(label), best[label]) for label in labels]
+        shown = tag("span", name, tag("span", run.model, class_="when"))
+        rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *cells])
+    return Section(
+        "results",
+        "Results",
+        table(["run", "epochs", *labels], rows),
+        lead="Accuracy on the validation images at the end, in %; the highest of a column in bold. "
+        "Baselines that differ from run to run have all their values.",
+    )
+
+
+def _cell(value: float | None, best: float) -> Any:
+    if value is None:
+        return ""
+    text = f"{100 * value:.1f}"
+    return tag("b", text) if value == best else text
+
+
+def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Readout]]) -> Section:
+    charts: list[Markup] = []
+    for metric in dict.fromkeys(metric for run in runs for metric in losses(run)):
+        series = {name: losses(run).get(metric, []) for name, run in zip(names, runs)}
+        detail = "losses of different methods cannot be compared" if len({run.model for run in runs}) > 1 else ""
+        charts.append(draw_chart(Chart(metric, series, detail=detail)))
+    for label in dict.fromkeys(readout.label for of_run in found for readout in of_run):
+        of_label = {name: readout for name, of_run in zip(names, found) for readout in of_run if readout.label == label}
+        # The network differs from run to run; the pixels do not, if the images are the same.
+        pixels = {r.baselines["raw pixels"] for r in of_label.values() if "raw pixels" in r.baselines}
+        baselines = {"raw pixels": pixels.pop()} if len(pixels) == 1 else {}
+        series = {name: readout.series for name, readout in of_label.items()}
+        charts.append(draw_chart(Chart(label, series, baselines, percent=True, detail="validation accuracy in %")))
+    return Section(
+        "curves",
+        "Curves",
+        tag("div", *charts, class_=grid_of(charts)) if charts else None,
+        lead="Over epochs. Point at a curve for its values.",
+    )
+
+
+def _evaluations(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    columns: dict[tuple[str, str, str], dict[str, str]] = {}
+    for run, name in zip(runs, names):
+        for result in run.results:
+            for metric, value in result.metrics.items():
+                row = columns.setdefault((result.protocol, result.data, metric), {})
+                row[name] = format_metric(metric, value)
+    rows = [
+        [f"{protocol} on {data}: {metric}", *(row.get(name, "") for name in names)]
+        for (protocol, data, metric), row in columns.items()
+    ]
+    return Section(
+        "evaluation",
+        "Evaluations",
+        table(["protocol", *names], rows) if rows else None,
+        lead="Numbers are comparable where their settings are equal: each run's own report has them.",
+    )
+
+
+def _differences(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    configs = [run.flat_config for run in runs]
+    # A run without config.yaml has only its model's arguments: what others have besides is no difference.
+    parts = set.intersection(*(set(run.config) for run in runs))
+    keys = [key for key in dict.fromkeys(k for config in configs for k in config) if key.partition(".")[0] in parts]
+    differing = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    rows = [[key, *(config.get(key, "unset") for config in configs)] for key in differing]
+    if not any(configs):
+        return Section("configuration", "Differences of configuration")
+    shown = table(["setting", *names], rows, numbers=len(names) + 1) if rows else tag("p", "None.")
+    return Section(
+        "configuration",
+        "Differences of configuration",
+        shown,
+        lead=f"{len(differing)} of {len(keys)} settings differ."
+        + ("" if len(parts) > 1 else " Compared is what all runs have recorded: the model's arguments."),
+    )
+
+
+def _pictures(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    parts = []
+    for run, name in zip(runs, names):
+        sheets = pictures(run)
+        if sheets:
+            parts.append(tag("details", tag("summary", f"{name}: {len(run.pictures)} pictures"), *sheets))
+    return Section("pictures", "Pictures", *parts)
+
+
+def _reproduce(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    parts = []
+    for run, name in zip(runs, names):
+        if command := run.record.get("command"):
+            parts += [tag("h3", name), tag("pre", str(command), class_="command")]
+    return Section("reproduce", "Reproduce", *parts)
+
+
+def _notes(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    notes = [tag("li", f"{name}: {note}") for run, name in zip(runs, names) for note in run.notes]
+    return Section("notes", "Notes", tag("ul", *notes, class_="notes") if notes else None)

@@ -1,0 +1,240 @@
+"""A run's folder: what it says of the run."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.result import Result
+from sslbolts.redaction import redact
+from sslbolts.report.metrics import Series, read_metrics
+
+__all__ = ["Picture", "Run", "read_run"]
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+_LARGEST = 12 * 2**20  # bytes of a picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a run.
+
+    Attributes:
+        name: what it shows: its file's name without the epoch.
+        path: the file.
+        epoch: after which it was drawn; None where the name does not say it.
+    """
+
+    name: str
+    path: Path
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is found in a run's folder.
+
+    Attributes:
+        folder: of the run.
+        metrics: what was logged, by name.
+        config: the configuration, plain types, without passwords and keys.
+        record: what :class:`~sslbolts.callbacks.RunRecord` wrote.
+        results: of evaluations.
+        pictures: in order of their names and epochs.
+        notes: what could not be read.
+    """
+
+    folder: Path
+    metrics: dict[str, Series] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The folder's name; of a ``version_3`` with its parent's."""
+        folder = self.folder.resolve()
+        return f"{folder.parent.name}/{folder.name}" if folder.name.startswith("version_") else folder.name
+
+    @property
+    def model(self) -> str:
+        """Name of the method."""
+        return str(self.record.get("model") or _class_name(self.config.get("model")) or "a model")
+
+    @property
+    def data(self) -> str | None:
+        """Name of the data set, where it is known."""
+        name = self.record.get("data") or _class_name(self.config.get("data"))
+        return str(name).removesuffix("DataModule") if name else None
+
+    @cached_property
+    def epochs(self) -> float:
+        """Epochs passed."""
+        return max((series[-1].epoch for series in self.metrics.values()), default=0.0)
+
+    @cached_property
+    def flat_config(self) -> dict[str, str]:
+        """The configuration as dotted names and texts, without what is unset."""
+        return dict(_flat(self.config))
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run's folder: whatever of metrics, configuration, record, evaluations and pictures there is.
+
+    Args:
+        folder: where ``metrics.csv`` (or TensorBoard events) and ``config.yaml`` are.
+
+    Raises:
+        UsageError: if there is no such folder, or nothing of a run in it.
+
+    Example:
+        >>> read_run("no/such/folder")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: there is no folder no/such/folder: give the folder of a run...
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        parent = folder.parent
+        there = [path.name for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+        raise UsageError(
+            f"there is no folder {folder}: give the folder of a run, where metrics.csv or TensorBoard's events are."
+            f"{did_you_mean(folder.name, there)}"
+        )
+    notes: list[str] = []
+    run = Run(
+        folder=folder,
+        metrics=read_metrics(folder),
+        config=_config(folder, notes),
+        record=_record(folder, notes),
+        results=_results(folder, notes),
+        pictures=_pictures(folder, notes),
+        notes=notes,
+    )
+    if not (run.metrics or run.config or run.results or run.pictures):
+        inner = sorted({str(path.parent) for path in folder.glob("*/**/metrics.csv")})[:5]
+        hint = f" There are runs in {', '.join(inner)}." if inner else ""
+        raise UsageError(
+            f"nothing in {folder} is of a run: no metrics.csv, TensorBoard events, config.yaml, evaluation or picture."
+            f"{hint}"
+        )
+    return run
+
+
+def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
+    """``config.yaml``, which the command line writes; else the hyperparameters, which Lightning does."""
+    for name in ("config.yaml", "hparams.yaml"):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            found = _load_yaml(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            notes.append(f"{name} cannot be read: {str(error).splitlines()[0]}")
+            continue
+        if isinstance(found, dict) and found:
+            cleaned: dict[str, Any] = redact(found)
+            return cleaned if name == "config.yaml" else {"model": {"init_args": cleaned}}
+    return {}
+
+
+def _load_yaml(text: str) -> Any:
+    """Plain values only: what is tagged as an object of Python becomes its text or its list."""
+    import yaml  # type: ignore[import-untyped]
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def plain(loader: Any, _: str, node: Any) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        if isinstance(node, yaml.MappingNode):
+            return loader.construct_mapping(node, deep=True)
+        return loader.construct_scalar(node)
+
+    Loader.add_multi_constructor("", plain)
+    try:
+        return yaml.load(text, Loader=Loader)  # a SafeLoader
+    except (yaml.YAMLError, TypeError, RecursionError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _record(folder: Path, notes: list[str]) -> dict[str, Any]:
+    path = folder / "run.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        notes.append(f"run.json cannot be read: {error}")
+        return {}
+    return redact(found) if isinstance(found, dict) else {}
+
+
+def _results(folder: Path, notes: list[str]) -> list[Result]:
+    results = []
+    for path in sorted({*folder.glob("evaluation/*.json"), *folder.glob("checkpoints/evaluation/*.json")}):
+        try:
+            result = Result.from_json(path.read_text(encoding="utf-8"))
+            _check(result)
+        except (OSError, ValueError, TypeError, AttributeError):
+            notes.append(f"{path.relative_to(folder)} is no result of an evaluation.")
+        else:
+            results.append(result)
+    return results
+
+
+def _check(result: Result) -> None:
+    """Refuse what has the names of a result and not its types."""
+    if not all(isinstance(value, dict) for value in (result.metrics, result.settings, result.environment)):
+        raise TypeError("a mapping is needed")
+    if not all(isinstance(value, list) for value in (result.rows, result.notes)):
+        raise TypeError("a list is needed")
+    if not all(isinstance(row, dict) for row in result.rows):
+        raise TypeError("a mapping is needed")
+
+
+def _pictures(folder: Path, notes: list[str]) -> list[Picture]:
+    found = []
+    for place in ("", "pictures", "evaluation", "checkpoints/evaluation"):
+        for path in sorted((folder / place).glob("*")):
+            if path.suffix.lower() not in _PICTURES or not path.is_file():
+                continue
+            if path.stat().st_size > _LARGEST:
+                notes.append(f"{path.relative_to(folder)} is left out: it has over {_LARGEST // 2**20} MB.")
+                continue
+            name, _, epoch = path.stem.rpartition("-epoch")
+            known = bool(name) and epoch.isdigit()
+            found.append(Picture(name if known else path.stem, path, int(epoch) if known else None))
+    return found
+
+
+def _class_name(part: Any) -> str | None:
+    path = part.get("class_path") if isinstance(part, dict) else None
+    return str(path).rpartition(".")[2] if path else None
+
+
+def _flat(value: Any, name: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        rows = []
+        for key, item in value.items():
+            # The arguments of a class stand directly below it, as on the command line.
+            inner = name if key in ("init_args", "class_path") and name else f"{name}.{key}".lstrip(".")
+            rows += _flat(item, inner)
+        return rows
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        rows = []
+        for place, item in enumerate(value):
+            own = _class_name(item) if isinstance(item, dict) else None
+            rows += _flat(item, f"{name}.{own or place}")
+        return rows
+    if value is None or value == [] or value == "":
+        return []
+    return [(name, ", ".join(map(_text, value)) if isinstance(value, list) else _text(value))]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,200 @@
+"""The parts of a report that a page of one run and a comparison of several have in common."""
+
+import base64
+import mimetypes
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+from sslbolts.evaluation.result import Result, format_metric, format_setting
+from sslbolts.report.markup import Markup, tag
+from sslbolts.report.run import Picture, Run
+
+__all__ = ["Section", "document", "evaluations", "grid_of", "name_of_picture", "pictures", "settings_table", "table"]
+
+_TITLES = {
+    "neighbours": "Nearest neighbours",
+    "embedding": "Features in two dimensions",
+    "clusters": "Clusters",
+    "attention": "Attention of the class token",
+    "augmentations": "Augmentation",
+    "curves": "Curves, as the run drew them",
+    "reconstructions": "Reconstructions",
+}
+_MOST_ROWS = 60  # of the candidates of a sweep
+
+
+class Section:
+    """A part of the page, with its place in the navigation.
+
+    Args:
+        key: its address on the page.
+        title: above it.
+        children: elements.
+        lead: a sentence below the title.
+    """
+
+    def __init__(self, key: str, title: str, *children: Any, lead: str | None = None) -> None:
+        self.key = key
+        self.title = title
+        self.children = children
+        self.lead = lead
+
+    def __bool__(self) -> bool:
+        return any(child is not None for child in self.children)
+
+    def markup(self) -> Markup:
+        """The section as an element."""
+        lead = tag("p", self.lead) if self.lead else None
+        return tag("section", tag("h2", self.title), lead, *self.children, id=self.key)
+
+
+def document(*, title: str, eyebrow: str, lead: str, tiles: Markup | None, sections: Iterable[Section]) -> str:
+    """The whole page: nothing in it refers to anything outside.
+
+    Example:
+        >>> page = document(title="SimCLR", eyebrow="Run", lead="", tiles=None, sections=[Section("a", "A", "text")])
+        >>> page.startswith("<!doctype html>")
+        True
+    """
+    from sslbolts import __version__
+
+    shown = [section for section in sections if section]
+    style = Markup((files("sslbolts.report") / "style.css").read_text(encoding="utf-8"))
+    links = [tag("li", tag("a", section.title, href=f"#{section.key}")) for section in shown]
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("link", rel="icon", href="data:,"),
+        tag("style", style),
+    )
+    body = tag(
+        "body",
+        tag(
+            "header", tag("p", eyebrow, class_="eyebrow"), tag("h1", title), tag("p", lead, class_="lead"), class_="top"
+        ),
+        tag("nav", tag("ul", *links), aria_label="Sections"),
+        tag("main", tiles, *(section.markup() for section in shown)),
+        tag("footer", f"Written by sslbolts {__version__}."),
+    )
+    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ours: Iterable[int] = (), numbers: int = 1
+) -> Markup:
+    """A table whose first column names its rows.
+
+    Args:
+        columns: heads.
+        rows: of as many cells.
+        ours: places of the rows that stand out.
+        numbers: the first column that is of numbers, and aligned right.
+    """
+    marked = set(ours)
+    head = tag(
+        "tr", *(tag("th", c, scope="col", class_="number" if p >= numbers else None) for p, c in enumerate(columns))
+    )
+    body = [
+        tag(
+            "tr",
+            *(
+                tag(
+                    "td" if place else "th",
+                    cell,
+                    scope=None if place else "row",
+                    class_="number" if place >= numbers else None,
+                )
+                for place, cell in enumerate(row)
+            ),
+            class_="ours" if number in marked else None,
+        )
+        for number, row in enumerate(rows)
+    ]
+    return tag("div", tag("table", tag("thead", head), tag("tbody", *body), class_="wide"), class_="scroll")
+
+
+def settings_table(rows: Mapping[str, Any]) -> Markup | None:
+    """Names and values below each other."""
+    if not rows:
+        return None
+    body = [tag("tr", tag("th", name, scope="row"), tag("td", str(value))) for name, value in rows.items()]
+    return tag("table", tag("tbody", *body), class_="settings")
+
+
+def evaluations(results: Sequence[Result]) -> list[Markup]:
+    """Each result with its protocol: the numbers, what they depend on, and the candidates of a sweep."""
+    parts = []
+    for result in results:
+        parts.append(tag("h3", f"{result.protocol} on {result.data}"))
+        numbers = {name: format_metric(name, value) for name, value in result.metrics.items()}
+        depends = {name: format_setting(value) for name, value in result.settings.items()}
+        parts.append(tag("div", settings_table(numbers), settings_table(depends), class_="columns"))
+        if result.notes:
+            parts.append(tag("ul", *(tag("li", str(note)) for note in result.notes), class_="notes"))
+        if result.rows:
+            names = list(dict.fromkeys(name for row in result.rows for name in row))
+            rows = [[format_metric(n, row[n]) if n in row else "" for n in names] for row in result.rows[:_MOST_ROWS]]
+            more = f" (the first {_MOST_ROWS})" if len(result.rows) > _MOST_ROWS else ""
+            parts.append(tag("details", tag("summary", f"All {len(result.rows)} rows{more}"), table(names, rows)))
+    return parts
+
+
+def pictures(run: Run) -> list[Markup]:
+    """The pictures of a run, each embedded; of one drawn at several epochs the last, and the others to unfold."""
+    order = list(_TITLES)
+    known = sorted(run.pictures, key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
+    parts = []
+    for name, group in groupby(known, key=lambda picture: picture.name):
+        versions = sorted(group, key=lambda picture: picture.epoch or 0)
+        earlier = [_sheet(picture) for picture in versions[:-1]]
+        parts.append(_sheet(versions[-1]))
+        if earlier:
+            parts.append(tag("details", tag("summary", f"{name_of_picture(name)}: earlier epochs"), *earlier))
+    return parts
+
+
+def grid_of(charts: Sequence[Markup]) -> str:
+    """Class of a grid for so many charts: two or four fill two columns, others three."""
+    return "charts two" if len(charts) in (1, 2, 4) else "charts"
+
+
+def name_of_picture(name: str) -> str:
+    """In words.
+
+    Example:
+        >>> name_of_picture("neighbours"), name_of_picture("diagnose-CIFAR10Mini")
+        ('Nearest neighbours', 'Diagnose-CIFAR10Mini')
+    """
+    return _TITLES.get(name) or name[:1].upper() + name[1:].replace("_", " ")
+
+
+def _sheet(picture: Picture) -> Markup:
+    kind = mimetypes.guess_type(picture.path.name)[0] or "image/png"
+    data = base64.b64encode(picture.path.read_bytes()).decode()
+    size = _size(picture)
+    after = None if picture.epoch is None else tag("span", f"epoch {picture.epoch}")
+    caption = tag("figcaption", name_of_picture(picture.name), after)
+    image = tag(
+        "img",
+        src=f"data:{kind};base64,{data}",
+        alt=f"{name_of_picture(picture.name)} ({picture.path.name})",
+        width=size[0],
+        height=size[1],
+        class_="large" if size[0] and size[0] > 900 else None,
+    )
+    return tag("figure", caption, tag("div", image, class_="paper"), class_="sheet")
+
+
+def _size(picture: Picture) -> tuple[int | None, int | None]:
+    """Width and height as the page shows it: pictures are drawn at 130 dots per inch, for sharp screens."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(picture.path) as opened:
+            return tuple(round(side * 96 / 130) for side in opened.size)  # type: ignore[return-value]
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        return None, None
