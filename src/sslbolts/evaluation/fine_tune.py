@@ -11,9 +11,9 @@ from sslbolts._lightning import LightningModule
 from sslbolts.backbones import feature_width
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.callbacks.counts import RightCounts
 from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.counts import RightCounts
 from sslbolts.evaluation.drop_path import set_drop_path
 from sslbolts.evaluation.fine_tune_recipes import FineTuneRecipe, fine_tune_recipe
 from sslbolts.evaluation.layer_decay import layer_groups

@@ -10,9 +10,9 @@ from sslbolts._lightning import LightningModule
 from sslbolts.backbones import feature_width
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.callbacks.counts import RightCounts
 from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.counts import RightCounts
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.probe_heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.recipes import ProbeRecipe, probe_recipe
