@@ -20,6 +20,7 @@ from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Prefli
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
 from sslbolts.evaluation import load_encoder
+from sslbolts.evaluation.few_label import read_rows
 from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
@@ -427,6 +428,20 @@ WRONG = [
     ),
     Wrong("no learning rate", ["evaluate", "linear", "{files}/simclr.ckpt", "--lr", "0"], "all must be positive"),
     Wrong("no hidden layer", ["evaluate", "mlp", "{files}/simclr.ckpt", "--hidden_dim=0"], "it is at least 1"),
+    Wrong(
+        "labels of two kinds",
+        ["evaluate", "few-label", "{files}/simclr.ckpt", "--fraction=0.1", "--per_class=3"],
+        "Give one of fraction=, per_class= and rows=",
+    ),
+    Wrong(
+        "more labels than images", ["evaluate", "few-label", "{files}/simclr.ckpt", "--per_class=501"], "has only 500"
+    ),
+    Wrong(
+        "no list of labels",
+        ["evaluate", "few-label", "{files}/simclr.ckpt", "--indices={files}/nowhere.txt"],
+        "nowhere.txt",
+        lambda files: read_rows(files / "nowhere.txt"),
+    ),
     Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
     Wrong(
         "no file for a checkpoint's data",

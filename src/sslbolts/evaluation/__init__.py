@@ -2,6 +2,7 @@
 
 from sslbolts.evaluation.encoder import Encoder, load_encoder
 from sslbolts.evaluation.features import Features, features_of
+from sslbolts.evaluation.few_label import evaluate_few_label, few_label_rows
 from sslbolts.evaluation.linear_probe import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
 from sslbolts.evaluation.probe_runs import evaluate_linear, evaluate_mlp
@@ -16,11 +17,13 @@ __all__ = [
     "MLPProbe",
     "ProbeRecipe",
     "Result",
+    "evaluate_few_label",
     "evaluate_knn",
     "evaluate_linear",
     "evaluate_mlp",
     "evaluate_ridge",
     "features_of",
+    "few_label_rows",
     "load_encoder",
     "probe_views",
 ]

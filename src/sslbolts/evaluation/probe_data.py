@@ -20,8 +20,7 @@ __all__ = ["ProbeData"]
 class ProbeData(LightningDataModule):
     """A DataModule's images for a probe: trained on under the recipe's crops, held-out ones validated as they are.
 
-    Held-out images go through training with label -1, which has no part in a probe's loss. So do those outside
-    ``kept``, where only few labels are to be used.
+    Held-out images go through training with label -1, which has no part in a probe's loss.
 
     Args:
         data: the images.
@@ -29,18 +28,10 @@ class ProbeData(LightningDataModule):
         recipe: whose augmentation is used.
         batch_size: images per device and step.
         held: ``(N,)`` bool, training images to choose on; empty for none.
-        kept: ``(N,)`` bool, training images whose labels are used; None for all.
     """
 
     def __init__(
-        self,
-        data: SSLDataModule,
-        encoder: Encoder,
-        recipe: ProbeRecipe,
-        *,
-        batch_size: int,
-        held: Tensor,
-        kept: Tensor | None = None,
+        self, data: SSLDataModule, encoder: Encoder, recipe: ProbeRecipe, *, batch_size: int, held: Tensor
     ) -> None:
         super().__init__()
         mean, std = normalization(encoder, data)
@@ -51,7 +42,6 @@ class ProbeData(LightningDataModule):
         self.data.labels_per_class = None
         self.in_chans = data.in_chans
         self.held = held
-        self.hidden = held.clone() if kept is None else held | ~kept
 
     def prepare_data(self) -> None:
         self.data.prepare_data()
@@ -81,6 +71,6 @@ class ProbeData(LightningDataModule):
         """Finishes the batch, and hides the labels that are not to be learned from."""
         batch = self.data.on_after_batch_transfer(batch, dataloader_idx)
         if isinstance(batch, ViewBatch):
-            self.hidden = self.hidden.to(batch.indices.device)
-            batch = batch._replace(targets=batch.targets.masked_fill(self.hidden[batch.indices], -1))
+            self.held = self.held.to(batch.indices.device)
+            batch = batch._replace(targets=batch.targets.masked_fill(self.held[batch.indices], -1))
         return batch

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sslbolts._lightning import Trainer
 from sslbolts.data import SSLDataModule
@@ -19,8 +18,7 @@ from sslbolts.evaluation.probe_data import ProbeData
 from sslbolts.evaluation.probe_features import HELD_OUT, MOST_HELD_OUT, probe_on_features, recipe_settings
 from sslbolts.evaluation.recipes import ProbeRecipe, probe_recipe
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import held_out, labelled_splits, result_of
-from sslbolts.progress import late_bar
+from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
 
 __all__ = ["evaluate_linear", "evaluate_mlp"]
 
@@ -135,7 +133,7 @@ def _on_images(
     data.setup()
     if recipe.norm == "standardize":
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
-    targets = _training_targets(data)
+    targets = training_targets(data)
     held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT)
     held &= targets >= 0
     if len(recipe.lrs) == 1:
@@ -189,14 +187,3 @@ def _on_images(
         },
         rows,
     )
-
-
-def _training_targets(data: SSLDataModule) -> Tensor:
-    images: Any = data.load("train")
-    targets = getattr(images, "targets", None)
-    if targets is None:
-        targets = torch.tensor([images.read(index)[1] for index in late_bar(range(len(images)), "Labels")])
-    targets = torch.as_tensor(targets)
-    if not (targets >= 0).any():
-        raise UsageError(f"no training image of {data_name(data)} has a label, and a probe needs them.")
-    return targets

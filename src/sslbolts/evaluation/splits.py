@@ -12,9 +12,10 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EvaluationData, data_name, features_of, labelled_rows, preprocessing
 from sslbolts.evaluation.result import Result
+from sslbolts.progress import late_bar
 from sslbolts.readouts import class_accuracies, confusion_matrix
 
-__all__ = ["Splits", "accuracies", "held_out", "labelled_splits", "result_of"]
+__all__ = ["Splits", "accuracies", "held_out", "labelled_splits", "result_of", "training_targets"]
 
 _TOP5_FROM = 6  # classes
 
@@ -136,6 +137,31 @@ def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
     shares = class_accuracies(confusion_matrix(scores, targets, num_classes=max(2, scores.shape[1])))
     found["mean_per_class"] = shares[shares.isfinite()].mean().item()
     return found
+
+
+def training_targets(data: SSLDataModule) -> Tensor:
+    """Labels ``(N,)`` of the training images, -1 where there is none; images are read where nothing else tells.
+
+    Args:
+        data: whose images.
+
+    Raises:
+        UsageError: if no image has a label.
+
+    Example:
+        >>> from sslbolts.data import CIFAR10MiniDataModule
+        >>> training_targets(CIFAR10MiniDataModule()).bincount().tolist()
+        [500, 500, 500, 500, 500, 500, 500, 500, 500, 500]
+    """
+    data.prepare_data()
+    images: Any = data.load("train")
+    targets = getattr(images, "targets", None)
+    if targets is None:
+        targets = torch.tensor([images.read(index)[1] for index in late_bar(range(len(images)), "Labels")])
+    targets = torch.as_tensor(targets)
+    if not (targets >= 0).any():
+        raise UsageError(f"no training image of {data_name(data)} has a label, and this protocol needs them.")
+    return targets
 
 
 def held_out(targets: Tensor, share: float, *, seed: int, most: int | None = None) -> Tensor:

@@ -1,0 +1,266 @@
+"""How far few labels reach: 1 %, 10 %, or n images of every class, listed in a file."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.data import SSLDataModule
+from sslbolts.data.labels import keep_labels
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder, choose_device
+from sslbolts.evaluation.features import EvaluationData, data_name
+from sslbolts.evaluation.fine_tune_run import evaluate_finetune
+from sslbolts.evaluation.logistic import fit_logistic
+from sslbolts.evaluation.probe_features import probe_on_features
+from sslbolts.evaluation.recipes import probe_recipe
+from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.splits import Splits, accuracies, labelled_splits, result_of, training_targets
+from sslbolts.seeds import generator
+
+__all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
+
+_CLASSIFIERS = ("logistic", "linear", "finetune")
+_PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-8, 3))  # per image
+_FOLDS = 5
+_FRACTION = 3  # what a seed is for
+
+
+def evaluate_few_label(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    test: EvaluationData | None = None,
+    fraction: float | None = None,
+    per_class: int | None = None,
+    rows: Tensor | str | Path | None = None,
+    rows_file: str | Path | None = None,
+    classifier: str = "logistic",
+    recipe: str | None = None,
+    seed: int = 0,
+    cache: str | Path | None = None,
+    **changes: Any,
+) -> Result:
+    """A classifier from few labelled training images, judged on all test images.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
+        test: test images.
+        fraction: of every class, in (0, 1]; at least one image of each.
+        per_class: how many images of every class. One of ``fraction``, ``per_class`` and ``rows`` is needed.
+        rows: the labelled images themselves: rows of the training data set, or a file of :func:`write_rows`.
+        rows_file: where the rows are listed; None lists them nowhere.
+        classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
+            cross-validation on the labelled images; "linear": a probe by ``recipe``, on features; "finetune": the
+            whole network by ``recipe``.
+        recipe: of "linear", a name of :data:`~sslbolts.evaluation.recipes.PROBE_RECIPES` (default "features"); of
+            "finetune", of :data:`~sslbolts.evaluation.fine_tune_recipes.FINE_TUNE_RECIPES` (default "auto").
+        seed: of the images and of all that is drawn.
+        cache: folder of features.
+        **changes: values in place of the recipe's.
+
+    Raises:
+        UsageError: for a value out of its range, or a class with too few images.
+
+    Source: the protocol of 1 % and 10 % is that of Chen et al., SimCLR, ICML 2020, arXiv:2002.05709, section 6.
+    """
+    if classifier not in _CLASSIFIERS:
+        raise UsageError(f'classifier="{classifier}": it is one of {", ".join(_CLASSIFIERS)}.')
+    if sum(given is not None for given in (fraction, per_class, rows)) != 1:
+        raise UsageError("which labels? Give one of fraction=, per_class= and rows= (the indices of a file).")
+    if classifier == "logistic" and (recipe or changes):
+        raise UsageError('classifier="logistic" has no recipe: give "linear" or "finetune", or leave the recipe out.')
+    listed = read_rows(rows) if isinstance(rows, str | Path) else rows
+
+    if classifier == "finetune":
+        if not isinstance(data, SSLDataModule):
+            raise UsageError(f"fine-tuning takes a DataModule of sslbolts, and {data_name(data)} is none.")
+        targets = training_targets(data)
+        chosen = (
+            few_label_rows(targets, fraction=fraction, per_class=per_class, seed=seed) if listed is None else listed
+        )
+        _check_rows(chosen, torch.arange(len(targets)))
+        result = evaluate_finetune(encoder, data, recipe=recipe or "auto", rows=chosen, seed=seed, **changes)
+    else:
+        splits = labelled_splits(encoder, data, test=test, cache=cache)
+        if listed is None:
+            chosen = splits.indices[few_label_rows(splits.y, fraction=fraction, per_class=per_class, seed=seed)]
+        else:
+            chosen = listed
+            _check_rows(chosen, splits.indices)
+        few = torch.isin(splits.indices, chosen)
+        mean, std = splits.x.mean(0), splits.x.std(0, correction=0)
+        std = torch.where(std > 0, std, 1.0)
+        small = replace(
+            splits,
+            x=(splits.x[few] - mean) / std,
+            y=splits.y[few],
+            test_x=(splits.test_x - mean) / std,
+            indices=splits.indices[few],
+        )
+        if classifier == "logistic":
+            found = logistic_on_features(small, seed=seed, device=encoder.device)
+        else:
+            named = probe_recipe(recipe or "features", **changes)
+            found = probe_on_features(small, named, seed=seed, device=encoder.device)
+        result = result_of("few-label", encoder, data, splits, found)
+        result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
+
+    what, word = _described(fraction, per_class, len(chosen))
+    where = "" if rows_file is None else f", listed in {write_rows(rows_file, chosen, what=what, seed=seed)}"
+    ending = "" if classifier == "logistic" else f"-{classifier}"
+    return replace(
+        result,
+        protocol=f"few-label-{word}{ending}",
+        settings={"labels": f"{what}, seed {seed}{where}", "classifier": classifier, **result.settings},
+    )
+
+
+def few_label_rows(
+    targets: Tensor, *, fraction: float | None = None, per_class: int | None = None, seed: int = 0
+) -> Tensor:
+    """A few rows of every class, drawn at random.
+
+    Args:
+        targets: labels ``(N,)``, -1 for a row that has none.
+        fraction: of every class, in (0, 1], rounded; at least one row of each.
+        per_class: rows of every class.
+        seed: of the draw.
+
+    Returns:
+        Rows in ascending order.
+
+    Raises:
+        UsageError: for a value out of its range, or a class with fewer rows.
+
+    Example:
+        >>> targets = torch.arange(40) % 2
+        >>> len(few_label_rows(targets, per_class=3)), len(few_label_rows(targets, fraction=0.1))
+        (6, 4)
+    """
+    if (fraction is None) == (per_class is None):
+        raise UsageError("give one of fraction= and per_class=.")
+    if per_class is not None:
+        if per_class < 1:
+            raise UsageError(f"per_class={per_class}: it is at least 1.")
+        return (keep_labels(targets, per_class, seed=seed) >= 0).nonzero().squeeze(1)
+    assert fraction is not None
+    if not 0 < fraction <= 1:
+        raise UsageError(f"fraction={fraction}: it is a share of every class, in (0, 1].")
+    chosen = []
+    for label in sorted(set(targets.tolist()) - {-1}):
+        rows = (targets == label).nonzero().squeeze(1)
+        count = max(1, round(fraction * len(rows)))
+        chosen.append(rows[torch.randperm(len(rows), generator=generator(seed, _FRACTION, label))[:count]])
+    return torch.cat(chosen).sort().values
+
+
+def write_rows(path: str | Path, rows: Tensor, *, what: str = "", seed: int | None = None) -> Path:
+    """List rows of a data set in a text file, one per line, after a line that says what they are.
+
+    Args:
+        path: file to write; its folder is made.
+        rows: ``(n,)``.
+        what: what they are.
+        seed: with which they were drawn.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = "" if seed is None else f", drawn with seed {seed}"
+    lines = [f"# rows of the training data set: {what}{drawn}", *map(str, rows.tolist())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def read_rows(path: str | Path) -> Tensor:
+    """The rows that :func:`write_rows` listed, or anybody who writes one number per line.
+
+    Args:
+        path: a text file; what follows ``#`` is left out.
+
+    Raises:
+        UsageError: if there is no such file, or there is something else in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f'there is no file "{path}" of rows.')
+    words = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    wrong = [word for word in words if word and not word.isdecimal()]
+    if wrong or not any(words):
+        raise UsageError(
+            f'"{path}" lists no rows: one number per line is needed, and it has "{(wrong or [""])[0][:40]}".'
+        )
+    return torch.tensor([int(word) for word in words if word])
+
+
+def logistic_on_features(
+    splits: Splits,
+    *,
+    penalties: Sequence[float] = _PENALTIES,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+    """Logistic regression, its penalty chosen by stratified cross-validation on the training images.
+
+    Args:
+        splits: labelled features, of one scale.
+        penalties: candidates, on half the squared weights and per training image; the larger of equals is chosen.
+        seed: of the folds.
+        device: where it is computed.
+
+    Returns:
+        Metrics, settings and one row per penalty.
+    """
+    home = choose_device(device)
+    x, y = splits.x.to(home), splits.y.to(home)
+    grid = sorted(penalties, reverse=True)
+    folds = min(_FOLDS, int(torch.bincount(splits.y)[splits.y.unique()].min()))  # type: ignore[no-untyped-call]
+    rows: list[dict[str, Any]] = []
+    penalty, chosen = 0.01, "fixed: a class with one labelled image leaves nothing to choose on"
+    if folds > 1:
+        fold = _folds(splits.y, folds, seed).to(home)
+        right = torch.zeros(len(grid), dtype=torch.float64)
+        for which in range(folds):
+            inside = fold != which
+            scaled = [value * int(inside.sum()) for value in grid]
+            fits = fit_logistic(x[inside], y[inside], scaled, num_classes=splits.num_classes)
+            right += torch.tensor([float((fit.scores(x[~inside]).argmax(1) == y[~inside]).sum()) for fit in fits])
+        shares = (right / len(y)).tolist()
+        rows = [{"penalty": value, "cross-validated top1": share} for value, share in zip(grid, shares)]
+        penalty = grid[shares.index(max(shares))]
+        chosen = (
+            f"of {len(grid)}, by {folds}-fold cross-validation on the labelled images ({100 * max(shares):.2f} % right)"
+        )
+    fit = fit_logistic(x, y, [penalty * len(y)], num_classes=splits.num_classes)[0]
+    settings = {"penalty per image": penalty, "penalty chosen": f"{chosen}; seed {seed}"}
+    return accuracies(fit.scores(splits.test_x.to(home)), splits.test_y), settings, rows
+
+
+def _folds(targets: Tensor, count: int, seed: int) -> Tensor:
+    """A fold for every row, each with its share of every class."""
+    fold = torch.empty_like(targets)
+    for label in sorted(set(targets.tolist())):
+        rows = (targets == label).nonzero().squeeze(1)
+        order = torch.randperm(len(rows), generator=generator(seed, _FRACTION, label, count))
+        fold[rows[order]] = torch.arange(len(rows)) % count
+    return fold
+
+
+def _check_rows(rows: Tensor, known: Tensor) -> None:
+    missing = rows[~torch.isin(rows, known)]
+    if len(missing):
+        raise UsageError(
+            f"row {int(missing[0])} of the list is no labelled training image: the list is of another data set."
+        )
+
+
+def _described(fraction: float | None, per_class: int | None, count: int) -> tuple[str, str]:
+    if fraction is not None:
+        return f"{100 * fraction:g} % of every class, {count} images", f"{100 * fraction:g}pct"
+    if per_class is not None:
+        return f"{per_class} of every class, {count} images", f"{per_class}-per-class"
+    return f"{count} images of a list", "listed"
