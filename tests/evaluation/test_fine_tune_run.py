@@ -13,7 +13,6 @@ from sslbolts.data import DatasetDataModule
 from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.fine_tune_run import evaluate_finetune
 from sslbolts.evaluation.labelled_crops import labelled_crops
-from sslbolts.transforms import View
 from tests.helpers.nets import SmallConvNet
 
 STATISTICS = {"views": "moco_v2", "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -51,11 +50,11 @@ def test_a_network_is_fine_tuned_and_measured_once_on_the_held_out_images() -> N
 def test_only_labelled_images_are_trained_on_and_the_datamodule_stays(in_memory: bool) -> None:
     data = module(labels_per_class=4) if in_memory else module(in_memory=False)
     rows = None if in_memory else torch.arange(36, 48)
-    crops = labelled_crops(data, encoder(), view=View(16), rows=rows)
+    crops = labelled_crops(data, encoder(), rows=rows)
     assert crops.num_train_images == 12
     batch = next(iter(crops.train_dataloader()))
     batch = crops.on_after_batch_transfer(batch, 0)
-    assert [tuple(view.shape) for view in batch.views] == [(12, 3, 16, 16)]
+    assert [tuple(view.shape) for view in batch.views] == [(12, 3, 32, 32)]
     assert torch.bincount(batch.targets).tolist() == [4, 4, 4]
     assert len(data.views.views) == 2
     assert data.num_train_images == 96

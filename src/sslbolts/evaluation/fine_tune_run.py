@@ -99,6 +99,7 @@ def evaluate_finetune(
             "features": f"{encoder.readout}, trained further with a linear head",
             "recipe": recipe_name + (f", with {', '.join(changes)} changed" if changes else ""),
             **{key: value for key, value in asdict(module.recipe).items() if key not in ("source", "batch_size")},
+            "head_lr": module.recipe.lr if module.recipe.head_lr is None else module.recipe.head_lr,
             "images per step": effective_batch_size(trainer),
             "source": module.recipe.source,
             "preprocessing": {

@@ -1,6 +1,5 @@
 """A DataModule's labelled images as supervised training wants them: one random crop of each."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,9 +11,11 @@ from sslbolts.data.images import Images, TensorImages
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import normalization
-from sslbolts.transforms import BatchedEvaluate, Evaluation, MultiView, View
+from sslbolts.transforms import MultiView, View
 
 __all__ = ["SomeImages", "decisive_split", "labelled_crops"]
+
+_MANY_BATCHES = 16
 
 
 class SomeImages:
@@ -40,9 +41,11 @@ class SomeImages:
 
 
 def labelled_crops(
-    data: Any, encoder: Encoder, *, rows: Tensor | None = None, held_out: Tensor | None = None, view: View | None = None
+    data: Any, encoder: Encoder, *, rows: Tensor | None = None, held_out: Tensor | None = None
 ) -> SSLDataModule:
     """A copy of a DataModule whose training batches have one view of each labelled image, normalized for a network.
+
+    The view is a random resized crop (8 to 100 % of the area, bicubic), flipped with probability 1/2.
 
     Its test images are those of the DataModule, or else its validation images, under evaluation transforms.
 
@@ -52,7 +55,6 @@ def labelled_crops(
         rows: positions of the training images to keep; None is all, or those with a label where the DataModule was
             given ``labels_per_class``.
         held_out: positions of training images for validation instead; None leaves validation as it is.
-        view: how an image is seen; None is a random resized crop (8 to 100 % of the area, bicubic) and a flip.
 
     Raises:
         UsageError: for another DataModule, or one without labels.
@@ -67,18 +69,17 @@ def labelled_crops(
     images = data.load("bank")
     if images is None or not images.labelled:
         raise UsageError(f"{type(data).__name__} has no labelled training images, and this protocol needs them.")
-    made = copy.copy(data)
+    mean, std = normalization(encoder, data)
+    crop = View(data.image_size, interpolation="bicubic")
+    made = data.with_views(MultiView((crop,), normalize=mean is not None), mean=mean, std=std)
     made._images = {}
-    made.views = MultiView((view or View(data.image_size, interpolation="bicubic"),))
-    made.mean, made.std = normalization(encoder, data)
-    made.image_size = made.views.views[0].size
-    untouched = Evaluation(resize=made.image_size, size=made.image_size)  # the loader has cut them to their size
-    made._evaluate = BatchedEvaluate(untouched, mean=made.mean, std=made.std)
     if rows is None and data.labels_per_class is not None:
         kept = data._kept_labels(images)
         rows = None if kept is None else (kept >= 0).nonzero().squeeze(1)
     made.labels_per_class = None
     made._images["train"] = _some(images, rows)
+    # Of a few images all are used: the last batch is smaller then.
+    made.drop_last = data.drop_last and len(made._split("train")) >= _MANY_BATCHES * data.batch_size
     made._images["test"] = data._loaded(decisive_split(data))
     if held_out is not None:
         made._images["val"] = _some(images, held_out)

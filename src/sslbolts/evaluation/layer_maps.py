@@ -1,0 +1,135 @@
+"""The maps of a network's blocks, pooled to about as many values each."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["POOLED_VALUES", "PooledMaps", "block_names", "pooled_side"]
+
+POOLED_VALUES = 9000
+
+
+class PooledMaps(nn.Module):
+    """Every block's map, adaptively max-pooled to about 9,000 values and flattened, from one pass of the images.
+
+    Tokens of a vision transformer are laid out as the map that they are; class and register tokens are left out.
+
+    Args:
+        network: what takes the images.
+        backbone: the part of it that the layers are in.
+        layers: names of its submodules; None is all blocks, see :func:`block_names`.
+        values: about how many numbers are kept of each map.
+
+    Raises:
+        UsageError: for a layer that is not there, or blocks that are not known.
+
+    Example:
+        >>> import torch
+        >>> from sslbolts.backbones import create_backbone
+        >>> network = create_backbone("resnet18").eval()
+        >>> maps = PooledMaps(network, network)
+        >>> maps.layers, [tuple(rows.shape) for rows in maps(torch.zeros(1, 3, 224, 224))]
+        (('act1', 'layer1', 'layer2', 'layer3', 'layer4'),
+         [(1, 9216), (1, 9216), (1, 8192), (1, 9216), (1, 8192)])
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        backbone: nn.Module,
+        layers: Sequence[str] | None = None,
+        *,
+        values: int = POOLED_VALUES,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.layers = tuple(layers) if layers is not None else tuple(block_names(backbone))
+        self.values = values
+        names = dict(backbone.named_modules())
+        for layer in self.layers:
+            if layer not in names:
+                raise UsageError(f'{type(backbone).__name__} has no layer "{layer}".{did_you_mean(layer, names)}')
+        self._modules_of = [names[layer] for layer in self.layers]
+        self._extra_tokens = int(getattr(backbone, "num_prefix_tokens", -1))
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """One ``(B, D_l)`` for each layer; ``shapes`` then has the maps' ``(C, H, W)``, and the side after pooling."""
+        found: dict[int, Any] = {}
+        handles = [
+            module.register_forward_hook(lambda _, __, out, number=number: found.setdefault(number, out))
+            for number, module in enumerate(self._modules_of)
+        ]
+        try:
+            self.network(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+        rows: list[Tensor] = []
+        self.shapes = []
+        for number, layer in enumerate(self.layers):
+            maps = self._as_map(found.get(number), layer)
+            side = pooled_side(*maps.shape[1:], values=self.values)
+            rows.append(F.adaptive_max_pool2d(maps, side).flatten(1))
+            self.shapes.append((*maps.shape[1:], side))
+        return rows
+
+    def _as_map(self, out: Any, layer: str) -> Tensor:
+        if isinstance(out, Tensor) and out.ndim == 3:
+            tokens = out.shape[1]
+            extra = self._extra_tokens if self._extra_tokens >= 0 else tokens - math.isqrt(tokens) ** 2
+            side = math.isqrt(tokens - extra)
+            if side * side == tokens - extra:
+                return out[:, extra:].transpose(1, 2).reshape(len(out), -1, side, side)
+        if isinstance(out, Tensor) and out.ndim == 4:
+            return out
+        given = f"{tuple(out.shape)}" if isinstance(out, Tensor) else "nothing" if out is None else type(out).__name__
+        raise UsageError(f'layer "{layer}" gives {given}, and no map (B, C, H, W) or tokens of one: name other layers.')
+
+
+def pooled_side(channels: int, height: int, width: int, *, values: int = POOLED_VALUES) -> int:
+    """The side to which a map is pooled: ``channels * side ** 2`` is as near to ``values`` as it can be.
+
+    A map that is smaller keeps its size (its shorter side).
+
+    Example:
+        >>> [pooled_side(channels, 99, 99) for channels in (64, 192, 384, 256, 2048)]
+        [12, 7, 5, 6, 2]
+    """
+    most = min(height, width)
+    return min(range(1, most + 1), key=lambda side: abs(channels * side**2 - values))
+
+
+def block_names(backbone: nn.Module) -> list[str]:
+    """The blocks of a network, from the images on: conv1 to conv5 of the field's tables.
+
+    Of a ResNet the activation of the stem and the four stages; of timm's other networks what their ``feature_info``
+    lists (all blocks of a vision transformer); of AlexNet and VGG the activations of all convolutions.
+
+    Raises:
+        UsageError: for a network of which this is not known.
+
+    Example:
+        >>> from sslbolts.backbones import create_backbone
+        >>> block_names(create_backbone("torchvision/resnet18"))
+        ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
+    """
+    info: Any = getattr(backbone, "feature_info", None)
+    if info is not None:
+        return [stage["module"] for stage in (info.info if hasattr(info, "info") else info)]
+    stages = [name for name in ("relu", "layer1", "layer2", "layer3", "layer4") if hasattr(backbone, name)]
+    if len(stages) > 1:
+        return stages
+    convolutions = [
+        name for name, module in backbone.named_modules() if isinstance(module, nn.ReLU) and name.startswith("features")
+    ]
+    if convolutions:
+        return convolutions
+    raise UsageError(
+        f"the blocks of {type(backbone).__name__} are not known: name layers, as its named_modules() gives them."
+    )
