@@ -19,7 +19,7 @@ from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
-from sslbolts.evaluation import load_encoder
+from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, load_encoder
 from sslbolts.evaluation.few_label import read_rows
 from sslbolts.methods import get_method
 from sslbolts.optim import LARS
@@ -390,6 +390,7 @@ WRONG = [
         ["predict", *SIMCLR[1:-1], "--output=features.csv"],
         "must end in .npz or .parquet",
     ),
+    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
     Wrong("report of no folder", ["report", "{files}/nowhere"], "there is no folder"),
     Wrong("report of a folder without a run", ["report", "{files}/empty"], "is of a run: no metrics.csv"),
     Wrong("report into a text file", ["report", "{files}", "--output=r.txt"], "must end in .html"),
@@ -397,6 +398,42 @@ WRONG = [
     Wrong("preview of no images", ["preview", "--images=0"], "--images 0: it must be in 1 to 32."),
     Wrong("misspelt option of preview", ["preview", "--vews=byol"], 'Did you mean "--views"?'),
     Wrong("misspelt option of methods", ["methods", "--plan"], 'Did you mean "--plain"?'),
+    Wrong(
+        "transfer to a data set that is not there",
+        ["transfer", "timm/resnet10t", "--datasets=DTT"],
+        'there is no transfer data set "DTT". Did you mean "DTD"?',
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTT"]),
+    ),
+    Wrong(
+        "transfer without any data",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--root={files}/empty", "--num_workers=0"],
+        "none of the data sets is there. DTD was skipped",
+        lambda files: evaluate_transfer(load_encoder(files / "simclr.ckpt"), ["DTD"], root=files / "empty"),
+    ),
+    Wrong("misspelt option of transfer", ["transfer", "x.ckpt", "--datesets=DTD"], 'Did you mean "--datasets"?'),
+    Wrong(
+        "detection without boxes",
+        ["detect", "{files}/simclr.ckpt", "--root={files}/empty", "--device=cpu"],
+        'so no split "VOC2007:trainval"',
+        lambda files: evaluate_detection(load_encoder(files / "simclr.ckpt", device="cpu"), files / "empty"),
+    ),
+    Wrong("detection of no steps", ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"], "at least one of each"),
+    Wrong(
+        "misspelt recipe of fine-tuning",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--recipe=simclr_1pc"],
+        'there is no recipe "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
+        lambda files: FineTune(TinyBackbone(), 10, recipe="simclr_1pc"),
+    ),
+    Wrong(
+        "fine-tuning of the projector",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--layer=projector"],
+        'fine-tuning trains the backbone, and the layer is "projector": leave layer out.',
+    ),
+    Wrong(
+        "layers that are not there",
+        ["evaluate", "layers", "{files}/simclr.ckpt", "--layers=layer5"],
+        'ResNet has no layer "layer5".',
+    ),
     Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
     Wrong("evaluation of nothing", ["evaluate", "knn"], 'it needs a value for "source"'),
     Wrong(
