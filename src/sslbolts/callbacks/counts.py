@@ -47,13 +47,15 @@ class RightCounts:
     def shares(self) -> dict[str, Any]:
         """Mean of each metric over all labelled images of all processes: a float, or a list for ``(B, M)``.
 
-        All processes must call it. Nothing was counted: an empty dictionary.
+        All processes must call it. Without a labelled image: an empty dictionary.
         """
         if not self._labelled:
             return {}
         labelled = torch.cat(self._labelled)
         counted = (labelled & self._rows.first_seen(labelled.device)).double()
-        total = all_sum(counted.sum()).clamp(min=1)
+        total = all_sum(counted.sum())
+        if not bool(total > 0):
+            return {}
         means = {}
         for name, values in self._values.items():
             columns = torch.cat(values).double()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from sslbolts import MeanTeacher, UsageError
 from sslbolts._lightning import Callback
-from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, TensorImages
 from sslbolts.optim import sigmoid_ramp
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer, state_of
@@ -86,6 +86,60 @@ def test_a_part_of_the_labels_reaches_it():
     trainer = quiet_trainer(max_epochs=1, limit_val_batches=0, callbacks=[record])
     trainer.fit(small(num_classes=10), datamodule=data)
     assert sum(metrics["train/labelled"] for metrics in record.metrics) / 10 == pytest.approx(0.1)
+
+
+class _OddImages(CIFAR10MiniDataModule):
+    """997 images for validation, a few of them without a label."""
+
+    def load(self, split):
+        images = super().load(split)
+        if split != "val":
+            return images
+        targets = images.targets[:997].clone()
+        targets[::10] = -1
+        return TensorImages(images.data[:997], targets)
+
+
+def _validated(world):
+    torch.manual_seed(0)
+    method = small(num_classes=10)
+    with torch.no_grad():
+        method.teacher.projector.weight.normal_()
+    data = _OddImages(batch_size=16, views="mean_teacher", eval_batch_size=100, num_workers=0)
+    trainer = quiet_trainer(world=world, use_distributed_sampler=True)
+    trainer.validate(method, datamodule=data, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def test_accuracy_of_student_and_teacher_counts_each_labelled_image_once_on_any_number_of_processes(two_ranks):
+    one = _validated(1)
+    torch.manual_seed(0)
+    method = small(num_classes=10).eval()
+    with torch.no_grad():
+        method.teacher.projector.weight.normal_()
+        data = _OddImages(views="mean_teacher")
+        images = data.load("val")
+        mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+        pixels, known = (images.data / 255 - mean) / std, images.targets >= 0
+        expected = {
+            "val/top1": method.classifier(method(pixels)),
+            "val/teacher_top1": method.teacher(pixels),
+        }
+    for name, logits in expected.items():
+        right = (logits.argmax(1) == images.targets)[known].double().mean().item()
+        assert one[name] == pytest.approx(right, abs=2e-3)
+    assert one["val/top1"] != one["val/teacher_top1"]
+    for both in two_ranks(_validated, 2):
+        assert both == one
+
+
+def test_without_labels_no_accuracy_is_logged():
+    images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
+    unlabelled = torch.utils.data.TensorDataset(images)
+    data = DatasetDataModule(unlabelled, val=unlabelled, batch_size=8, views="mean_teacher", num_workers=0)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(small(), datamodule=data)
+    assert not any("top1" in name for name in trainer.callback_metrics)
 
 
 def test_too_few_classes_are_named_before_training():

@@ -1,6 +1,7 @@
 """Mean Teacher: semi-supervised learning from labels and from a moving average of oneself."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,8 +10,12 @@ from torch import Tensor, nn
 from sslbolts._lightning import Callback
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.batches import targets_of
+from sslbolts.callbacks.counts import RightCounts
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.indicator import Indicator
+from sslbolts.callbacks.logs import log_reduced
+from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
 from sslbolts.losses import consistency, labelled_cross_entropy
 from sslbolts.losses.consistency import Distance
@@ -35,7 +40,8 @@ class MeanTeacher(SSLModule):
     and classes. The official code divides the cross entropy, too, by the number of all images, of which it makes a
     constant share labelled: with a quarter labelled, its weight of 100 is 400 here. Left out: its second output layer.
 
-    Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes.
+    Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes. How
+    often it is right on validation images is ``val/top1``, the teacher ``val/teacher_top1``.
 
     Args:
         backbone: see :class:`SSLModule`.
@@ -105,6 +111,7 @@ class MeanTeacher(SSLModule):
         self.classifier = nn.Linear(self.num_features, num_classes)
         self.teacher = Teacher(self.backbone, self.classifier)
         self._ramp_up_steps = 0
+        self._right: RightCounts | None = None  # while images are evaluated
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         x1, x2 = batch.views
@@ -126,6 +133,34 @@ class MeanTeacher(SSLModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
         self.log_dict(values, batch_size=len(x1))
         return loss
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Tensor]:
+        """Features for the monitors; of the first loader's labelled images, count the right answers."""
+        features = self(batch[0])
+        if dataloader_idx == 0 and self._right is not None and len(batch) > 1:
+            answers = {"top1": self.classifier(features), "teacher_top1": self.teacher(batch[0])}
+            targets = targets_of(batch)
+            self._right.add(batch, {name: logits.argmax(1) == targets for name, logits in answers.items()})
+        return {"features": features}
+
+    test_step = validation_step
+
+    def on_validation_epoch_start(self) -> None:
+        self._right = RightCounts(first_loader(self.trainer.val_dataloaders))
+
+    def on_test_epoch_start(self) -> None:
+        self._right = RightCounts(first_loader(self.trainer.test_dataloaders))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_right("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_right("test")
+
+    def _log_right(self, prefix: str) -> None:
+        shares = {} if self._right is None else self._right.shares()
+        log_reduced(self, {f"{prefix}/{name}": share for name, share in shares.items()})
+        self._right = None
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
