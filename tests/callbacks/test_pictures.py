@@ -218,6 +218,12 @@ def test_what_cannot_be_drawn_is_said_before_training(callback, words, tmp_path)
     assert words in str(raised.value)
 
 
+def test_a_dry_run_draws_and_leaves_no_file(tmp_path):
+    run = trainer(ClusterSheet(clusters=1), default_root_dir=tmp_path, fast_dev_run=2)
+    run.fit(Host(), train_loader(), val_loader())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_at_the_last_validation_of_an_epoch_only(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(EmbeddingPlot, "draw", lambda self, trainer, *_: drawn.append(trainer.global_step))

@@ -20,7 +20,7 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"sslbolts {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["fit", "predict", "preview", "methods"])
+@pytest.mark.parametrize("verb", ["fit", "predict", "preview", "pictures", "report", "methods"])
 def test_every_command_explains_itself(verb, capsys):
     assert main([verb, "--help"]) == 0
     assert "usage" in capsys.readouterr().out.lower()

@@ -18,6 +18,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 INK = "#222222"
 MUTED = "#777777"
 _LETTERS_PER_INCH = 17  # of a note
+_TITLE_LETTERS_PER_INCH = 8.5
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -55,7 +56,7 @@ def image_grid(
     Args:
         rows: rows of images.
         widths: of the columns, in images: 1 for an image, less for a gap.
-        title: above the sheet.
+        title: above the sheet; broken into lines of its width.
         note: below the sheet; broken into lines of its width.
         label_height: room below each image, inches.
         header: room for the title and the heads of the columns, inches.
@@ -66,6 +67,8 @@ def image_grid(
     cell, margin = 0.92, 0.12
     width = cell * sum(widths) + 2 * margin
     lines = textwrap.wrap(note, round(_LETTERS_PER_INCH * (width - 2 * margin)))
+    title = textwrap.fill(title, max(12, round(_TITLE_LETTERS_PER_INCH * (width - 2 * margin))))
+    header += 0.24 * title.count("\n")
     footer = 0.22 + 0.145 * len(lines) if note else 0.12
     height = (cell + label_height) * rows + header + footer
     figure = new_figure(width, height)

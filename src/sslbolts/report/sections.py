@@ -1,6 +1,7 @@
 """The parts of a report that a page of one run and a comparison of several have in common."""
 
 import base64
+import math
 import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
@@ -149,7 +150,7 @@ def pictures(run: Run) -> list[Markup]:
     known = sorted(run.pictures, key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
     parts = []
     for name, group in groupby(known, key=lambda picture: picture.name):
-        versions = sorted(group, key=lambda picture: picture.epoch or 0)
+        versions = sorted(group, key=lambda picture: math.inf if picture.epoch is None else picture.epoch)
         earlier = [_sheet(picture) for picture in versions[:-1]]
         parts.append(_sheet(versions[-1]))
         if earlier:

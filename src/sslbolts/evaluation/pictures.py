@@ -1,0 +1,235 @@
+"""Pictures of what a network has learned, drawn after training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslbolts.attention_maps import class_attention, find_attention
+from sslbolts.callbacks.pictures.images import raw_pixels, thumbnails
+from sslbolts.data import SSLDataModule
+from sslbolts.data.evaluation import EvaluationImages, collate
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.features import Features, data_name, features_of, normalization
+from sslbolts.evaluation.lost_information import chosen_rows
+from sslbolts.pictures.attention import draw_attention
+from sslbolts.pictures.augmentations import draw_augmentations
+from sslbolts.pictures.clusters import cluster_directions, draw_clusters
+from sslbolts.pictures.embedding import draw_embedding
+from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.pictures.projections import available_projections, project
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DRAW", "FEWEST_IMAGES", "ChosenImages", "Subject"]
+
+FEWEST_IMAGES = 4
+"""Of a picture of features."""
+
+
+class ChosenImages(Dataset[Any]):
+    """Some images of a split, normalized.
+
+    Args:
+        images: of the split, uint8.
+        rows: which of them.
+        mean: per channel; None for none.
+        std: as ``mean``.
+    """
+
+    def __init__(self, images: EvaluationImages, rows: Tensor, mean: Any, std: Any) -> None:
+        self.images = images
+        self.rows = rows.tolist()
+        self.mean, self.std = (None if x is None else torch.tensor(x).view(-1, 1, 1) for x in (mean, std))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: int) -> Any:
+        item = self.images[self.rows[place]]
+        if item is None:
+            return None
+        image = item[0].float() / 255
+        if self.mean is not None and self.std is not None:
+            image = (image - self.mean) / self.std
+        return image, item[1], item[2]
+
+
+@dataclass
+class Subject:
+    """What is drawn: a network, images, and how many; features are computed once for all pictures.
+
+    Attributes:
+        encoder: the network.
+        data: where images come from.
+        images: of embedding and clusters, at most.
+        bank_images: among which neighbours are sought, at most.
+        rows: images of sheets.
+        seed: of what is drawn at random.
+        cache: folder of features.
+
+    Example:
+        >>> from sslbolts.data import CIFAR10MiniDataModule
+        >>> from sslbolts.evaluation import load_encoder
+        >>> subject = Subject(load_encoder(torch.nn.Flatten(), image_size=32), CIFAR10MiniDataModule(), 20, 20)
+        >>> type(DRAW["clusters"](subject)).__name__
+        'Figure'
+    """
+
+    encoder: Encoder
+    data: SSLDataModule
+    images: int = 1000
+    bank_images: int = 10_000
+    rows: int = 8
+    seed: int = 0
+    cache: str | None = None
+
+    def fitting(self) -> list[str]:
+        """Names of the pictures that can be drawn of this network; its views are not known, so none of them."""
+        names = ["neighbours", "embedding", "clusters"]
+        try:
+            find_attention(self.encoder.backbone)
+        except UsageError:
+            return names
+        return [*names, "attention"]
+
+    @cached_property
+    def title(self) -> str:
+        """The network, its layer, and the data."""
+
+        readout = "" if self.encoder.readout == "backbone" else f" ({self.encoder.readout})"
+        return f"{self.encoder.name}{readout} on {data_name(self.data)}"
+
+    @cached_property
+    def queries(self) -> tuple[Tensor, Features]:
+        """Small copies of validation images, and their features."""
+        return self._read("val", self.images)
+
+    @cached_property
+    def bank(self) -> tuple[Tensor, Features]:
+        """Small copies of labelled training images, and their features."""
+        return self._read("bank", self.bank_images)
+
+    def split(self, name: str) -> EvaluationImages:
+        """Images of a split as evaluation sees them, uint8."""
+        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
+        if isinstance(loader, list):
+            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
+        images: Any = loader.dataset
+        return cast(EvaluationImages, images)
+
+    def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
+        """These images of a split, as the network takes them."""
+
+        chosen = ChosenImages(self.split(name), rows, *normalization(self.encoder, self.data))
+        return DataLoader(chosen, batch_size=self.data.eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+    def _read(self, name: str, most: int) -> tuple[Tensor, Features]:
+
+        split = self.split(name)
+        loader = self.normalized(name, chosen_rows(len(split), most, self.seed))
+        try:
+            found = features_of(self.encoder, loader, name, cache=self.cache)
+        except (AssertionError, RuntimeError) as error:  # transformers know the size of their images
+            raise UsageError(_misfit(self, error)) from error
+        if len(found.features) < FEWEST_IMAGES:
+            raise UsageError(
+                f"{type(self.data).__name__} has {len(found.features)} images: a picture takes {FEWEST_IMAGES}."
+            )
+        shown = [item[0] for index in found.indices.tolist() if (item := split[index]) is not None]
+        return torch.cat([thumbnails(image[None]) for image in shown]), found
+
+
+def _misfit(subject: Subject, error: Exception) -> str:
+    size, given = subject.encoder.image_size, subject.data.image_size
+    hint = f"give --data.image_size={size}" if size and size != given else "give another --data.image_size"
+    reason = str(error).strip().partition("\n")[0]
+    return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."
+
+
+def _neighbours(subject: Subject) -> "Figure":
+
+    images, found = subject.queries
+    bank_images, bank = subject.bank
+    chosen = choose_queries(found.targets, subject.rows)
+    pixels = raw_pixels(bank_images)
+    k = min(6, len(bank_images))
+    return draw_neighbours(
+        images[chosen],
+        found.targets[chosen],
+        bank_images,
+        bank.targets,
+        {
+            subject.encoder.name: nearest(found.features[chosen], bank.features, k),
+            # With their mean image, all images are similar to each other.
+            "raw pixels": nearest(raw_pixels(images[chosen]), pixels, k, mean=pixels.mean(0)),
+        },
+        class_names=subject.data.class_names,
+        title=f"Nearest neighbours: {subject.title}",
+    )
+
+
+def _embedding(subject: Subject) -> "Figure":
+
+    _, found = subject.queries
+    planes = {str(how): project(found.features, how, seed=subject.seed) for how in available_projections()}
+    title = f"Features of {len(found.features):,} images: {subject.title}"
+    return draw_embedding(planes, found.targets, class_names=subject.data.class_names, title=title)
+
+
+def _clusters(subject: Subject) -> "Figure":
+
+    images, found = subject.queries
+    classes = len(torch.unique(found.targets[found.targets >= 0]))
+    k = min(classes or 10, 20, len(images))
+    return draw_clusters(
+        images,
+        found.features,
+        found.targets,
+        cluster_directions(found.features, k, seed=subject.seed),
+        class_names=subject.data.class_names,
+        title=f"Spherical k-means clusters: {subject.title}",
+    )
+
+
+@torch.no_grad()
+def _attention(subject: Subject) -> "Figure":
+
+    split = subject.split("val")
+    rows = chosen_rows(len(split), subject.rows, subject.seed)
+    batch, targets, indices = next(iter(subject.normalized("val", rows)))
+    try:
+        maps = class_attention(subject.encoder.backbone, batch.to(subject.encoder.device))
+    except UsageError:
+        raise
+    except (AssertionError, RuntimeError) as error:
+        raise UsageError(_misfit(subject, error)) from error
+    images = torch.stack([item[0] for index in indices.tolist() if (item := split[index]) is not None])
+    names = subject.data.class_names
+    labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
+    return draw_attention(images, maps, labels=labels, title=f"Class token's attention: {subject.title}")
+
+
+def _augmentations(subject: Subject) -> "Figure":
+
+    images: Any = subject.data.train_images_dataloader().dataset
+    rows = chosen_rows(len(images), subject.rows, subject.seed).tolist()
+    shown = [images.images.read(row)[0] for row in rows]
+    title = f"Augmentation of {data_name(subject.data)}"
+    return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
+
+
+DRAW: dict[str, Callable[[Subject], "Figure"]] = {
+    "neighbours": _neighbours,
+    "embedding": _embedding,
+    "clusters": _clusters,
+    "attention": _attention,
+    "augmentations": _augmentations,
+}
+"""Name of a picture -> what draws it."""

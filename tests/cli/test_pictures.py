@@ -1,0 +1,49 @@
+"""``sslbolts pictures``: of any network, from the command line."""
+
+import pytest
+from PIL import Image
+
+from sslbolts.cli.main import main
+
+FEW = ["--images=12", "--bank=12", "--rows=2", "--device=cpu", "--untrained"]
+
+
+def test_everything_that_applies_is_drawn(tmp_path, capsys):
+    assert main(["pictures", "torchvision/resnet18", *FEW, f"--output={tmp_path}"]) == 0
+    written = {path.stem for path in tmp_path.iterdir()}
+    assert written == {"neighbours", "embedding", "clusters"}  # a ResNet does not attend
+    said = capsys.readouterr().out
+    for name in written:
+        assert f"{name}.png" in said
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert min(picture.size) > 150
+
+
+def test_the_views_of_the_data(tmp_path):
+    argv = ["pictures", "torchvision/resnet18", *FEW, "--what=augmentations", f"--output={tmp_path}"]
+    assert main([*argv, "--data.views=byol"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["augmentations.png"]
+
+
+def test_attention_of_a_transformer_with_images_of_its_size(tmp_path):
+    argv = ["pictures", "timm/vit_tiny_patch16_224", *FEW, "--what=attention", f"--output={tmp_path}"]
+    assert main([*argv, "--data.image_size=64"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
+        (["timm/resnet18", "--what=,"], "--what names no picture"),
+        (["timm/resnet18", *FEW, "--what=attention"], "has no attention to draw"),
+        (["timm/resnet18", "--rows=0"], "--rows 0: it must be in 1 to 32."),
+        (["nowhere.ckpt"], "nowhere.ckpt"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_a_line(argv, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(["pictures", *argv]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
