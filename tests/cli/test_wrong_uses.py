@@ -434,6 +434,19 @@ WRONG = [
         ["evaluate", "layers", "{files}/simclr.ckpt", "--layers=layer5"],
         'ResNet has no layer "layer5".',
     ),
+    Wrong("diagnosis of nothing", ["diagnose"], 'it needs a value for "source"'),
+    Wrong("misspelt option of diagnose", ["diagnose", "x.ckpt", "--untraind"], 'Did you mean "--untrained"?'),
+    Wrong("diagnosis into a picture", ["diagnose", "x.ckpt", "--output=x.png"], "the file must end in .json"),
+    Wrong(
+        "diagnosis of a handful of images",
+        ["diagnose", "{files}/simclr.ckpt", "--max_images=2", "--device=cpu"],
+        "a diagnosis needs 8 images or more",
+    ),
+    Wrong(
+        "diagnosis of a teacher that there is not",
+        ["diagnose", "{files}/simclr.ckpt", "--teacher", "--device=cpu"],
+        "SimCLR has no teacher",
+    ),
     Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
     Wrong("evaluation of nothing", ["evaluate", "knn"], 'it needs a value for "source"'),
     Wrong(
