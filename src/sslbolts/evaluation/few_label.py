@@ -24,7 +24,7 @@ from sslbolts.seeds import generator
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
 
 _CLASSIFIERS = ("logistic", "linear", "finetune")
-_PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-8, 3))  # per image
+_PENALTIES = tuple(10.0**exponent for exponent in range(-4, 2))  # per image
 _FOLDS = 5
 _FRACTION = 3  # what a seed is for
 
@@ -108,6 +108,7 @@ def evaluate_few_label(
             named = probe_recipe(recipe or "features", **changes)
             found = probe_on_features(small, named, seed=seed, device=encoder.device)
         result = result_of("few-label", encoder, data, splits, found)
+        result.settings["images"] = f"labelled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
         result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
 
     what, word = _described(fraction, per_class, len(chosen))
@@ -227,7 +228,8 @@ def logistic_on_features(
         for which in range(folds):
             inside = fold != which
             scaled = [value * int(inside.sum()) for value in grid]
-            fits = fit_logistic(x[inside], y[inside], scaled, num_classes=splits.num_classes)
+            # A choice needs no more digits than this.
+            fits = fit_logistic(x[inside], y[inside], scaled, num_classes=splits.num_classes, tolerance=1e-4)
             right += torch.tensor([float((fit.scores(x[~inside]).argmax(1) == y[~inside]).sum()) for fit in fits])
         shares = (right / len(y)).tolist()
         rows = [{"penalty": value, "cross-validated top1": share} for value, share in zip(grid, shares)]

@@ -116,21 +116,32 @@ def knn_on_features(
     home = choose_device(device)
     bank, labels = splits.x.to(home), splits.y.to(home)
     usable = [k for k in ks if k < len(bank)] or [min(ks)]
-    choosing = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(home)
-    if not len(choosing):
-        raise UsageError("no class has two training images: neighbours cannot be judged on them.")
-
+    candidates = [
+        (metric, temperature, k)
+        for metric in metrics
+        for temperature in (temperatures if metric == "cosine" else (torch.inf,))
+        for k in usable
+    ]
     rows: list[dict[str, Any]] = []
-    for metric in metrics:
-        similarity, neighbour = nearest_neighbours(bank[choosing], bank, max(usable), metric=metric, own=choosing)
-        for temperature in temperatures if metric == "cosine" else (torch.inf,):
-            votes = _votes(similarity, labels[neighbour], usable, temperature, splits.num_classes)
-            right = (votes.argmax(2) == labels[choosing]).double().mean(1)
-            rows += [
-                {"metric": metric, "k": k, "temperature": _named(temperature), "training top1": share}
-                for k, share in zip(usable, right.tolist())
-            ]
-    best = max(rows, key=lambda row: row["training top1"])
+    (metric, temperature, k), chosen = candidates[0], "given"
+    if len(candidates) > 1:
+        choosing = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(home)
+        if not len(choosing):
+            raise UsageError("no class has two training images to choose on: give one k, temperature and metric.")
+        found: dict[str, tuple[Tensor, Tensor]] = {
+            name: nearest_neighbours(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
+        }
+        for name, heat, count in candidates:
+            similarity, neighbour = found[name]
+            votes = _votes(similarity, labels[neighbour], [count], heat, splits.num_classes)[0]
+            share = (votes.argmax(1) == labels[choosing]).double().mean().item()
+            rows.append({"metric": name, "k": count, "temperature": _named(heat), "training top1": share})
+        shares = [row["training top1"] for row in rows]
+        metric, temperature, k = candidates[shares.index(max(shares))]
+        chosen = (
+            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbours are all the other "
+            f"training images ({100 * max(shares):.2f} % right; seed {seed})"
+        )
 
     queries = splits.test_x.to(home)
     searched: dict[str, tuple[Tensor, Tensor]] = {}
@@ -142,17 +153,12 @@ def knn_on_features(
         votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
         return accuracies(votes, splits.test_y)
 
-    metrics_found = judge(best["metric"], best["k"], float(best["temperature"]))
-    k, temperature = _STANDARD
-    if "cosine" in metrics and k in usable:
-        metrics_found[f"k{k}_t{temperature}/top1"] = judge("cosine", k, temperature)["top1"]
-    settings = {
-        "metric": best["metric"],
-        "k": best["k"],
-        "temperature": best["temperature"],
-        "chosen": f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbours are all the other "
-        f"training images ({100 * best['training top1']:.2f} % right; seed {seed})",
-    }
+    metrics_found = judge(metric, k, temperature)
+    standard_k, standard_temperature = _STANDARD
+    if "cosine" in metrics and standard_k in usable and rows:
+        standard = judge("cosine", standard_k, standard_temperature)
+        metrics_found[f"k{standard_k}_t{standard_temperature}/top1"] = standard["top1"]
+    settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
     return metrics_found, settings, rows
 
 
