@@ -77,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
         layer=config.layer,
         teacher=config.teacher,
         pretrained=not config.untrained,
+        in_chans=_given_in_chans(config),
         image_size=given_image_size(config),
         device=config.device,
     )
@@ -140,6 +141,12 @@ def given_image_size(config: Any) -> int | None:
     """The side of the data's images, pixels, where the command line says it."""
     size = (config.data.get("init_args") or {}).get("image_size")
     return size if isinstance(size, int) else None
+
+
+def _given_in_chans(config: Any) -> int | None:
+    """Of a network given by its name, which is made for the data's channels; a trained one has its own."""
+    named = str(config.source).startswith(("timm/", "torchvision/"))
+    return (config.data.get("init_args") or {}).get("in_chans") if named else None
 
 
 def cache_folder(config: Any) -> Path | None:
