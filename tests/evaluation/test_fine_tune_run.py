@@ -85,16 +85,8 @@ def test_what_cannot_be_fine_tuned_is_refused() -> None:
 
 
 def test_the_command_fine_tunes_the_packaged_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = [
-        "--data",
-        "CIFAR10Mini",
-        "--data.labels_per_class",
-        "2",
-        "--data.batch_size",
-        "10",
-        "--data.num_workers",
-        "0",
-    ]
+    few = ["--data.labels_per_class=2", "--data.batch_size=10", "--data.eval_batch_size=500", "--data.num_workers=0"]
+    data = ["--data=CIFAR10Mini", "--data.image_size=32", *few]
     argv = ["evaluate", "finetune", "timm/resnet10t", "--untrained", "--device", "cpu", *data, "--epochs", "1"]
     output = tmp_path / "result.json"
     assert main([*argv, "--save", str(tmp_path / "tuned.ckpt"), "--output", str(output)]) == 0

@@ -11,7 +11,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection import Detector, coco_metric
 from sslbolts.evaluation.detection_data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.protocol_trainer import protocol_trainer
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 
 __all__ = ["evaluate_detection"]
@@ -67,19 +67,22 @@ def evaluate_detection(
     held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
     known = {"mean": encoder.mean, "std": encoder.std} if encoder.mean is not None else {}
     module = Detector(encoder.backbone, len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
-    trainer = protocol_trainer(
-        encoder.device,
-        devices=devices,
-        precision=precision,
-        max_steps=steps,
-        limit_val_batches=0,
-        enable_progress_bar=progress,
-    )
-    settings: dict[str, Any] = {"collate_fn": collate_boxes, "num_workers": num_workers}
-    trainer.fit(module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings))
-    found = trainer.test(module, DataLoader(held_out, batch_size, **settings), verbose=False)[0]
-    if save is not None:
-        trainer.save_checkpoint(save)
+    with hushed():
+        trainer = protocol_trainer(
+            encoder.device,
+            devices=devices,
+            precision=precision,
+            max_steps=steps,
+            limit_val_batches=0,
+            enable_progress_bar=progress,
+        )
+        settings: dict[str, Any] = {"collate_fn": collate_boxes, "num_workers": num_workers}
+        trainer.fit(
+            module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings)
+        )
+        found = trainer.test(module, DataLoader(held_out, batch_size, **settings), verbose=False)[0]
+        if save is not None:
+            trainer.save_checkpoint(save)
     hparams: Any = module.hparams
     return Result(
         protocol="detect",

@@ -13,7 +13,7 @@ from sslbolts.evaluation.features import data_name, preprocessing
 from sslbolts.evaluation.fine_tune import FineTune
 from sslbolts.evaluation.fine_tune_recipes import FineTuneRecipe
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
-from sslbolts.evaluation.protocol_trainer import protocol_trainer
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 from sslbolts.scale import effective_batch_size
 
@@ -77,18 +77,19 @@ def evaluate_finetune(
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.recipe.head_std)  # from the seed
     crops = labelled_crops(data, encoder, rows=rows)
-    trainer = protocol_trainer(
-        encoder.device,
-        devices=devices,
-        precision=precision,
-        max_epochs=module.recipe.epochs,
-        limit_val_batches=0,
-        enable_progress_bar=progress,
-    )
-    trainer.fit(module, crops)
-    found = trainer.test(module, datamodule=crops, verbose=False)[0]
-    if save is not None:
-        trainer.save_checkpoint(save)
+    with hushed():
+        trainer = protocol_trainer(
+            encoder.device,
+            devices=devices,
+            precision=precision,
+            max_epochs=module.recipe.epochs,
+            limit_val_batches=0,
+            enable_progress_bar=progress,
+        )
+        trainer.fit(module, crops)
+        found = trainer.test(module, datamodule=crops, verbose=False)[0]
+        if save is not None:
+            trainer.save_checkpoint(save)
     recipe_name = name if isinstance(name, str) else "given"
     return Result(
         protocol="finetune",

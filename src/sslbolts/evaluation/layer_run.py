@@ -16,7 +16,7 @@ from sslbolts.evaluation.features import data_name, preprocessing
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.layer_maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layer_probe import LAYER_LRS, LayerProbe
-from sslbolts.evaluation.protocol_trainer import protocol_trainer
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out
 from sslbolts.progress import late_bar
@@ -107,15 +107,16 @@ def evaluate_layers(
         probe = LayerProbe(
             maps, data.num_classes, widths=[widths[i] for i in group], lrs=lrs, weight_decay=weight_decay
         )
-        trainer = protocol_trainer(
-            encoder.device,
-            devices=devices,
-            precision=precision,
-            max_epochs=epochs,
-            limit_val_batches=0,
-            enable_progress_bar=progress,
-        )
-        on_val, on_test = _train(trainer, probe, crops, encoder, batch_size, seed, augment=augment)
+        with hushed():
+            trainer = protocol_trainer(
+                encoder.device,
+                devices=devices,
+                precision=precision,
+                max_epochs=epochs,
+                limit_val_batches=0,
+                enable_progress_bar=progress,
+            )
+            on_val, on_test = _train(trainer, probe, crops, encoder, batch_size, seed, augment=augment)
         for number, i in enumerate(group):
             best = max(range(len(lrs)), key=lambda lr: on_val[number][lr])
             channels, height, width, side = shapes[i]

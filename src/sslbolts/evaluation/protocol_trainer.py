@@ -1,13 +1,46 @@
 """The Trainer of a protocol: it logs nowhere, writes nothing, and shows a progress bar."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from sslbolts._lightning import Trainer
+from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.errors import UsageError
 
-__all__ = ["protocol_trainer"]
+__all__ = ["hushed", "protocol_trainer"]
+
+_ADVICE = (  # none of it is about something to change
+    r".*in eval mode at the start of training",
+    r"You defined a `validation_step` but have no `val_dataloader`",
+    r".*does not have many workers",
+    r".*is deprecated, use `isinstance\(treespec",
+)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Leaves out Lightning's notes on devices and its advice, which are not about a protocol's run.
+
+    Example:
+        >>> with hushed():
+        ...     trainer = protocol_trainer(torch.device("cpu"), max_epochs=1)
+    """
+    loggers = [logging.getLogger(name) for name in (LIGHTNING, f"{LIGHTNING}.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in _ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
 
 
 def protocol_trainer(device: torch.device, *, devices: int = 1, precision: str = "32-true", **settings: Any) -> Trainer:
