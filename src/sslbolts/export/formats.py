@@ -77,10 +77,9 @@ def write(
     elif format in ("timm", "torchvision"):
         weights, named = in_library(format, make(), spec, preprocessing)
         _write_weights(path, weights, named, preprocessing)
-    elif format == "onnx":
-        _write_onnx(path, make(), spec, preprocessing)
     else:
-        _write_program(path, make(), spec, preprocessing)
+        network = make().to(memory_format=torch.contiguous_format)  # exporters warn of channels last
+        (_write_onnx if format == "onnx" else _write_program)(path, network, spec, preprocessing)
 
 
 def _write_weights(
@@ -111,7 +110,7 @@ def _write_onnx(
             dynamo=True,
             input_names=["images"],
             output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=_any_number(),
             verbose=False,
         )
     program.model.metadata_props.update(_metadata(spec, preprocessing))
@@ -122,9 +121,14 @@ def _write_program(
     path: Path, network: nn.Module, spec: Mapping[str, Any] | None, preprocessing: Preprocessing | None
 ) -> None:
     images = check_image(network, spec, preprocessing, count=2)
-    program = torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(network, (images,), dynamic_shapes=_any_number())
     metadata = {name: json.loads(value) for name, value in _metadata(spec, preprocessing).items()}
     torch.export.save(program, path, extra_files={"sslbolts.json": json.dumps(metadata)})
+
+
+def _any_number() -> tuple[dict[int, Any]]:
+    """How the exporters are told that the number of images is free; below torch 2.7 they want a largest one."""
+    return ({0: torch.export.Dim("batch", min=1, max=2**31 - 1)},)
 
 
 def _metadata(spec: Mapping[str, Any] | None, preprocessing: Preprocessing | None) -> dict[str, str]:
