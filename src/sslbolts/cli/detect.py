@@ -57,13 +57,17 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.output is not None and Path(arguments.output).suffix != ".json":
         raise UsageError(f'--output "{arguments.output}": the file must end in .json.')
+    if arguments.seed < 0:
+        raise UsageError(f"--seed {arguments.seed}: it cannot be negative.")
 
     from rich.console import Console
 
+    from sslbolts._lightning import seed_everything
     from sslbolts.evaluation.detection_run import evaluate_detection
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import result_path
 
+    seed_everything(arguments.seed, verbose=False)  # an untrained network is the same each time
     encoder = load_encoder(
         arguments.source, teacher=arguments.teacher, pretrained=not arguments.untrained, device=arguments.device
     )

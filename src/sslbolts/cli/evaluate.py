@@ -1,6 +1,7 @@
 """``sslbolts evaluate PROTOCOL SOURCE``: how good a representation is, by one of the field's offline protocols."""
 
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,8 @@ def main(argv: Sequence[str]) -> int:
     data = data_for(parser, config, encoder)
     config.cache = cache_folder(config)
     result: Result = protocol.evaluate(encoder, data, config)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same run
+        return 0
     console = Console()
     console.print(result.table())
     if 0 < len(result.rows) <= _MOST_ROWS:

@@ -39,12 +39,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.output is not None and Path(arguments.output).suffix != ".json":
         raise UsageError(f'--output "{arguments.output}": the file must end in .json.')
+    if arguments.seed < 0:
+        raise UsageError(f"--seed {arguments.seed}: it cannot be negative.")
     for name, least in (("image_size", 1), ("batch_size", 1), ("num_workers", 0)):
         if getattr(arguments, name) < least:
             raise UsageError(f"--{name} {getattr(arguments, name)}: it must be at least {least}.")
 
     from rich.console import Console
 
+    from sslbolts._lightning import seed_everything
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import format_setting, result_path
     from sslbolts.evaluation.transfer import evaluate_transfer
@@ -52,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
     if arguments.datasets != ["all"]:  # a wrong name is told before weights are loaded
         arguments.datasets = [transfer_set(name).name for name in arguments.datasets]
+    seed_everything(arguments.seed, verbose=False)  # an untrained network is the same each time
     encoder = load_encoder(
         arguments.source,
         layer=arguments.layer,
