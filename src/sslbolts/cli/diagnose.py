@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from sslbolts._lightning import seed_everything
-    from sslbolts.cli.evaluate import cache_folder, data_for, given_image_size
+    from sslbolts.cli.evaluate import cache_folder, data_for, given_image_size, given_in_chans
     from sslbolts.evaluation.diagnosis import diagnose
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import format_setting, result_path
@@ -78,6 +78,7 @@ def main(argv: Sequence[str]) -> int:
         config.source,
         teacher=config.teacher,
         pretrained=not config.untrained,
+        in_chans=given_in_chans(config),
         image_size=given_image_size(config),
         device=config.device,
     )

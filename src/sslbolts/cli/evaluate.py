@@ -13,7 +13,7 @@ from sslbolts.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from sslbolts.evaluation import Encoder, Result
 
-__all__ = ["PROTOCOLS", "Protocol", "cache_folder", "data_for", "given_image_size", "main"]
+__all__ = ["PROTOCOLS", "Protocol", "cache_folder", "data_for", "given_image_size", "given_in_chans", "main"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         layer=config.layer,
         teacher=config.teacher,
         pretrained=not config.untrained,
-        in_chans=_given_in_chans(config),
+        in_chans=given_in_chans(config),
         image_size=given_image_size(config),
         device=config.device,
     )
@@ -146,7 +146,7 @@ def given_image_size(config: Any) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _given_in_chans(config: Any) -> int | None:
+def given_in_chans(config: Any) -> int | None:
     """Of a network given by its name, which is made for the data's channels; a trained one has its own."""
     named = str(config.source).startswith(("timm/", "torchvision/"))
     return (config.data.get("init_args") or {}).get("in_chans") if named else None
