@@ -1,6 +1,7 @@
 """Transfer: the classifier against scikit-learn, the metrics against definitions, the data sets against small fakes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from sklearn.metrics import balanced_accuracy_score
 from torch import nn
 from torchvision.datasets import Flowers102
 
-from sslbolts import UsageError
+from sslbolts import MoCo, SimCLR, UsageError
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.logistic import fit_logistic
+from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer import PENALTIES, PreparedImages, evaluate_transfer, score_transfer
 from sslbolts.evaluation.transfer_metrics import map_11point, mean_per_class
 from sslbolts.evaluation.transfer_sets import TRANSFER_SETS, VOC_CLASSES, transfer_set
@@ -293,3 +295,17 @@ def test_the_command_prints_the_table_and_writes_the_result(tmp_path: Path, caps
     assert main([*argv, "--output", "table.txt"]) == 2
     assert main(["transfer", "timm/resnet10t", "--datasets", "DTT"]) == 2
     assert 'Did you mean "DTD"' in capsys.readouterr().err
+
+
+def test_images_are_normalized_as_in_training_where_this_is_known() -> None:
+    simclr = load_encoder(SimCLR(MeanColor(), hidden_dim=4), device="cpu", image_size=32)
+    assert statistics_for(simclr)[:2] == (None, None), "SimCLR's views are in [0, 1]"
+    moco = load_encoder(MoCo(MeanColor(), queue_length=16), device="cpu", image_size=32)
+    assert statistics_for(moco)[0] == (0.485, 0.456, 0.406)
+    known = replace(moco, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    assert statistics_for(known)[:2] == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert statistics_for(known, "none")[:2] == (None, None)
+    with pytest.raises(UsageError, match="auto, imagenet or none"):
+        statistics_for(known, "yes")
+    with pytest.raises(UsageError, match="1 channels"):
+        statistics_for(replace(moco, in_chans=1))

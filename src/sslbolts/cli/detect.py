@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--train_norms", action="store_true", help="train the batch norms, which are frozen otherwise")
     parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
     parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
+    parser.add_argument("--normalize", default="auto", help="auto (as in training), imagenet or none")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read (default: %(default)s)")
     parser.add_argument("--devices", type=int, default=1, help="devices that train (default: %(default)s)")
     parser.add_argument("--precision", default="32-true", help="of the Trainer (default: %(default)s)")
@@ -79,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
         steps=arguments.steps,
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
+        normalize=arguments.normalize,
         devices=arguments.devices,
         precision=arguments.precision,
         seed=arguments.seed,

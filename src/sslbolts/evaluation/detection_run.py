@@ -13,6 +13,7 @@ from sslbolts.evaluation.detection_data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.statistics import statistics_for
 
 __all__ = ["evaluate_detection"]
 
@@ -26,6 +27,7 @@ def evaluate_detection(
     steps: int = 24000,
     batch_size: int = 16,
     num_workers: int = 0,
+    normalize: str = "auto",
     devices: int = 1,
     precision: str = "32-true",
     seed: int = 0,
@@ -43,6 +45,7 @@ def evaluate_detection(
         steps: optimizer steps.
         batch_size: images per device and step.
         num_workers: processes that read images.
+        normalize: see :func:`~sslbolts.evaluation.statistics.statistics_for`.
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -65,7 +68,9 @@ def evaluate_detection(
     seed_everything(seed, verbose=False)
     images = VOCBoxes(root, train, in_chans=encoder.in_chans)
     held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
-    known = {"mean": encoder.mean, "std": encoder.std} if encoder.mean is not None else {}
+    mean, std, normalized = statistics_for(encoder, normalize)
+    # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
+    known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
     module = Detector(encoder.backbone, len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
     with hushed():
         trainer = protocol_trainer(
@@ -95,8 +100,7 @@ def evaluate_detection(
             f"{', '.join(module.detector.backbone.layers)}",
             "batch norms": "frozen" if module.frozen_norm else "trained",
             "preprocessing": f"shorter side {hparams.image_size[0]}, longest side {hparams.image_size[1]} (training: "
-            f"{', '.join(map(str, module.train_sizes))}), flips"
-            + ("" if known else "; how the network's images were normalized is not known: by ImageNet's statistics"),
+            f"{', '.join(map(str, module.train_sizes))}), flips; {normalized}",
             "optimizer": f"SGD, momentum 0.9, lr {hparams.lr:g} for 16 images, weight decay {hparams.weight_decay:g}, "
             f"warm-up of {hparams.warmup} steps, divided by ten after "
             f"{', '.join(f'{m:.3g}' for m in hparams.milestones)} of the run",

@@ -13,6 +13,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of
 from sslbolts.evaluation.logistic import fit_logistic
 from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer_metrics import TRANSFER_METRICS
 from sslbolts.evaluation.transfer_sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
@@ -22,8 +23,6 @@ __all__ = ["PENALTIES", "PreparedImages", "TransferScore", "evaluate_transfer", 
 
 PENALTIES = tuple(float(value) for value in torch.logspace(-6, 5, 45, dtype=torch.float64))
 """The 45 penalties of the paper, from 1e-6 to 1e5, evenly spaced in their logarithm."""
-
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class TransferScore(NamedTuple):
@@ -134,8 +133,7 @@ def evaluate_transfer(
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is 224, as in the paper.
-        normalize: "auto" is the encoder's mean and deviation, or ImageNet's where they are not known; "imagenet";
-            "none" leaves the images in [0, 1].
+        normalize: "auto", "imagenet" or "none", see :func:`~sslbolts.evaluation.statistics.statistics_for`.
         penalties: see :func:`score_transfer`.
         cache: folder that keeps features.
         batch_size: images at a time.
@@ -154,7 +152,7 @@ def evaluate_transfer(
     """
     chosen = _chosen(datasets)
     size = image_size or 224
-    mean, std, whose = _normalization(encoder, normalize)
+    mean, std, whose = statistics_for(encoder, normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -204,22 +202,6 @@ def _chosen(names: Sequence[str]) -> list[TransferSet]:
     if [name.lower() for name in names] == ["all"]:
         return list(TRANSFER_SETS.values())
     return list(dict.fromkeys(transfer_set(name) for name in names))
-
-
-def _normalization(encoder: Encoder, normalize: str) -> tuple[Any, Any, str]:
-    if normalize not in ("auto", "imagenet", "none"):
-        raise UsageError(f'normalize="{normalize}": it is auto, imagenet or none.')
-    if normalize == "none":
-        return None, None, "in [0, 1], not normalized"
-    if normalize == "auto" and encoder.mean is not None:
-        return encoder.mean, encoder.std, "normalized as in training"
-    if encoder.in_chans != 3:
-        raise UsageError(
-            f"{encoder.name} takes images of {encoder.in_chans} channels, and how they were normalized is not known: "
-            'give normalize="none".'
-        )
-    unknown = "" if normalize == "imagenet" else " (how it was trained is not known)"
-    return *_IMAGENET, f"normalized by ImageNet's mean and deviation{unknown}"
 
 
 def _features(encoder: Encoder, images: PreparedImages, entry: TransferSet, part: str, **settings: Any) -> Any:
