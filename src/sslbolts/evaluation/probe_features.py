@@ -106,16 +106,19 @@ def fit_heads(
         ).to(x.device)
         if recipe.norm == "standardize":
             heads.standardize_by(x)
+        depends = recipe.norm == "batch_norm"  # on the batch; all else is done once
+        x = x if depends else heads.normalize(x)
         optimizer, schedule = probe_optimizer(
             heads, recipe, batch_size=batch, total=steps * recipe.epochs, warmup=round(recipe.warmup_epochs * steps)
         )
         order = torch.Generator().manual_seed(seed)
         for _ in late_bar(range(recipe.epochs), "Epochs of the probe"):
             for rows in torch.split(torch.randperm(len(x), generator=order).to(x.device), batch):
-                if len(rows) < 2 and (hidden_dim or recipe.norm == "batch_norm"):
+                if len(rows) < 2 and (hidden_dim or depends):
                     continue  # one row has no statistics
                 optimizer.zero_grad()
-                torch.autograd.backward(probe_loss(heads(x[rows]), y[rows]))
+                logits = heads(x[rows]) if depends else heads.classify(x[rows])
+                torch.autograd.backward(probe_loss(logits, y[rows]))
                 optimizer.step()
                 schedule.step()
     return heads.eval()

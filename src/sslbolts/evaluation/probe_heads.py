@@ -86,7 +86,10 @@ class ProbeHeads(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(N, count, num_classes)`` of features ``(N, width)``."""
-        x = self._normalized(x)
+        return self.classify(self.normalize(x))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits of features that :meth:`normalize` has seen."""
         if not self.hidden_dim:
             weight = torch.cat(list(self.weight), 1) if self.count > 1 else self.weight[0]
             return torch.addmm(torch.cat(list(self.bias)), x, weight).view(len(x), self.count, self.num_classes)
@@ -101,7 +104,8 @@ class ProbeHeads(nn.Module):
         lists = [self.hidden, self.scale, self.shift] if self.hidden_dim else []
         return [parameters[head] for parameters in (*lists, self.weight, self.bias)]
 
-    def _normalized(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Tensor) -> Tensor:
+        """Features as the recipe's ``norm`` says; ``batch_norm`` depends on the batch, the others do not."""
         if self.norm == "batch_norm":
             found: Tensor = self.batch_norm(x)
             return found
