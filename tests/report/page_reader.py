@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 from pathlib import Path
 
-EMPTY = {"br", "img", "link", "meta"}
+EMPTY = {"br", "img", "link", "meta", "wbr"}
 
 
 class Page(HTMLParser):

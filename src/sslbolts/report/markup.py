@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = ["Markup", "join", "tag"]
 
-_EMPTY = {"br", "img", "link", "meta"}
+_EMPTY = {"br", "img", "link", "meta", "wbr"}
 
 
 class Markup(str):

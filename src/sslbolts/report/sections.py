@@ -3,13 +3,14 @@
 import base64
 import math
 import mimetypes
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
 from sslbolts.evaluation.result import Result, format_metric, format_setting
-from sslbolts.report.markup import Markup, tag
+from sslbolts.report.markup import Markup, join, tag
 from sslbolts.report.run import Picture, Run
 
 __all__ = ["Section", "document", "evaluations", "grid_of", "name_of_picture", "pictures", "settings_table", "table"]
@@ -122,8 +123,13 @@ def settings_table(rows: Mapping[str, Any]) -> Markup | None:
     """Names and values below each other."""
     if not rows:
         return None
-    body = [tag("tr", tag("th", name, scope="row"), tag("td", str(value))) for name, value in rows.items()]
+    body = [tag("tr", tag("th", _breakable(name), scope="row"), tag("td", str(value))) for name, value in rows.items()]
     return tag("table", tag("tbody", *body), class_="settings")
+
+
+def _breakable(name: str) -> Markup:
+    """A dotted name that may go on in the next line after a dot or an underscore."""
+    return join(*(part if part not in "._" else join(part, tag("wbr")) for part in re.split(r"([._])", name) if part))
 
 
 def evaluations(results: Sequence[Result]) -> list[Markup]:
@@ -170,6 +176,9 @@ def name_of_picture(name: str) -> str:
         >>> name_of_picture("neighbours"), name_of_picture("diagnose-CIFAR10Mini")
         ('Nearest neighbours', 'Diagnose-CIFAR10Mini')
     """
+    stage, _, rest = name.partition("-")
+    if rest in _TITLES:  # drawn by Trainer.validate or Trainer.test
+        return f"{_TITLES[rest]}, {stage}"
     return _TITLES.get(name) or name[:1].upper() + name[1:].replace("_", " ")
 
 

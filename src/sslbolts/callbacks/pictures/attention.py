@@ -67,7 +67,7 @@ class AttentionMaps(FirstImages):
         return class_attention(self._transformer(pl_module), images)
 
     def draw(self, trainer: Trainer, images: Tensor, seen: Tensor, labels: list[str] | None) -> "Figure":
-        title = f"What the class token attends to after {trainer.current_epoch + 1} epochs"
+        title = f"What the class token attends to after {self.outlet.passed(trainer)} epochs"
         return draw_attention(images, seen, threshold=self.threshold, title=title, labels=labels)
 
     def _transformer(self, module: LightningModule) -> nn.Module:

@@ -142,7 +142,7 @@ class NeighbourSheet(QueryPicture):
             computed.targets,
             computed.rows,
             class_names=class_names_of(trainer, self.class_names, targets, computed.targets),
-            title=f"Nearest neighbours after {trainer.current_epoch + 1} epochs",
+            title=f"Nearest neighbours after {self.outlet.passed(trainer)} epochs",
         )
 
     def forget(self) -> None:

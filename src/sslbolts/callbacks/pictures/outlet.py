@@ -47,14 +47,19 @@ class Outlet:
         until_next = trainer.val_check_batch  # type: ignore[attr-defined]  # None where validation goes by time
         if until_next is not None and done + until_next <= trainer.num_training_batches:
             return False
-        passed = trainer.current_epoch + 1
+        passed = self.passed(trainer)
         return passed % self.every_n_epochs == 0 or passed == trainer.max_epochs
 
     def path(self, trainer: Trainer) -> Path:
         """The file of this epoch. All ranks must call it: the loggers tell each other the folder."""
         folder = self.folder or trainer.log_dir or trainer.default_root_dir
-        stage = "" if trainer.state.fn == "fit" else f"{trainer.state.fn}-"
-        return Path(folder) / "pictures" / f"{stage}{self.name}-epoch{trainer.current_epoch + 1:04d}.png"
+        stage = "" if trainer.state.fn in ("fit", None) else f"{trainer.state.fn.value}-"
+        return Path(folder) / "pictures" / f"{stage}{self.name}-epoch{self.passed(trainer):04d}.png"
+
+    @staticmethod
+    def passed(trainer: Trainer) -> int:
+        """Epochs that are over when this one is; outside of ``fit`` those of the checkpoint."""
+        return trainer.current_epoch + int(trainer.state.fn == "fit")
 
     def publish(self, trainer: Trainer, figure: "Figure", path: Path) -> None:
         """Write and log a figure; on rank 0."""

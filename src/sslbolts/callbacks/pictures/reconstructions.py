@@ -65,5 +65,5 @@ class Reconstructions(FirstImages):
 
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
         shown, output = (displayable(x, trainer.datamodule) for x in seen)  # type: ignore[attr-defined]
-        title = f"Reconstructions after {trainer.current_epoch + 1} epochs"
+        title = f"Reconstructions after {self.outlet.passed(trainer)} epochs"
         return draw_reconstructions(images, shown, output, title=title, labels=labels)
