@@ -252,6 +252,14 @@ def test_predict_writes_features_labels_and_indices_in_order(ending, by_command,
     torch.testing.assert_close(torch.from_numpy(features[:300]), expected)
 
 
+def test_a_run_that_was_terminated_says_so_by_its_exit_code(monkeypatch):
+    def terminated(argv):
+        raise lightning_module("utilities.exceptions").SIGTERMException
+
+    monkeypatch.setattr("sslbolts.cli.methods_table.main", terminated)
+    assert main(["methods"]) == 128 + 15
+
+
 def test_predict_without_a_checkpoint_warns(tmp_path):
     with pytest.warns(UserWarning, match="without --ckpt_path"):
         run("predict", *MODEL, "--trainer.limit_predict_batches=1", *DATA, *QUIET[:-1])

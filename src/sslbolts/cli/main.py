@@ -11,6 +11,8 @@ from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
 
+_TERMINATED = 128 + 15  # as a shell calls a process that SIGTERM has ended
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -48,7 +50,7 @@ VERBS: dict[str, Verb] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line, and return the exit code: 0, or 2 for a user's mistake.
+    """Carry out a command line, and return the exit code: 0, 2 for a user's mistake, or 143 if SIGTERM ended it.
 
     A mistake is told in one line on stderr. Any other exception is a bug and keeps its traceback.
 
@@ -73,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         message = " ".join(str(mistake).split())
     except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
-        return stop.code if isinstance(stop.code, int) else 0
+        if isinstance(stop.code, int):
+            return stop.code
+        return 0 if type(stop) is SystemExit else _TERMINATED  # Lightning's exception for SIGTERM has no code
     rank = os.environ.get("LOCAL_RANK", "0")
     print(f"error{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
     return 2
