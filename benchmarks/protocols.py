@@ -21,8 +21,8 @@ import torch
 
 from sslbolts.evaluation.few_label import few_label_rows, logistic_on_features
 from sslbolts.evaluation.nearest import knn_on_features, ridge_on_features
-from sslbolts.evaluation.probe_features import probe_on_features
-from sslbolts.evaluation.recipes import probe_recipe
+from sslbolts.evaluation.probes.on_features import probe_on_features
+from sslbolts.evaluation.probes.recipes import probe_recipe
 from sslbolts.evaluation.splits import Splits
 
 RESULTS = Path(__file__).parent / "results" / "protocols.md"

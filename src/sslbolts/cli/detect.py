@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from sslbolts._lightning import seed_everything
-    from sslbolts.evaluation.detection_run import evaluate_detection
+    from sslbolts.evaluation.detection.run import evaluate_detection
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import result_path
 

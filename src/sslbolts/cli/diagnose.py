@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from sslbolts.evaluation.diagnosis import Diagnosis
+    from sslbolts.evaluation.diagnosis.diagnose import Diagnosis
 
 __all__ = ["main"]
 
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
     from sslbolts._lightning import seed_everything
     from sslbolts.cli.evaluate import cache_folder, data_for, given_image_size, given_in_chans
-    from sslbolts.evaluation.diagnosis import diagnose
+    from sslbolts.evaluation.diagnosis.diagnose import diagnose
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import format_setting, result_path
 
@@ -152,7 +152,7 @@ def write(found: "Diagnosis", path: Path) -> list[Path]:
     """The numbers as JSON, the confusions as a table (CSV) and as a picture beside it.
 
     Args:
-        found: by :func:`sslbolts.evaluation.diagnosis.diagnose`.
+        found: by :func:`sslbolts.evaluation.diagnosis.diagnose.diagnose`.
         path: of the JSON.
     """
     written = [found.result.save(path)]

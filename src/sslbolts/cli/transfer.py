@@ -50,8 +50,8 @@ def main(argv: Sequence[str]) -> int:
     from sslbolts._lightning import seed_everything
     from sslbolts.evaluation.encoder import load_encoder
     from sslbolts.evaluation.result import format_setting, result_path
-    from sslbolts.evaluation.transfer import evaluate_transfer
-    from sslbolts.evaluation.transfer_sets import transfer_set
+    from sslbolts.evaluation.transfer.run import evaluate_transfer
+    from sslbolts.evaluation.transfer.sets import transfer_set
 
     if arguments.datasets != ["all"]:  # a wrong name is told before weights are loaded
         arguments.datasets = [transfer_set(name).name for name in arguments.datasets]

@@ -1,28 +1,30 @@
 """The offline protocols by which the field judges a representation: on a checkpoint, after training."""
 
-from sslbolts.evaluation.detection import Detector
-from sslbolts.evaluation.detection_run import evaluate_detection
+from sslbolts.evaluation.detection.detector import Detector
+from sslbolts.evaluation.detection.run import evaluate_detection
+from sslbolts.evaluation.diagnosis.diagnose import Diagnosis, diagnose
 from sslbolts.evaluation.encoder import Encoder, load_encoder
 from sslbolts.evaluation.features import Features, features_of
 from sslbolts.evaluation.few_label import evaluate_few_label, few_label_rows
-from sslbolts.evaluation.fine_tune import FineTune
-from sslbolts.evaluation.fine_tune_recipes import FINE_TUNE_RECIPES, FineTuneRecipe
-from sslbolts.evaluation.fine_tune_run import evaluate_finetune
-from sslbolts.evaluation.layer_probe import LayerProbe
-from sslbolts.evaluation.layer_run import evaluate_layers
-from sslbolts.evaluation.linear_probe import LinearProbe, MLPProbe, probe_views
+from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
+from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES, FineTuneRecipe
+from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
+from sslbolts.evaluation.layers.probe import LayerProbe
+from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
-from sslbolts.evaluation.probe_runs import evaluate_linear, evaluate_mlp
-from sslbolts.evaluation.recipes import PROBE_RECIPES, ProbeRecipe
+from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
+from sslbolts.evaluation.probes.recipes import PROBE_RECIPES, ProbeRecipe
+from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_mlp
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.transfer import evaluate_transfer
-from sslbolts.evaluation.transfer_sets import TRANSFER_SETS
+from sslbolts.evaluation.transfer.run import evaluate_transfer
+from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
 
 __all__ = [
     "FINE_TUNE_RECIPES",
     "PROBE_RECIPES",
     "TRANSFER_SETS",
     "Detector",
+    "Diagnosis",
     "Encoder",
     "Features",
     "FineTune",
@@ -32,6 +34,7 @@ __all__ = [
     "MLPProbe",
     "ProbeRecipe",
     "Result",
+    "diagnose",
     "evaluate_detection",
     "evaluate_few_label",
     "evaluate_finetune",

@@ -13,10 +13,10 @@ from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder, choose_device
 from sslbolts.evaluation.features import EvaluationData, data_name
-from sslbolts.evaluation.fine_tune_run import evaluate_finetune
+from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.logistic import fit_logistic
-from sslbolts.evaluation.probe_features import probe_on_features
-from sslbolts.evaluation.recipes import probe_recipe
+from sslbolts.evaluation.probes.on_features import probe_on_features
+from sslbolts.evaluation.probes.recipes import probe_recipe
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import Splits, accuracies, labelled_splits, result_of, training_targets
 from sslbolts.seeds import generator
@@ -57,8 +57,8 @@ def evaluate_few_label(
         classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
             cross-validation on the labelled images; "linear": a probe by ``recipe``, on features; "finetune": the
             whole network by ``recipe``.
-        recipe: of "linear", a name of :data:`~sslbolts.evaluation.recipes.PROBE_RECIPES` (default "features"); of
-            "finetune", of :data:`~sslbolts.evaluation.fine_tune_recipes.FINE_TUNE_RECIPES` (default "auto").
+        recipe: of "linear", a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES` (default "features");
+            of "finetune", of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES` (default "auto").
         seed: of the images and of all that is drawn.
         cache: folder of features.
         **changes: values in place of the recipe's.

@@ -14,9 +14,9 @@ from sslbolts.callbacks.pictures.images import raw_pixels, thumbnails
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.diagnosis.lost_information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import Features, data_name, features_of, normalization
-from sslbolts.evaluation.lost_information import chosen_rows
 from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
 from sslbolts.pictures.clusters import cluster_directions, draw_clusters

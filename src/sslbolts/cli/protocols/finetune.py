@@ -15,7 +15,7 @@ _CHANGES = (
 
 def add_options(parser: Any) -> None:
     """The recipe, and values in place of its own."""
-    from sslbolts.evaluation.fine_tune_recipes import FINE_TUNE_RECIPES
+    from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES
 
     names = ", ".join(FINE_TUNE_RECIPES)
     parser.add_argument("--recipe", default="auto", help=f"auto (mae for vision transformers, else simclr), {names}")
@@ -29,7 +29,7 @@ def add_options(parser: Any) -> None:
 
 def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
     """Fine-tuning."""
-    from sslbolts.evaluation.fine_tune_run import evaluate_finetune
+    from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 
     changes = {name: getattr(config, name) for name in _CHANGES if getattr(config, name) is not None}
     return evaluate_finetune(

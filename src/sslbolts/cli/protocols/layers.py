@@ -10,8 +10,8 @@ __all__ = ["add_options", "evaluate"]
 
 def add_options(parser: Any) -> None:
     """Layers, learning rates and passes."""
-    from sslbolts.evaluation.layer_maps import POOLED_VALUES
-    from sslbolts.evaluation.layer_probe import LAYER_LRS
+    from sslbolts.evaluation.layers.maps import POOLED_VALUES
+    from sslbolts.evaluation.layers.probe import LAYER_LRS
 
     parser.add_argument("--layers", type=str, nargs="+", default=None, help="of the backbone; default: all blocks")
     parser.add_argument("--lrs", type=float, nargs="+", default=list(LAYER_LRS), help="for 256 images per step")
@@ -27,7 +27,7 @@ def add_options(parser: Any) -> None:
 
 def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
     """Logistic regression on every block."""
-    from sslbolts.evaluation.layer_run import evaluate_layers
+    from sslbolts.evaluation.layers.run import evaluate_layers
 
     return evaluate_layers(
         encoder,

@@ -1,0 +1,1 @@
+"""Detection: the backbone finds objects, in a Faster R-CNN."""

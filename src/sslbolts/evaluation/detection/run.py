@@ -1,0 +1,116 @@
+"""The detection protocol: a detector trained and measured on VOC's images, and what its numbers depend on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from sslbolts._lightning import seed_everything
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
+from sslbolts.evaluation.detection.detector import Detector, coco_metric
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.statistics import statistics_for
+
+__all__ = ["evaluate_detection"]
+
+
+def evaluate_detection(
+    encoder: Encoder,
+    root: str | Path,
+    *,
+    train: Sequence[str] = ("VOC2007:trainval",),
+    test: Sequence[str] = ("VOC2007:test",),
+    steps: int = 24000,
+    batch_size: int = 16,
+    num_workers: int = 0,
+    normalize: str = "auto",
+    devices: int = 1,
+    precision: str = "32-true",
+    seed: int = 0,
+    save: str | Path | None = None,
+    progress: bool = True,
+    **detector: Any,
+) -> Result:
+    """Fine-tunes a detector on boxes, and measures it once at the end.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`; its backbone is trained in place.
+        root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
+        train: splits to train on.
+        test: splits for the numbers.
+        steps: optimizer steps.
+        batch_size: images per device and step.
+        num_workers: processes that read images.
+        normalize: see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        devices: devices that train.
+        precision: of the Trainer, e.g. "16-mixed".
+        seed: of everything that is drawn.
+        save: checkpoint of the trained detector to write; None writes none.
+        progress: show progress bars.
+        **detector: arguments of :class:`~sslbolts.evaluation.detection.detector.Detector`, e.g. ``lr``, ``image_size``.
+
+    Returns:
+        ``map``, ``map50`` and ``map75``, in [0, 1].
+
+    Raises:
+        UsageError: if images, boxes, maps or a package are missing.
+    """
+    if steps < 1 or batch_size < 1 or num_workers < 0 or devices < 1:
+        raise UsageError(
+            f"steps={steps}, batch_size={batch_size}, num_workers={num_workers}, devices={devices}: at least one of "
+            "each is needed, and of workers none or more."
+        )
+    coco_metric()  # a missing package is told before training
+    seed_everything(seed, verbose=False)
+    images = VOCBoxes(root, train, in_chans=encoder.in_chans)
+    held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
+    mean, std, normalized = statistics_for(encoder, normalize)
+    # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
+    known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
+    module = Detector(encoder.backbone, len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
+    with hushed():
+        trainer = protocol_trainer(
+            encoder.device,
+            devices=devices,
+            precision=precision,
+            max_steps=steps,
+            limit_val_batches=0,
+            enable_progress_bar=progress,
+        )
+        settings: dict[str, Any] = {"collate_fn": collate_boxes, "num_workers": num_workers}
+        trainer.fit(
+            module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings)
+        )
+        found = trainer.test(module, DataLoader(held_out, batch_size, **settings), verbose=False)[0]
+        if save is not None:
+            trainer.save_checkpoint(save)
+    hparams: Any = module.hparams
+    return Result(
+        protocol="detect",
+        source=encoder.source,
+        data="+".join(test).replace(":", "-"),
+        metrics={name: float(found[f"test/{name}"]) for name in ("map", "map50", "map75")},
+        settings={
+            "features": "backbone of the teacher, trained further" if encoder.teacher else "backbone, trained further",
+            "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
+            f"{', '.join(module.detector.backbone.layers)}",
+            "batch norms": "frozen" if module.frozen_norm else "trained",
+            "preprocessing": f"shorter side {hparams.image_size[0]}, longest side {hparams.image_size[1]} (training: "
+            f"{', '.join(map(str, module.train_sizes))}), flips; {normalized}",
+            "optimizer": f"SGD, momentum 0.9, lr {hparams.lr:g} for 16 images, weight decay {hparams.weight_decay:g}, "
+            f"warm-up of {hparams.warmup} steps, divided by ten after "
+            f"{', '.join(f'{m:.3g}' for m in hparams.milestones)} of the run",
+            "steps": steps,
+            "images per step": batch_size * devices,
+            "trained on": f"{', '.join(train)} ({len(images)} images, difficult boxes included)",
+            "measured on": f"{', '.join(test)} ({len(held_out)} images, difficult boxes count neither way), once, at "
+            "the end",
+            "classes": len(images.classes),
+            "seed": seed,
+        },
+        notes=["map is COCO's (overlaps 0.5 to 0.95); MoCo's table has it as AP, with map50 and map75 beside it."],
+    )

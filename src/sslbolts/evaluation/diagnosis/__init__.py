@@ -1,0 +1,1 @@
+"""Diagnosis: what features hold, what the projector throws away, and how both lie in space."""

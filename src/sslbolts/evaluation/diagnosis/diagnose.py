@@ -1,0 +1,252 @@
+"""What a representation holds and how it lies: features beside embeddings, geometry, clusters, confusions."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts.clusters import kmeans
+from sslbolts.data import SSLDataModule
+from sslbolts.data.sampler import BatchPlan
+from sslbolts.data.views import Augment, CroppedViews
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.diagnosis.distortions import NOISE_STD
+from sslbolts.evaluation.diagnosis.lost_information import Reader, chosen_rows, held_information
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.features import Features, data_name, features_of, normalization, preprocessing
+from sslbolts.evaluation.result import Result
+from sslbolts.progress import late_bar
+from sslbolts.readouts import (
+    adjusted_rand_index,
+    alignment,
+    class_accuracies,
+    class_separation,
+    confusion_matrix,
+    effective_rank,
+    knn_predict,
+    matched_accuracy,
+    normalized_mutual_information,
+    purity,
+    rankme,
+    uniformity,
+)
+from sslbolts.seeds import generator, mix
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_NEIGHBOURS, _TEMPERATURE = 20, 0.07
+_RESTARTS, _ITERATIONS = 5, 30  # of k-means
+_VIEWS, _CLUSTERS = 100, 101  # what a seed is for
+_ROWS_AT_ONCE = 4096
+_PAPER = (
+    "what was done to an image is asked as in SimCLR's table 3 (arXiv:2002.05709). There an MLP answers, for a network "
+    "that saw rotation, noise and Sobel filtering in training; here a linear classifier, for the network as it is."
+)
+
+
+class Diagnosis(NamedTuple):
+    """What :func:`diagnose` found.
+
+    Attributes:
+        result: all numbers.
+        confusion: ``(C, C)`` counts of the features' nearest neighbours, rows the true classes; None without labels.
+        class_names: name of each class; None where there are none.
+    """
+
+    result: Result
+    confusion: Tensor | None
+    class_names: list[str] | None
+
+
+@torch.no_grad()
+def diagnose(
+    encoder: Encoder,
+    data: SSLDataModule,
+    *,
+    max_images: int = 5000,
+    seed: int = 0,
+    cache: str | Path | None = None,
+) -> Diagnosis:
+    """What features `h` hold, and what of it the projector throws away: the same readouts of `h` and of `g(h)`.
+
+    Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
+    them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbours
+    (``knn/top1``); dimensions used (``rankme``, ``effective_rank``); ``alignment`` and ``uniformity`` of two augmented
+    views; ``class_separation``; and how far as many clusters as there are classes are the classes
+    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbours by `h` are right
+    on the images of one class.
+
+    Args:
+        encoder: of layer "backbone". A source without a projector, such as a network of timm, has no `g(h)`.
+        data: its images; without labels, what needs them is left out.
+        max_images: at most so many images of a split are distorted or augmented, drawn with the seed.
+        seed: of everything that is drawn.
+        cache: folder of :func:`sslbolts.evaluation.features.features_of`.
+
+    Returns:
+        the numbers, and the confusions.
+
+    Raises:
+        UsageError: for another layer, or without validation images.
+
+    Source: Chen et al., arXiv:2002.05709, section 4.2; for the others see their functions in ``sslbolts.readouts``.
+
+    Example:
+        >>> from sslbolts.data import CIFAR10MiniDataModule
+        >>> from sslbolts.evaluation import load_encoder
+        >>> pixels = load_encoder(torch.nn.Sequential(torch.nn.AvgPool2d(8), torch.nn.Flatten()), device="cpu")
+        >>> found = diagnose(pixels, CIFAR10MiniDataModule(), max_images=200)
+        >>> [row["what"] for row in found.result.rows]
+        ['color or grayscale', 'rotation', 'original or corrupted by noise', 'original or Sobel-filtered']
+    """
+    if encoder.layer != "backbone":
+        raise UsageError(f'layer="{encoder.layer}": a diagnosis sets the backbone beside the projector, leave it out.')
+    if max_images < 8:
+        raise UsageError(f"max_images={max_images}: a diagnosis needs 8 images or more.")
+    data.prepare_data()
+    data.setup()
+    embedding, head = _projector(encoder)
+    readers: dict[str, Reader] = {"h": lambda h: h} | ({} if head is None else {"g(h)": _in_chunks(head)})
+    notes = [f"{encoder.name} has no projector here, so there is no g(h)."] if head is None else []
+    if data.in_chans < 3:
+        notes.append("images without colors have none to lose.")
+
+    queries = features_of(encoder, data, "val", cache=cache)
+    bank = _bank(encoder, data, queries, cache)
+    h, targets = queries.features.to(encoder.device), queries.targets.to(encoder.device)
+    values: dict[str, dict[str, float]] = {reader: {} for reader in readers}
+    confusions: list[Tensor] = []
+    names = _names(data, targets) if bank is not None else None
+    if bank is None or names is None:
+        notes.append("there are no labels: neighbours, class separation, clusters and confusions are left out.")
+    else:
+        for reader, read in readers.items():
+            confusions.append(
+                _neighbours(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names)
+            )
+            values[reader]["knn/top1"] = float(confusions[-1].diagonal().sum() / confusions[-1].sum())
+
+    rows = held_information(encoder, data, readers, max_images=max_images, seed=seed)
+    views = _two_views(encoder, data, max_images, seed)
+    for reader, read in readers.items():
+        for row in rows:
+            values[reader][f"{row['name']}/top1"] = row[f"{reader}/top1"]
+        values[reader] |= _geometry(read(h), *map(read, views))
+        if names is not None:
+            values[reader] |= _classes(read(h), targets, len(names), seed)
+    metrics = {f"{reader}/{name}": value for reader, found in values.items() for name, value in found.items()}
+    if confusions and names is not None:
+        accuracies = class_accuracies(confusions[0]).tolist()
+        metrics |= {f"class/{name}/top1": right for name, right in zip(names, accuracies) if right == right}
+    settings = _settings(encoder, data, embedding, readers, h, max_images, seed)
+    result = Result("diagnose", encoder.source, data_name(data), metrics, settings, rows, [*notes, _PAPER])
+    return Diagnosis(result, confusions[0] if confusions else None, names)
+
+
+def _projector(encoder: Encoder) -> tuple[str, nn.Module | None]:
+    """Name and module of what makes embeddings of features; of DINO that is the projector without its prototypes."""
+    root = getattr(encoder.network, "root", None)
+    stated = getattr(root, "embedding", None)
+    name = stated if isinstance(stated, str) else "projector"
+    try:
+        return name, None if root is None else root.get_submodule(name)
+    except AttributeError:
+        return "", None
+
+
+def _in_chunks(head: nn.Module) -> Reader:
+    return lambda h: torch.cat([head(rows).float() for rows in torch.split(h, _ROWS_AT_ONCE)])
+
+
+def _bank(encoder: Encoder, data: SSLDataModule, queries: Features, cache: str | Path | None) -> Features | None:
+    """The labelled training images, where there are labels to compare."""
+    if not bool((queries.targets >= 0).any()):
+        return None
+    try:
+        data.bank_dataloader()
+    except UsageError:
+        return None
+    return features_of(encoder, data, "bank", cache=cache)
+
+
+def _names(data: SSLDataModule, targets: Tensor) -> list[str]:
+    return [str(label) for label in range(int(targets.max()) + 1)] if data.class_names is None else [*data.class_names]
+
+
+def _neighbours(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
+    k = min(_NEIGHBOURS, int((bank_targets >= 0).sum()))
+    scores = knn_predict(queries, bank, bank_targets, k=k, temperature=_TEMPERATURE, num_classes=len(names))
+    return confusion_matrix(scores, targets, num_classes=len(names)).cpu()
+
+
+def _two_views(encoder: Encoder, data: SSLDataModule, max_images: int, seed: int) -> list[Tensor]:
+    """Features of the first two views of the data's recipe (or of two draws of its only one) of validation images."""
+    images = data.val_dataloader().dataset.images
+    first, second = (*data.views.views, data.views.views[0])[:2]
+    mean, std = normalization(encoder, data)
+    views = CroppedViews(
+        images, (first, second), Augment((first, second), mean=mean, std=std, color=data.color), finish_here=True
+    )
+    rows = torch.split(chosen_rows(len(images), max_images, seed, _VIEWS), data.eval_batch_size)
+    features: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for number, indices in late_bar(list(enumerate(rows)), "two views of each image"):
+        batch: Any = views[BatchPlan(indices, mix(seed, _VIEWS, number))]
+        for found, view in zip(features, batch.views):
+            found.append(encoder.network(view.to(encoder.device)).float())
+    return [torch.cat(found) for found in features]
+
+
+def _geometry(h: Tensor, first: Tensor, second: Tensor) -> dict[str, float]:
+    return {
+        "rankme": float(rankme(h)),
+        "effective_rank": float(effective_rank(h)),
+        "alignment": float(alignment(first, second)),
+        "uniformity": float((uniformity(first) + uniformity(second)) / 2),
+    }
+
+
+def _classes(h: Tensor, targets: Tensor, classes: int, seed: int) -> dict[str, float]:
+    """How the classes lie among the features, and how far k-means finds them."""
+    known = targets >= 0
+    h, targets = F.normalize(h[known]), targets[known]
+    classes = min(classes, len(h))
+    runs = [
+        kmeans(
+            h, classes, iterations=_ITERATIONS, spherical=True, progress=True, generator=generator(seed, _CLUSTERS, run)
+        )
+        for run in range(_RESTARTS)
+    ]
+    best = max(runs, key=lambda run: float((h * run.centroids[run.assignments]).sum())).assignments
+    return {
+        "class_separation": float(class_separation(h, targets)),
+        "clusters/purity": float(purity(best, targets)),
+        "clusters/nmi": float(normalized_mutual_information(best, targets)),
+        "clusters/ari": float(adjusted_rand_index(best, targets)),
+        "clusters/top1": float(matched_accuracy(best, targets)),
+    }
+
+
+def _settings(
+    encoder: Encoder,
+    data: SSLDataModule,
+    embedding: str,
+    readers: dict[str, Reader],
+    h: Tensor,
+    max_images: int,
+    seed: int,
+) -> dict[str, Any]:
+    widths = {name: read(h[:2]).shape[1] for name, read in readers.items()}
+    layers = {"h": encoder.readout, "g(h)": f"{embedding}{' of the teacher' if encoder.teacher else ''}"}
+    return {
+        **{name: f"{layers[name]}, {width} numbers" for name, width in widths.items()},
+        "preprocessing": preprocessing(encoder, data),
+        "images": f"{len(h):,} for validation; at most {max_images:,} of them, and of the training images, distorted",
+        "what was done": "ridge classifier on standardized features, penalty by leave-one-out on training images",
+        "distortions": f"one per image, all equally often; noise of deviation {NOISE_STD:g} of images in [0, 1]",
+        "neighbours": f"{_NEIGHBOURS}, cosine, temperature {_TEMPERATURE:g}",
+        "alignment and uniformity": "first two views of the data's recipe, alpha 2, t 2, on the unit sphere",
+        "clusters": f"spherical k-means, one cluster per class, the best of {_RESTARTS} starts by its own objective",
+        "seed": seed,
+    }

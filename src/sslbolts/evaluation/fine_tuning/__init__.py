@@ -1,0 +1,1 @@
+"""Fine-tuning: the whole network goes on training, with labels."""

@@ -1,0 +1,201 @@
+"""Fine-tuning: the whole network goes on training, with labels and a linear head."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sslbolts._lightning import LightningModule
+from sslbolts.backbones import feature_width
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.callbacks.counts import RightCounts
+from sslbolts.callbacks.rows import first_loader
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.fine_tuning.drop_path import set_drop_path
+from sslbolts.evaluation.fine_tuning.layer_decay import layer_groups
+from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe, fine_tune_recipe
+from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
+from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.seeds import mix
+
+__all__ = ["FineTune"]
+
+
+class FineTune(LightningModule):
+    """A backbone and a linear head, trained together on labelled images by a paper's recipe.
+
+    The learning rate falls from layer to layer towards the first (ResNets by stage, vision transformers by block), and
+    mixup or CutMix blend the images of a batch and their labels. Rows with label -1 are left out. What is drawn is a
+    function of (seed, epoch, batch, rank).
+
+    Logs ``train/loss``, and of the evaluation images ``val/top1``, ``val/top5`` (from six classes on) and ``val/loss``,
+    each image counted once on any number of processes.
+
+    Args:
+        backbone: ``(B, C, H, W) -> (B, D)``; it is trained in place. It is in the checkpoint's weights, not in its
+            hyperparameters: ``load_from_checkpoint`` asks for ``backbone=`` again.
+        num_classes: number of classes, at least 2.
+        recipe: a name of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES`, or a recipe.
+        **changes: values in place of the recipe's, e.g. ``epochs=20``, ``layer_decay=0.75``.
+
+    Attributes:
+        recipe: the recipe in use; its ``epochs`` are for the Trainer's ``max_epochs``.
+
+    Raises:
+        UsageError: for an unknown recipe or value, or a network whose blocks are not known though they are needed.
+
+    Source: the recipe's; layer-wise decay and this form of the protocol: Bao et al., BEiT, ICLR 2022, arXiv:2106.08254.
+
+    Example:
+        >>> from sslbolts.backbones import create_backbone
+        >>> tuned = FineTune(create_backbone("resnet18", stem="cifar"), 10, recipe="simclr_10pct")
+        >>> tuple(tuned(torch.zeros(2, 3, 32, 32)).shape), tuned.recipe.epochs
+        ((2, 10), 30)
+    """
+
+    def __init__(
+        self, backbone: nn.Module, num_classes: int, *, recipe: str | FineTuneRecipe = "mae", **changes: Any
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
+        self.recipe = fine_tune_recipe(recipe, **changes)
+        self.backbone = backbone.train().requires_grad_()
+        self.head = nn.Linear(feature_width(backbone), num_classes)
+        nn.init.normal_(self.head.weight, std=self.recipe.head_std)
+        nn.init.zeros_(self.head.bias)
+        set_drop_path(self.backbone, self.recipe.drop_path)
+        self._groups()  # a network whose blocks are not known is refused now
+        self.num_classes = num_classes
+        self._mixers = _mixers(self.recipe, num_classes)
+        self._seed = 0
+        self._counts: RightCounts | None = None
+        self.save_hyperparameters({"num_classes": num_classes, "recipe": asdict(self.recipe)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, num_classes)`` of normalized images ``(B, C, H, W)``."""
+        logits: Tensor = self.head(self.backbone(x))
+        return logits
+
+    def on_fit_start(self) -> None:
+        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        if isinstance(batch, ViewBatch) and len(batch.views) != 1:
+            raise UsageError(
+                f"fine-tuning takes one view of each image, and the batch has {len(batch.views)}: give the DataModule "
+                "views=MultiView((View(size),))."
+            )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Cross-entropy of a batch of one view per image, or ``(images, targets, ...)``."""
+        images, targets = images_of(batch), targets_of(batch)
+        labelled = targets >= 0
+        if not labelled.all():
+            images, targets = images[labelled], targets[labelled]
+        if not len(targets):
+            raise UsageError("a training batch has no label: fine-tuning needs labelled training images.")
+        if self._mixers and len(targets) > 1:
+            which = int(torch.randint(len(self._mixers), ()))
+            images, targets = self._mixers[which](images, targets)
+        loss = F.cross_entropy(self(images).float(), targets, label_smoothing=self.recipe.label_smoothing)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
+
+    def on_test_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Counts right answers of ``(images, targets, ...)``; of the first loader, where there are several."""
+        if dataloader_idx == 0:
+            assert self._counts is not None
+            targets = targets_of(batch)
+            self._counts.add(batch, judged(self(images_of(batch)).float(), targets))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_shares("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_shares("test")
+
+    def configure_optimizers(self) -> Any:
+        """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""
+        recipe, total = self.recipe, total_steps(self.trainer)
+        warmup = round(recipe.warmup_epochs * steps_per_epoch(self.trainer)) if recipe.warmup_epochs else 0
+        lr = recipe.lr
+        if recipe.lr_scaling != "none":
+            ratio = effective_batch_size(self.trainer) / 256
+            lr *= ratio if recipe.lr_scaling == "linear" else ratio**0.5
+        groups = [{**group, "lr": lr * group["lr_scale"]} for group in self._groups()]
+        optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=lr)
+        else:
+            optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=recipe.nesterov)
+        floor = recipe.min_lr / lr if lr else 0.0
+        milestones = recipe.milestones if recipe.decay == "steps" else ()
+
+        def factor(step: int) -> float:
+            if recipe.decay == "cosine":
+                return warmup_cosine(step, total=total, warmup=warmup, floor=floor)
+            return warmup_steps(step, total=total, warmup=warmup, milestones=milestones, factor=recipe.step_factor)
+
+        schedule = Schedule(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        recipe = self.recipe
+        head_scale = 1.0 if recipe.head_lr is None or not recipe.lr else recipe.head_lr / recipe.lr
+        return layer_groups(
+            self.backbone,
+            self.head,
+            layer_decay=recipe.layer_decay,
+            weight_decay=recipe.weight_decay,
+            head_scale=head_scale,
+        )
+
+    def _log_shares(self, stage: str) -> None:
+        assert self._counts is not None
+        for name, share in self._counts.shares().items():
+            self.log(f"{stage}/{name}", share, prog_bar=name == "top1")
+        self._counts = None
+
+
+def judged(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Whether the label is the first, or among the first five, of each row; and the cross-entropy.
+
+    Args:
+        logits: ``(B, K)``.
+        targets: ``(B,)``; what is said of rows with label -1 is of no use.
+
+    Returns:
+        ``top1``, ``top5`` (from six classes on) and ``loss``, each ``(B,)``.
+
+    Example:
+        >>> values = judged(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))
+        >>> values["top1"].tolist(), [round(x, 3) for x in values["loss"].tolist()]
+        ([True, False], [0.127, 2.127])
+    """
+    values = {"top1": logits.argmax(1) == targets}
+    if logits.shape[1] > 5:
+        values["top5"] = (logits.topk(5).indices == targets[:, None]).any(1)
+    values["loss"] = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
+    return values
+
+
+def _mixers(recipe: FineTuneRecipe, num_classes: int) -> list[Any]:
+    if not recipe.mixup and not recipe.cutmix:
+        return []
+    from torchvision.transforms import v2
+
+    mixers: list[Any] = [v2.MixUp(alpha=recipe.mixup, num_classes=num_classes)] if recipe.mixup else []
+    return mixers + ([v2.CutMix(alpha=recipe.cutmix, num_classes=num_classes)] if recipe.cutmix else [])

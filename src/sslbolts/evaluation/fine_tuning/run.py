@@ -1,0 +1,126 @@
+"""The fine-tuning protocol: a network trained further with labels, and measured once."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sslbolts._lightning import seed_everything
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.features import data_name, preprocessing
+from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
+from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe
+from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.result import Result
+from sslbolts.scale import effective_batch_size
+
+__all__ = ["evaluate_finetune", "suitable_recipe"]
+
+
+def evaluate_finetune(
+    encoder: Encoder,
+    data: Any,
+    *,
+    recipe: str | FineTuneRecipe = "auto",
+    rows: Tensor | None = None,
+    devices: int = 1,
+    precision: str = "32-true",
+    seed: int = 0,
+    save: str | Path | None = None,
+    progress: bool = True,
+    **changes: Any,
+) -> Result:
+    """Trains the backbone and a linear head on labelled images, and measures the last epoch once.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`; its backbone is trained in place.
+        data: a DataModule of sslbolts with labels; its batch size is used, and with ``labels_per_class`` only so many.
+        recipe: a name of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES`, or a recipe; "auto" is
+            "mae" for vision transformers, else "simclr".
+        rows: positions of the training images to use; None is all.
+        devices: devices that train.
+        precision: of the Trainer, e.g. "16-mixed".
+        seed: of everything that is drawn.
+        save: checkpoint of the fine-tuned network to write; None writes none.
+        progress: show progress bars.
+        **changes: values in place of the recipe's, e.g. ``epochs=20``.
+
+    Raises:
+        UsageError: for an unknown recipe or value, an encoder of another layer than its backbone, or data without
+            labels.
+
+    Example:
+        >>> from sslbolts.data import DatasetDataModule
+        >>> from sslbolts.evaluation import load_encoder
+        >>> import torch
+        >>> images = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8)
+        >>> data = torch.utils.data.TensorDataset(images, torch.arange(24) % 3)
+        >>> module = DatasetDataModule(data, val=data, num_classes=3, batch_size=8, num_workers=0)
+        >>> encoder = load_encoder("timm/resnet10t", pretrained=False, device="cpu")
+        >>> result = evaluate_finetune(encoder, module, epochs=1, progress=False)
+        >>> 0 <= result.metrics["top1"] <= 1
+        True
+    """
+    if encoder.layer != "backbone":
+        raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.in_channels != encoder.in_chans:
+        raise UsageError(
+            f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
+            "fine-tuning has no filter."
+        )
+    name = suitable_recipe(encoder.backbone) if recipe == "auto" else recipe
+    module = FineTune(encoder.backbone, data.num_classes, recipe=name, **changes)
+    seed_everything(seed, verbose=False)
+    nn.init.normal_(module.head.weight, std=module.recipe.head_std)  # from the seed
+    crops = labelled_crops(data, encoder, rows=rows)
+    with hushed():
+        trainer = protocol_trainer(
+            encoder.device,
+            devices=devices,
+            precision=precision,
+            max_epochs=module.recipe.epochs,
+            limit_val_batches=0,
+            enable_progress_bar=progress,
+        )
+        trainer.fit(module, crops)
+        found = trainer.test(module, datamodule=crops, verbose=False)[0]
+        if save is not None:
+            trainer.save_checkpoint(save)
+    recipe_name = name if isinstance(name, str) else "given"
+    return Result(
+        protocol="finetune",
+        source=encoder.source,
+        data=data_name(data),
+        metrics={metric.removeprefix("test/"): float(value) for metric, value in found.items()},
+        settings={
+            "features": f"{encoder.readout}, trained further with a linear head",
+            "recipe": recipe_name + (f", with {', '.join(changes)} changed" if changes else ""),
+            **{key: value for key, value in asdict(module.recipe).items() if key not in ("source", "batch_size")},
+            "head_lr": module.recipe.lr if module.recipe.head_lr is None else module.recipe.head_lr,
+            "images per step": effective_batch_size(trainer),
+            "source": module.recipe.source,
+            "preprocessing": {
+                "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, bicubic), flipped",
+                **preprocessing(encoder, crops),
+            },
+            "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            f'"{decisive_split(data)}"',
+            "seed": seed,
+        },
+        notes=["The number is of the last epoch, measured once; these images had no part in any choice."],
+    )
+
+
+def suitable_recipe(backbone: nn.Module) -> str:
+    """The recipe for a kind of network: "mae" for vision transformers, else "simclr".
+
+    Example:
+        >>> from sslbolts.backbones import create_backbone
+        >>> suitable_recipe(create_backbone("resnet18")), suitable_recipe(create_backbone("vit_tiny_patch16_224"))
+        ('simclr', 'mae')
+    """
+    return "mae" if hasattr(backbone, "blocks") and hasattr(backbone, "patch_embed") else "simclr"

@@ -1,0 +1,1 @@
+"""The layer probe: what every block of a frozen network is good for."""

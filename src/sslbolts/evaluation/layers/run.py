@@ -1,0 +1,243 @@
+"""The layer protocol: one regression per block of a frozen network, and the table of their accuracies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslbolts._lightning import seed_everything
+from sslbolts.batch import ViewBatch
+from sslbolts.data import SSLDataModule
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.features import data_name, preprocessing
+from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
+from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.splits import held_out
+from sslbolts.progress import late_bar
+
+__all__ = ["evaluate_layers"]
+
+_CHOSEN_ON = 0.1  # of the training images
+
+
+class _StoredMaps(Dataset[ViewBatch]):
+    """Pooled maps in memory, in half precision; an index of several rows gives a batch."""
+
+    def __init__(self, maps: list[Tensor], targets: Tensor) -> None:
+        self.maps = maps
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitems__(self, rows: Sequence[int]) -> ViewBatch:
+        index = torch.as_tensor(rows)
+        return ViewBatch([layer[index] for layer in self.maps], self.targets[index], index)
+
+
+def evaluate_layers(
+    encoder: Encoder,
+    data: Any,
+    *,
+    layers: Sequence[str] | None = None,
+    lrs: Sequence[float] = LAYER_LRS,
+    epochs: int = 28,
+    batch_size: int = 256,
+    weight_decay: float = 5e-4,
+    values: int = POOLED_VALUES,
+    augment: bool = False,
+    memory: float = 8.0,
+    devices: int = 1,
+    precision: str = "32-true",
+    seed: int = 0,
+    progress: bool = True,
+) -> Result:
+    """Logistic regression on every block, by learning rates that a tenth of the training images choses.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule of sslbolts with labels.
+        layers: names of submodules of the backbone; None is all blocks.
+        lrs: learning rates for 256 images per step.
+        epochs: passes over the training images, or over their maps.
+        batch_size: images per device and step.
+        weight_decay: of the weights.
+        values: about how many numbers are kept of each map.
+        augment: train on random crops and flips, as the papers do: the images pass the network in every epoch, once for
+            all layers. Otherwise they pass it once in all, and their maps are kept in half precision.
+        memory: GiB that the maps may take; layers that do not fit together are done one after the other, with a pass of
+            the images for each group.
+        devices: devices that train.
+        precision: of the Trainer.
+        seed: of everything that is drawn.
+        progress: show progress bars.
+
+    Returns:
+        A row per layer; ``metrics`` has ``LAYER/top1``, in [0, 1], the best layer's as ``top1`` first.
+
+    Raises:
+        UsageError: for layers without maps, or data without labels.
+    """
+    if epochs < 1 or batch_size < 1 or values < 1 or memory <= 0:
+        raise UsageError(
+            f"epochs={epochs}, batch_size={batch_size}, values={values}, memory={memory}: all must be positive."
+        )
+    every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
+    whole = labelled_crops(data, encoder)
+    rows = _labels(whole)
+    chosen_on = held_out(rows, _CHOSEN_ON, seed=seed)
+    kept = (~chosen_on & (rows >= 0)).nonzero().squeeze(1)
+    crops = labelled_crops(data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1))
+    crops.batch_size = crops.eval_batch_size = batch_size
+    shapes = _shapes(every, encoder, crops.image_size)
+    widths = [channels * side**2 for channels, _, _, side in shapes]
+    images = sum(len(crops._split(split)) for split in ("train", "val", "test"))
+    groups = [list(range(len(widths)))] if augment else _groups(widths, images, memory)
+
+    found: list[dict[str, Any]] = []
+    for group in groups:
+        maps = PooledMaps(encoder.network, encoder.backbone, [every.layers[i] for i in group], values=values)
+        seed_everything(seed, verbose=False)
+        probe = LayerProbe(
+            maps, data.num_classes, widths=[widths[i] for i in group], lrs=lrs, weight_decay=weight_decay
+        )
+        with hushed():
+            trainer = protocol_trainer(
+                encoder.device,
+                devices=devices,
+                precision=precision,
+                max_epochs=epochs,
+                limit_val_batches=0,
+                enable_progress_bar=progress,
+            )
+            on_val, on_test = _train(trainer, probe, crops, encoder, batch_size, seed, augment=augment)
+        for number, i in enumerate(group):
+            best = max(range(len(lrs)), key=lambda lr: on_val[number][lr])
+            channels, height, width, side = shapes[i]
+            found.append(
+                {
+                    "layer": every.layers[i],
+                    "top1": on_test[number][best],
+                    "map": f"{channels} x {height} x {width}",
+                    "pooled to": f"{channels} x {side} x {side} = {widths[i]}",
+                    "lr": lrs[best],
+                    "validation/top1": on_val[number][best],
+                }
+            )
+    best_layer = max(found, key=lambda row: row["validation/top1"])
+    return Result(
+        protocol="layers",
+        source=encoder.source,
+        data=data_name(data),
+        metrics={"top1": best_layer["top1"], **{f"{row['layer']}/top1": row["top1"] for row in found}},
+        settings={
+            "features": f"maps of the {encoder.readout}'s blocks, adaptively max-pooled to about {values} values, "
+            "standardized by batch norm without scales",
+            "classifier": f"logistic regression, SGD with Nesterov momentum 0.9, weight decay {weight_decay:g}, "
+            f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",
+            "lr for 256 images": list(lrs),
+            "choice": f"the learning rate best on {int(chosen_on.sum()):,} held-out training images; top1 is that of "
+            "the layer best there",
+            "images per step": batch_size * devices,
+            "augmentation": "random crops and flips"
+            if augment
+            else f"none; {len(groups)} pass(es) of the images in all",
+            "preprocessing": preprocessing(encoder, crops),
+            "images": f'{len(kept):,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            f'"{decisive_split(data)}"',
+            "seed": seed,
+        },
+        rows=found,
+    )
+
+
+def _train(
+    trainer: Any,
+    probe: LayerProbe,
+    crops: SSLDataModule,
+    encoder: Encoder,
+    batch_size: int,
+    seed: int,
+    *,
+    augment: bool,
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Right answers ``(layers, learning rates)`` on held-out and on test images."""
+    if augment:
+        trainer.fit(probe, crops)
+        trainer.limit_val_batches = 1.0
+        trainer.validate(probe, datamodule=crops, verbose=False)
+        on_val = probe.shares
+        trainer.test(probe, datamodule=crops, verbose=False)
+        return on_val, probe.shares
+    loaders = {}
+    for split in ("train", "val", "test"):
+        shuffled = torch.Generator().manual_seed(seed) if split == "train" else None
+        loaders[split] = DataLoader(
+            _stored(probe.maps, crops, split, encoder),
+            batch_size,
+            shuffle=shuffled is not None,
+            generator=shuffled,
+            collate_fn=_as_is,
+        )
+    trainer.fit(probe, loaders["train"])
+    trainer.limit_val_batches = 1.0
+    trainer.validate(probe, loaders["val"], verbose=False)
+    on_val = probe.shares
+    trainer.test(probe, loaders["test"], verbose=False)
+    return on_val, probe.shares
+
+
+@torch.no_grad()
+def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder) -> _StoredMaps:
+    made: list[list[Tensor]] = [[] for _ in maps.layers]
+    targets = []
+    loader = crops._evaluation_loader(split)
+    assert loader is not None
+    maps.to(encoder.device).eval()
+    for batch in late_bar(loader, f"Maps ({split})"):
+        images, labels, _ = crops.on_after_batch_transfer([part.to(encoder.device) for part in batch], 0)
+        for rows, layer in zip(made, maps(images)):
+            rows.append(layer.half().cpu())
+        targets.append(labels.cpu())
+    return _StoredMaps([torch.cat(rows) for rows in made], torch.cat(targets))
+
+
+def _labels(crops: SSLDataModule) -> Tensor:
+    """Labels of all training images."""
+    images: Any = crops._split("train")
+    if hasattr(images, "targets"):
+        return torch.as_tensor(images.targets)
+    bars = late_bar(range(len(images)), "Labels")
+    return torch.tensor([images.read(index)[1] for index in bars])
+
+
+@torch.no_grad()
+def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
+    maps.eval()(torch.zeros(1, encoder.in_chans, size, size, device=encoder.device))
+    return maps.shapes
+
+
+def _groups(widths: Sequence[int], images: int, memory: float) -> list[list[int]]:
+    """Layers whose maps fit into memory together, one after the other.
+
+    Example:
+        >>> _groups([9000, 9000, 9000], 50_000, memory=2.0)
+        [[0, 1], [2]]
+    """
+    most = memory * 2**30 / (2 * images)  # values per image
+    groups: list[list[int]] = [[]]
+    for layer, width in enumerate(widths):
+        if groups[-1] and sum(widths[i] for i in groups[-1]) + width > most:
+            groups.append([])
+        groups[-1].append(layer)
+    return groups
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,243 @@
+"""The linear probe: classifiers on frozen features, by a paper's recipe."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslbolts._lightning import LightningModule
+from sslbolts.backbones import feature_width
+from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.callbacks.counts import RightCounts
+from sslbolts.callbacks.rows import first_loader
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
+from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.seeds import mix
+from sslbolts.transforms import MultiView, View
+
+__all__ = ["LinearProbe", "MLPProbe", "probe_views"]
+
+
+class LinearProbe(LightningModule):
+    """Linear classifiers on a frozen network, one per learning rate, trained together on labelled images.
+
+    The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
+    image (:func:`probe_views`). Rows with label -1 are left out.
+
+    Logs ``train/loss``; of validation ``val/top1`` and ``val/top5`` (from six classes on) of the head that is best
+    there, which is from then on the chosen one, and ``val/top1_lr...`` of each where there are several; of testing
+    ``test/top1`` and ``test/top5`` of the chosen head: without validation, that of the recipe's own learning rate. Each
+    image is counted once on any number of processes. Validate on held-out training images, and the test images have no
+    part in the choice.
+
+    Args:
+        network: an :class:`~sslbolts.evaluation.Encoder`, or a module ``(B, C, H, W) -> (B, D)``; with
+            ``nn.Identity()`` batches are features. It is in the checkpoint's weights, not in its hyperparameters:
+            ``load_from_checkpoint`` asks for ``network=`` again.
+        num_classes: number of classes, at least 2.
+        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
+        width: number of features; None is what the network says.
+        **changes: values in place of the recipe's, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+
+    Attributes:
+        recipe: the recipe in use; its ``epochs`` are for the Trainer's ``max_epochs``.
+        chosen: which head is reported, -1 before the first validation.
+
+    Raises:
+        UsageError: for an unknown recipe or value.
+
+    Source: the recipe's; several heads at once: Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193.
+
+    Example:
+        >>> from sslbolts.backbones import create_backbone
+        >>> probe = LinearProbe(create_backbone("resnet18", stem="cifar"), 10, recipe="byol")
+        >>> tuple(probe(torch.zeros(2, 3, 32, 32)).shape), probe.recipe.epochs
+        ((2, 5, 10), 80)
+    """
+
+    hidden_dim = 0
+    dropout = 0.0
+    chosen: Tensor
+
+    def __init__(
+        self,
+        network: Encoder | nn.Module,
+        num_classes: int,
+        *,
+        recipe: str | ProbeRecipe = "simclr",
+        width: int | None = None,
+        **changes: Any,
+    ) -> None:
+        super().__init__()
+        self.recipe = probe_recipe(recipe, **changes)
+        if isinstance(network, Encoder):
+            width = width or network.num_features
+            network = network.network
+        self.network = network.eval().requires_grad_(False)
+        self.heads = ProbeHeads(
+            width or feature_width(network),
+            num_classes,
+            count=len(self.recipe.lrs),
+            recipe=self.recipe,
+            hidden_dim=self.hidden_dim,
+            dropout=self.dropout,
+        )
+        self.register_buffer("chosen", torch.tensor(-1))
+        self._seed = 0
+        self._counts: RightCounts | None = None
+        self.save_hyperparameters({"num_classes": num_classes, "recipe": asdict(self.recipe)})
+
+    def train(self, mode: bool = True) -> "LinearProbe":
+        """The heads' mode; the network stays in eval mode."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, heads, num_classes)`` of normalized images ``(B, C, H, W)``."""
+        with torch.no_grad():
+            features = self.network(x)
+        logits: Tensor = self.heads(features.float())
+        return logits
+
+    def on_fit_start(self) -> None:
+        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))  # of dropout
+        if isinstance(batch, ViewBatch) and len(batch.views) != 1:
+            raise UsageError(
+                f"a probe takes one view of each image, and the batch has {len(batch.views)}: give the DataModule "
+                "views=probe_views(recipe, size), of sslbolts.evaluation."
+            )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The sum of the heads' cross-entropies on a batch."""
+        targets = targets_of(batch)
+        loss = probe_loss(self(images_of(batch)), targets)
+        self.log("train/loss", loss / self.heads.count, prog_bar=True, batch_size=len(targets))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
+
+    def on_test_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Counts right answers of every head on ``(images, targets, ...)``, of the first loader."""
+        if dataloader_idx == 0:
+            assert self._counts is not None
+            self._counts.add(batch, _right(self(images_of(batch)), targets_of(batch)))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        assert self._counts is not None
+        shares = self._counts.shares()
+        if not shares:
+            return
+        best = max(range(self.heads.count), key=lambda head: shares["top1"][head])
+        self.chosen.fill_(best)
+        if self.heads.count > 1:
+            for lr, share in zip(self.recipe.lrs, shares["top1"]):
+                self.log(f"val/top1_lr{lr:g}", share)
+        for name, values in shares.items():
+            self.log(f"val/{name}", values[best], prog_bar=name == "top1")
+
+    def on_test_epoch_end(self) -> None:
+        assert self._counts is not None
+        for name, values in self._counts.shares().items():
+            self.log(f"test/{name}", values[self.chosen_head])
+
+    @property
+    def chosen_head(self) -> int:
+        """The head that testing reports."""
+        own = min(range(self.heads.count), key=lambda head: abs(self.recipe.sweep[head] - 1))
+        return own if int(self.chosen) < 0 else int(self.chosen)
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimizer on the heads, with its schedule per step over the whole run."""
+        warmup = round(self.recipe.warmup_epochs * steps_per_epoch(self.trainer)) if self.recipe.warmup_epochs else 0
+        optimizer, schedule = probe_optimizer(
+            self.heads,
+            self.recipe,
+            batch_size=effective_batch_size(self.trainer),
+            total=total_steps(self.trainer),
+            warmup=warmup,
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class MLPProbe(LinearProbe):
+    """Classifiers with one hidden layer on a frozen network; otherwise as :class:`LinearProbe`.
+
+    Dropout, linear, batch norm, ReLU, dropout, linear.
+
+    Args:
+        network: as in :class:`LinearProbe`.
+        num_classes: number of classes, at least 2.
+        hidden_dim: width of the hidden layer.
+        dropout: before both layers, in [0, 1).
+        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
+        width: number of features; None is what the network says.
+        **changes: values in place of the recipe's.
+
+    Raises:
+        UsageError: for an unknown recipe or value.
+
+    Source: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
+    arXiv:1906.00910.
+
+    Example:
+        >>> probe = MLPProbe(nn.Flatten(), 10, hidden_dim=8, width=48)
+        >>> tuple(probe.eval()(torch.zeros(2, 3, 4, 4)).shape)
+        (2, 1, 10)
+    """
+
+    def __init__(
+        self,
+        network: Encoder | nn.Module,
+        num_classes: int,
+        *,
+        hidden_dim: int = 1024,
+        dropout: float = 0.2,
+        recipe: str | ProbeRecipe = "amdim",
+        width: int | None = None,
+        **changes: Any,
+    ) -> None:
+        if hidden_dim < 1:
+            raise UsageError(f"hidden_dim={hidden_dim}: it is at least 1; LinearProbe is without a hidden layer.")
+        self.hidden_dim, self.dropout = hidden_dim, dropout
+        super().__init__(network, num_classes, recipe=recipe, width=width, **changes)
+        self.save_hyperparameters({"hidden_dim": hidden_dim, "dropout": dropout})
+
+
+def probe_views(recipe: str | ProbeRecipe, size: int, *, normalize: bool = True) -> MultiView:
+    """The recipe's augmentation as the ``views`` of a DataModule: one random crop and flip of each image.
+
+    Args:
+        recipe: a name, or a recipe.
+        size: side of the images, pixels.
+        normalize: as the network was trained.
+
+    Example:
+        >>> probe_views("mae", 224).views[0].interpolation
+        'bicubic'
+    """
+    recipe = probe_recipe(recipe)
+    view = View(size, scale=recipe.crop, interpolation=recipe.interpolation)
+    return MultiView((view,), normalize=normalize)
+
+
+def _right(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """Whether the label is the first, or among the first five, of each head: ``(B, heads)``."""
+    values = {"top1": logits.argmax(2) == targets[:, None]}
+    if logits.shape[2] > 5:
+        values["top5"] = (logits.topk(5).indices == targets[:, None, None]).any(2)
+    return values

@@ -1,0 +1,156 @@
+"""A probe on features that are there already: no images, no Trainer."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import choose_device
+from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
+from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.splits import Splits, accuracies, held_out
+from sslbolts.progress import late_bar
+
+__all__ = ["HELD_OUT", "MOST_HELD_OUT", "fit_heads", "probe_on_features", "recipe_settings"]
+
+HELD_OUT = 0.1
+"""Share of the training images on which a learning rate is chosen."""
+MOST_HELD_OUT = 5000
+"""Upper bound of their number."""
+
+
+def probe_on_features(
+    splits: Splits,
+    recipe: ProbeRecipe,
+    *,
+    hidden_dim: int = 0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+    """A probe on features that are there already.
+
+    With several learning rates, all train at once on nine tenths of every class, the one that is best on the last tenth
+    (at most 5,000 images; the smaller of equals) trains again on all, and that is judged.
+
+    Args:
+        splits: labelled features.
+        recipe: how to train.
+        hidden_dim: of an MLP; 0 is a linear probe.
+        dropout: of the MLP.
+        seed: of order, first weights and held-out images.
+        device: where it is computed.
+
+    Returns:
+        Metrics, settings and one row per learning rate.
+    """
+    home = choose_device(device)
+    x, y = splits.x.to(home), splits.y.to(home)
+    fit = partial(fit_heads, num_classes=splits.num_classes, hidden_dim=hidden_dim, dropout=dropout, seed=seed)
+    rows: list[dict[str, Any]] = []
+    chosen = "the recipe's"
+    if len(recipe.lrs) > 1:
+        held = held_out(splits.y, HELD_OUT, seed=seed, most=MOST_HELD_OUT).to(home)
+        if not held.any():
+            raise UsageError("no class has two training images to choose a learning rate with: give one, lr=.")
+        heads = fit(x[~held], y[~held], recipe)
+        right = (_logits(heads, x[held]).argmax(2) == y[held, None]).double().mean(0).tolist()
+        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, right)]
+        best = right.index(max(right))
+        chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % right)"
+        recipe = probe_recipe(recipe, lr=recipe.lrs[best])
+    heads = fit(x, y, recipe)
+    size = min(recipe.batch_size, len(x))
+    settings = recipe_settings(recipe, hidden_dim, dropout, batch_size=size) | {
+        "learning rate chosen": f"{chosen}; seed {seed}"
+    }
+    return accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), settings, rows
+
+
+def fit_heads(
+    x: Tensor,
+    y: Tensor,
+    recipe: ProbeRecipe,
+    *,
+    num_classes: int,
+    hidden_dim: int = 0,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> ProbeHeads:
+    """Classifiers, one per learning rate of the recipe, trained on features; in eval mode.
+
+    Args:
+        x: features ``(N, D)``, on the device where to train.
+        y: labels ``(N,)``.
+        recipe: how to train.
+        num_classes: number of classes.
+        hidden_dim: of an MLP; 0 is a linear probe.
+        dropout: of the MLP.
+        seed: of order and first weights.
+
+    Example:
+        >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        >>> heads = fit_heads(x, (x[:, 0] > 0).long(), probe_recipe("features", epochs=20), num_classes=2)
+        >>> bool((heads(x)[:, -1].argmax(1) == (x[:, 0] > 0)).float().mean() > 0.95)
+        True
+    """
+    batch = min(recipe.batch_size, len(x))
+    steps = -(-len(x) // batch)
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        heads = ProbeHeads(
+            x.shape[1], num_classes, count=len(recipe.lrs), recipe=recipe, hidden_dim=hidden_dim, dropout=dropout
+        ).to(x.device)
+        if recipe.norm == "standardize":
+            heads.standardize_by(x)
+        depends = recipe.norm == "batch_norm"  # on the batch; all else is done once
+        x = x if depends else heads.normalize(x)
+        optimizer, schedule = probe_optimizer(
+            heads, recipe, batch_size=batch, total=steps * recipe.epochs, warmup=round(recipe.warmup_epochs * steps)
+        )
+        order = torch.Generator().manual_seed(seed)
+        for _ in late_bar(range(recipe.epochs), "Epochs of the probe"):
+            for rows in torch.split(torch.randperm(len(x), generator=order).to(x.device), batch):
+                if len(rows) < 2 and (hidden_dim or depends):
+                    continue  # one row has no statistics
+                optimizer.zero_grad()
+                logits = heads(x[rows]) if depends else heads.classify(x[rows])
+                torch.autograd.backward(probe_loss(logits, y[rows]))
+                optimizer.step()
+                schedule.step()
+    return heads.eval()
+
+
+def recipe_settings(recipe: ProbeRecipe, hidden_dim: int, dropout: float, *, batch_size: int) -> dict[str, Any]:
+    """A recipe in words, for a result's settings.
+
+    Args:
+        recipe: with one learning rate.
+        hidden_dim: of an MLP; 0 is a linear probe.
+        dropout: of the MLP.
+        batch_size: images per step that there really were.
+    """
+    schedule = {"cosine": "cosine to 0", "constant": "constant"}.get(
+        recipe.decay, f"times {recipe.step_factor:g} at {', '.join(f'{100 * m:g} %' for m in recipe.milestones)}"
+    )
+    if recipe.warmup_epochs:
+        schedule = f"{recipe.warmup_epochs:g} epochs of warm-up, then {schedule}"
+    found: dict[str, Any] = {
+        "recipe": recipe.source,
+        "optimizer": f"{recipe.optimizer}, lr {recipe.lr:g} for 256 images ({recipe.lr_scaling} scaling), weight decay "
+        f"{recipe.weight_decay:g}{', Nesterov' if recipe.nesterov else ''}",
+        "schedule": f"{recipe.epochs} epochs, {schedule}",
+        "batch size": batch_size,
+        "norm of the features": recipe.norm,
+    }
+    if hidden_dim:
+        found["hidden layer"] = f"{hidden_dim}, batch norm, ReLU, dropout {dropout:g}"
+    return found
+
+
+@torch.no_grad()
+def _logits(heads: ProbeHeads, x: Tensor) -> Tensor:
+    return torch.cat([heads(rows) for rows in torch.split(x, 4096)])

@@ -1,0 +1,189 @@
+"""Probes from start to end: trained, their learning rate chosen on held-out training images, and judged."""
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslbolts._lightning import Trainer
+from sslbolts.data import SSLDataModule
+from sslbolts.errors import UsageError
+from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing
+from sslbolts.evaluation.probes.data import ProbeData
+from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe
+from sslbolts.evaluation.probes.on_features import HELD_OUT, MOST_HELD_OUT, probe_on_features, recipe_settings
+from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
+
+__all__ = ["evaluate_linear", "evaluate_mlp"]
+
+
+def evaluate_linear(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    test: EvaluationData | None = None,
+    recipe: str | ProbeRecipe = "features",
+    on: str = "auto",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    trainer: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """A linear classifier on frozen features, by a recipe.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule of sslbolts; on features also any other, or a dataset or loader that then needs ``test``.
+        test: test images.
+        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
+        on: "images", with the recipe's random crops, by a Trainer; "features", computed once, without augmentation;
+            "auto" is "features" for the recipe "features", else "images".
+        seed: of what is drawn.
+        cache: folder of features.
+        trainer: further arguments of the Trainer, on images.
+        **changes: values in place of the recipe's, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+
+    Returns:
+        Accuracy on the test images of the learning rate that is best on a tenth of the training images, held out of
+        training; on features, after training again on all of them.
+
+    Raises:
+        UsageError: for an unknown recipe or value, or data without labels.
+    """
+    return _evaluate(
+        "linear", LinearProbe, encoder, data, test, probe_recipe(recipe, **changes), on, seed, cache, trainer
+    )
+
+
+def evaluate_mlp(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    test: EvaluationData | None = None,
+    recipe: str | ProbeRecipe = "amdim",
+    hidden_dim: int = 1024,
+    dropout: float = 0.2,
+    on: str = "features",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    trainer: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """A classifier with one hidden layer on frozen features; see :func:`evaluate_linear`.
+
+    Args:
+        hidden_dim: width of the hidden layer.
+        dropout: before both layers.
+
+    The other arguments are those of :func:`evaluate_linear`.
+    """
+    make = partial(MLPProbe, hidden_dim=hidden_dim, dropout=dropout)
+    return _evaluate("mlp", make, encoder, data, test, probe_recipe(recipe, **changes), on, seed, cache, trainer)
+
+
+def _evaluate(
+    protocol: str,
+    make: Callable[..., LinearProbe],
+    encoder: Encoder,
+    data: EvaluationData,
+    test: EvaluationData | None,
+    recipe: ProbeRecipe,
+    on: str,
+    seed: int,
+    cache: str | Path | None,
+    trainer: dict[str, Any] | None,
+) -> Result:
+    if on not in ("auto", "images", "features"):
+        raise UsageError(f'on="{on}": it is "images", "features" or "auto".')
+    if on == "auto":
+        on = "features" if recipe.norm == "standardize" else "images"
+    if on == "images":
+        return _on_images(protocol, make, encoder, data, recipe, seed, trainer or {})
+    splits = labelled_splits(encoder, data, test=test, cache=cache)
+    probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], recipe=recipe)
+    found = probe_on_features(
+        splits, recipe, hidden_dim=probe.hidden_dim, dropout=probe.dropout, seed=seed, device=encoder.device
+    )
+    result = result_of(protocol, encoder, data, splits, found)
+    result.notes.append("trained on features of whole images: without the crops and flips of the papers' protocols")
+    return result
+
+
+def _on_images(
+    protocol: str,
+    make: Callable[..., LinearProbe],
+    encoder: Encoder,
+    data: EvaluationData,
+    recipe: ProbeRecipe,
+    seed: int,
+    settings: dict[str, Any],
+) -> Result:
+    if not isinstance(data, SSLDataModule):
+        raise UsageError(
+            f"{data_name(data)} is no DataModule of sslbolts, whose images can be augmented by a recipe: evaluate on "
+            'features, on="features", or train LinearProbe with a Trainer and your own loaders.'
+        )
+    data.prepare_data()
+    data.setup()
+    if recipe.norm == "standardize":
+        raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
+    targets = training_targets(data)
+    held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT)
+    held &= targets >= 0
+    if len(recipe.lrs) == 1:
+        held[:] = False
+    # torch draws the first weights, and Lightning's probe all else from the same seed.
+    torch.manual_seed(seed)
+    probe = make(encoder, data.num_classes, recipe=recipe)
+    device = encoder.device
+    accelerator = {"cuda": "gpu"}.get(device.type, device.type)
+    arguments = {
+        "accelerator": accelerator,
+        "devices": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "max_epochs": recipe.epochs,
+        "check_val_every_n_epoch": recipe.epochs,
+        **settings,
+    }
+    fitter = Trainer(**arguments)
+    batch_size = max(1, min(recipe.batch_size, len(targets)) // max(1, fitter.num_devices))
+    images = ProbeData(data, encoder, recipe, batch_size=batch_size, held=held)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # that is the point
+        fitter.fit(probe, datamodule=images)
+    rows = []
+    chosen = "the recipe's"
+    if held.any():
+        shares = [float(fitter.callback_metrics[f"val/top1_lr{lr:g}"]) for lr in recipe.lrs]
+        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, shares)]
+        chosen = f"of {len(shares)} on {int(held.sum()):,} held-out training images ({100 * max(shares):.2f} % right)"
+    lr = recipe.lrs[probe.chosen_head]
+    fitter.test(probe, datamodule=images, verbose=False)
+    metrics = {
+        name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name
+    }
+    return Result(
+        protocol,
+        encoder.source,
+        data_name(data),
+        metrics,
+        {
+            "features": f"{encoder.num_features} of {encoder.readout}",
+            "network": encoder.name,
+            "preprocessing": preprocessing(encoder, data),
+            "images": f"{int((targets >= 0).sum() - held.sum()):,} labelled, under flips and random crops of "
+            f"{recipe.crop[0]:g} to {recipe.crop[1]:g} of the area",
+            **recipe_settings(probe_recipe(recipe, lr=lr), probe.hidden_dim, probe.dropout, batch_size=batch_size),
+            "learning rate chosen": f"{chosen}; seed {seed}",
+        },
+        rows,
+    )

@@ -1,0 +1,1 @@
+"""Transfer: one classifier on frozen features for each of many data sets."""

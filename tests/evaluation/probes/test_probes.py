@@ -1,0 +1,209 @@
+"""Probes learn what scikit-learn's classifiers learn, leave the network as it is, and choose without test images."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from sslbolts import UsageError
+from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
+from sslbolts.evaluation import LinearProbe, MLPProbe, evaluate_linear, evaluate_mlp, features_of, load_encoder
+from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
+from sslbolts.evaluation.probes.on_features import fit_heads, probe_on_features
+from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.splits import Splits, accuracies
+from tests.helpers.nets import SmallConvNet, WithBatchNorm
+from tests.helpers.trainers import quiet_trainer, state_of
+
+
+def _blobs(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three overlapping clusters in 8 dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    centers = torch.randn(3, 8, generator=torch.Generator().manual_seed(9))
+    y = torch.arange(count) % 3
+    return centers[y] + torch.randn(count, 8, generator=generator), y
+
+
+def test_the_linear_probe_is_within_half_a_point_of_logistic_regression():
+    torch.manual_seed(0)
+    encoder, data = load_encoder(SmallConvNet(), image_size=32, device="cpu"), CIFAR10MiniDataModule()
+    bank, queries = features_of(encoder, data, "bank"), features_of(encoder, data, "test")
+    scaler = StandardScaler().fit(bank.features)
+    sklearn = LogisticRegression(C=1.0, max_iter=2000).fit(scaler.transform(bank.features), bank.targets)
+    expected = sklearn.score(scaler.transform(queries.features), queries.targets)
+    decay = 1 / len(bank.features)  # scikit-learn's C: the penalty is for the sum over images
+    splits = Splits(bank.features, bank.targets, queries.features, queries.targets, 10, bank.indices, {})
+    recipe = probe_recipe("features", lr=0.3, weight_decay=decay, epochs=60)
+    found = probe_on_features(splits, recipe, device="cpu")[0]["top1"]
+    assert expected > 0.3
+    assert abs(found - expected) <= 0.005
+
+
+def test_each_head_learns_as_if_it_were_alone():
+    x, y = _blobs(60)
+    recipe = ProbeRecipe("test", lr=1.0, sweep=(0.1, 1.0, 3.0), weight_decay=0.01, epochs=3, batch_size=16, norm="l2")
+    together = fit_heads(x, y, recipe, num_classes=3)(x)
+    for head, lr in enumerate(recipe.lrs):
+        alone = fit_heads(x, y, probe_recipe(recipe, lr=lr), num_classes=3)(x)
+        torch.testing.assert_close(together[:, head], alone[:, 0])
+
+
+def test_heads_take_the_steps_of_plain_torch():
+    x, y = _blobs(32)
+    recipe = ProbeRecipe("test", lr=0.5, nesterov=True, weight_decay=0.01, decay="constant")
+    heads = ProbeHeads(8, 3, count=1, recipe=recipe)
+    layer = nn.Linear(8, 3)
+    with torch.no_grad():
+        layer.weight.copy_(heads.weight[0].T)
+        layer.bias.zero_()
+    ours, schedule = probe_optimizer(heads, recipe, batch_size=128, total=10, warmup=0)
+    reference = torch.optim.SGD(layer.parameters(), lr=0.25, momentum=0.9, nesterov=True, weight_decay=0.01)
+    for _ in range(5):
+        ours.zero_grad()
+        probe_loss(heads(x), y).backward()
+        ours.step()
+        schedule.step()
+        reference.zero_grad()
+        F.cross_entropy(layer(x), y).backward()
+        reference.step()
+    torch.testing.assert_close(heads(x)[:, 0], layer(x))
+
+
+def test_the_mlp_is_the_layers_of_amdim():
+    heads = ProbeHeads(8, 3, count=2, recipe=probe_recipe("amdim"), hidden_dim=5, dropout=0.2)
+    x, _ = _blobs(32)
+    heads(x)  # moves the running statistics
+    heads.eval()
+    for head in range(2):
+        norm = nn.BatchNorm1d(5)
+        layers = nn.Sequential(nn.Linear(8, 5, bias=False), norm, nn.ReLU(), nn.Linear(5, 3)).eval()
+        with torch.no_grad():
+            layers[0].weight.copy_(heads.hidden[head].T)
+            norm.running_mean.copy_(heads.hidden_norm.running_mean.view(2, 5)[head])
+            norm.running_var.copy_(heads.hidden_norm.running_var.view(2, 5)[head])
+            layers[3].weight.copy_(heads.weight[head].T)
+            layers[3].bias.zero_()
+        torch.testing.assert_close(heads(x)[:, head], layers(x))
+
+
+def test_the_learning_rate_is_chosen_without_test_images():
+    x, y = _blobs(300)
+    test_x, test_y = _blobs(100, seed=1)
+    recipe = probe_recipe("features", epochs=5, lrs=(1e-6, 0.1, 1.0))
+    one = probe_on_features(Splits(x, y, test_x, test_y, 3, torch.arange(300), {}), recipe, device="cpu")
+    other = probe_on_features(Splits(x, y, test_x, test_y.flip(0), 3, torch.arange(300), {}), recipe, device="cpu")
+    assert one[1:] == other[1:]
+    assert one[0] != other[0]
+    assert len(one[2]) == 3
+    best = max(one[2], key=lambda row: row["held-out top1"])
+    assert f"lr {best['lr']:g}" in one[1]["optimizer"]
+
+
+def test_rows_without_label_have_no_part():
+    _, y = _blobs(30)
+    logits = torch.randn(30, 2, 3)
+    half = y.clone()
+    half[::2] = -1
+    expected = sum(F.cross_entropy(logits[1::2, head], y[1::2]) for head in range(2))
+    torch.testing.assert_close(probe_loss(logits, half), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_training_on_images_moves_the_heads_only_and_test_reports_the_validated_head():
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(48, 3, 8, 8, generator=generator), torch.arange(48) % 3
+    loader = DataLoader(TensorDataset(images, labels), batch_size=16)
+    probe = LinearProbe(WithBatchNorm(), 3, recipe="simclr", lrs=(1e-9, 1.0), epochs=2)
+    before = state_of(probe.network)
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(probe, loader, loader)
+    assert all(torch.equal(value, before[name]) for name, value in probe.network.state_dict().items())
+    values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert values["val/top1"] == max(values["val/top1_lr1e-09"], values["val/top1_lr1"])
+    trainer.test(probe, loader, verbose=False)
+    assert float(trainer.callback_metrics["test/top1"]) == values["val/top1"]
+    with torch.no_grad():
+        logits = probe.eval()(images)[:, probe.chosen_head]
+    assert values["val/top1"] == pytest.approx(accuracies(logits, labels)["top1"], abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_images_under_the_recipes_crops_are_learned_and_held_out_ones_are_not():
+    """Classes are colors, which crops and flips leave: the probe must find them."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 3
+    images = torch.randint(0, 60, (120, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images[torch.arange(120), labels] += 150
+    dataset = TensorDataset(images, labels)
+    data = DatasetDataModule(dataset, val=dataset, num_classes=3, in_memory=True, num_workers=0)
+    encoder = load_encoder(nn.Flatten(), image_size=8, device="cpu")
+    quiet = {"enable_progress_bar": False}
+    result = evaluate_linear(encoder, data, recipe="byol", epochs=5, batch_size=32, trainer=quiet)
+    assert result.metrics["top1"] == 1.0
+    assert "12 held-out training images" in result.settings["learning rate chosen"]
+    assert "108 labelled" in result.settings["images"]
+    mlp = evaluate_mlp(encoder, data, epochs=10, batch_size=32, hidden_dim=16, lr=1e-2)
+    assert mlp.metrics["top1"] == 1.0
+
+
+def _on_a_rank() -> dict[str, float]:
+    """A probe's run on this rank's share of 31 images."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(31, 3, 8, 8, generator=generator), torch.arange(31) % 3
+    torch.manual_seed(0)
+    probe = LinearProbe(WithBatchNorm(), 3, recipe="simclr", lrs=(0.1, 1.0), epochs=2)
+    dataset = TensorDataset(images, labels, torch.arange(31))
+    world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    trainer = quiet_trainer(world=world, max_epochs=2, use_distributed_sampler=True)
+    train = DataLoader(TensorDataset(images[:24], labels[:24]), batch_size=24 // world)
+    trainer.fit(probe, train, DataLoader(dataset, batch_size=8))
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_are_one(two_ranks):
+    ranks = two_ranks(_on_a_rank)
+    alone = _on_a_rank()
+    assert ranks[0].keys() == alone.keys()
+    for name in [name for name in alone if name.startswith("val/")]:
+        assert ranks[0][name] == ranks[1][name] == pytest.approx(alone[name], abs=1e-9)
+
+
+def test_the_checkpoint_holds_the_chosen_head(tmp_path):
+    probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lrs=(0.1, 1.0))
+    probe.chosen.fill_(1)
+    trainer = quiet_trainer(max_epochs=0)
+    trainer.strategy.connect(probe)
+    trainer.save_checkpoint(tmp_path / "probe.ckpt")
+    again = MLPProbe.load_from_checkpoint(tmp_path / "probe.ckpt", network=nn.Flatten(), width=48)
+    assert (again.chosen_head, again.recipe.lrs, again.hidden_dim) == (1, (0.1, 1.0), 4)
+
+
+def test_results_do_not_depend_on_what_was_drawn_before():
+    x, y = _blobs(60)
+    recipe = probe_recipe("amdim", epochs=2, batch_size=16)
+    first = fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
+    torch.rand(7)
+    state = torch.get_rng_state()
+    second = fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not np.array_equal(first.detach(), fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, seed=4)(x).detach())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"on": "image"}, "it is"),
+        ({"recipe": "features", "on": "images"}, "computed once"),
+        ({"recipe": "resnet"}, "there is no recipe"),
+    ],
+)
+def test_wrong_values_are_named(arguments, message):
+    encoder = load_encoder(nn.Flatten(), image_size=32, device="cpu")
+    with pytest.raises(UsageError, match=message):
+        evaluate_linear(encoder, CIFAR10MiniDataModule(), **arguments)
