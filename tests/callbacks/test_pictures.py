@@ -130,7 +130,7 @@ def test_a_knn_monitor_and_a_sheet_of_neighbours_share_the_pass_over_the_bank(tm
     alone = bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False))
     for order in (0, 1):
         both = [KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(k=1, queries=2)]
-        assert bank_rows(*both[::-1] if order else both) == alone + 75  # three batches of queries, and not the bank
+        assert bank_rows(*both[::-1] if order else both) == alone + 97  # the queries, and not the bank
     assert (
         bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(1, 2, bank=bank_loader))
         > alone + 200
@@ -216,6 +216,17 @@ def test_what_cannot_be_drawn_is_said_before_training(callback, words, tmp_path)
     with pytest.raises(UsageError) as raised:
         trainer(callback(), default_root_dir=tmp_path, max_epochs=1).fit(Host(), train_loader(), val_loader())
     assert words in str(raised.value)
+
+
+def test_images_are_taken_from_all_of_a_loader_that_is_sorted_by_class(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ClusterSheet, "draw", lambda self, trainer, images, features, targets, _: seen.append(targets))
+    targets = torch.arange(5).repeat_interleave(20)
+    loader = DataLoader(TensorDataset(torch.rand(100, 3, 4, 4), targets), batch_size=8)
+    trainer(ClusterSheet(max_images=10), default_root_dir=tmp_path).validate(Host(), loader, verbose=False)
+    (drawn,) = seen
+    assert len(drawn) == 10
+    assert drawn.unique().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_dry_run_draws_and_leaves_no_file(tmp_path):

@@ -30,7 +30,7 @@ class ClusterSheet(QueryPicture):
             name of a submodule takes its output; or a callable ``(module, batch, outputs) -> (B, D)``.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings, and does without labels.
         clusters: number of them; None is that of the classes, or 10 without labels, at most 20.
-        max_images: cluster the first so many validation images.
+        max_images: cluster so many validation images, taken evenly from all.
         class_names: None takes those of the DataModule.
         every_n_epochs: draw when so many epochs are over, and after the last.
         folder: where ``pictures/clusters-epoch0010.png`` goes; None is the run's folder.

@@ -30,7 +30,7 @@ class EmbeddingPlot(QueryPicture):
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings, and does without labels.
         projections: of "pca", "tsne" (scikit-learn) and "umap" (umap-learn); None is PCA with UMAP, or else t-SNE,
             where they are installed.
-        max_images: draw the first so many validation images; t-SNE of 1,000 takes some three seconds.
+        max_images: draw so many validation images, taken evenly from all; t-SNE of 1,000 takes some three seconds.
         class_names: None takes those of the DataModule.
         every_n_epochs: draw when so many epochs are over, and after the last.
         folder: where ``pictures/embedding-epoch0010.png`` goes; None is the run's folder.

@@ -20,11 +20,13 @@ from sslbolts.errors import UsageError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QueryPicture"]
+__all__ = ["QueryPicture", "even"]
 
 
 class QueryPicture(QueryMonitor):
-    """Keeps features, labels and small copies of the first validation (or test) images; a subclass draws them.
+    """Keeps features, labels and small copies of validation (or test) images; a subclass draws them.
+
+    They are taken evenly from all batches, since data sets are often sorted by class.
 
     Args:
         picture: name of the picture.
@@ -53,7 +55,8 @@ class QueryPicture(QueryMonitor):
         self.outlet = Outlet(picture, every_n_epochs=every_n_epochs, folder=folder)
         self.max_images = max_images
         self.class_names = class_names
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # images, features, labels, rows of this rank
+        self._seen = 0
         self._trainer: Trainer | None = None
 
     @abstractmethod
@@ -91,28 +94,32 @@ class QueryPicture(QueryMonitor):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if self._rows is None or dataloader_idx != 0 or self._is_full():
+        if self._rows is None or dataloader_idx != 0:
             return
         self._trainer = trainer
         super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-        images = displayable(images_of(batch), trainer.datamodule)  # type: ignore[attr-defined]
-        features, targets = self._kept.pop()[1:]
-        self._kept.append((thumbnails(images), features, targets))
+        _, features, targets, rows = self._kept.pop()
+        rows = even(len(rows), self._per_batch(trainer))
+        images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
+        self._kept.append((thumbnails(images), features[rows], targets[rows], self._seen + rows))
+        self._seen += len(features)
 
     def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
-        self._kept.append((targets, features, targets))  # the images take the first place
+        self._kept.append((targets, features, targets, torch.arange(len(targets))))  # the images take the first place
 
     def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         trainer = self._trainer
         if trainer is None or not self._kept:
             return
         path = self.outlet.path(trainer)
-        images, features, targets = (torch.cat(parts) for parts in zip(*self._kept))
+        images, features, targets, rows = (torch.cat(parts) for parts in zip(*self._kept))
+        first_seen = first_seen[rows.to(first_seen.device)]
         shape = images.shape[1:]
         # Collectives of an accelerator's process group take tensors on that device only.
         images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
         features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
-        images, features, targets = (x[: self.max_images] for x in (images, features, targets))
+        chosen = even(len(images), self.max_images)
+        images, features, targets = (x[chosen] for x in (images, features, targets))
         computed = self.compute(trainer, pl_module, images, features, targets)
         if rank() == 0:
             figure = self.draw(trainer, images, features, targets, computed)
@@ -120,7 +127,22 @@ class QueryPicture(QueryMonitor):
                 self.outlet.publish(trainer, figure, path)
 
     def forget(self) -> None:
-        self._kept, self._trainer = [], None
+        self._kept, self._seen, self._trainer = [], 0, None
 
-    def _is_full(self) -> bool:
-        return sum(len(kept[0]) for kept in self._kept) * world_size() >= self.max_images
+    def _per_batch(self, trainer: Trainer) -> int:
+        """How many images of a batch are kept."""
+        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+        number = batches[0] if batches else 1
+        if number == float("inf"):  # nobody knows how many will come: the first
+            return max(0, -(-self.max_images // world_size()) - sum(len(kept[0]) for kept in self._kept))
+        return -(-self.max_images // (max(1, int(number)) * world_size()))
+
+
+def even(size: int, most: int) -> Tensor:
+    """At most ``most`` rows of ``size``, in order and at equal distances.
+
+    Example:
+        >>> even(10, 5).tolist(), even(3, 5).tolist()
+        ([0, 2, 4, 6, 8], [0, 1, 2])
+    """
+    return torch.arange(size) if size <= most else torch.arange(most) * size // most
