@@ -41,19 +41,24 @@ class SomeImages:
 
 
 def labelled_crops(
-    data: Any, encoder: Encoder, *, rows: Tensor | None = None, held_out: Tensor | None = None
+    data: Any,
+    encoder: Encoder,
+    *,
+    view: View | None = None,
+    rows: Tensor | None = None,
+    held_out: Tensor | None = None,
 ) -> SSLDataModule:
     """A copy of a DataModule whose training batches have one view of each labelled image, normalized for a network.
-
-    The view is a random resized crop (8 to 100 % of the area, bicubic), flipped with probability 1/2.
 
     Its test images are those of the DataModule, or else its validation images, under evaluation transforms.
 
     Args:
         data: a DataModule of sslbolts; it is not changed.
         encoder: the network, whose mean and deviation are used where they are known, else the data's.
-        rows: positions of the training images to keep; None is all, or those with a label where the DataModule was
-            given ``labels_per_class``.
+        view: how a training image is augmented; None is a random resized crop (8 to 100 % of the area, bicubic),
+            flipped with probability 1/2.
+        rows: positions of the training images to keep, as in :func:`~sslbolts.evaluation.splits.training_targets`; None
+            is all, or those with a label where the DataModule was given ``labels_per_class``.
         held_out: positions of training images for validation instead; None leaves validation as it is.
 
     Raises:
@@ -70,8 +75,8 @@ def labelled_crops(
     if images is None or not images.labelled:
         raise UsageError(f"{type(data).__name__} has no labelled training images, and this protocol needs them.")
     mean, std = normalization(encoder, data)
-    crop = View(data.image_size, interpolation="bicubic")
-    made = data.with_views(MultiView((crop,), normalize=mean is not None), mean=mean, std=std)
+    view = view or View(data.image_size, interpolation="bicubic")
+    made = data.with_views(MultiView((view,), normalize=mean is not None), mean=mean, std=std)
     made._images = {}
     if rows is None and data.labels_per_class is not None:
         kept = data._kept_labels(images)

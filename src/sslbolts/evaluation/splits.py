@@ -140,10 +140,10 @@ def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
 
 
 def training_targets(data: SSLDataModule) -> Tensor:
-    """Labels ``(N,)`` of the training images, -1 where there is none; images are read where nothing else tells.
+    """Labels ``(N,)`` of the images of the bank, -1 where there is none; images are read where nothing else tells.
 
     Args:
-        data: whose images.
+        data: whose images; where it was given ``labels_per_class``, the others count as unlabelled.
 
     Raises:
         UsageError: if no image has a label.
@@ -154,10 +154,14 @@ def training_targets(data: SSLDataModule) -> Tensor:
         [500, 500, 500, 500, 500, 500, 500, 500, 500, 500]
     """
     data.prepare_data()
-    images: Any = data.load("train")
-    targets = getattr(images, "targets", None)
+    data.setup()
+    images: Any = data.load("bank")
+    targets = None if images is None else data._kept_labels(images)
     if targets is None:
-        targets = torch.tensor([images.read(index)[1] for index in late_bar(range(len(images)), "Labels")])
+        targets = getattr(images, "targets", None)
+    if targets is None:
+        rows = late_bar(range(len(images or ())), "Labels")
+        targets = torch.tensor([images.read(index)[1] for index in rows], dtype=torch.int64)
     targets = torch.as_tensor(targets)
     if not (targets >= 0).any():
         raise UsageError(f"no training image of {data_name(data)} has a label, and this protocol needs them.")

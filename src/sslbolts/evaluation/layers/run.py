@@ -18,7 +18,7 @@ from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
 from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import held_out
+from sslbolts.evaluation.splits import held_out, training_targets
 from sslbolts.progress import late_bar
 
 __all__ = ["evaluate_layers"]
@@ -89,10 +89,9 @@ def evaluate_layers(
             f"epochs={epochs}, batch_size={batch_size}, values={values}, memory={memory}: all must be positive."
         )
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
-    whole = labelled_crops(data, encoder)
-    rows = _labels(whole)
-    chosen_on = held_out(rows, _CHOSEN_ON, seed=seed)
-    kept = (~chosen_on & (rows >= 0)).nonzero().squeeze(1)
+    targets = training_targets(data)
+    chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
+    kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
     crops = labelled_crops(data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1))
     crops.batch_size = crops.eval_batch_size = batch_size
     shapes = _shapes(every, encoder, crops.image_size)
@@ -206,15 +205,6 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder
             rows.append(layer.half().cpu())
         targets.append(labels.cpu())
     return _StoredMaps([torch.cat(rows) for rows in made], torch.cat(targets))
-
-
-def _labels(crops: SSLDataModule) -> Tensor:
-    """Labels of all training images."""
-    images: Any = crops._split("train")
-    if hasattr(images, "targets"):
-        return torch.as_tensor(images.targets)
-    bars = late_bar(range(len(images)), "Labels")
-    return torch.tensor([images.read(index)[1] for index in bars])
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
 """Probes from start to end: trained, their learning rate chosen on held-out training images, and judged."""
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,15 +7,15 @@ from typing import Any
 
 import torch
 
-from sslbolts._lightning import Trainer
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing
-from sslbolts.evaluation.probes.data import ProbeData
-from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe
+from sslbolts.evaluation.labelled_crops import labelled_crops
+from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.on_features import HELD_OUT, MOST_HELD_OUT, probe_on_features, recipe_settings
 from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
 
@@ -129,36 +128,27 @@ def _on_images(
             f"{data_name(data)} is no DataModule of sslbolts, whose images can be augmented by a recipe: evaluate on "
             'features, on="features", or train LinearProbe with a Trainer and your own loaders.'
         )
-    data.prepare_data()
-    data.setup()
     if recipe.norm == "standardize":
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
     targets = training_targets(data)
-    held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT)
-    held &= targets >= 0
+    held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT) & (targets >= 0)
     if len(recipe.lrs) == 1:
         held[:] = False
+    kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
+    images = labelled_crops(
+        data,
+        encoder,
+        view=probe_views(recipe, data.image_size).views[0],
+        rows=kept,
+        held_out=held.nonzero().squeeze(1),
+    )
     # torch draws the first weights, and Lightning's probe all else from the same seed.
     torch.manual_seed(seed)
     probe = make(encoder, data.num_classes, recipe=recipe)
-    device = encoder.device
-    accelerator = {"cuda": "gpu"}.get(device.type, device.type)
-    arguments = {
-        "accelerator": accelerator,
-        "devices": 1,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "max_epochs": recipe.epochs,
-        "check_val_every_n_epoch": recipe.epochs,
-        **settings,
-    }
-    fitter = Trainer(**arguments)
-    batch_size = max(1, min(recipe.batch_size, len(targets)) // max(1, fitter.num_devices))
-    images = ProbeData(data, encoder, recipe, batch_size=batch_size, held=held)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training")  # that is the point
+    validated = {"check_val_every_n_epoch": recipe.epochs} if held.any() else {"limit_val_batches": 0}
+    with hushed():
+        fitter = protocol_trainer(encoder.device, **{"max_epochs": recipe.epochs, **validated, **settings})
+        images.batch_size = batch_size = max(1, min(recipe.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)
     rows = []
     chosen = "the recipe's"
@@ -167,7 +157,8 @@ def _on_images(
         rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, shares)]
         chosen = f"of {len(shares)} on {int(held.sum()):,} held-out training images ({100 * max(shares):.2f} % right)"
     lr = recipe.lrs[probe.chosen_head]
-    fitter.test(probe, datamodule=images, verbose=False)
+    with hushed():
+        fitter.test(probe, datamodule=images, verbose=False)
     metrics = {
         name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name
     }
@@ -180,7 +171,7 @@ def _on_images(
             "features": f"{encoder.num_features} of {encoder.readout}",
             "network": encoder.name,
             "preprocessing": preprocessing(encoder, data),
-            "images": f"{int((targets >= 0).sum() - held.sum()):,} labelled, under flips and random crops of "
+            "images": f"{len(kept):,} labelled, under flips and random crops of "
             f"{recipe.crop[0]:g} to {recipe.crop[1]:g} of the area",
             **recipe_settings(probe_recipe(recipe, lr=lr), probe.hidden_dim, probe.dropout, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",
