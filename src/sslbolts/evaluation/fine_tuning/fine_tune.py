@@ -7,16 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts._lightning import LightningModule
 from sslbolts.backbones import feature_width
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, targets_of
-from sslbolts.callbacks.counts import RightCounts
-from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.fine_tuning.drop_path import set_drop_path
 from sslbolts.evaluation.fine_tuning.layer_decay import layer_groups
 from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe, fine_tune_recipe
+from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.seeds import mix
@@ -24,7 +22,7 @@ from sslbolts.seeds import mix
 __all__ = ["FineTune"]
 
 
-class FineTune(LightningModule):
+class FineTune(JudgedModule):
     """A backbone and a linear head, trained together on labelled images by a paper's recipe.
 
     The learning rate falls from layer to layer towards the first (ResNets by stage, vision transformers by block), and
@@ -72,7 +70,6 @@ class FineTune(LightningModule):
         self.num_classes = num_classes
         self._mixers = _mixers(self.recipe, num_classes)
         self._seed = 0
-        self._counts: RightCounts | None = None
         self.save_hyperparameters({"num_classes": num_classes, "recipe": asdict(self.recipe)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,26 +103,8 @@ class FineTune(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
-
-    def on_test_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Counts right answers of ``(images, targets, ...)``; of the first loader, where there are several."""
-        if dataloader_idx == 0:
-            assert self._counts is not None
-            targets = targets_of(batch)
-            self._counts.add(batch, judged(self(images_of(batch)).float(), targets))
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_shares("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_shares("test")
+    def answers(self, batch: Any) -> dict[str, Tensor]:
+        return judged(self(images_of(batch)).float(), targets_of(batch))
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""
@@ -162,12 +141,6 @@ class FineTune(LightningModule):
             weight_decay=recipe.weight_decay,
             head_scale=head_scale,
         )
-
-    def _log_shares(self, stage: str) -> None:
-        assert self._counts is not None
-        for name, share in self._counts.shares().items():
-            self.log(f"{stage}/{name}", share, prog_bar=name == "top1")
-        self._counts = None
 
 
 def judged(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:

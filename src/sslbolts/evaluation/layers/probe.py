@@ -7,12 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts._lightning import LightningModule
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, targets_of
-from sslbolts.callbacks.counts import RightCounts
-from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.evaluation.layers.maps import PooledMaps
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.scale import effective_batch_size, total_steps
@@ -22,7 +20,7 @@ __all__ = ["LAYER_LRS", "LayerProbe"]
 LAYER_LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-class LayerProbe(LightningModule):
+class LayerProbe(JudgedModule):
     """Logistic regressions on every block, several learning rates each, all trained together from one pass per batch.
 
     A block's map is adaptively max-pooled to about 9,000 values, which are standardized (batch norm without scales).
@@ -81,7 +79,6 @@ class LayerProbe(LightningModule):
         for parameter in self.heads.parameters():
             nn.init.zeros_(parameter)
         self.shares: list[list[float]] = []
-        self._counts: RightCounts | None = None
 
     def train(self, mode: bool = True) -> "LayerProbe":
         super().train(mode)
@@ -110,27 +107,16 @@ class LayerProbe(LightningModule):
         self.log("train/loss", loss / (len(losses) * len(self.lrs)), prog_bar=True, batch_size=len(targets))
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
+    def answers(self, batch: Any) -> dict[str, Tensor]:
+        targets = targets_of(batch)
+        return {"top1": torch.cat([scores.argmax(2) == targets[:, None] for scores in self(_input(batch))], 1)}
 
-    def on_test_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Counts right answers of every regression, of the first loader."""
-        if dataloader_idx == 0:
-            assert self._counts is not None
-            targets = targets_of(batch)
-            right = [scores.argmax(2) == targets[:, None] for scores in self(_input(batch))]
-            self._counts.add(batch, {"top1": torch.cat(right, 1)})
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        self._judge("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._judge("test")
+    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+        """The best learning rate of each layer; all of them are kept in ``shares``."""
+        top1, count = shares["top1"], len(self.lrs)
+        self.shares = [top1[start : start + count] for start in range(0, len(top1), count)]
+        for layer, of_layer in zip(self.maps.layers, self.shares):
+            self.log(f"{stage}/{layer}/top1", max(of_layer))
 
     def configure_optimizers(self) -> Any:
         """SGD with Nesterov momentum 0.9, a group for each learning rate."""
@@ -144,15 +130,6 @@ class LayerProbe(LightningModule):
         total = total_steps(self.trainer)
         schedule = Schedule(optimizer, lambda step: warmup_steps(step, total=total, milestones=self.milestones))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _judge(self, stage: str) -> None:
-        assert self._counts is not None
-        shares = self._counts.shares().get("top1", [])
-        count = len(self.lrs)
-        self.shares = [shares[start : start + count] for start in range(0, len(shares), count)]
-        for layer, of_layer in zip(self.maps.layers, self.shares):
-            self.log(f"{stage}/{layer}/top1", max(of_layer))
-        self._counts = None
 
 
 def _linears(heads: Any) -> list[nn.Linear]:

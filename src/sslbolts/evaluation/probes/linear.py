@@ -6,14 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts._lightning import LightningModule
 from sslbolts.backbones import feature_width
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, targets_of
-from sslbolts.callbacks.counts import RightCounts
-from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
@@ -23,7 +21,7 @@ from sslbolts.transforms import MultiView, View
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
 
 
-class LinearProbe(LightningModule):
+class LinearProbe(JudgedModule):
     """Linear classifiers on a frozen network, one per learning rate, trained together on labelled images.
 
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
@@ -89,7 +87,6 @@ class LinearProbe(LightningModule):
         )
         self.register_buffer("chosen", torch.tensor(-1))
         self._seed = 0
-        self._counts: RightCounts | None = None
         self.save_hyperparameters({"num_classes": num_classes, "recipe": asdict(self.recipe)})
 
     def train(self, mode: bool = True) -> "LinearProbe":
@@ -123,37 +120,17 @@ class LinearProbe(LightningModule):
         self.log("train/loss", loss / self.heads.count, prog_bar=True, batch_size=len(targets))
         return loss
 
-    def on_validation_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
+    def answers(self, batch: Any) -> dict[str, Tensor]:
+        return _right(self(images_of(batch)), targets_of(batch))
 
-    def on_test_epoch_start(self) -> None:
-        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Counts right answers of every head on ``(images, targets, ...)``, of the first loader."""
-        if dataloader_idx == 0:
-            assert self._counts is not None
-            self._counts.add(batch, _right(self(images_of(batch)), targets_of(batch)))
-
-    test_step = validation_step
-
-    def on_validation_epoch_end(self) -> None:
-        assert self._counts is not None
-        shares = self._counts.shares()
-        if not shares:
-            return
-        best = max(range(self.heads.count), key=lambda head: shares["top1"][head])
-        self.chosen.fill_(best)
-        if self.heads.count > 1:
-            for lr, share in zip(self.recipe.lrs, shares["top1"]):
-                self.log(f"val/top1_lr{lr:g}", share)
-        for name, values in shares.items():
-            self.log(f"val/{name}", values[best], prog_bar=name == "top1")
-
-    def on_test_epoch_end(self) -> None:
-        assert self._counts is not None
-        for name, values in self._counts.shares().items():
-            self.log(f"test/{name}", values[self.chosen_head])
+    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+        """Validation chooses the head that it and testing report."""
+        if stage == "val":
+            self.chosen.fill_(max(range(self.heads.count), key=lambda head: shares["top1"][head]))
+            if self.heads.count > 1:
+                for lr, share in zip(self.recipe.lrs, shares["top1"]):
+                    self.log(f"val/top1_lr{lr:g}", share)
+        super().judge(stage, {name: values[self.chosen_head] for name, values in shares.items()})
 
     @property
     def chosen_head(self) -> int:
