@@ -79,6 +79,14 @@ def test_every_epoch_has_clusters_and_a_classifier_of_its_own(sobel):
     assert not torch.equal(watcher.classifiers[3]["weight"], watcher.classifiers[4]["weight"])
 
 
+def test_another_fit_of_the_same_module_clusters_anew():
+    method, first, second = _method(), _Epochs(), _Epochs()
+    for seen in (first, second):  # the last epoch of the one has the number of the first epoch of the other
+        quiet_trainer(max_epochs=1, callbacks=[seen]).fit(method, noise_loader(32, 8, (32,)))
+    assert not torch.equal(first.classifiers[-1]["weight"], second.classifiers[0]["weight"])
+    assert int(second.classifiers[0]["bias"].count_nonzero()) == 0
+
+
 def test_the_classifier_has_no_momentum_and_the_rates_are_constant():
     watcher = _Epochs()
     quiet_trainer(max_epochs=1, callbacks=[watcher]).fit(_method(), noise_loader(32, 8, (32,)))

@@ -119,17 +119,22 @@ class DeepCluster(SSLModule):
         return loss
 
     def on_train_start(self) -> None:
-        if int(self.pseudo_labels.epoch) == self.current_epoch:  # resumed in the middle of an epoch
+        if self._in_the_middle:
             self._draw_evenly()
 
     def on_train_epoch_start(self) -> None:
-        if int(self.pseudo_labels.epoch) == self.current_epoch:
+        if self._in_the_middle:
             return
         before = self.pseudo_labels.labels.clone()
         self._cluster(training_features(self))
         self._renew_classifier()
         self._log_clusters(before)
         self._draw_evenly()
+
+    @property
+    def _in_the_middle(self) -> bool:
+        """Whether a run is resumed in this epoch; another fit of the same module begins without a step."""
+        return int(self.pseudo_labels.epoch) == self.current_epoch and self.trainer.global_step > 0
 
     def _draw_evenly(self) -> None:
         """Have the loader draw images uniformly over clusters, if it can."""

@@ -114,7 +114,7 @@ class DeepClusterV2(SSLModule):
         return loss
 
     def on_train_epoch_start(self) -> None:
-        if int(self.bank.epoch) == self.current_epoch:  # resumed in the middle of an epoch
+        if int(self.bank.epoch) == self.current_epoch and self.trainer.global_step > 0:  # resumed in this epoch
             return
         if int(self.bank.epoch) < 0:
             self.bank.fill(training_features(self, self._embedding, batch_statistics=True))
