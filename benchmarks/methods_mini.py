@@ -83,6 +83,7 @@ def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
     config: dict[str, Any] = yaml.safe_load((ROOT / "configs" / f"{file_of(name)}_cifar10mini.yaml").read_text())
     if name in TEACHERS:
         config["model"]["init_args"]["teacher"] = checkpoint_of(TEACHERS[name])
+    starts = [kept for kept in config["trainer"]["callbacks"] if kept["class_path"].endswith(".WhitenedStem")]
     config["seed_everything"] = seed
     config["data"]["init_args"]["num_workers"] = 0
     config["trainer"] |= {
@@ -97,10 +98,11 @@ def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
         "limit_val_batches": 1.0 if epochs > 1 else 0,
         "check_val_every_n_epoch": epochs,
         "callbacks": [
+            *starts,  # part of how the network begins; all others only look on
             {
                 "class_path": "methods_mini.CPUTime",
                 "init_args": {"checkpoint": checkpoint_of(name)},
-            }
+            },
         ],
     }
     if epochs > 1:
