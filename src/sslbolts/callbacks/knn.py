@@ -182,7 +182,9 @@ class KNNMonitor(QueryMonitor):
         self._measured = epoch
         return True
 
-    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
         self._queries.append((features, targets))
         self.bank_pass(trainer, pl_module)
 
@@ -199,7 +201,7 @@ class KNNMonitor(QueryMonitor):
             )
         return self._share
 
-    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+    def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         if self._share is None:
             return
         bank = self._bank.whole(self._share)

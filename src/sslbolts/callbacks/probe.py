@@ -186,14 +186,16 @@ class OnlineLinearProbe(QueryMonitor):
             )
         return self._heads is not None
 
-    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
         with torch.autocast(features.device.type, enabled=False):
             logits = self._heads_for(features).logits(features)
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
         self._labelled.append(targets >= 0)
 
-    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+    def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         nothing = torch.empty(0, dtype=torch.bool, device=first_seen.device)
         counted = first_seen & torch.cat([*self._labelled, nothing])
         right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)

@@ -42,19 +42,22 @@ class QueryMonitor(Callback):
         """Whether this pass over the images is measured."""
         return True
 
-    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
         """Keep what is needed of a batch: features ``(B, D)``, float32, and labels ``(B,)``, -1 for none."""
-        raise NotImplementedError(f"{type(self).__name__} must define collect(trainer, pl_module, features, targets).")
+        raise NotImplementedError(f"{type(self).__name__} must define collect().")
 
-    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
-        """Log the values of all batches, on all ranks.
+    def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        """Log or draw what all batches gave, on all ranks.
 
         Args:
+            trainer: that runs.
             pl_module: the module to log on.
             first_seen: ``(rows of this rank,)`` bool, False where another row shows the same image.
             prefix: of the metrics' names: none in validation, "test/" in testing.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define report(pl_module, first_seen, prefix=...).")
+        raise NotImplementedError(f"{type(self).__name__} must define report().")
 
     def forget(self) -> None:
         """Let go of everything collected."""
@@ -92,11 +95,11 @@ class QueryMonitor(Callback):
         if len(targets) != len(features):
             raise UsageError(f"{self.name}: {len(features)} rows of features but {len(targets)} labels in evaluation.")
         self._rows.add(batch, len(targets))
-        self.collect(trainer, pl_module, features, targets)
+        self.collect(trainer, pl_module, batch, features, targets)
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._finish(pl_module, prefix="")
+        self._finish(trainer, pl_module, prefix="")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reader.attach(pl_module)
@@ -114,7 +117,7 @@ class QueryMonitor(Callback):
 
     @torch.no_grad()
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._finish(pl_module, prefix="test/")
+        self._finish(trainer, pl_module, prefix="test/")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._reader.detach()
@@ -124,9 +127,9 @@ class QueryMonitor(Callback):
         self._reader.detach()
         self._stop()
 
-    def _finish(self, pl_module: LightningModule, *, prefix: str) -> None:
+    def _finish(self, trainer: Trainer, pl_module: LightningModule, *, prefix: str) -> None:
         if self._rows is not None:
-            self.report(pl_module, self._rows.first_seen(pl_module.device), prefix=prefix)
+            self.report(trainer, pl_module, self._rows.first_seen(pl_module.device), prefix=prefix)
         self._stop()
 
     def _stop(self) -> None:

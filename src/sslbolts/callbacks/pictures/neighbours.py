@@ -95,8 +95,10 @@ class NeighbourSheet(QueryPicture):
         self._pixels: Pass | None = None  # of the bank's images, which stay the same
         self._share: tuple[Pass, Bank] | None = None
 
-    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
-        super().collect(trainer, pl_module, features, targets)
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
+        super().collect(trainer, pl_module, batch, features, targets)
         if self._share is not None:
             return
         # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.

@@ -57,7 +57,6 @@ class QueryPicture(QueryMonitor):
         self.class_names = class_names
         self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # images, features, labels, rows of this rank
         self._seen = 0
-        self._trainer: Trainer | None = None
 
     @abstractmethod
     def draw(
@@ -85,31 +84,16 @@ class QueryPicture(QueryMonitor):
     def due(self, trainer: Trainer) -> bool:
         return self.outlet.due(trainer)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
-        if self._rows is None or dataloader_idx != 0:
-            return
-        self._trainer = trainer
-        super().on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
-        _, features, targets, rows = self._kept.pop()
-        rows = even(len(rows), self._per_batch(trainer))
+        rows = even(len(features), self._per_batch(trainer))
         images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
         self._kept.append((thumbnails(images), features[rows], targets[rows], self._seen + rows))
         self._seen += len(features)
 
-    def collect(self, trainer: Trainer, pl_module: LightningModule, features: Tensor, targets: Tensor) -> None:
-        self._kept.append((targets, features, targets, torch.arange(len(targets))))  # the images take the first place
-
-    def report(self, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
-        trainer = self._trainer
-        if trainer is None or not self._kept:
+    def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if not self._kept:
             return
         path = self.outlet.path(trainer)
         images, features, targets, rows = (torch.cat(parts) for parts in zip(*self._kept))
@@ -127,7 +111,7 @@ class QueryPicture(QueryMonitor):
                 self.outlet.publish(trainer, figure, path)
 
     def forget(self) -> None:
-        self._kept, self._seen, self._trainer = [], 0, None
+        self._kept, self._seen = [], 0
 
     def _per_batch(self, trainer: Trainer) -> int:
         """How many images of a batch are kept."""
