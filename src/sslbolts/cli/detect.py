@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from sslbolts.cli.parser import Parser
-from sslbolts.errors import UsageError
+from sslbolts.cli.source import add_output, add_source, check, encoder_of, result_file
 
 __all__ = ["main"]
 
@@ -22,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
         "measure its mean average precision: sslbolts detect runs/moco/last.ckpt --root data/VOCdevkit "
         "--train VOC2007:trainval VOC2012:trainval --test VOC2007:test",
     )
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    add_source(parser, layer=False)
     parser.add_argument("--root", required=True, help="folder of one VOC set, or of several")
     parser.add_argument(
         "--train", nargs="+", default=["VOC2007:trainval"], help="SET:SPLIT, or SPLIT (default: VOC2007:trainval)"
@@ -45,33 +44,20 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--layers", nargs="+", default=None, help="stages whose maps are used (default: the last four)")
     parser.add_argument("--width", type=int, default=256, help="channels of the pyramid (default: %(default)s)")
     parser.add_argument("--train_norms", action="store_true", help="train the batch norms, which are frozen otherwise")
-    parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
-    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
     parser.add_argument("--normalize", default="auto", help="auto (as in training), imagenet or none")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read (default: %(default)s)")
     parser.add_argument("--devices", type=int, default=1, help="devices that train (default: %(default)s)")
     parser.add_argument("--precision", default="32-true", help="of the Trainer (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--save", default=None, help="checkpoint of the trained detector to write")
-    parser.add_argument("--output", default=None, help="FILE.json (default: beside the checkpoint)")
+    add_output(parser)
     arguments = parser.parse_args(argv)
-    if arguments.output is not None and Path(arguments.output).suffix != ".json":
-        raise UsageError(f'--output "{arguments.output}": the file must end in .json.')
-    if arguments.seed < 0:
-        raise UsageError(f"--seed {arguments.seed}: it cannot be negative.")
+    check(arguments)
 
     from rich.console import Console
 
-    from sslbolts._lightning import seed_everything
     from sslbolts.evaluation.detection.run import evaluate_detection
-    from sslbolts.evaluation.encoder import load_encoder
-    from sslbolts.evaluation.result import result_path
 
-    seed_everything(arguments.seed, verbose=False)  # an untrained network is the same each time
-    encoder = load_encoder(
-        arguments.source, teacher=arguments.teacher, pretrained=not arguments.untrained, device=arguments.device
-    )
+    encoder = encoder_of(arguments)
     result = evaluate_detection(
         encoder,
         arguments.root,
@@ -96,6 +82,5 @@ def main(argv: Sequence[str]) -> int:
     if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same run
         return 0
     Console().print(result.table())
-    path = arguments.output or result_path(result.source, result.protocol, result.data, readout=encoder.readout)
-    print(f"wrote {result.save(path)}")
+    print(f"wrote {result.save(result_file(result, arguments, encoder))}")
     return 0

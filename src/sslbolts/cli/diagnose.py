@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslbolts.cli.names import expand
-from sslbolts.errors import UsageError
+from sslbolts.cli.source import (
+    add_cache,
+    add_data,
+    add_output,
+    add_source,
+    cache_folder,
+    check,
+    data_of,
+    encoder_of,
+    result_file,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,42 +57,21 @@ def main(argv: Sequence[str]) -> int:
         "sslbolts diagnose runs/demo/simclr.ckpt --data CIFAR10Mini",
         exit_on_error=False,
     )
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
-    parser.add_subclass_arguments(SSLDataModule, "data", required=False, help="name or class path of a DataModule")
-    parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
-    parser.add_argument("--teacher", action="store_true", help="the teacher's backbone and projector")
-    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
+    add_source(parser, layer=False)
+    add_data(parser, SSLDataModule)
     parser.add_argument("--max_images", type=int, default=5000, help="of a split, distorted and augmented")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
-    parser.add_argument(
-        "--cache", type=str | None, default="auto", help="folder of features; auto: beside the checkpoint; or none"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--output", type=str | None, default=None, help="FILE.json; default: beside the checkpoint")
+    add_cache(parser)
+    add_output(parser)
     config = parser.parse_args(expand(list(argv)))
-    if config.output is not None and Path(config.output).suffix != ".json":
-        raise UsageError(f'--output "{config.output}": the file must end in .json.')
-    if config.seed < 0:
-        raise UsageError(f"--seed {config.seed}: it cannot be negative.")
+    check(config)
 
     from rich.console import Console
 
-    from sslbolts._lightning import seed_everything
-    from sslbolts.cli.evaluate import cache_folder, data_for, given_image_size, given_in_chans
     from sslbolts.evaluation.diagnosis.diagnose import diagnose
-    from sslbolts.evaluation.encoder import load_encoder
-    from sslbolts.evaluation.result import format_setting, result_path
+    from sslbolts.evaluation.result import format_setting
 
-    seed_everything(config.seed, verbose=False)  # an untrained network is the same each time
-    encoder = load_encoder(
-        config.source,
-        teacher=config.teacher,
-        pretrained=not config.untrained,
-        in_chans=given_in_chans(config),
-        image_size=given_image_size(config),
-        device=config.device,
-    )
-    data: SSLDataModule = data_for(parser, config, encoder)
+    encoder = encoder_of(config)
+    data: SSLDataModule = data_of(parser, config, encoder)
     found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=cache_folder(config))
     result = found.result
     console = Console()
@@ -92,8 +81,7 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"{name}: {format_setting(setting)}", style="dim", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"Note: {note}", highlight=False, markup=False)
-    path = Path(config.output or result_path(result.source, result.protocol, result.data, readout=encoder.readout))
-    print(f"wrote {', '.join(map(str, write(found, path)))}")
+    print(f"wrote {', '.join(map(str, write(found, result_file(result, config, encoder))))}")
     return 0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslbolts.cli.names import expand
+from sslbolts.cli.source import add_data, add_source, encoder_of, instantiated_data
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["main"]
@@ -26,24 +27,18 @@ def main(argv: Sequence[str]) -> int:
         "sslbolts pictures runs/demo/simclr.ckpt --data CIFAR10Mini --what neighbours,embedding",
         exit_on_error=False,
     )
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
-    parser.add_subclass_arguments(SSLDataModule, "data", required=False, help="name or class path of a DataModule")
-    parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
+    add_source(parser)
+    add_data(parser, SSLDataModule)
     parser.add_argument(
         "--what",
         type=str | None,
         default=None,
         help=f"of {', '.join(DRAW)}; default: neighbours, embedding, clusters, and attention of a transformer",
     )
-    parser.add_argument("--layer", default="backbone", help="backbone, projector, or a submodule")
-    parser.add_argument("--teacher", action="store_true", help="the teacher in the student's place")
-    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
     parser.add_argument("--images", type=int, default=1000, help="of embedding and clusters, at most")
     parser.add_argument("--bank", type=int, default=10_000, help="images among which neighbours are sought, at most")
     parser.add_argument("--rows", type=int, default=8, help="images of neighbours, attention and augmentations")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn at random")
     parser.add_argument("--cache", type=str | None, default=None, help="folder in which features are kept")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--output", type=str | None, default=None, help="folder; default: pictures/ beside the source")
     config = parser.parse_args(expand(list(argv)))
     for name, least, most in (("images", FEWEST_IMAGES, 20_000), ("bank", 1, 10**7), ("rows", 1, 32)):
@@ -52,21 +47,13 @@ def main(argv: Sequence[str]) -> int:
     wanted = _names(config.what, list(DRAW))
     if config.output is not None and Path(config.output).is_file():
         raise UsageError(f'--output "{config.output}" is a file: name a folder.')
-    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
-    data: SSLDataModule = make(config).data
 
-    from sslbolts.evaluation import load_encoder
     from sslbolts.evaluation.features import data_name
     from sslbolts.evaluation.result import result_path
     from sslbolts.pictures.style import save
 
-    encoder = load_encoder(
-        config.source,
-        layer=config.layer,
-        teacher=config.teacher,
-        pretrained=not config.untrained,
-        device=config.device,
-    )
+    encoder = encoder_of(config)
+    data: SSLDataModule = instantiated_data(parser, config)
     beside = result_path(encoder.source, "pictures", data_name(data)).parent.parent / "pictures"
     folder = beside if config.output is None else Path(config.output)
     subject = Subject(encoder, data, config.images, config.bank, config.rows, config.seed, config.cache)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslbolts.cli.names import expand
+from sslbolts.cli.source import add_data, instantiated_data
 from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ def main(argv: Sequence[str]) -> int:
         description="Draw what the augmentation does to real images: --data ImageFolder --data.root my/images",
         exit_on_error=False,
     )
-    parser.add_subclass_arguments(SSLDataModule, "data", required=False, help="name or class path of a DataModule")
-    parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
+    add_data(parser, SSLDataModule)
     parser.add_argument("--views", type=str | None, default=None, help="a recipe: simclr, byol, dino, ...")
     parser.add_argument("--output", default="augmentations.png", help="the picture")
     parser.add_argument("--images", type=int, default=6, help="rows")
@@ -47,8 +47,7 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(f"--{name} {config[name]}: it must be in 1 to 32.")
     if config.views is not None:
         config.data.init_args.views = config.views
-    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
-    data: SSLDataModule = make(config).data
+    data: SSLDataModule = instantiated_data(parser, config)
 
     from sslbolts.pictures.augmentations import draw_augmentations
     from sslbolts.pictures.style import save

@@ -1,9 +1,9 @@
 """``sslbolts transfer``: logistic regression on frozen features of many data sets, beside the published table."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sslbolts.cli.parser import Parser
+from sslbolts.cli.source import add_output, add_source, check, encoder_of, result_file
 from sslbolts.errors import UsageError
 
 __all__ = ["main"]
@@ -21,48 +21,31 @@ def main(argv: Sequence[str]) -> int:
         "sslbolts transfer runs/demo/simclr.ckpt --datasets DTD Flowers102 --root data. "
         "What is not there is skipped and named.",
     )
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    add_source(parser)
     parser.add_argument("--datasets", nargs="+", default=["all"], help="names of data sets (default: all)")
     parser.add_argument("--root", default="data", help="folder with the data sets (default: %(default)s)")
     parser.add_argument("--download", action="store_true", help="fetch what is not there")
-    parser.add_argument("--layer", default="backbone", help="backbone, projector, or the name of any layer")
-    parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
-    parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
     parser.add_argument("--image_size", type=int, default=224, help="side in pixels (default: %(default)s)")
     parser.add_argument("--normalize", default="auto", help="auto (as in training), imagenet or none")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read (default: %(default)s)")
     parser.add_argument("--cache", default=None, help="folder in which features are kept")
-    parser.add_argument("--seed", type=int, default=0, help="of splits that are drawn (default: %(default)s)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--output", default=None, help="FILE.json (default: beside the checkpoint)")
+    add_output(parser)
     arguments = parser.parse_args(argv)
-    if arguments.output is not None and Path(arguments.output).suffix != ".json":
-        raise UsageError(f'--output "{arguments.output}": the file must end in .json.')
-    if arguments.seed < 0:
-        raise UsageError(f"--seed {arguments.seed}: it cannot be negative.")
+    check(arguments)
     for name, least in (("image_size", 1), ("batch_size", 1), ("num_workers", 0)):
         if getattr(arguments, name) < least:
             raise UsageError(f"--{name} {getattr(arguments, name)}: it must be at least {least}.")
 
     from rich.console import Console
 
-    from sslbolts._lightning import seed_everything
-    from sslbolts.evaluation.encoder import load_encoder
-    from sslbolts.evaluation.result import format_setting, result_path
+    from sslbolts.evaluation.result import format_setting
     from sslbolts.evaluation.transfer.run import evaluate_transfer
     from sslbolts.evaluation.transfer.sets import transfer_set
 
     if arguments.datasets != ["all"]:  # a wrong name is told before weights are loaded
         arguments.datasets = [transfer_set(name).name for name in arguments.datasets]
-    seed_everything(arguments.seed, verbose=False)  # an untrained network is the same each time
-    encoder = load_encoder(
-        arguments.source,
-        layer=arguments.layer,
-        teacher=arguments.teacher,
-        pretrained=not arguments.untrained,
-        device=arguments.device,
-    )
+    encoder = encoder_of(arguments)
     result = evaluate_transfer(
         encoder,
         arguments.datasets,
@@ -82,7 +65,5 @@ def main(argv: Sequence[str]) -> int:
         console.print(f"{name}: {format_setting(setting)}", style="dim", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"Note: {note}", highlight=False, markup=False)
-    name = result.data.replace(" ", "-")
-    path = arguments.output or result_path(result.source, "transfer", name, readout=encoder.readout)
-    print(f"wrote {result.save(path)}")
+    print(f"wrote {result.save(result_file(result, arguments, encoder))}")
     return 0

@@ -132,7 +132,7 @@ def result_path(source: str, protocol: str, data: str, *, readout: str = "backbo
         runs/timm-resnet18/evaluation/knn-CIFAR10Mini.json
     """
     folder = Path(source).parent if Path(source).suffix else Path("runs") / source.replace("/", "-")
-    words = [protocol, data] + ([] if readout == "backbone" else [readout.replace(" ", "-")])
+    words = [protocol, data.replace(" ", "-")] + ([] if readout == "backbone" else [readout.replace(" ", "-")])
     return folder / "evaluation" / f"{'-'.join(words)}.json"
 
 
