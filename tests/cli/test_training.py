@@ -252,6 +252,35 @@ def test_predict_writes_features_labels_and_indices_in_order(ending, by_command,
     torch.testing.assert_close(torch.from_numpy(features[:300]), expected)
 
 
+def test_no_command_deletes_the_log_of_a_run(tmp_path):
+    logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path}"]
+    place = [*logger, "--trainer.logger.name=run", "--trainer.logger.version="]
+    checkpoint = ["--trainer.callbacks=ModelCheckpoint", f"--trainer.callbacks.dirpath={tmp_path}"]
+    argv = [*MODEL, *DATA, *QUIET, *SHORT, "--trainer.log_every_n_steps=1", *place]
+    assert main(["fit", *argv, *checkpoint, "--trainer.callbacks.filename=model"]) == 0
+    log, config = tmp_path / "run" / "metrics.csv", tmp_path / "run" / "config.yaml"
+    logged, configured = log.read_text(), config.read_text()
+    for verb in ("validate", "predict"):
+        assert (
+            main(
+                [
+                    verb,
+                    *DATA,
+                    *QUIET,
+                    "--trainer.limit_val_batches=1",
+                    "--trainer.limit_predict_batches=1",
+                    *place,
+                    f"--ckpt_path={tmp_path / 'model.ckpt'}",
+                ]
+            )
+            == 0
+        )
+        assert (log.read_text(), config.read_text()) == (logged, configured)
+    assert main(["fit", *argv]) == 0
+    assert (tmp_path / "run" / "metrics-1.csv").read_text() == logged
+    assert log.exists()
+
+
 def test_a_run_that_was_terminated_says_so_by_its_exit_code(monkeypatch):
     def terminated(argv):
         raise lightning_module("utilities.exceptions").SIGTERMException

@@ -4,9 +4,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from sslbolts._lightning import LightningDataModule, LightningModule, MisconfigurationException, lightning_module
+from sslbolts._lightning import (
+    LightningDataModule,
+    LightningModule,
+    MisconfigurationException,
+    lightning_module,
+    rank_zero_info,
+)
 from sslbolts.callbacks import RunRecord
 from sslbolts.cli.checkpoint import CheckpointValues
+from sslbolts.cli.logs import log_apart, set_aside
 from sslbolts.cli.names import expand
 from sslbolts.cli.predict import FeatureFile
 from sslbolts.errors import UsageError
@@ -120,6 +127,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         config = self.config[self.verb]
         if self.verb == "predict":
             FeatureFile.check(config.output)
+        if self.verb != "fit":
+            log_apart(config.trainer, self.verb)
         if self.verb != "fit" and config.ckpt_path is None and not _pretrained(config.model):
             warnings.warn(
                 f"sslbolts {self.verb} without --ckpt_path uses the weights that the model has when it is built.",
@@ -135,6 +144,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             raise UsageError(f"the Trainer cannot be made: {error}") from error
 
     def before_fit(self) -> None:
+        for log in set_aside(self.trainer.loggers):
+            rank_zero_info(f"The log of an earlier run in this place is kept as {log}.")
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
 
     def before_predict(self) -> None:

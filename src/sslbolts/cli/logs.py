@@ -1,0 +1,50 @@
+"""That no command deletes what another has logged: a CSVLogger begins by deleting the metrics.csv in its folder."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["log_apart", "set_aside"]
+
+
+def log_apart(trainer: Any, verb: str) -> None:
+    """Let the CSVLoggers of a configuration with a fixed folder write to new folders below it, named by the verb.
+
+    Args:
+        trainer: the Trainer's part of the configuration; changed in place.
+        verb: "validate", "test" or "predict".
+
+    Example:
+        >>> from jsonargparse import Namespace
+        >>> logger = Namespace(class_path="x.CSVLogger", init_args=Namespace(save_dir="runs", name="a", version=""))
+        >>> log_apart(Namespace(logger=logger), "validate")
+        >>> logger.init_args.name, logger.init_args.version
+        ('a/validate', None)
+    """
+    loggers = trainer.get("logger")
+    for logger in loggers if isinstance(loggers, list) else [loggers]:
+        if str(getattr(logger, "class_path", "")).endswith(".CSVLogger"):
+            arguments = logger.init_args
+            if arguments.get("version") is not None:
+                arguments.name = str(Path(arguments.name or "", str(arguments.version), verb))
+                arguments.version = None
+
+
+def set_aside(loggers: Iterable[Any]) -> list[Path]:
+    """Rename the metrics.csv that CSVLoggers would delete to metrics-1.csv, metrics-2.csv, ..., and say to what.
+
+    Args:
+        loggers: of a Trainer that is about to fit.
+    """
+    kept = []
+    for logger in loggers:
+        if type(logger).__name__ != "CSVLogger" or os.environ.get("LOCAL_RANK", "0") != "0":
+            continue
+        log = Path(logger.log_dir, "metrics.csv")
+        if log.is_file():
+            number = 1
+            while (place := log.with_name(f"metrics-{number}.csv")).exists():
+                number += 1
+            kept.append(log.rename(place))
+    return kept
