@@ -1,0 +1,112 @@
+"""Wrong uses of the commands that look at a trained network: pictures, report, evaluate, transfer, detect, diagnose."""
+
+from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, load_encoder
+from sslbolts.evaluation.few_label import read_rows
+from tests.cli.wrong import Wrong
+from tests.helpers.nets import TinyBackbone
+
+WRONG_EVALUATIONS = [
+    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
+    Wrong("report of no folder", ["report", "{files}/nowhere"], "there is no folder"),
+    Wrong("report of a folder without a run", ["report", "{files}/empty"], "is of a run: no metrics.csv"),
+    Wrong("report into a text file", ["report", "{files}", "--output=r.txt"], "must end in .html"),
+    Wrong("preview into a text file", ["preview", "--output=views.txt"], "the picture must end in .png"),
+    Wrong("preview of no images", ["preview", "--images=0"], "--images 0: it must be in 1 to 32."),
+    Wrong("misspelt option of preview", ["preview", "--vews=byol"], 'Did you mean "--views"?'),
+    Wrong("misspelt option of methods", ["methods", "--plan"], 'Did you mean "--plain"?'),
+    Wrong(
+        "transfer to a data set that is not there",
+        ["transfer", "timm/resnet10t", "--datasets=DTT"],
+        'there is no transfer data set "DTT". Did you mean "DTD"?',
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTT"]),
+    ),
+    Wrong(
+        "transfer without any data",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--root={files}/empty", "--num_workers=0"],
+        "none of the data sets is there. DTD was skipped",
+        lambda files: evaluate_transfer(load_encoder(files / "simclr.ckpt"), ["DTD"], root=files / "empty"),
+    ),
+    Wrong("misspelt option of transfer", ["transfer", "x.ckpt", "--datesets=DTD"], 'Did you mean "--datasets"?'),
+    Wrong(
+        "detection without boxes",
+        ["detect", "{files}/simclr.ckpt", "--root={files}/empty", "--device=cpu"],
+        'so no split "VOC2007:trainval"',
+        lambda files: evaluate_detection(load_encoder(files / "simclr.ckpt", device="cpu"), files / "empty"),
+    ),
+    Wrong("detection of no steps", ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"], "at least one of each"),
+    Wrong(
+        "misspelt recipe of fine-tuning",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--recipe=simclr_1pc"],
+        'there is no recipe "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
+        lambda files: FineTune(TinyBackbone(), 10, recipe="simclr_1pc"),
+    ),
+    Wrong(
+        "fine-tuning of the projector",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--layer=projector"],
+        'fine-tuning trains the backbone, and the layer is "projector": leave layer out.',
+    ),
+    Wrong(
+        "layers that are not there",
+        ["evaluate", "layers", "{files}/simclr.ckpt", "--layers=layer5"],
+        'ResNet has no layer "layer5".',
+    ),
+    Wrong("diagnosis of nothing", ["diagnose"], 'it needs a value for "source"'),
+    Wrong("misspelt option of diagnose", ["diagnose", "x.ckpt", "--untraind"], 'Did you mean "--untrained"?'),
+    Wrong("diagnosis into a picture", ["diagnose", "x.ckpt", "--output=x.png"], "the file must end in .json"),
+    Wrong(
+        "diagnosis of a handful of images",
+        ["diagnose", "{files}/simclr.ckpt", "--max_images=2", "--device=cpu"],
+        "a diagnosis needs 8 images or more",
+    ),
+    Wrong(
+        "diagnosis of a teacher that there is not",
+        ["diagnose", "{files}/simclr.ckpt", "--teacher", "--device=cpu"],
+        "SimCLR has no teacher",
+    ),
+    Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
+    Wrong("evaluation of nothing", ["evaluate", "knn"], 'it needs a value for "source"'),
+    Wrong(
+        "evaluation of no file",
+        ["evaluate", "knn", "{files}/simcrl.ckpt"],
+        'Did you mean "simclr.ckpt"?',
+        lambda files: load_encoder(files / "simcrl.ckpt"),
+    ),
+    Wrong(
+        "layer that is not there",
+        ["evaluate", "ridge", "{files}/simclr.ckpt", "--layer=projecter"],
+        'SimCLR has no layer "projecter". Did you mean "projector"?',
+        lambda files: load_encoder(files / "simclr.ckpt", layer="projecter"),
+    ),
+    Wrong(
+        "teacher of a method without one",
+        ["evaluate", "knn", "{files}/simclr.ckpt", "--teacher"],
+        "SimCLR has no teacher",
+        lambda files: load_encoder(files / "simclr.ckpt", teacher=True),
+    ),
+    Wrong(
+        "evaluation by no neighbour",
+        ["evaluate", "knn", "{files}/simclr.ckpt", "--k", "0"],
+        "numbers of neighbours are at least 1",
+    ),
+    Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
+    Wrong(
+        "misspelt recipe of a probe", ["evaluate", "linear", "{files}/simclr.ckpt", "--recipe=simcrl"], 'mean "simclr"?'
+    ),
+    Wrong("no learning rate", ["evaluate", "linear", "{files}/simclr.ckpt", "--lr", "0"], "all must be positive"),
+    Wrong("no hidden layer", ["evaluate", "mlp", "{files}/simclr.ckpt", "--hidden_dim=0"], "it is at least 1"),
+    Wrong(
+        "labels of two kinds",
+        ["evaluate", "few-label", "{files}/simclr.ckpt", "--fraction=0.1", "--per_class=3"],
+        "Give one of fraction=, per_class= and rows=",
+    ),
+    Wrong(
+        "more labels than images", ["evaluate", "few-label", "{files}/simclr.ckpt", "--per_class=501"], "has only 500"
+    ),
+    Wrong(
+        "no list of labels",
+        ["evaluate", "few-label", "{files}/simclr.ckpt", "--indices={files}/nowhere.txt"],
+        "nowhere.txt",
+        lambda files: read_rows(files / "nowhere.txt"),
+    ),
+    Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
+]
