@@ -47,6 +47,8 @@ class SSLModule(LightningModule):
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
+        decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
+            or Adam.
 
     Raises:
         UsageError: for an unknown name, or a value out of its range.
@@ -55,6 +57,7 @@ class SSLModule(LightningModule):
     num_views: ClassVar[int | None] = 2
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     embedding: ClassVar[str | None] = None
+    decay_vectors: bool = False
 
     def __init__(
         self,
@@ -118,12 +121,12 @@ class SSLModule(LightningModule):
         return torch.cat([self.backbone(run) for run in runs])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """All trainable parameters, for the optimizer; 1-d ones without decay.
+        """All trainable parameters, for the optimizer; 1-d ones without decay unless the method has ``decay_vectors``.
 
         A method may return others. Besides the optimizer's own settings a group may have ``lr_scale``, by which its
         learning rate differs from the others', and ``fixed_lr=True``, for no warm-up and no cosine.
         """
-        return parameter_groups(self)
+        return parameter_groups(self, decay_vectors=self.decay_vectors)
 
     def input_module(self) -> nn.Module:
         """Where images enter: the backbone, unless a method filters them first."""
