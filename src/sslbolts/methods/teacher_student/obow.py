@@ -30,6 +30,7 @@ from sslbolts.teacher import Teacher
 __all__ = ["OBoW", "Vocabulary", "WordGenerator"]
 
 _GRID = 3  # patches per side
+_POOL = 3  # pixels per side of what becomes one word
 
 
 class Vocabulary(FeatureQueue):
@@ -105,8 +106,9 @@ class OBoW(SSLModule):
     The words of two levels of the network are a queue of the teacher's features. The teacher's map, without its border
     of one pixel, is assigned softly to them, :func:`~sslbolts.losses.bag_of_words.soft_bags`. The weights with which
     the student tells words apart are generated from the same words, those from before the batch, so that the student
-    keeps up with a vocabulary that changes in every step. Then one feature per image (averaged over 3 x 3 pixels, at a
-    random place) enters the queue.
+    keeps up with a vocabulary that changes in every step. Then one feature per image (averaged over 3 x 3 pixels of the
+    map without its border, at a random place) enters the queue. Where less than that is left of a map, as of the last
+    stage's on CIFAR (2 x 2), all of it is averaged.
 
     The first view goes to the teacher; the others to the student, where views of one size are one type of crop with
     batch-norm statistics of its own. From the last view patches are cut, another type. The loss is the mean over levels
@@ -212,10 +214,12 @@ class OBoW(SSLModule):
                     f'the maps of level "{level}" have {tuple(features.shape[2:])} pixels, and without their border '
                     "none: name earlier layers with levels=, or use larger images."
                 )
-            distances = word_distances(features[:, :, 1:-1, 1:-1], words.rows)  # (B, L, K)
+            inside = features[:, :, 1:-1, 1:-1]  # the border has seen the padding
+            distances = word_distances(inside, words.rows)  # (B, L, K)
             nearest = all_sum(distances.amin(2).mean()) / world_size()
             bags.append(soft_bags(distances, self.inverse_delta / words.distance_with(nearest)))
-            around = F.avg_pool2d(features, 3, stride=1).flatten(2)  # (B, C, L), each place with its neighbours
+            window = tuple(min(_POOL, side) for side in inside.shape[2:])
+            around = F.avg_pool2d(inside, window, stride=1).flatten(2)  # (B, C, places), each with its neighbours
             place = (uniform(images, 1, drawn)[:, 0] * around.shape[2]).long()
             words.stage(around[torch.arange(len(images), device=images.device), :, place], nearest[None])
         return bags
