@@ -130,6 +130,22 @@ def test_batch_statistics_center_features_and_leave_no_trace():
         assert torch.equal(buffers.values[name], value)
 
 
+@pytest.mark.parametrize(("images", "batch", "sizes"), [(33, 16, [11, 11, 11]), (17, 16, [9, 8]), (5, 1, [3, 2])])
+def test_no_batch_is_too_small_for_statistics_of_its_own(images, batch, sizes):
+    seen: list[int] = []
+
+    def standardized(x: torch.Tensor, module: Any) -> torch.Tensor:
+        seen.append(len(x))
+        return module.norm(x.mean((2, 3)))
+
+    module, sweeps = _toy(), _Sweeps(standardized, batch_statistics=True)
+    module.norm = nn.BatchNorm1d(3)  # of a single row it has no variance
+    loader = DataLoader(NoiseViews(images), batch_size=batch)
+    quiet_trainer(max_steps=1, callbacks=[sweeps]).fit(module, loader)
+    assert seen == sizes
+    assert sweeps.found[0].any(1).all()
+
+
 def test_a_trial_run_looks_at_a_few_images_only():
     sweeps = _Sweeps(_mean_pixels)
     quiet_trainer(fast_dev_run=1, callbacks=[sweeps]).fit(_toy(), noise_loader(30, 8))

@@ -43,7 +43,8 @@ def training_features(
         fn: makes ``(B, ...)`` of images ``(B, C, H, W)`` on the module's device; None is ``module``. Autocast is
             off: what is found does not depend on the precision of training.
         batch_statistics: batch norms normalize with the statistics of each batch, as in training, and keep their
-            running ones as they are: for networks whose running statistics say nothing yet.
+            running ones as they are: for networks whose running statistics say nothing yet. Images are spread evenly
+            over the batches, of at least two.
         device: where the result is collected; None is the module's device.
         description: of the progress bar, which appears if it takes more than two seconds.
 
@@ -55,7 +56,7 @@ def training_features(
         UsageError: if the images of the training loader cannot be asked for one by one.
     """
     trainer = module.trainer
-    loader = _shared(_every_image(trainer), trainer)
+    loader = _shared(_every_image(trainer), trainer, least=2 if batch_statistics else 1)
     images = len(loader.dataset)  # type: ignore[arg-type]
     rows, seen = torch.empty(0), torch.zeros(images, device=device or module.device)
     bar = trainer.progress_bar_callback is not None  # type: ignore[attr-defined]
@@ -111,11 +112,16 @@ def _every_image(trainer: Trainer) -> DataLoader[Any]:
     return loader
 
 
-def _shared(loader: DataLoader[Any], trainer: Trainer) -> DataLoader[Any]:
-    """The batches of this rank: as many as any other's, since synchronized batch norms wait for each other."""
+def _shared(loader: DataLoader[Any], trainer: Trainer, *, least: int) -> DataLoader[Any]:
+    """The batches of this rank: as many as any other's, since synchronized batch norms wait for each other.
+
+    Images are spread evenly over the batches, of which none has fewer than ``least``: the statistics of a few last
+    images would be poor, and a single one has none.
+    """
     every = torch.arange(len(loader.dataset))  # type: ignore[arg-type]
     size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None) or 256
-    batches = [part.tolist() for part in torch.split(every, size)]
+    number = max(1, min(-(-len(every) // size), len(every) // least))
+    batches = [part.tolist() for part in torch.tensor_split(every, number)]
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         batches = batches[: int(trainer.limit_train_batches) * world_size()]
     mine = batches[rank() :: world_size()]

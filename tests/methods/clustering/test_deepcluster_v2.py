@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 from sslbolts import DeepClusterV2, UsageError
 from sslbolts._lightning import Callback
@@ -12,7 +13,7 @@ from sslbolts.distributed import rank
 from sslbolts.methods.clustering.deepcluster_v2 import EmbeddingBank
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer
-from tests.helpers.views import noise_loader
+from tests.helpers.views import NoiseViews, noise_loader
 
 SIZES = (32, 32, 16)
 
@@ -64,6 +65,14 @@ def test_the_first_embeddings_are_those_of_one_pass_and_the_next_those_of_the_ep
     quiet_trainer(max_epochs=2, callbacks=[watcher]).fit(method, loader)
     torch.testing.assert_close(watcher.states[0]["rows"], torch.stack([expected[0], expected[0]]))
     torch.testing.assert_close(watcher.states[4]["rows"], torch.stack(expected[:2]))
+
+
+def test_any_number_of_images_can_be_embedded_before_the_first_epoch():
+    """33 in batches of 16: a single one would be left for the last, and has no batch statistics."""
+    loader = DataLoader(NoiseViews(33, SIZES), batch_size=16, drop_last=True)
+    watcher = _Bank()
+    quiet_trainer(max_steps=1, callbacks=[watcher]).fit(_method(), loader)
+    torch.testing.assert_close(watcher.states[0]["rows"].norm(dim=2), torch.ones(2, 33))
 
 
 def test_images_that_the_epoch_before_left_out_have_no_cluster():
