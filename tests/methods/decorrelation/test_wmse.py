@@ -20,9 +20,24 @@ def _method(**arguments):
 def test_two_and_four_views_are_compared_pairwise_in_the_order_in_which_they_come(views):
     method, recorder = _method(), Recorder()
     loader = noise_loader(8, 8, (32,) * views)
-    embeddings = [method.projector.train()(method.backbone(x)).detach() for x in next(iter(loader)).views]
+    features = torch.cat([method.backbone(x) for x in next(iter(loader)).views])
+    embeddings = method.projector.train()(features).detach().split(8)
     quiet_trainer(max_steps=1, callbacks=[recorder]).fit(method, loader)
     torch.testing.assert_close(recorder.losses[0], w_mse(embeddings, group_size=4), rtol=1e-4, atol=1e-5)
+
+
+def test_the_backbone_sees_each_view_alone_and_the_projector_all_of_them():
+    method, rows = _method(), {"backbone": [], "projector": []}
+    for name, seen in rows.items():
+        getattr(method, name).register_forward_hook(lambda module, x, y, seen=seen: seen.append(len(y)))
+    quiet_trainer(max_steps=1).fit(method, noise_loader(8, 8, (32,) * 3))
+    assert rows == {"backbone": [8, 8, 8], "projector": [24]}
+
+
+def test_biases_and_norms_are_decayed_too():
+    (group,) = _method().parameter_groups()
+    assert "weight_decay" not in group
+    assert len(group["params"]) == len(list(_method().parameters()))
 
 
 def test_more_iterations_shuffle_and_are_drawn_anew_in_every_step():

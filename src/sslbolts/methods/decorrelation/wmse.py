@@ -23,7 +23,8 @@ class WMSE(SSLModule):
 
     The loss is that of :func:`sslbolts.losses.w_mse`, over all pairs of two or more views (the paper has two and four:
     ``views="wmse"`` and ``views="wmse4"``). Every rank whitens groups of its own images, the same groups in all views.
-    Each view has batch-norm statistics of its own.
+    The backbone sees each view alone, so that its batch norms have statistics of every view; the projector takes all
+    views in one call, and its batch norm has those of all of them together, as in the official code.
 
     Images come shuffled, so the first partition into groups takes them as they come; each further iteration shuffles
     them again. A batch per device must be a multiple of ``group_size``, and a group larger than ``output_dim``.
@@ -35,7 +36,8 @@ class WMSE(SSLModule):
         group_size: images that are whitened together; None is twice the width, as in the paper.
         iterations: partitions into groups that the loss is averaged over; 1, or 4 for STL-10 and Tiny ImageNet.
         eps: shrinks covariances to the identity; more than 0 if they become singular.
-        optimizer: Adam as in the official code, for CIFAR-10; 2e-3 for STL-10 and Tiny ImageNet.
+        optimizer: Adam on all parameters alike, biases and norms included, as in the official code for CIFAR-10; 2e-3
+            for STL-10 and Tiny ImageNet.
         lr_scaling: the learning rate is the paper's whatever the batch.
         warmup_epochs: 500 steps in the official code, about 5 epochs on CIFAR-10.
         recipe: what :class:`SSLModule` takes besides.
@@ -52,6 +54,7 @@ class WMSE(SSLModule):
     """
 
     num_views = None
+    decay_vectors = True
     indicators = (
         Indicator(
             metric="train/dimensions",
@@ -92,13 +95,14 @@ class WMSE(SSLModule):
         self.projector = mlp(self.num_features, hidden_dim, output_dim)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
-        views = [self.projector(self.backbone(x)) for x in batch.views]  # (B, output_dim) each
         images = len(batch.targets)
         if images % self.group_size:
             raise UsageError(
                 f"a batch of {images} images per device does not split into groups of {self.group_size}: give the "
                 "DataModule a batch_size that is a multiple of group_size, or another group_size."
             )
+        h = torch.cat([self.backbone(x) for x in batch.views])  # (V * B, num_features)
+        views = self.projector(h).chunk(len(batch.views))  # (B, output_dim) each
         shuffled = [torch.randperm(images, device=self.device) for _ in range(self.iterations - 1)]
         orders = torch.stack([torch.arange(images, device=self.device), *shuffled])  # the same for all views
         loss = w_mse(views, orders, group_size=self.group_size, eps=self.eps)
