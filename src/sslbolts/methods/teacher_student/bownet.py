@@ -101,7 +101,7 @@ class BoWNet(SSLModule):
         kmeans_iterations: of the k-means.
         gamma: `γ` of the classifier at the beginning, which the paper leaves open; much larger ones start out too sure.
         cutmix: probability that an image gets a patch of its neighbour's.
-        optimizer: SGD.
+        optimizer: SGD, with decay on all parameters as in OBoW.
         warmup_epochs: none in the paper.
         recipe: what :class:`SSLModule` takes besides.
 
@@ -114,6 +114,7 @@ class BoWNet(SSLModule):
         ('layer4', (64, 512), (64, 512))
     """
 
+    decay_vectors = True
     indicators = (
         Indicator(
             metric="train/perplexity_ratio",

@@ -41,7 +41,7 @@ class Distillation(SSLModule):
             - a mapping of ``backbone``, ``stem``, ``in_chans``, ``backbone_kwargs``, as checkpoints store it: a network
               that is untrained unless ``backbone_kwargs`` asks for weights.
         expansion: width of the head's hidden layers, in widths of the student's features.
-        optimizer: SGD as in the paper's code, lr 0.05 for 256 images.
+        optimizer: SGD as in the paper's code, lr 0.05 for 256 images, with decay on all parameters.
         recipe: what :class:`SSLModule` takes besides; the paper trains for 130 epochs.
 
     Raises:
@@ -57,6 +57,7 @@ class Distillation(SSLModule):
     """
 
     num_views = None
+    decay_vectors = True
     indicators = (
         Indicator(
             metric="train/matching_accuracy",

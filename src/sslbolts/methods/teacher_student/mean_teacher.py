@@ -51,7 +51,8 @@ class MeanTeacher(SSLModule):
         distance: "mse", or "kl" for a Kullback-Leibler divergence, which the paper found worse.
         momentum: of the teacher during the rise.
         final_momentum: of the teacher afterwards.
-        optimizer: SGD with Nesterov momentum, as the official code has for residual networks.
+        optimizer: SGD with Nesterov momentum and decay on all parameters, as the official code has for residual
+            networks.
         recipe: what :class:`SSLModule` takes besides.
 
     Raises:
@@ -66,6 +67,7 @@ class MeanTeacher(SSLModule):
         torch.Size([2, 10])
     """
 
+    decay_vectors = True
     indicators = (
         Indicator(
             metric="train/labelled",

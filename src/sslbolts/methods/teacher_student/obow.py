@@ -126,7 +126,7 @@ class OBoW(SSLModule):
             like the others.
         patch_size: side of a patch, pixels; None is 3/8 of the last view, to a multiple of 4.
         momentum: of the teacher at the beginning; it rises to 1.
-        optimizer: SGD as in the paper.
+        optimizer: SGD as in the paper, with decay on all parameters.
         final_lr: learning rate at the end, as a fraction of the peak.
         recipe: what :class:`SSLModule` takes besides.
 
@@ -140,6 +140,7 @@ class OBoW(SSLModule):
     """
 
     num_views = None
+    decay_vectors = True
     indicators = (
         Indicator(
             metric="train/perplexity_ratio",
