@@ -58,6 +58,22 @@ def test_first_convolution_takes_the_channels_asked_for(name, in_chans):
         assert network(torch.empty(1, in_chans, 64, 64)).shape == (1, feature_width(network))
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "zero"),
+    [
+        ("timm/resnet18", {}, True),
+        ("timm/resnet18", {"zero_init_last": False}, False),
+        ("torchvision/resnet18", {}, False),
+        ("torchvision/resnet18", {"zero_init_residual": True}, True),
+    ],
+)
+def test_residual_branches_start_as_the_library_has_it_or_as_asked(name, arguments, zero):
+    network = create_backbone(name, **arguments)
+    for block in [*network.layer1, *network.layer4]:
+        assert bool((block.bn2.weight == 0).all()) is zero
+        assert (block.bn1.weight == 1).all()
+
+
 def test_vision_transformer_takes_images_of_several_sizes():
     network = create_backbone("vit_tiny_patch16_224", img_size=96).eval()
     with torch.no_grad():

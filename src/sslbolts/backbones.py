@@ -25,7 +25,8 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
             ``"sslbolts/amdim"``, :class:`sslbolts.amdim_encoder.AMDIMEncoder`; or a module that returns pooled
             features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
             ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
-            of several sizes.
+            of several sizes. ResNets of timm start with residual branches that are zero, those of torchvision do not:
+            ``zero_init_last=False`` (timm) and ``zero_init_residual=True`` (torchvision) change that.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
             same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same

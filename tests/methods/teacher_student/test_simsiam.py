@@ -58,15 +58,14 @@ def test_the_frozen_bias_has_no_effect_on_the_embeddings():
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "timm/resnet50", "torchvision/resnet18", "torchvision/resnet50"])
-def test_residual_blocks_of_a_resnet_start_as_the_identity(name):
+def test_residual_blocks_of_a_resnet_start_as_the_identity_unless_they_are_not_to(name):
     def scales(method):
         blocks = [block for block in method.backbone.modules() if hasattr(block, "downsample")]
         assert len(blocks) in (8, 16)
         return [[m for m in block.children() if isinstance(m, nn.BatchNorm2d)][-1].weight for block in blocks]
 
     assert all(not scale.any() for scale in scales(_method(name)))
-    kwargs = {"zero_init_last": False} if name.startswith("timm") else {}
-    assert all(scale.all() for scale in scales(_method(name, zero_init_residual=False, backbone_kwargs=kwargs)))
+    assert all((scale == 1).all() for scale in scales(_method(name, zero_init_residual=False)))
 
 
 def test_a_network_given_as_a_module_keeps_its_weights():

@@ -35,7 +35,8 @@ class SimSiam(SSLModule):
         predictor_dim: width of the predictor's hidden layer, its bottleneck.
         fix_predictor_lr: keep the predictor's learning rate constant.
         zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
-            identity at first. Pretrained networks, and modules, are taken as they are.
+            identity at first; False starts them at one, those of timm's ResNets too. Pretrained networks, and modules,
+            are taken as they are.
         optimizer: SGD as in the paper.
         warmup_epochs: none in the paper.
         recipe: what :class:`SSLModule` takes besides.
@@ -80,8 +81,8 @@ class SimSiam(SSLModule):
         super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
         self.fix_predictor_lr = fix_predictor_lr
         given = recipe.get("backbone_kwargs") or {}
-        if zero_init_residual and isinstance(backbone, str) and not (given.get("pretrained") or given.get("weights")):
-            _zero_residual_branches(self.backbone)
+        if isinstance(backbone, str) and not (given.get("pretrained") or given.get("weights")):
+            _start_residual_branches(self.backbone, 0.0 if zero_init_residual else 1.0)
         hidden = [hidden_dim] * (projector_layers - 1)
         self.projector = mlp(self.num_features, *hidden, output_dim, bias=False, last_norm="plain")
         linear = self.projector[-2]
@@ -108,9 +109,9 @@ class SimSiam(SSLModule):
         return [{"params": others}, {"params": predictor, "fixed_lr": self.fix_predictor_lr}]
 
 
-def _zero_residual_branches(backbone: nn.Module) -> None:
-    """Zeroes the scale of the last batch norm of every residual block, as timm and torchvision name it."""
+def _start_residual_branches(backbone: nn.Module, scale: float) -> None:
+    """Sets the scale of the last batch norm of every residual block, as timm and torchvision name it."""
     for block in backbone.modules():
         norm = getattr(block, "bn3", None) or getattr(block, "bn2", None)
         if hasattr(block, "downsample") and isinstance(norm, nn.BatchNorm2d):
-            nn.init.zeros_(norm.weight)
+            nn.init.constant_(norm.weight, scale)
