@@ -1,9 +1,11 @@
 """Properties of clustering losses beyond their reference values (tests/golden)."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sslbolts import UsageError
 from sslbolts.distributed import rank
@@ -45,6 +47,19 @@ def _codes_on_rank(scores: torch.Tensor) -> torch.Tensor:
 def test_ranks_with_different_numbers_of_rows_have_the_codes_of_one_process(two_ranks):
     scores = torch.randn(8, 4, dtype=torch.float64)
     torch.testing.assert_close(torch.cat(two_ranks(_codes_on_rank, scores)), sinkhorn(scores))
+
+
+class _NoCopies(TorchFunctionMode):
+    """Fails where a number of the host becomes a tensor: on a GPU it is copied, and the host waits for that."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert getattr(func, "__name__", "") not in ("new_tensor", "tensor", "as_tensor")
+        return func(*args, **(kwargs or {}))
+
+
+def test_codes_copy_no_number_to_the_device():
+    with _NoCopies():
+        sinkhorn(torch.randn(4, 3))
 
 
 def test_uniform_scores_have_the_loss_of_guessing():

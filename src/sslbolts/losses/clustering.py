@@ -47,7 +47,7 @@ def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
         raise UsageError(f"sinkhorn takes scores of shape (B, K), got {tuple(scores.shape)}.")
     if epsilon <= 0 or iterations < 1:
         raise UsageError(f"epsilon={epsilon}, iterations={iterations}: both must be positive.")
-    images = all_sum(scores.new_tensor(len(scores)))
+    images = all_sum(scores.new_full((), len(scores)))  # made on the device: new_tensor would copy, and wait
     # The largest exponent is 0 on all ranks, which changes no code: the first thing that happens is a division.
     most = gather(scores.max().reshape(1)).max()
     codes = ((scores - most) / epsilon).exp()
