@@ -5,6 +5,7 @@ import torch
 
 from sslbolts import UsageError, VICReg
 from sslbolts.losses import vicreg
+from sslbolts.losses.decorrelation import vicreg_terms
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -29,6 +30,16 @@ def test_terms_weights_and_scaling_reach_the_loss(scaling):
     assert values["train/loss"] == pytest.approx(vicreg(z1, z2, scaling=scaling, **weights).item(), rel=1e-4)
     assert values["train/loss"] == pytest.approx(sum(w * values[f"train/{n}"] for n, w in weights.items()), rel=1e-4)
     assert values["train/std"] == pytest.approx(z1.std(0).mean().item(), rel=1e-4)
+
+
+def test_dimensions_without_variance_are_a_sign_of_illness_though_one_varies_much():
+    values, *_ = _first_values(_method())
+    std, variance = _method().indicators
+    assert not variance.is_bad(values[variance.metric])
+    z = torch.zeros(64, 20)
+    z[:, 0] = torch.arange(64.0)  # its standard deviation is 18.6, so that their mean is 0.93
+    assert not std.is_bad(z.std(0).mean().item())
+    assert variance.is_bad(vicreg_terms(z, z).variance.item())
 
 
 def test_wrong_arguments_are_named():

@@ -22,16 +22,18 @@ class BarlowTwins(SSLModule):
 
     The loss is that of :func:`sslbolts.losses.barlow_twins`, `Σ (1 - C_ii)² + λ Σ C_ij²`, with the cross-correlation
     `C` of the global batch and its exact gradient on any number of ranks. The official code leaves the gradient of the
-    sum over ranks out and so has a fraction 1/W of it on W devices, which LARS hides for weights but not for biases and
-    norms: to have their pace, divide ``bias_lr_scale`` by W (32 in their run). Views have batch-norm statistics of
-    their own.
+    sum over ranks out and so has a fraction 1/W of it on W devices (32 in their run), which LARS nearly hides for
+    weights but not for biases and norms: ``scale_loss=1/W`` reproduces their steps exactly. To divide
+    ``bias_lr_scale`` by W is not the same, since a smaller gradient also leaves more to the decay of the weights. Views
+    have batch-norm statistics of their own.
 
     Args:
         backbone: see :class:`SSLModule`.
         hidden_dim: width of the projector's two hidden layers.
         output_dim: width `D` of the embeddings.
         lambd: `λ`, the weight of the off-diagonal terms; it should fall as `D` rises.
-        scale_loss: factor on the loss: for one learning rate of biases and weights (0.024 to 0.1), or half precision.
+        scale_loss: factor on the loss: for one learning rate of biases and weights (0.024 to 0.1), for half precision, or
+            for the steps of the official code on W devices (1/W).
         bias_lr_scale: learning rate of biases and norms over that of the weights (0.0048 over 0.2 in the paper).
         optimizer: LARS as in the official code.
         final_lr: learning rate at the end, over the peak.

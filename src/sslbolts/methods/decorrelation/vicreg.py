@@ -51,6 +51,12 @@ class VICReg(SSLModule):
             meaning="the embeddings of all images are nearly one point (their standard deviation should be about 1)",
             fixes=("a larger weight of the variance", "a lower learning rate or a longer warm-up"),
         ),
+        Indicator(
+            metric="train/variance",  # about 0.65 at first, and less after the warm-up
+            above=0.9,
+            meaning="most dimensions of the embeddings hardly vary over the batch",
+            fixes=("a larger weight of the variance", "a smaller weight of the covariance", "a lower learning rate"),
+        ),
     )
 
     def __init__(
