@@ -31,11 +31,12 @@ def _loop(
         d = list(g)
         if matrix:
             d = [gi + decay * pi for gi, pi in zip(g, p)]
-            if _norm(p) > 0 and _norm(d) > 0:
+            if clip:
+                trust = 0.01 * _norm(p) / (_norm(g) + decay * _norm(p) + 1e-8)
+                trust = min(trust / lr, 1.0) if lr > 0 else 1.0
+            else:
                 trust = 0.01 * _norm(p) / _norm(d)
-                if clip:
-                    trust = min(trust / lr, 1.0) if lr > 0 else 1.0
-                d = [trust * di for di in d]
+            d = [trust * di for di in d]
         if inside:
             m = [0.9 * mi + lr * di for mi, di in zip(m, d)]
             p = [pi - mi for pi, mi in zip(p, m)]
@@ -69,6 +70,22 @@ def test_steps_equal_the_loop(inside, decay, clip):
         torch.testing.assert_close(
             p.detach().flatten(), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
         )
+
+
+def test_clipped_the_norms_of_gradient_and_decay_are_summed():
+    # |p| = 5 and |g| = 5 at a right angle: the norm of g + p would be 50 ** .5, the sum of both norms is 10.
+    p = torch.tensor([[3.0, 4.0]], requires_grad=True)
+    p.grad = torch.tensor([[-4.0, 3.0]])
+    LARS([p], lr=1.0, weight_decay=1.0, trust_coefficient=0.1, clip=True).step()
+    torch.testing.assert_close(p.detach(), torch.tensor([[3.05, 3.65]]))  # p - .1 * 5 / 10 * (g + p)
+
+
+@pytest.mark.parametrize(("weight", "gradient", "expected"), [(0.0, 1.0, -0.5), (1.0, 0.0, 1.0), (0.0, 0.0, 0.0)])
+def test_clipped_a_norm_of_zero_falls_back_to_plain_sgd_without_decay(weight, gradient, expected):
+    p = torch.full((2, 2), weight, requires_grad=True)
+    p.grad = torch.full((2, 2), gradient)
+    LARS([p], lr=0.5, weight_decay=0.1, clip=True).step()
+    torch.testing.assert_close(p.detach(), torch.full((2, 2), expected))
 
 
 @pytest.mark.parametrize(("weight", "gradient"), [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)])

@@ -23,8 +23,13 @@ class LARS(LayerwiseSGD):
     name, and differ whenever the learning rate changes: in the one above (BYOL, Barlow Twins, VICReg, MoCo v3) the
     learning rate `γ` multiplies the buffer; in SimCLR's it goes into the buffer, `m ← μm + γd`, `p ← p - m`.
 
-    On CIFAR, the recipes of solo-learn clip: the trust ratio `η|p|/|d|` becomes `min(η|p|/(γ|d|), 1)`: no step is
-    longer than that of plain SGD, and small learning rates (a warm-up) have no adaptation at all.
+    On CIFAR, the recipes of solo-learn clip, and divide by a sum of norms instead of the norm of the sum. The trust
+    ratio `η |p| / |d|` becomes
+
+    .. math:: \min\Big( \frac{\eta |p|}{\gamma\, (|g| + \lambda |p| + 10^{-8})},\ 1 \Big)
+
+    so that no step is longer than that of plain SGD, and small learning rates (a warm-up) have no adaptation at all.
+    Parameters whose gradient is 0 throughout are not decayed then.
 
     Args:
         params: parameters or groups, see :func:`sslbolts.optim.parameter_groups`.
@@ -33,7 +38,7 @@ class LARS(LayerwiseSGD):
         weight_decay: `λ`, >= 0, on parameters of two or more dimensions.
         trust_coefficient: `η` > 0.
         lr_in_momentum: SimCLR's variant.
-        clip: the clipped variant.
+        clip: solo-learn's variant.
 
     Raises:
         UsageError: if a value is out of its range.
@@ -69,13 +74,11 @@ class LARS(LayerwiseSGD):
             gradients = [p.grad for p in adapted]
             decayed = torch._foreach_add(gradients, adapted, alpha=group["weight_decay"])  # type: ignore[arg-type]
             norms = torch.stack(torch._foreach_norm(adapted))
-            sizes = torch.stack(torch._foreach_norm(decayed))
-            # A parameter or direction of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
-            defined = (norms > 0) & (sizes > 0)
-            ratios = group["trust_coefficient"] * norms / sizes
+            # A parameter of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
             if group["clip"]:
-                ratios = (ratios / group["lr"]).clamp(max=1.0)
-            trust = torch.where(defined, ratios, torch.ones_like(norms))
+                trust = _clipped(norms, torch.stack(torch._foreach_norm(gradients)), group)
+            else:
+                trust = _trust(norms, torch.stack(torch._foreach_norm(decayed)), group)
             torch._foreach_mul_(decayed, list(trust.unbind()))
             directions.update({id(p): d for p, d in zip(adapted, decayed)})
         return [directions[id(p)] for p in params]  # type: ignore[misc]
@@ -88,3 +91,16 @@ class LARS(LayerwiseSGD):
             torch._foreach_sub_(params, buffers)
         else:
             super().move(params, buffers, directions, group)
+
+
+def _trust(norms: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
+    """Factors of the directions, whose norms are ``sizes``; 1 where they are 0."""
+    ratios = group["trust_coefficient"] * norms / sizes
+    return torch.where((norms > 0) & (sizes > 0), ratios, torch.ones_like(norms))
+
+
+def _clipped(norms: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
+    """Factors of the directions of gradients, whose norms are ``sizes``; 0 where they are 0."""
+    sums = sizes + group["weight_decay"] * norms + 1e-8
+    ratios = (group["trust_coefficient"] * norms / sums / group["lr"]).clamp(max=1.0)
+    return torch.where(norms > 0, torch.where(sizes > 0, ratios, torch.zeros_like(norms)), torch.ones_like(norms))
