@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from sslbolts import SwAV, UsageError
 from sslbolts._lightning import Callback
+from sslbolts.distributed import rank
 from sslbolts.losses import sinkhorn, swapped_prediction
 from sslbolts.methods.clustering.swav import CodeQueue, _perplexity
 from tests.golden.reference import architectures
@@ -121,9 +122,39 @@ def test_every_parameter_is_adapted_and_decayed_alike():
     assert len(group["params"]) == len(list(_method().parameters()))
 
 
-def test_perplexity_counts_prototypes():
-    assert _perplexity(torch.zeros(4, 6)).item() == pytest.approx(6)
-    assert _perplexity(torch.eye(6)[:3] * 1000).item() == pytest.approx(3)
+def test_perplexity_counts_the_prototypes_that_are_nearest():
+    assert _perplexity(torch.eye(6)).item() == pytest.approx(6)
+    assert _perplexity(torch.eye(6)[[0, 1, 2, 0, 1, 2]]).item() == pytest.approx(3)
+    uneven = torch.eye(6)[[0, 0, 0, 4]]  # the entropy of (3/4, 1/4)
+    assert _perplexity(uneven).item() == pytest.approx(math.exp(0.75 * math.log(4 / 3) + 0.25 * math.log(4)))
+
+
+def test_embeddings_that_are_one_point_have_perplexity_one():
+    z = F.normalize(torch.randn(1, 128) + 1e-4 * torch.randn(64, 128), dim=1)
+    prototypes = F.normalize(torch.randn(3000, 128), dim=1)
+    assert _perplexity(z @ prototypes.T).item() == pytest.approx(1)
+    assert SwAV.indicators[1].is_bad(1.0)
+
+
+def _perplexity_on_ranks():
+    return _perplexity(torch.eye(6)[[0, 1]] if rank() == 0 else torch.eye(6)[[1, 2]])
+
+
+def test_perplexity_is_that_of_the_images_of_all_ranks(two_ranks):
+    expected = math.exp(0.5 * math.log(4) + 0.5 * math.log(2))  # shares 1/4, 1/2, 1/4
+    for found in two_ranks(_perplexity_on_ranks):
+        assert found.item() == pytest.approx(expected)
+
+
+class _Logged(Callback):
+    """The steps in which a value was logged."""
+
+    def __init__(self, metric):
+        self.metric, self.steps = metric, []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if self.metric in trainer.callback_metrics:
+            self.steps.append(trainer.global_step - 1)
 
 
 def test_the_loss_of_guessing_is_watched():
@@ -132,6 +163,16 @@ def test_the_loss_of_guessing_is_watched():
     values = trainer.callback_metrics
     assert values["train/loss_over_guessing"].item() == pytest.approx(values["train/loss"].item() / math.log(6))
     assert SwAV.indicators[0].is_bad(1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [({"freeze_prototypes_steps": 3}, 3), ({"warmup_epochs": 1}, 4), ({"warmup_epochs": 0.5}, 4)],
+)
+def test_a_start_that_only_guesses_is_no_sign_of_illness(arguments, first):
+    logged = _Logged("train/loss_over_guessing")
+    quiet_trainer(max_steps=6, callbacks=[logged]).fit(_method(**arguments), noise_loader(32, 8, SIZES))
+    assert logged.steps == list(range(first, 6))
 
 
 def test_wrong_arguments_are_named():

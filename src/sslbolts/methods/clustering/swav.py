@@ -63,9 +63,10 @@ class SwAV(SSLModule):
     """
 
     num_views = None
+    decay_vectors = True
     indicators = (
         Indicator(
-            metric="train/loss_over_guessing",
+            metric="train/loss_over_guessing",  # logged when the start is past, in which every run guesses
             above=0.9995,
             meaning="the loss stays at that of guessing, log(num_prototypes): nothing is predicted",
             fixes=(
@@ -78,7 +79,7 @@ class SwAV(SSLModule):
         Indicator(
             metric="train/perplexity",
             below=2.0,
-            meaning="all images are predicted to belong to one or two prototypes",
+            meaning="nearly all images of a batch are nearest to one and the same prototype",
             fixes=("a smaller epsilon", "a lower learning rate", "fewer prototypes"),
         ),
     )
@@ -139,9 +140,10 @@ class SwAV(SSLModule):
             self.queue.stage(torch.stack(embeddings[: self.num_coded], dim=1))  # (B, A, D)
         images = len(batch.targets)
         self.log("train/loss", loss, prog_bar=True, batch_size=images)
-        guessing = math.log(self.prototypes.out_features)
-        self.log("train/loss_over_guessing", loss.detach() / guessing, batch_size=images)
-        self.log("train/perplexity", _perplexity(predictions[0].detach() / self.temperature), batch_size=images)
+        if self._is_under_way:
+            guessing = math.log(self.prototypes.out_features)
+            self.log("train/loss_over_guessing", loss.detach() / guessing, batch_size=images)
+        self.log("train/perplexity", _perplexity(predictions[0].detach()), batch_size=images)
         return loss
 
     def _codes(self, view: int, scores: Tensor) -> Tensor:
@@ -170,13 +172,14 @@ class SwAV(SSLModule):
     def _prototypes_are_frozen(self) -> bool:
         return self.global_step < self.freeze_prototypes_steps
 
+    @property
+    def _is_under_way(self) -> bool:
+        """Whether prototypes move and the warm-up is over; until then a healthy run may guess too."""
+        return not self._prototypes_are_frozen and self.current_epoch >= self.warmup_epochs
+
     @torch.no_grad()
     def _normalize_prototypes(self) -> None:
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All trainable parameters alike, biases and norms too."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
 
 class CodeQueue(FeatureQueue):
@@ -234,9 +237,13 @@ def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-@full_precision
-def _perplexity(logits: Tensor) -> Tensor:
-    """How many prototypes the images of all ranks are predicted to belong to: `exp` of the entropy of the mean."""
-    mean = all_sum(logits.softmax(1).mean(0)) / world_size()
-    perplexity: Tensor = (-(mean * mean.clamp(min=1e-12).log()).sum()).exp()
+def _perplexity(scores: Tensor) -> Tensor:
+    """Over how many prototypes the images of all ranks spread, each in its nearest: `exp` of the entropy.
+
+    Not that of soft predictions: those of embeddings that are all one point still spread over most prototypes.
+    """
+    nearest = scores.argmax(1, keepdim=True)
+    members = torch.zeros(scores.shape, device=scores.device).scatter_(1, nearest, 1.0)
+    used = all_sum(members.mean(0)) / world_size()  # (K,), sums to 1
+    perplexity: Tensor = (-(used * used.clamp(min=1e-12).log()).sum()).exp()
     return perplexity
