@@ -32,8 +32,8 @@ class BarlowTwins(SSLModule):
         hidden_dim: width of the projector's two hidden layers.
         output_dim: width `D` of the embeddings.
         lambd: `λ`, the weight of the off-diagonal terms; it should fall as `D` rises.
-        scale_loss: factor on the loss: for one learning rate of biases and weights (0.024 to 0.1), for half precision, or
-            for the steps of the official code on W devices (1/W).
+        scale_loss: factor on the loss: for one learning rate of biases and weights (0.024 to 0.1), for half precision,
+            or for the steps of the official code on W devices (1/W).
         bias_lr_scale: learning rate of biases and norms over that of the weights (0.0048 over 0.2 in the paper).
         optimizer: LARS as in the official code.
         final_lr: learning rate at the end, over the peak.
