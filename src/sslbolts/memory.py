@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from sslbolts.distributed import broadcast_, gather
 from sslbolts.errors import UsageError
 
-__all__ = ["FeatureQueue", "Memory", "broadcast_memories", "commit_memories", "memory_names"]
+__all__ = ["FeatureQueue", "Memory", "broadcast_memories", "commit_memories", "forget_staged", "memory_names"]
 
 
 class Memory(nn.Module):
@@ -100,6 +100,21 @@ def commit_memories(module: nn.Module) -> None:
     """Commits what every :class:`Memory` inside ``module`` has staged."""
     for _, memory in _memories(module):
         memory.commit()
+
+
+def forget_staged(module: nn.Module) -> None:
+    """Drops what every :class:`Memory` inside ``module`` has staged and not committed: a run that was cut off left it.
+
+    Example:
+        >>> queue = FeatureQueue(4, 2)
+        >>> queue.stage(torch.ones(3, 2))
+        >>> forget_staged(queue)
+        >>> queue.commit()
+        >>> queue.pointer.item()
+        0
+    """
+    for _, memory in _memories(module):
+        memory._staged.clear()
 
 
 def memory_names(module: nn.Module) -> list[str]:

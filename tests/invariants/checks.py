@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslbolts import export_backbone, load_backbone
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
+from sslbolts.memory import Memory
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
@@ -44,9 +43,9 @@ def two_processes_equal_one(case: MethodCase, two_ranks: Callable[..., list[Any]
         for ours, expected in zip(half["gradients"], one["gradients"], strict=True):
             assert ours.keys() == expected.keys()
             for name in expected:
-                torch.testing.assert_close(ours[name], expected[name], rtol=1e-6, atol=1e-9, msg=_named(name))
+                torch.testing.assert_close(ours[name], expected[name], rtol=1e-8, atol=1e-9, msg=_named(name))
         for name, expected_value in one["state"].items():
-            torch.testing.assert_close(half["state"][name], expected_value, rtol=1e-6, atol=1e-9, msg=_named(name))
+            torch.testing.assert_close(half["state"][name], expected_value, rtol=1e-8, atol=1e-9, msg=_named(name))
 
 
 # ------------------------------------------------------------------------------------------------- accumulation
@@ -58,6 +57,7 @@ class _SlowState(Callback):
     def __init__(self) -> None:
         self.teachers: list[list[Tensor]] = []
         self.buffers: list[list[Tensor]] = []
+        self.memories: list[dict[str, list[Tensor]]] = []
         self.steps: list[int] = []
 
     def record(self, trainer: Trainer, pl_module: Any) -> None:
@@ -66,6 +66,8 @@ class _SlowState(Callback):
         }
         self.teachers.append([p.clone() for _, teacher in pl_module.ema_pairs() for p in teacher.parameters()])
         self.buffers.append([b.clone() for b in pl_module.buffers() if id(b) not in of_norms])
+        kept = {name: part for name, part in pl_module.named_modules() if isinstance(part, Memory)}
+        self.memories.append({name: [b.clone() for b in part.buffers()] for name, part in kept.items()})
         self.steps.append(trainer.global_step)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -76,9 +78,10 @@ class _SlowState(Callback):
 
 
 def slow_state_moves_once_per_optimizer_step(case: MethodCase) -> None:
-    """Teacher, queue and centre stand still while gradients are only accumulated."""
+    """Teacher, queue and centre stand still while gradients are only accumulated, and move with the optimizer."""
     slow = _SlowState()
     module = case.module()
+    staging = _names_of_what_stages(module)
     quiet_trainer(max_steps=2, accumulate_grad_batches=2, callbacks=[slow]).fit(module, case.loader())
     assert slow.steps == [0, 0, 1, 1, 2]
     for batch in (0, 2):  # batches that only accumulate
@@ -87,6 +90,48 @@ def slow_state_moves_once_per_optimizer_step(case: MethodCase) -> None:
     if module.ema_pairs():
         for batch in (1, 3):
             assert not _equal(slow.teachers[batch], slow.teachers[batch + 1]), "the teacher does not move"
+    for name in staging:
+        for batch in (1, 3):
+            before, after = slow.memories[batch][name], slow.memories[batch + 1][name]
+            assert not _equal(before, after), f"{name} does not take what was staged"
+
+
+def _names_of_what_stages(module: nn.Module) -> set[str]:
+    """Names of the memories that are told to stage something; known once the module has trained."""
+    names: set[str] = set()
+
+    def told(name: str, stage: Callable[..., None]) -> Callable[..., None]:
+        def note(*rows: Tensor) -> None:
+            names.add(name)
+            stage(*rows)
+
+        return note
+
+    for name, part in module.named_modules():
+        if isinstance(part, Memory):
+            part.stage = told(name, part.stage)  # type: ignore[method-assign]
+    return names
+
+
+# ------------------------------------------------------------------------------------------ indicators of health
+
+
+class _Names(Callback):
+    """Names of what CollapseMonitor can look at."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.names |= trainer.callback_metrics.keys()
+
+
+def indicators_are_logged(case: MethodCase) -> None:
+    """What a method names as a sign of its health is there while it trains."""
+    seen = _Names()
+    quiet_trainer(max_epochs=3, callbacks=[seen]).fit(case.module(), case.loader())
+    missing = {indicator.metric for indicator in case.method.indicators} - seen.names
+    assert not missing, f"{', '.join(missing)}: named as an indicator, but not logged in training"
 
 
 # ------------------------------------------------------------------------------------ resuming, and looking on
@@ -140,8 +185,8 @@ def resumed_run_is_the_uninterrupted_one(case: MethodCase, folder: Path) -> None
         for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks"):
             assert_same(resumed_end[part], end[part], f"{name}: {part}")
         evaluated = {name: value for name, value in metrics.items() if not name.startswith("train/")}
-        assert {"probe/top1", "knn/k5_t0.07", "ridge/top1"} <= evaluated.keys()
-        for metric in evaluated.keys() & resumed_metrics.keys():
+        assert {"probe/top1", "knn/k5_t0.07", "ridge/top1"} <= evaluated.keys() <= resumed_metrics.keys()
+        for metric in evaluated:
             assert resumed_metrics[metric] == metrics[metric], metric
 
 
@@ -249,7 +294,7 @@ def half_precision_is_finite(case: MethodCase) -> None:
     full, half = losses
     assert half.dtype == torch.float32
     assert half.isfinite().all()
-    torch.testing.assert_close(half[0], full[0], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(half[0], full[0], rtol=0.05, atol=1e-3)
 
 
 # ------------------------------------------------------------------------------------------------------ compile
@@ -266,63 +311,6 @@ def compiled_backbone_has_the_same_loss(case: MethodCase, compiler: str) -> None
     quiet_trainer(max_steps=2, callbacks=[compiled]).fit(module, case.loader())
     torch.testing.assert_close(torch.stack(compiled.losses), torch.stack(eager.losses), rtol=1e-4, atol=1e-4)
     assert list(module.state_dict()) == names
-
-
-# ------------------------------------------------------------------------------- nothing makes the device wait
-
-
-class _NoWaiting(TorchDispatchMode):
-    """Fails on operations whose result, or its shape, the host must read from the device."""
-
-    READS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "unique_", "bincount")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket._qualified_op_name.removeprefix("aten::")
-        assert not name.startswith(self.READS), f"the training step waits for the device in {name}"
-        if name == "index":
-            assert all(i is None or i.dtype != torch.bool for i in args[1]), "indexing by a mask waits for the device"
-        return func(*args, **(kwargs or {}))
-
-
-class _NoCopies(TorchFunctionMode):
-    """Fails on methods that bring a tensor to the host; on a CPU they would go unnoticed."""
-
-    NAMES = ("cpu", "item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__")
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        assert name not in self.NAMES, f"the training step brings a tensor to the host with {name}()"
-        return func(*args, **(kwargs or {}))
-
-
-def step_never_waits_for_the_device(case: MethodCase) -> None:
-    module = case.module()
-    step, calls = module.training_step, []
-
-    def watched(*args: Any) -> Any:
-        calls.append(args)
-        with _NoCopies(), _NoWaiting():
-            return step(*args)
-
-    module.training_step = watched  # type: ignore[method-assign]
-    quiet_trainer(max_steps=2).fit(module, case.loader())
-    assert len(calls) == 2
-
-
-def step_never_waits_for_the_gpu(case: MethodCase) -> None:
-    """The same on a GPU, where CUDA itself raises."""
-    module = case.module()
-    step = module.training_step
-
-    def watched(*args: Any) -> Any:
-        torch.cuda.set_sync_debug_mode("error")
-        try:
-            return step(*args)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    module.training_step = watched  # type: ignore[method-assign]
-    quiet_trainer(accelerator="gpu", max_steps=2).fit(module, case.loader())
 
 
 # ------------------------------------------------------------------------------------------------------ helpers

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sslbolts import METHODS
-from tests.invariants import checks
+from tests.invariants import checks, waiting
 from tests.invariants.cases import MethodCase, case_of
 
 
@@ -22,6 +22,10 @@ def test_two_processes_equal_one_process_on_the_concatenated_batch(case, two_ran
 
 def test_teacher_and_queue_move_once_per_optimizer_step(case):
     checks.slow_state_moves_once_per_optimizer_step(case)
+
+
+def test_indicators_are_logged(case):
+    checks.indicators_are_logged(case)
 
 
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(case, tmp_path):
@@ -58,12 +62,12 @@ def test_backbone_compiled_by_inductor_has_the_same_loss(case):
 
 
 def test_training_step_never_waits_for_the_device(case):
-    checks.step_never_waits_for_the_device(case)
+    waiting.step_never_waits_for_the_device(case)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_training_step_never_waits_for_the_gpu(case):
-    checks.step_never_waits_for_the_gpu(case)
+    waiting.step_never_waits_for_the_gpu(case)
 
 
 def test_importing_every_method_touches_no_accelerator():

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 import sslbolts
+from sslbolts.callbacks import Indicator
+from sslbolts.memory import FeatureQueue, forget_staged
 from sslbolts.methods.registry import METHODS, Method
-from tests.invariants import checks, toy_vicreg
+from tests.invariants import checks, toy_vicreg, waiting
 from tests.invariants.cases import MethodCase, case_of
 
 
@@ -27,13 +29,14 @@ def test_it_is_found_by_name_and_made_small(case):
 def test_it_passes_every_invariant(case, tmp_path, two_ranks):
     checks.two_processes_equal_one(case, two_ranks)
     checks.slow_state_moves_once_per_optimizer_step(case)
+    checks.indicators_are_logged(case)
     checks.resumed_run_is_the_uninterrupted_one(case, tmp_path)
     checks.monitors_change_no_bit(case)
     checks.evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks)
     checks.backbone_is_exported_exactly(case, tmp_path)
     checks.half_precision_is_finite(case)
     checks.compiled_backbone_has_the_same_loss(case, "aot_eager")
-    checks.step_never_waits_for_the_device(case)
+    waiting.step_never_waits_for_the_device(case)
 
 
 class _NotGathered(toy_vicreg.ToyVICReg):
@@ -54,12 +57,43 @@ class _MovesTooOften(toy_vicreg.ToyVICReg):
         return loss
 
 
+class _ForgetsRows(toy_vicreg.ToyVICReg):
+    """Has a queue that never takes what it is given."""
+
+    def __init__(self, *args, **arguments):
+        super().__init__(*args, **arguments)
+        self.queue = FeatureQueue(8, 1)
+
+    def training_step(self, batch, batch_idx):
+        self.queue.stage(batch.views[0].flatten(1)[:, :1])
+        return super().training_step(batch, batch_idx)
+
+    def on_before_optimizer_step(self, optimizer):
+        super().on_before_optimizer_step(optimizer)
+        forget_staged(self)
+
+
+class _SaysNothing(toy_vicreg.ToyVICReg):
+    """Names an indicator that it does not log."""
+
+    indicators = (Indicator("train/health", meaning="ill", below=0.5),)
+
+
 class _Waits(toy_vicreg.ToyVICReg):
     """Looks at its loss."""
 
     def training_step(self, batch, batch_idx):
         loss = super().training_step(batch, batch_idx)
         return loss if loss > 0 else -loss
+
+
+class _WaitsAfterwards(toy_vicreg.ToyVICReg):
+    """Looks at its gradients, outside of the training step."""
+
+    def on_before_optimizer_step(self, optimizer):
+        super().on_before_optimizer_step(optimizer)
+        if next(self.backbone.parameters()).grad.norm() > 1e9:
+            raise AssertionError("diverged")
 
 
 class _Forgets(toy_vicreg.ToyVICReg):
@@ -75,7 +109,13 @@ def test_each_invariant_catches_its_fault(case, tmp_path, two_ranks):
         checks.two_processes_equal_one(replace(case, method=_NotGathered), two_ranks)
     with pytest.raises(AssertionError):
         checks.slow_state_moves_once_per_optimizer_step(replace(case, method=_MovesTooOften))
+    with pytest.raises(AssertionError, match="queue does not take what was staged"):
+        checks.slow_state_moves_once_per_optimizer_step(replace(case, method=_ForgetsRows))
+    with pytest.raises(AssertionError, match="train/health"):
+        checks.indicators_are_logged(replace(case, method=_SaysNothing))
     with pytest.raises(AssertionError, match=r"waits for the device|to the host"):
-        checks.step_never_waits_for_the_device(replace(case, method=_Waits))
+        waiting.step_never_waits_for_the_device(replace(case, method=_Waits))
+    with pytest.raises(AssertionError, match=r"waits for the device|to the host"):
+        waiting.step_never_waits_for_the_device(replace(case, method=_WaitsAfterwards))
     with pytest.raises(AssertionError):
         checks.resumed_run_is_the_uninterrupted_one(replace(case, method=_Forgets), tmp_path)

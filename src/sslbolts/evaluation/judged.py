@@ -4,14 +4,15 @@ from typing import Any
 
 from torch import Tensor
 
-from sslbolts._lightning import LightningModule, rank_zero_warn
+from sslbolts._lightning import rank_zero_warn
 from sslbolts.callbacks.counts import RightCounts
 from sslbolts.callbacks.rows import first_loader
+from sslbolts.late_bar import LateBarModule
 
 __all__ = ["JudgedModule"]
 
 
-class JudgedModule(LightningModule):
+class JudgedModule(LateBarModule):
     """A module whose validation and test count right answers of the first loader, on any number of processes.
 
     A subclass says in :meth:`answers` which rows of a batch are right, and in :meth:`judge` what becomes of the shares.

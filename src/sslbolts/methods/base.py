@@ -8,12 +8,13 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sslbolts._lightning import LightningModule, rank_zero_warn
+from sslbolts._lightning import rank_zero_warn
 from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError, no_such_argument
-from sslbolts.memory import broadcast_memories, commit_memories, memory_names
+from sslbolts.late_bar import LateBarModule
+from sslbolts.memory import broadcast_memories, commit_memories, forget_staged, memory_names
 from sslbolts.methods.misfit import refuse_misfit
 from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, Schedule, parameter_groups, warmup_cosine
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
@@ -25,7 +26,7 @@ LRScaling = Literal["linear", "sqrt", "none"]
 """How the learning rate follows the effective batch size B: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not."""
 
 
-class SSLModule(LightningModule):
+class SSLModule(LateBarModule):
     """A backbone that is trained without labels. A method adds its heads and a ``training_step``.
 
     Args:
@@ -47,6 +48,8 @@ class SSLModule(LightningModule):
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
+        statistics_per_device: whether batch norm is to see the images of one device alone, which Preflight else advises
+            against.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
 
@@ -57,6 +60,7 @@ class SSLModule(LightningModule):
     num_views: ClassVar[int | None] = 2
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     embedding: ClassVar[str | None] = None
+    statistics_per_device: ClassVar[bool] = False
     decay_vectors: bool = False
 
     def __init__(
@@ -185,6 +189,7 @@ class SSLModule(LightningModule):
         own = torch.initial_seed() % 2**63
         self._seed = self.trainer.strategy.broadcast(own) if self._resumed_seed is None else self._resumed_seed
         self._resumed_seed = None
+        forget_staged(self)
         broadcast_memories(self)
         if self.compile_backbone:
             self.backbone.compile()  # in place: the keys of the state dict stay as they are

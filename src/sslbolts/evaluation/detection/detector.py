@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts._lightning import LightningModule
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.feature_maps import feature_maps, last_stages, map_widths
+from sslbolts.late_bar import LateBarModule
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.scale import effective_batch_size, total_steps
 from sslbolts.seeds import mix
@@ -19,7 +19,7 @@ __all__ = ["Detector", "coco_metric", "mean_average_precision"]
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Detector(LightningModule):
+class Detector(LateBarModule):
     """Faster R-CNN on the maps of a backbone's last stages, trained whole, by SGD as in MoCo's runs on VOC.
 
     Training batches are lists of images and of targets, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`; an
