@@ -21,7 +21,8 @@ class _Split(nn.modules.batchnorm._BatchNorm):
         if samples % self.groups:
             raise UsageError(
                 f"a batch of {samples} images cannot be split into {self.groups} equal groups for batch norm: make "
-                f"it a multiple of {self.groups}, or pass a bn_splits that divides it."
+                f"it a multiple of {self.groups}, pass a bn_splits that divides it, or, if it is the last batch of an "
+                "epoch, give the loader drop_last=True."
             )
         # Neighbours become channels of one image, so that one call normalizes every group by itself.
         folded = x.reshape(samples // self.groups, self.groups * channels, *x.shape[2:])

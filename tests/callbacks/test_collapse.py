@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sslbolts.callbacks import CollapseMonitor, Indicator
 from sslbolts.errors import UsageError
+from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.readouts import effective_rank, normalized_std
 from tests.callbacks.host import Host, metrics, train_loader, trainer
 
@@ -77,6 +78,24 @@ def test_each_illness_is_told_once_with_value_meaning_and_fixes(kind, says):
     told, _, _ = run(kind)
     assert len(told) == 1
     assert re.search(says, told[0])
+
+
+SIGNS = [(name, sign) for name in METHODS for sign in get_method(name).indicators]
+
+
+@pytest.mark.parametrize(("name", "sign"), SIGNS, ids=[f"{name}-{sign.metric}" for name, sign in SIGNS])
+def test_every_sign_that_a_method_names_is_told_once_while_its_others_are_well(name, sign):
+    class Ill(Host):
+        indicators = get_method(name).indicators
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            self.log(sign.metric, sign.above + 1 if sign.below is None else sign.below - 1)
+            return super().training_step(batch, batch_idx)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(CollapseMonitor("encoder", every_n_steps=1), max_epochs=1).fit(Ill(), train_loader())
+    assert [sign.meaning in str(w.message) for w in caught if "Usual fixes" in str(w.message)] == [True]
 
 
 def test_patience():

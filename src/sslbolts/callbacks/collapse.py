@@ -79,8 +79,8 @@ class CollapseMonitor(Callback):
         self.min_rank = min_rank
         self.patience = patience
         self._capture: Capture | None = None
-        self._bad: dict[str, int] = {}
-        self._warned: set[str] = set()
+        self._bad: dict[Indicator, int] = {}
+        self._warned: set[Indicator] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._capture = Capture(self.features or _default_features(pl_module))
@@ -168,13 +168,13 @@ class CollapseMonitor(Callback):
             self._judge(trainer, indicator, value)
 
     def _judge(self, trainer: Trainer, indicator: Indicator, value: float, *, patience: int | None = None) -> None:
-        name = indicator.metric
-        self._bad[name] = self._bad.get(name, 0) + 1 if indicator.is_bad(value) else 0
-        if self._bad[name] < (patience or self.patience) or name in self._warned:
+        # By indicator, not by metric: a method may have two on one metric, of which at most one is bad.
+        self._bad[indicator] = self._bad.get(indicator, 0) + 1 if indicator.is_bad(value) else 0
+        if self._bad[indicator] < (patience or self.patience) or indicator in self._warned:
             return
-        self._warned.add(name)
+        self._warned.add(indicator)
         fixes = f" Usual fixes: {'; '.join(indicator.fixes)}." if indicator.fixes else ""
-        rank_zero_warn(f"{name} is {value:.3g} at step {trainer.global_step}: {indicator.meaning}.{fixes}")
+        rank_zero_warn(f"{indicator.metric} is {value:.3g} at step {trainer.global_step}: {indicator.meaning}.{fixes}")
 
 
 def _default_features(module: nn.Module) -> str:

@@ -128,7 +128,8 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
             "smaller than the learning rate is meant for. Use a smaller batch_size or less accumulation."
         )
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)]
-    if norms and trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
+    apart = getattr(module, "statistics_per_device", False)
+    if norms and not apart and trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
         yield (
             f"{len(norms)} batch norms see {_number(_or_none(per_device_batch_size, trainer))} images each on "
             f"{trainer.world_size} GPUs, and the ranks' statistics differ: use Trainer(sync_batchnorm=True)."

@@ -173,7 +173,8 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.5, *, negatives: Ne
 def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> Tensor:
     """Share of images whose first view is more similar (cosine) to their own second view than to any other's.
 
-    An indicator, not a loss: it stays at chance, 1/B, when nothing is learned or the embeddings have collapsed.
+    An indicator, not a loss: it stays near chance, 1/B or 1/(K + 1), when nothing is learned, and is 0 when all
+    embeddings are equal.
 
     Args:
         z1: ``(B, D)``.

@@ -7,12 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sslbolts import MoCo, UsageError
+from sslbolts._lightning import Callback
 from sslbolts.distributed import rank
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer
-from tests.helpers.views import noise_loader
+from tests.helpers.views import NoiseViews, noise_loader
 
 SMALL = {"hidden_dim": 8, "output_dim": 8, "queue_length": 16, "lr_scaling": "none"}
 
@@ -109,6 +111,26 @@ def test_one_device_splits_its_batch_norms_while_it_trains():
     quiet_trainer(max_steps=1).fit(method, noise_loader(8, 8))
     assert kinds == ["_SplitBatchNorm2d"]
     assert type(network.layers[1]) is type(method.teacher.backbone.layers[1]) is nn.BatchNorm2d
+
+
+class _Synchronizes(Callback):
+    """Does, after the module was set up, what sync_batchnorm=True does, which a CPU refuses."""
+
+    def on_fit_start(self, trainer, pl_module):
+        nn.SyncBatchNorm.convert_sync_batchnorm(pl_module)
+
+
+def test_groups_and_synchronized_batch_norms_exclude_each_other():
+    method = MoCo(WithBatchNorm(), bn_splits=8, **SMALL)
+    with pytest.raises(UsageError, match=r"bn_splits=8 has no effect on synchronized batch norms: pass bn_splits=1"):
+        quiet_trainer(max_steps=1, callbacks=[_Synchronizes()]).fit(method, noise_loader(8, 8))
+
+
+def test_a_last_batch_that_is_smaller_is_queued_like_the_others():
+    method = MoCo(TinyBackbone(), bn_splits=1, **SMALL)
+    loader = DataLoader(NoiseViews(20), batch_size=8)
+    quiet_trainer(max_epochs=1).fit(method, loader)
+    assert method.queue.pointer.item() == 20 % 16
 
 
 def test_all_parameters_are_decayed():

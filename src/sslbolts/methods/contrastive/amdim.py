@@ -43,7 +43,7 @@ class AMDIM(SSLModule):
         regularization: weight of the mean squared score.
         milestones: parts of the run at which the learning rate is divided by 5; none for a cosine. Epochs 30 and 45 of
             50 on ImageNet, 250 and 280 of 300 on CIFAR-10 and STL-10.
-        optimizer: Adam as in the official code.
+        optimizer: Adam as in the official code, with decay of all parameters.
         lr_scaling: as in :class:`SSLModule`; the official code has one learning rate.
         warmup_epochs: 500 steps in the official code: a fifth of an epoch on ImageNet.
         recipe: what :class:`SSLModule` takes besides.
@@ -62,13 +62,16 @@ class AMDIM(SSLModule):
 
     indicators = (
         Indicator(
-            metric="train/matching_accuracy",
-            below=0.02,
-            meaning="two views of one image are hardly ever each other's nearest: nothing is learned, or all features "
-            "are equal",
+            metric="train/accuracy_over_chance",
+            below=2.0,
+            meaning="two views of one image are each other's nearest no more often than by chance: nothing is learned, "
+            "or all features are equal",
             fixes=("a lower learning rate or a longer warm-up", "a larger batch"),
         ),
     )
+
+    statistics_per_device = True  # as in the official code
+    decay_vectors = True
 
     def __init__(
         self,
@@ -110,7 +113,9 @@ class AMDIM(SSLModule):
         for name, part in losses.items():
             self.log(f"train/loss_{name}", part.detach(), batch_size=len(g1))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(g1))
-        self.log("train/matching_accuracy", matching_accuracy(g1, g2), batch_size=len(g1))
+        accuracy = matching_accuracy(g1, g2)
+        self.log("train/matching_accuracy", accuracy, batch_size=len(g1))
+        self.log("train/accuracy_over_chance", accuracy * len(g1), batch_size=len(g1))
         return loss
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:

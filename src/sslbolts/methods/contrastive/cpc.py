@@ -84,7 +84,9 @@ class CPC(SSLModule):
     Batch norm would let patches tell each other what image they come from; a backbone that is given by name is made
     with layer norm, as in the paper. In training, a patch is moved inside its frame by up to ``patch_margin`` pixels
     (as in CPC v1, which takes 60 of 64) and loses two of its three channels at times. Changes of a whole image's colors
-    would give its patches away; the recipe "cpc" has none. Left out: the paper's further changes to single patches,
+    would give its patches away; the recipe "cpc" has none. How
+    often it loses them, and from what part of an image crops are taken in the recipe "cpc", the paper leaves open; they
+    are chosen here. Left out: the paper's further changes to single patches,
     and its Polyak averaging of the weights, in whose place the learning rate falls.
 
     Args:
@@ -101,6 +103,7 @@ class CPC(SSLModule):
         target_dim: width in which predictions and targets are compared.
         optimizer: Adam as in the paper, lr 4e-4 at batch 512; the paper also clips gradients to a norm of 0.01.
         lr_scaling: as in :class:`SSLModule`; the paper has one learning rate.
+        warmup_epochs: none in the paper.
         recipe: what :class:`SSLModule` takes besides.
 
     Raises:
@@ -140,6 +143,7 @@ class CPC(SSLModule):
         target_dim: int = 64,
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=4e-4, betas=(0.8, 0.999)),
         lr_scaling: LRScaling = "none",
+        warmup_epochs: float = 0.0,
         **recipe: Any,
     ) -> None:
         if not 0 < stride <= patch_size:
@@ -155,7 +159,12 @@ class CPC(SSLModule):
         if backbone_kwargs is None and isinstance(backbone, str):
             backbone_kwargs = {"norm_layer": "groupnorm1"}
         super().__init__(
-            backbone, backbone_kwargs=backbone_kwargs, optimizer=optimizer, lr_scaling=lr_scaling, **recipe
+            backbone,
+            backbone_kwargs=backbone_kwargs,
+            optimizer=optimizer,
+            lr_scaling=lr_scaling,
+            warmup_epochs=warmup_epochs,
+            **recipe,
         )
         if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.backbone.modules()):
             rank_zero_warn(

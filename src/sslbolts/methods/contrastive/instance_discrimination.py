@@ -11,6 +11,7 @@ from torch.optim import SGD
 from sslbolts._lightning import Trainer
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
+from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import all_sum, gather, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.heads import mlp
@@ -62,6 +63,17 @@ class InstanceDiscrimination(SSLModule):
     """
 
     num_views = 1
+    statistics_per_device = True  # as in the official code
+    decay_vectors = True
+    indicators = (
+        Indicator(
+            metric="train/contrast",
+            below=0.02,
+            meaning="an image is no more like its own row of the memory than like the others': nothing is learned, or "
+            "all embeddings are equal",
+            fixes=("a lower learning rate", "a temperature in 0.05 to 0.2", "more epochs: a row changes once in each"),
+        ),
+    )
 
     def __init__(
         self,
@@ -107,9 +119,11 @@ class InstanceDiscrimination(SSLModule):
             )
             self.bank.stage(v, batch.indices, estimates)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
-        # 0 for an image and the memory of another: how well images are recognised.
         likeness = F.cosine_similarity(v.detach(), self.bank.rows[batch.indices], dim=1).mean()
         self.log("train/likeness", likeness, batch_size=len(x))
+        if self.current_epoch > 0:  # before, the memory is noise
+            others = (v.detach() @ self.bank.rows.mean(0).to(v.dtype)).mean()
+            self.log("train/contrast", likeness - others, batch_size=len(x))
         return loss
 
     def _draw(self, batch: ViewBatch, batch_idx: int) -> Tensor:
@@ -122,9 +136,6 @@ class InstanceDiscrimination(SSLModule):
             device=device,
         )
         return table[rank() * images : (rank() + 1) * images]
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return [{"params": list(self.parameters())}]
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
         if self.milestones:

@@ -76,12 +76,16 @@ class MoCo(SSLModule):
             fixes=("more groups with bn_splits", "a backbone without batch norm", "sync_batchnorm=True"),
         ),
         Indicator(
-            metric="train/accuracy",
-            below=0.001,
-            meaning="hardly any key is found among the queue's: nothing is learned, or all embeddings are equal",
+            metric="train/accuracy_over_chance",
+            below=2.0,
+            meaning="keys are found among the queue's no more often than by chance: nothing is learned, or all "
+            "embeddings are equal",
             fixes=("a lower learning rate or a warm-up", "a temperature in 0.07 to 0.2", "a higher momentum"),
         ),
     )
+
+    statistics_per_device = True  # what shuffling is for
+    decay_vectors = True
 
     def __init__(
         self,
@@ -129,7 +133,9 @@ class MoCo(SSLModule):
             self.queue.stage(k)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
         if self.global_step * self._keys_per_step(batch) >= len(self.queue.rows):  # keys have replaced the noise in it
-            self.log("train/accuracy", matching_accuracy(q, k, self.queue.rows), batch_size=len(x1))
+            accuracy = matching_accuracy(q, k, self.queue.rows)
+            self.log("train/accuracy", accuracy, batch_size=len(x1))
+            self.log("train/accuracy_over_chance", accuracy * (1 + len(self.queue.rows)), batch_size=len(x1))
         return loss
 
     @torch.no_grad()
@@ -140,9 +146,6 @@ class MoCo(SSLModule):
         order = torch.randperm(len(everyone), generator=draw, device=x.device)
         shuffled = gather(self.teacher(everyone[order.chunk(world_size())[rank()]]))
         return F.normalize(shuffled[order.argsort()].chunk(world_size())[rank()], dim=1)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
         if self.milestones:
@@ -162,6 +165,15 @@ class MoCo(SSLModule):
             split_batch_norms(self.backbone, groups)
             split_batch_norms(self.teacher.backbone, groups)
 
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        synchronized = any(isinstance(norm, nn.SyncBatchNorm) for norm in self.backbone.modules())
+        if synchronized and self.bn_splits > self.trainer.world_size:
+            raise UsageError(
+                f"bn_splits={self.bn_splits} has no effect on synchronized batch norms: pass bn_splits=1, or leave out "
+                "sync_batchnorm=True, since keys are shuffled over devices instead."
+            )
+
     def teardown(self, stage: str) -> None:
         super().teardown(stage)
         join_batch_norms(self.backbone)
@@ -170,7 +182,7 @@ class MoCo(SSLModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         keys, length = self._keys_per_step(batch), len(self.queue.rows)
-        if length % keys:
+        if batch_idx == 0 and length % keys:
             raise UsageError(
                 f"queue_length={length} is no multiple of the {keys} keys that an optimizer step adds: choose a "
                 f"multiple of {keys}, e.g. {max(length // keys, 1) * keys}, or another batch size."

@@ -25,7 +25,8 @@ class MoCoV3(SSLModule):
     """MoCo v3: a prediction finds the teacher's key of the other view among the keys of the global batch.
 
     Each view has batch-norm statistics of its own, in the student and in the teacher. The teacher moves after each
-    optimizer step; the official code moves it before the next key, which is the same sequence.
+    optimizer step; the official code moves it before the next key, which is the same sequence but for one step of the
+    momentum's schedule.
 
     Heads follow the backbone. A vision transformer gets a projector of three layers and a predictor that ends in batch
     norm; a ResNet a projector of two and a predictor that does not. The patch embedding of a vision transformer is
@@ -58,9 +59,10 @@ class MoCoV3(SSLModule):
 
     indicators = (
         Indicator(
-            metric="train/matching_accuracy",
-            below=0.02,
-            meaning="a prediction hardly ever finds its key: nothing is learned, or all embeddings are equal",
+            metric="train/accuracy_over_chance",
+            below=2.0,
+            meaning="a prediction finds its key no more often than by chance: nothing is learned, or all embeddings "
+            "are equal",
             fixes=("a lower learning rate or a longer warm-up", "a temperature in 0.2 to 1", "a larger batch"),
         ),
     )
@@ -83,6 +85,7 @@ class MoCoV3(SSLModule):
         self.temperature = temperature
         self.momentum = momentum
         self.is_transformer = hasattr(self.backbone, "patch_embed")
+        self.decay_vectors = self.is_transformer
         if self.is_transformer:
             if isinstance(backbone, str) and not (recipe.get("backbone_kwargs") or {}).get("pretrained"):
                 _start_as_published(self.backbone)
@@ -101,13 +104,10 @@ class MoCoV3(SSLModule):
         k1, k2 = self.teacher(x1), self.teacher(x2)
         loss = moco_v3_contrastive(q1, k2, self.temperature) + moco_v3_contrastive(q2, k1, self.temperature)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
-        self.log("train/matching_accuracy", matching_accuracy(q1, k2), batch_size=len(x1))
+        accuracy = matching_accuracy(q1, k2)
+        self.log("train/matching_accuracy", accuracy, batch_size=len(x1))
+        self.log("train/accuracy_over_chance", accuracy * len(x1), batch_size=len(x1))
         return loss
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        if not self.is_transformer:
-            return super().parameter_groups()
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]

@@ -1,5 +1,6 @@
 """SimCLR: a simple framework for contrastive learning of visual representations."""
 
+import math
 from typing import Any, Literal, get_args
 
 from torch import Tensor
@@ -7,6 +8,7 @@ from torch import Tensor
 from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.indicator import Indicator
+from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.heads import mlp
 from sslbolts.losses import margin_triplet, matching_accuracy, nt_logistic, nt_xent
@@ -18,13 +20,17 @@ __all__ = ["Objective", "SimCLR"]
 Objective = Literal["nt_xent", "nt_logistic", "margin_triplet"]
 """The losses that the paper compares in its tables 2 and 4."""
 
+_FIXES = ("a lower learning rate or a longer warm-up", "a temperature in 0.1 to 0.5", "a larger batch")
+
 
 class SimCLR(SSLModule):
     """SimCLR: two views of one image agree, every other image of the global batch disagrees.
 
     Both views go through backbone and projector in one call and share their batch-norm statistics. The features for
     other tasks are the backbone's, not the projector's. Paper and code differ in the loss: see
-    :func:`sslbolts.losses.nt_xent`.
+    :func:`sslbolts.losses.nt_xent`. The projector has two layers as in the paper; the official code's default came to
+    be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the square root
+    of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
 
     The paper's other objectives are here to be compared with it. Table 4 has 63.9 for NT-Xent, 57.9 and 51.6 for
     NT-Logistic with and without semi-hard negatives, 57.5 and 50.9 for the margin triplet loss. How an anchor's many
@@ -56,11 +62,18 @@ class SimCLR(SSLModule):
 
     indicators = (
         Indicator(
-            metric="train/matching_accuracy",
-            below=0.02,
-            meaning="two views of one image are hardly ever each other's nearest: nothing is learned, or all "
+            metric="train/accuracy_over_chance",
+            below=2.0,
+            meaning="two views of one image are each other's nearest no more often than by chance: nothing is learned, "
+            "or all embeddings are equal",
+            fixes=_FIXES,
+        ),
+        Indicator(
+            metric="train/loss_of_chance",
+            above=0.98,
+            meaning="the loss is that of guessing among all other embeddings of the batch: nothing is learned, or all "
             "embeddings are equal",
-            fixes=("a lower learning rate or a longer warm-up", "a temperature in 0.1 to 0.5", "a larger batch"),
+            fixes=_FIXES,
         ),
     )
 
@@ -95,7 +108,12 @@ class SimCLR(SSLModule):
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each
         loss = self.contrast(z1, z2)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
-        self.log("train/matching_accuracy", matching_accuracy(z1, z2), batch_size=len(z1))
+        accuracy = matching_accuracy(z1, z2)
+        self.log("train/matching_accuracy", accuracy, batch_size=len(z1))
+        self.log("train/accuracy_over_chance", accuracy * len(z1), batch_size=len(z1))
+        if self.objective == "nt_xent" and not self.semi_hard:
+            chance = math.log(2 * len(z1) * world_size() - 1)
+            self.log("train/loss_of_chance", loss.detach() / chance, batch_size=len(z1))
         return loss
 
     def contrast(self, z1: Tensor, z2: Tensor) -> Tensor:
