@@ -71,8 +71,8 @@ class LARS(LayerwiseSGD):
         adapted = [p for p in params if p.dim() > 1]
         directions = {id(p): p.grad for p in params}
         if adapted:
-            gradients = [p.grad for p in adapted]
-            decayed = torch._foreach_add(gradients, adapted, alpha=group["weight_decay"])  # type: ignore[arg-type]
+            gradients = [p.grad for p in adapted if p.grad is not None]
+            decayed = torch._foreach_add(gradients, adapted, alpha=group["weight_decay"])
             norms = torch.stack(torch._foreach_norm(adapted))
             # A parameter of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
             if group["clip"]:
