@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from sslbolts import BoWNet, UsageError
 from sslbolts.batch import ViewBatch
+from sslbolts.callbacks import CollapseMonitor
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.methods.teacher_student.bownet import WordClassifier
 from tests.helpers.nets import SmallConvNet, TinyBackbone, WithBatchNorm
@@ -119,6 +120,34 @@ def test_the_student_teaches_the_next_round(tmp_path):
     assert not torch.equal(second.backbone.conv1[0].weight, first.backbone.conv1[0].weight)
     assert (len(second.words.rows), second.features_per_image) == (8, 3)
     quiet_trainer(max_steps=1, limit_val_batches=0).fit(second, datamodule=images)
+
+
+@pytest.mark.parametrize(
+    ("student", "level", "expected", "width"),
+    [
+        ("resnet18", "layer3", "layer3", 256),
+        ("resnet18", None, "layer4", 512),
+        ("convnext_atto", "layer3", "stages.3", 320),
+    ],
+)
+def test_the_next_round_keeps_the_level_where_the_student_has_it(student, level, expected, width):
+    first = _method(student, teacher={"backbone": "resnet10t", "stem": "cifar"}, level=level)
+    second = first.next_round()
+    assert (second.level, second.words.rows.shape) == (expected, (6, width))
+
+
+def test_the_level_of_the_next_round_can_be_given_anew():
+    first = _method("resnet18", teacher={"backbone": "resnet10t", "stem": "cifar"}, level="layer3")
+    assert first.next_round(level="layer2").words.rows.shape == (6, 128)
+
+
+def test_collapse_is_looked_for_in_the_features_not_in_the_logits():
+    method, features = _method(), []
+    method.backbone.register_forward_hook(lambda module, inputs, output: features.append(output.detach().clone()))
+    trainer = quiet_trainer(max_steps=1, callbacks=[CollapseMonitor(every_n_steps=1)])
+    trainer.fit(method, noise_loader(8, 8))
+    directions = features[-1] / features[-1].norm(dim=1, keepdim=True)
+    assert trainer.callback_metrics["collapse/std"].item() == pytest.approx(directions.std(0).mean().item(), rel=1e-4)
 
 
 def test_the_next_round_of_a_backbone_given_as_a_module_takes_another():

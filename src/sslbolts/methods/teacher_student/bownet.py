@@ -86,8 +86,9 @@ class BoWNet(SSLModule):
     Of two neighbouring images in the batch one may get a patch of the other (CutMix), and so many of its words.
 
     The student may teach in the next round: give a checkpoint of this method as ``teacher``, or see :meth:`next_round`.
-    There is no official code; what the paper leaves open (the loss' weights, where features are drawn) is chosen here.
-    A public reproduction on CIFAR-100 failed to get the paper's gains, so take its figures as unverified.
+    There is no official code: where features are drawn, `γ`, weight decay, the learning rate and the cosine that it
+    follows are chosen here. A public reproduction on CIFAR-100 failed to get the paper's gains, so take its figures as
+    unverified.
 
     Args:
         backbone: the student; see :class:`SSLModule`.
@@ -99,7 +100,7 @@ class BoWNet(SSLModule):
         binary: predict which words occur, instead of how often.
         features_per_image: how many local features of each image k-means sees.
         kmeans_iterations: of the k-means.
-        gamma: `γ` of the classifier at the beginning, which the paper leaves open; much larger ones start out too sure.
+        gamma: `γ` of the classifier at the beginning; much larger ones start out too sure.
         cutmix: probability that an image gets a patch of its neighbour's.
         optimizer: SGD, with decay on all parameters as in OBoW.
         warmup_epochs: none in the paper.
@@ -115,6 +116,7 @@ class BoWNet(SSLModule):
     """
 
     decay_vectors = True
+    embedding = "backbone"  # for CollapseMonitor: the projector's outputs are logits, whose width says nothing
     indicators = (
         Indicator(
             metric="train/perplexity_ratio",
@@ -213,6 +215,9 @@ class BoWNet(SSLModule):
     def next_round(self, **changes: Any) -> "BoWNet":
         """A new method with the same arguments whose teacher is this one's student; it makes words of its own.
 
+        The ``level`` stays if the student has a layer of that name, as it has where both networks are of one kind;
+        otherwise it is the student's last stage.
+
         Args:
             changes: arguments to give anew, such as ``level``; ``backbone`` where it was given as a module.
 
@@ -229,7 +234,10 @@ class BoWNet(SSLModule):
         if "backbone" in self.hparams:  # by name: then the new method's checkpoints need no teacher to be loaded
             given = {name: self.hparams[name] for name in ("backbone", "stem", "in_chans", "backbone_kwargs")}
             teacher = {**given, "backbone_kwargs": given["backbone_kwargs"] or {}}
-        arguments = {**self.hparams, "level": None, "teacher": teacher, **changes}
+        level = self.hparams["level"]
+        if level not in dict(self.backbone.named_modules()):
+            level = None
+        arguments = {**self.hparams, "level": level, "teacher": teacher, **changes}
         if "backbone" not in arguments:
             raise UsageError("this backbone was given as a module: give the next student's, next_round(backbone=...).")
         method = type(self)(**arguments)
