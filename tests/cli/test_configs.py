@@ -1,5 +1,7 @@
 """Every YAML in configs/ can be parsed as it is, and runs when its data and network are made small."""
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from sslbolts.methods import METHODS
 from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
+LONG = [path for path in CONFIGS if "cifar10mini" not in path.stem]
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4, "output_stride": 8}
 
 
@@ -53,6 +56,8 @@ def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if "ImageFolder" in config["data"]["class_path"]:
         classes = 2
         config["data"]["init_args"] |= {"root": str(folder), "labelled_val": str(folder), "image_size": 32}
+        if "labels_per_class" in config["data"]["init_args"]:
+            config["data"]["init_args"]["labels_per_class"] = 4
     else:
         config["data"] = {
             "class_path": "sslbolts.data.CIFAR10MiniDataModule",
@@ -96,3 +101,37 @@ def test_it_opens_with_what_it_is(path):
     assert path.read_text().startswith("# ")
     assert f"sslbolts fit --config configs/{path.name}" in "\n".join(head)
     assert any(word in " ".join(head) for word in ("To expect", "To compare with"))
+
+
+def head_of(path: Path) -> str:
+    """The comment at its top, without the hash signs."""
+    return "\n".join(line.removeprefix("#") for line in path.read_text().splitlines() if line.startswith("#"))
+
+
+def commands(path: Path) -> list[str]:
+    """The arguments of every `sslbolts fit` in the comment that changes more than where the data is."""
+    said = head_of(path).replace("\\\n", " ")
+    found = re.findall(r"sslbolts fit (--config configs/\S+ .*--(?:model|trainer)\..*|.*--data\.batch_size.*)", said)
+    return [command.partition("#")[0].replace("configs/", f"{path.parent}/") for command in found]
+
+
+@pytest.mark.parametrize("path", [path for path in LONG if commands(path)], ids=lambda path: path.stem)
+def test_the_commands_in_its_comment_are_parsed(path, capsys):
+    for command in commands(path):
+        assert main(["fit", *shlex.split(command), "--print_config"]) == 0, command
+        capsys.readouterr()
+
+
+@pytest.mark.parametrize("path", LONG, ids=lambda path: path.stem)
+def test_it_says_how_long_it_takes(path):
+    assert "\n Time: " in head_of(path)
+
+
+@pytest.mark.parametrize("path", [path for path in LONG if "imagenet" in path.stem], ids=lambda path: path.stem)
+def test_its_batch_is_the_one_that_the_comment_says(path):
+    said = re.search(r"batch (\d+) \((\d+) on each of (\d+) GPUs", " ".join(head_of(path).split()))
+    config = yaml.safe_load(path.read_text())
+    assert said is not None
+    total, each, devices = map(int, said.groups())
+    assert (each, devices) == (config["data"]["init_args"]["batch_size"], config["trainer"]["devices"])
+    assert total == each * devices
