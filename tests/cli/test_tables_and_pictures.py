@@ -35,6 +35,9 @@ def test_the_table_has_a_line_for_every_method(width, capsys, monkeypatch):
         assert name in text
         assert method.paper.rpartition(" ")[2] in text  # the arXiv id, never cut
     assert max(map(len, text.splitlines())) <= width
+    said = " ".join(text.split())
+    assert "with a ResNet-50 unless it says otherwise" in said
+    assert "† quoted from memory, not verified" in said
 
 
 def test_the_plain_table_is_for_programs(capsys):

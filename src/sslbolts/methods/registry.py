@@ -21,7 +21,8 @@ class Method:
         views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``.
         needs: what its results depend on.
         paper: authors, year and arXiv id.
-        published: the paper's ImageNet linear top-1 with a ResNet-50; empty where it has none.
+        published: the paper's ImageNet linear top-1, with a ResNet-50 unless it says otherwise; empty where it has
+            none. A dagger marks a figure that is quoted from memory and was not verified.
     """
 
     module: str
@@ -40,7 +41,11 @@ METHODS: dict[str, Method] = {
         "contrastive.simclr", "simclr", "large batch", "Chen et al. 2020, arXiv:2002.05709", "69.3 (1000 ep)"
     ),
     "MoCo": Method(
-        "contrastive.moco", "moco_v2", "queue, EMA teacher", "He et al. 2020, arXiv:1911.05722", "71.1 (v2, 800 ep)"
+        "contrastive.moco",
+        "moco_v2",
+        "queue, EMA teacher",
+        "He et al. 2020, arXiv:1911.05722; v2: Chen et al. 2020, arXiv:2003.04297",
+        "71.1 (v2, 800 ep)",
     ),
     "MoCoV3": Method(
         "contrastive.moco_v3",
@@ -54,17 +59,21 @@ METHODS: dict[str, Method] = {
         "npid",
         "memory of all images",
         "Wu et al. 2018, arXiv:1805.01978",
-        "54.0 (200 ep)",
+        "54.0 (200 ep) †",
     ),
     "CPC": Method(
-        "contrastive.cpc", "cpc", "no batch norm, large batch", "Hénaff et al. 2020, arXiv:1905.09272", "63.8 (200 ep)"
+        "contrastive.cpc",
+        "cpc",
+        "no batch norm, large batch",
+        "Hénaff et al. 2020, arXiv:1905.09272",
+        "63.8 (200 ep) †",
     ),
     "AMDIM": Method(
         "contrastive.amdim",
         "amdim",
         "its own network, large batch",
         "Bachman et al. 2019, arXiv:1906.00910",
-        "68.1 (own network)",
+        "68.1 (own network of 626 M)",
     ),
     "BYOL": Method(
         "teacher_student.byol", "byol", "EMA teacher", "Grill et al. 2020, arXiv:2006.07733", "74.3 (1000 ep)"
@@ -81,7 +90,7 @@ METHODS: dict[str, Method] = {
         "dino",
         "small crops, EMA teacher",
         "Caron et al. 2021, arXiv:2104.14294",
-        "75.3 (800 ep)",
+        "75.3 (800 ep, release of another recipe)",
     ),
     "OBoW": Method(
         "teacher_student.obow",
@@ -95,7 +104,7 @@ METHODS: dict[str, Method] = {
         "bownet",
         "a trained teacher",
         "Gidaris et al. 2020, arXiv:2002.12247",
-        "62.1 (325 ep)",
+        "62.1 (325 ep) †",
     ),
     "MeanTeacher": Method(
         "teacher_student.mean_teacher",
