@@ -15,7 +15,7 @@ from sslbolts.callbacks.pictures import (
 from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.record import RunRecord
-from sslbolts.callbacks.schedules import WeightDecaySchedule
+from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
 from sslbolts.callbacks.whitened_stem import WhitenedStem
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Preflight",
     "Reconstructions",
     "RunRecord",
+    "TeacherTemperatureSchedule",
     "WeightDecaySchedule",
     "WhitenedStem",
 ]

@@ -7,7 +7,57 @@ from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
 from sslbolts.scale import total_steps
 
-__all__ = ["WeightDecaySchedule"]
+__all__ = ["TeacherTemperatureSchedule", "WeightDecaySchedule"]
+
+
+class TeacherTemperatureSchedule(Callback):
+    """Moves a module's ``teacher_temperature`` in equal steps from one value to another over the first epochs.
+
+    A pure function of the epoch, so a resumed run goes on exactly. Any LightningModule can use it that reads its
+    temperature from an attribute of this name.
+
+    Args:
+        start: in the first epoch, > 0.
+        end: from epoch number ``epochs`` on, > 0; the run's only value if ``epochs`` is 0.
+        epochs: of the way from one to the other, >= 0; the last has ``end`` already, a single one has ``start``.
+
+    Raises:
+        UsageError: if a value is out of its range; when training starts, if the module has no ``teacher_temperature``.
+
+    Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
+
+    Example:
+        >>> schedule = TeacherTemperatureSchedule(0.04, 0.07, epochs=4)
+        >>> [round(schedule.temperature_at(epoch), 2) for epoch in range(6)]
+        [0.04, 0.05, 0.06, 0.07, 0.07, 0.07]
+    """
+
+    def __init__(self, start: float, end: float, *, epochs: int) -> None:
+        for name, value in (("start", start), ("end", end)):
+            if value <= 0:
+                raise UsageError(f"{name}={value}: a temperature divides the logits and must be positive.")
+        if epochs < 0:
+            raise UsageError(f"epochs={epochs}: there cannot be fewer than none.")
+        self.start = start
+        self.end = end
+        self.epochs = epochs
+
+    def temperature_at(self, epoch: int) -> float:
+        """The temperature in an epoch, counted from 0."""
+        if epoch >= self.epochs:
+            return self.end
+        return self.start + (self.end - self.start) * epoch / max(self.epochs - 1, 1)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not hasattr(pl_module, "teacher_temperature"):
+            raise UsageError(
+                f"TeacherTemperatureSchedule has nothing to move: {type(pl_module).__name__} must read its temperature "
+                "from an attribute teacher_temperature."
+            )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # In every batch: a run that is resumed in the middle of an epoch has no start of it.
+        setattr(pl_module, "teacher_temperature", self.temperature_at(trainer.current_epoch))  # noqa: B010
 
 
 class WeightDecaySchedule(Callback):

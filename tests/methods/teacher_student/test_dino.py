@@ -9,6 +9,7 @@ import torch
 from sslbolts import DINO, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
+from sslbolts.methods.teacher_student import dino
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -86,12 +87,22 @@ def test_every_gradient_is_clipped_by_itself_before_the_step():
     assert sum(value > 0.99e-3 for value in moved.values()) > 1
 
 
-def test_teacher_temperature_rises_per_epoch_and_then_stays():
-    method = _method(teacher_temperature=0.07, warmup_teacher_temperature_epochs=4)
-    assert [method.teacher_temperature_at(e) for e in range(6)] == pytest.approx([0.04, 0.05, 0.06, 0.07, 0.07, 0.07])
-    assert _method(teacher_temperature=0.05).teacher_temperature_at(0) == 0.05
-    one = _method(teacher_temperature=0.07, warmup_teacher_temperature_epochs=1)
-    assert (one.teacher_temperature_at(0), one.teacher_temperature_at(1)) == (0.04, 0.07)
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(4, [0.04, 0.05, 0.06, 0.07, 0.07]), (1, [0.04, 0.07, 0.07, 0.07, 0.07]), (0, [0.07] * 5)],
+)
+def test_the_loss_has_a_temperature_of_the_teacher_that_rises_per_epoch_and_then_stays(epochs, expected, monkeypatch):
+    used = []
+
+    def record(*args, teacher_temperature, **kwargs):
+        used.append(teacher_temperature)
+        return loss(*args, teacher_temperature=teacher_temperature, **kwargs)
+
+    loss = dino.dino
+    monkeypatch.setattr(dino, "dino", record)
+    method = _method(teacher_temperature=0.07, warmup_teacher_temperature_epochs=epochs)
+    quiet_trainer(max_epochs=5).fit(method, noise_loader(16, 8))
+    assert used == pytest.approx([temperature for temperature in expected for _ in range(2)])
 
 
 def test_a_vision_transformer_takes_crops_of_two_sizes_and_only_the_student_drops_paths():
@@ -153,6 +164,8 @@ def test_one_large_view_is_too_few(sizes):
     [
         ({"student_temperature": 0}, "student_temperature=0"),
         ({"teacher_temperature": -1}, "teacher_temperature=-1"),
+        ({"warmup_teacher_temperature": 0.0}, r"warmup_teacher_temperature=0\.0"),
+        ({"warmup_teacher_temperature_epochs": -1}, "warmup_teacher_temperature_epochs=-1"),
         ({"center_momentum": 1.0}, r"center_momentum=1\.0"),
         ({"output_dim": 0}, "out_dim=0"),
     ],

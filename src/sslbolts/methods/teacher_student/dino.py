@@ -12,7 +12,7 @@ from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.indicator import Indicator
-from sslbolts.callbacks.schedules import WeightDecaySchedule
+from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.heads import DINOHead
@@ -96,7 +96,7 @@ class DINO(SSLModule):
     Example:
         >>> method = DINO("vit_tiny_patch16_224", output_dim=4096, teacher_temperature=0.07,
         ...               warmup_teacher_temperature_epochs=31)
-        >>> [round(method.teacher_temperature_at(epoch), 3) for epoch in (0, 15, 30, 99)]
+        >>> [round(method.temperature_schedule.temperature_at(epoch), 3) for epoch in (0, 15, 30, 99)]
         [0.04, 0.055, 0.07, 0.07]
     """
 
@@ -146,16 +146,25 @@ class DINO(SSLModule):
         final_lr: float = 5e-4,
         **recipe: Any,
     ) -> None:
-        for name, value in (("student", student_temperature), ("teacher", teacher_temperature)):
+        for name, value in (
+            ("student_temperature", student_temperature),
+            ("teacher_temperature", teacher_temperature),
+            ("warmup_teacher_temperature", warmup_teacher_temperature),
+        ):
             if value <= 0:
-                raise UsageError(f"{name}_temperature={value}: it divides the logits and must be positive.")
+                raise UsageError(f"{name}={value}: it divides the logits and must be positive.")
+        if warmup_teacher_temperature_epochs < 0:
+            raise UsageError(
+                f"warmup_teacher_temperature_epochs={warmup_teacher_temperature_epochs}: it cannot be negative."
+            )
         student = {"drop_path_rate": drop_path} if _is_timm_transformer(backbone) else {}
         student |= backbone_kwargs or {}
         super().__init__(backbone, backbone_kwargs=student, optimizer=optimizer, final_lr=final_lr, **recipe)
         self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
-        self.warmup_teacher_temperature = warmup_teacher_temperature
-        self.warmup_teacher_temperature_epochs = warmup_teacher_temperature_epochs
+        self.temperature_schedule = TeacherTemperatureSchedule(
+            warmup_teacher_temperature, teacher_temperature, epochs=warmup_teacher_temperature_epochs
+        )
+        self.teacher_temperature = self.temperature_schedule.temperature_at(0)
         self.momentum = momentum
         self.freeze_last_layer_epochs = freeze_last_layer_epochs
         self.clip = clip
@@ -180,32 +189,20 @@ class DINO(SSLModule):
             raise UsageError("DINO takes two large views of one size, and any number of small ones: choose views=dino.")
         student = self.projector(self.embed(views)).unflatten(0, (len(views), rows))  # (V, B, K)
         teacher = self.teacher(torch.cat(views[:2])).unflatten(0, (2, rows))  # (2, B, K)
-        temperature = self.teacher_temperature_at(self.current_epoch)
         loss = dino(
             student,
             teacher,
             self.center.value,
             student_temperature=self.student_temperature,
-            teacher_temperature=temperature,
+            teacher_temperature=self.teacher_temperature,
         )
-        entropy = mean_entropy(dino_targets(teacher, self.center.value, temperature))
+        entropy = mean_entropy(dino_targets(teacher, self.center.value, self.teacher_temperature))
         self.center.stage(teacher.mean((0, 1), dtype=self.center.value.dtype)[None])
         self.log("train/loss", loss, prog_bar=True, batch_size=rows)
         self.log("train/kl", loss.detach() - entropy, batch_size=rows)
         # as a share of ln K, which is the entropy of the uniform distribution
         self.log("train/teacher_entropy", entropy / math.log(student.shape[2]), batch_size=rows)
         return loss
-
-    def teacher_temperature_at(self, epoch: int) -> float:
-        """`τ_t` in an epoch, counted from 0: linear over the epochs of its warm-up, then constant."""
-        start, end, epochs = (
-            self.warmup_teacher_temperature,
-            self.teacher_temperature,
-            self.warmup_teacher_temperature_epochs,
-        )
-        if epoch >= epochs:
-            return end
-        return start + (end - start) * epoch / max(epochs - 1, 1)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clip every gradient by itself; without one, the last layer gets no momentum and no decay either."""
@@ -219,8 +216,8 @@ class DINO(SSLModule):
         return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
 
     def configure_callbacks(self) -> list[Callback]:
-        schedules = [] if self.final_weight_decay is None else [WeightDecaySchedule(self.final_weight_decay)]
-        return [EMATeacher(self.momentum), *schedules]
+        decay = [] if self.final_weight_decay is None else [WeightDecaySchedule(self.final_weight_decay)]
+        return [EMATeacher(self.momentum), self.temperature_schedule, *decay]
 
 
 def _is_timm_transformer(backbone: BackboneLike) -> bool:
