@@ -46,6 +46,30 @@ def test_the_loss_is_cross_entropy_of_the_labelled_and_weighted_agreement_of_all
     torch.testing.assert_close(method.training_step(batch, 0), supervised + 3.0 * agreement)
 
 
+def test_what_a_step_logs_is_on_the_device_already():
+    method, logged = small(), {}
+    method.log = lambda name, value, **_: logged.__setitem__(name, value)
+    method.log_dict = lambda values, **_: logged.update(values)
+    method._trainer = type("Position", (), {"global_step": 0})()
+    method.training_step(next(iter(noise_loader(8, 8))), 0)
+    assert "train/consistency_weight" in logged
+    assert all(isinstance(value, torch.Tensor) for value in logged.values())
+
+
+def test_with_a_quarter_of_labels_a_weight_of_400_gives_four_times_the_official_loss():
+    method = small(consistency_weight=400.0, ramp_up_epochs=0.0)
+    with torch.no_grad():
+        method.teacher.projector.weight.normal_()
+    batch = next(iter(noise_loader(8, 8)))._replace(targets=torch.tensor([0, -1, -1, -1, -1, 1, -1, -1]))
+    student = method.classifier(method.backbone(batch.views[0]))
+    teacher = method.teacher.projector(method.teacher.backbone(batch.views[1]))
+    supervised = F.cross_entropy(student, batch.targets, ignore_index=-1, reduction="sum") / 8
+    agreement = (student.softmax(1) - teacher.softmax(1)).square().sum() / 4 / 8
+    method.log = method.log_dict = lambda *_, **__: None
+    method._trainer = type("Position", (), {"global_step": 0})()
+    torch.testing.assert_close(method.training_step(batch, 0), 4 * (supervised + 100 * agreement))
+
+
 def test_the_weight_of_agreement_rises_like_the_papers_and_is_a_function_of_the_step():
     record = Record()
     trainer = quiet_trainer(max_epochs=3, callbacks=[record], logger=False)

@@ -38,7 +38,9 @@ class MeanTeacher(SSLModule):
 
     The cross entropy is the mean over the labelled images of a batch, and the squared distance the mean over images
     and classes. The official code divides the cross entropy, too, by the number of all images, of which it makes a
-    constant share labelled: with a quarter labelled, its weight of 100 is 400 here. Left out: its second output layer.
+    constant share labelled. A weight `w` of it is therefore `w` divided by that share here: for the 100 of its CIFAR-10
+    runs, in which a quarter are labelled, give ``consistency_weight=400``. The default of 100 is as much as the
+    official one only where all images are labelled. Left out: its second output layer.
 
     Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes. How
     often it is right on validation images is ``val/top1``, the teacher ``val/teacher_top1``.
@@ -46,7 +48,7 @@ class MeanTeacher(SSLModule):
     Args:
         backbone: see :class:`SSLModule`.
         num_classes: number of classes.
-        consistency_weight: `w` after its rise.
+        consistency_weight: `w` after its rise; an official one divided by the share of labelled images.
         ramp_up_epochs: length of the rise; 5 in the official code, on CIFAR-10 and on ImageNet.
         distance: "mse", or "kl" for a Kullback-Leibler divergence, which the paper found worse.
         momentum: of the teacher during the rise.
@@ -128,7 +130,7 @@ class MeanTeacher(SSLModule):
         values = {
             "train/supervised": supervised,
             "train/consistency": agreement,
-            "train/consistency_weight": weight,
+            "train/consistency_weight": agreement.new_full((), weight),  # a number would be copied to the device
             "train/labelled": (batch.targets >= 0).float().mean(),
             "train/teacher_entropy": entropy,
         }
