@@ -136,6 +136,25 @@ def test_what_will_not_work_out_is_warned_of(host, settings, message):
         trainer(Preflight(), **settings).fit(host(), train_loader())
 
 
+class Apart(Host):
+    own_statistics_from = 16
+
+
+@pytest.mark.parametrize(("host", "batch_size", "advised"), [(Host, 16, True), (Apart, 8, True), (Apart, 16, False)])
+def test_batch_norms_that_several_gpus_do_not_share(monkeypatch, recwarn, host, batch_size, advised):
+    monkeypatch.setattr("sslbolts.callbacks.preflight._gpus", lambda trainer: 8)
+    trainer(Preflight(), max_epochs=1).fit(host(), train_loader(batch_size=batch_size))
+    told = [str(w.message) for w in recwarn if "sync_batchnorm" in str(w.message)]
+    assert (
+        told
+        == [
+            f"1 batch norms see {batch_size} images each on 8 GPUs, and the ranks' statistics differ: use "
+            "Trainer(sync_batchnorm=True)."
+        ]
+        * advised
+    )
+
+
 @pytest.mark.parametrize(("host", "what"), [(Taught, "a teacher"), (Queued, "the buffer queue")])
 def test_weight_averaging_beside_a_teacher_or_a_queue(host, what):
     averaging = getattr(lightning_module("callbacks"), "EMAWeightAveraging", None)

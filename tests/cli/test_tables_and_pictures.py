@@ -1,5 +1,9 @@
 """``sslbolts``, ``sslbolts methods`` and ``sslbolts preview``."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from PIL import Image
@@ -66,3 +70,10 @@ def test_preview_draws_somebodys_folder(tmp_path):
     argv = ["preview", "--data=ImageFolder", f"--data.root={tmp_path}", "--data.image_size=32", "--views=dino"]
     assert main([*argv, f"--output={output}"]) == 0
     assert output.read_text().count("<image") == 3 * (1 + 3 * 4)  # DINO has three kinds of views
+
+
+def test_a_terminal_without_accents_gets_question_marks_in_their_place():
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "sslbolts", "methods"], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"H?naff" in done.stdout or b"? quoted" in done.stdout

@@ -1,5 +1,6 @@
 """A look at the run before its first batch."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,11 +129,12 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
             "smaller than the learning rate is meant for. Use a smaller batch_size or less accumulation."
         )
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and not isinstance(m, nn.SyncBatchNorm)]
-    apart = getattr(module, "statistics_per_device", False)
-    if norms and not apart and trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
+    size = _or_none(per_device_batch_size, trainer)
+    enough = (size or 0) >= getattr(module, "own_statistics_from", math.inf)
+    if norms and not enough and (gpus := _gpus(trainer)) > 1:
         yield (
-            f"{len(norms)} batch norms see {_number(_or_none(per_device_batch_size, trainer))} images each on "
-            f"{trainer.world_size} GPUs, and the ranks' statistics differ: use Trainer(sync_batchnorm=True)."
+            f"{len(norms)} batch norms see {_number(size)} images each on {gpus} GPUs, and the ranks' statistics differ: "
+            "use Trainer(sync_batchnorm=True)."
         )
     teacher = bool(getattr(module, "ema_pairs", list)())
     queues = [name for name, _ in module.named_buffers() if "queue" in name.lower() or "center" in name.lower()]
@@ -186,6 +188,10 @@ def _images(trainer: Trainer) -> int | None:
         return len(dataset)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def _gpus(trainer: Trainer) -> int:
+    return trainer.world_size if trainer.strategy.root_device.type == "cuda" else 0
 
 
 def _or_none(fact: Any, trainer: Trainer) -> int | None:

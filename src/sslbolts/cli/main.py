@@ -63,6 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "é" or "†" is no reason to fail
     try:
         return _dispatch(arguments)
     except ArgumentError as error:

@@ -1,5 +1,6 @@
 """What every method is: a LightningModule with a backbone, one optimizer, and a schedule over its whole run."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -48,8 +49,8 @@ class SSLModule(LateBarModule):
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
-        statistics_per_device: whether batch norm is to see the images of one device alone, which Preflight else advises
-            against.
+        own_statistics_from: images per device from which batch norm needs no other device's; below, Preflight advises to
+            synchronize.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
 
@@ -60,7 +61,7 @@ class SSLModule(LateBarModule):
     num_views: ClassVar[int | None] = 2
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     embedding: ClassVar[str | None] = None
-    statistics_per_device: ClassVar[bool] = False
+    own_statistics_from: ClassVar[float] = math.inf
     decay_vectors: bool = False
 
     def __init__(

@@ -64,6 +64,7 @@ class SwAV(SSLModule):
 
     num_views = None
     decay_vectors = True
+    own_statistics_from = 512  # the paper's groups of devices
     indicators = (
         Indicator(
             metric="train/loss_over_guessing",  # logged when the start is past, in which every run guesses

@@ -70,7 +70,7 @@ class AMDIM(SSLModule):
         ),
     )
 
-    statistics_per_device = True  # as in the official code
+    own_statistics_from = 1  # as in the official code
     decay_vectors = True
 
     def __init__(

@@ -63,7 +63,7 @@ class InstanceDiscrimination(SSLModule):
     """
 
     num_views = 1
-    statistics_per_device = True  # as in the official code
+    own_statistics_from = 1  # as in the official code
     decay_vectors = True
     indicators = (
         Indicator(

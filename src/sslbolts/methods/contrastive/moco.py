@@ -84,7 +84,7 @@ class MoCo(SSLModule):
         ),
     )
 
-    statistics_per_device = True  # what shuffling is for
+    own_statistics_from = 1  # what shuffling is for
     decay_vectors = True
 
     def __init__(
