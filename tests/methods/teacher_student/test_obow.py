@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from sslbolts import OBoW, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
-from sslbolts.methods.teacher_student.obow import Vocabulary
+from sslbolts.methods.teacher_student.obow import Vocabulary, WordGenerator
 from sslbolts.seeds import generator
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
@@ -144,17 +144,43 @@ def test_the_loss_is_the_sum_over_crop_types_of_the_mean_over_levels():
     torch.testing.assert_close(method.training_step(batch, 0), expected, rtol=1e-4, atol=1e-5)
 
 
+def _numbered(rows, side):
+    """Images whose pixels are their row, their column and the number of the image."""
+    ramp = torch.arange(float(side))
+    row, column = ramp[:, None].expand(side, side), ramp.expand(side, side)
+    return torch.stack([torch.stack([row, column, torch.full((side, side), float(i))]) for i in range(rows)])
+
+
 def test_patches_are_different_cells_of_a_three_by_three_grid():
-    method = _method(num_patches=5)
-    ramp = torch.arange(40.0)
-    image = torch.stack([ramp[:, None].expand(40, 40), ramp.expand(40, 40), torch.zeros(40, 40)]).expand(6, 3, 40, 40)
-    (patches,) = method._crop_types([image], generator(3))
+    (patches,) = _method(num_patches=5, patch_jitter=0)._crop_types([_numbered(6, 40)], generator(3))
     corners = torch.stack([patch[:, :2, 0, 0] for patch in patches], dim=1)  # (6, 5, 2) row and column of each patch
     assert {patch.shape[-2:] for patch in patches} == {(16, 16)}
     chosen = [{tuple(corner) for corner in image.tolist()} for image in corners]
     assert all(len(cells) == 5 for cells in chosen)
     assert set.union(*chosen) <= {(y, x) for y in (0, 12, 24) for x in (0, 12, 24)}
     assert len(set(map(frozenset, chosen))) > 1, "every image has the same patches"
+
+
+def test_every_patch_is_off_its_cell_by_as_much_as_the_official_jitter_and_whole():
+    images = _numbered(64, 256)
+    (patches,) = _method(num_patches=9)._crop_types([images], generator(3))
+    corners = torch.stack([patch[:, :2, 0, 0] for patch in patches], dim=1)  # (64, 9, 2)
+    for number, places in enumerate(corners.long().tolist()):
+        assert sorted((y // 68, x // 68) for y, x in places) == [(i, j) for i in range(3) for j in range(3)]
+        for patch, (y, x) in zip(patches, places):
+            assert torch.equal(patch[number], images[number, :, y : y + 96, x : x + 96])
+    assert set((corners.long() % 68).flatten().tolist()) == set(range(25))  # 0, ..., 24 of (256 - 96 - 24) / 2 = 68
+    assert len({tuple(map(tuple, image)) for image in corners.tolist()}) == 64
+
+
+def test_synchronized_statistics_of_the_generator_change_nothing_because_ranks_have_the_same_words():
+    make, words = WordGenerator(6, 4, kappa=5.0).double(), torch.randn(8, 6, dtype=torch.float64)
+    of_ranks = torch.randn(2, 8, 4, dtype=torch.float64)  # what each rank's images do to the weights
+    alone = sum((make(words) * gradient).sum() for gradient in of_ranks) / 2
+    together = (make(words.repeat(2, 1)).unflatten(0, (2, 8)) * of_ranks).sum() / 2
+    torch.testing.assert_close(alone, together)
+    parameters = [p for p in make.parameters() if p.requires_grad]
+    torch.testing.assert_close(torch.autograd.grad(alone, parameters), torch.autograd.grad(together, parameters))
 
 
 def test_the_papers_patches_have_96_pixels():
@@ -181,6 +207,8 @@ def test_a_teacher_with_one_word_for_all_images_is_a_bad_sign():
         ({"inverse_delta": 0}, SIZES, "inverse_delta=0"),
         ({"num_patches": 10}, SIZES, "num_patches=10"),
         ({"patch_size": 48}, SIZES, "patch_size=48"),
+        ({"patch_size": 30, "patch_jitter": 11}, SIZES, "patch_size=30 and patch_jitter=11"),
+        ({"patch_jitter": -1}, SIZES, "patch_jitter=-1"),
         ({"levels": ["layers.9"]}, SIZES, 'no layer "layers.9"'),
         ({}, (32,), "at least one for the student"),
         ({}, (8, 24, 40), r"have \(2, 2\) pixels"),

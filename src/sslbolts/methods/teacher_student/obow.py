@@ -114,6 +114,9 @@ class OBoW(SSLModule):
     batch-norm statistics of its own. From the last view patches are cut, another type. The loss is the mean over levels
     and the sum over types of the Kullback-Leibler divergence, as in the official code.
 
+    ``Trainer(sync_batchnorm=True)`` synchronizes the batch norms of the weight generators too, which the official code
+    does not. Since all ranks have the same words, loss and gradient are the same either way.
+
     Args:
         backbone: see :class:`SSLModule`.
         levels: names of the layers whose maps are turned into words, at least 3 x 3 pixels for the teacher; None is the
@@ -125,6 +128,8 @@ class OBoW(SSLModule):
         num_patches: how many of the 3 x 3 overlapping patches of the last view are used; 0 if the last view is a crop
             like the others.
         patch_size: side of a patch, pixels; None is 3/8 of the last view, to a multiple of 4.
+        patch_jitter: up to how many pixels each patch is off its place in the grid; None is a quarter of ``patch_size``
+            (the official 24 of 96 pixels), 0 a grid that stands still.
         momentum: of the teacher at the beginning; it rises to 1.
         optimizer: SGD as in the paper, with decay on all parameters.
         final_lr: learning rate at the end, as a fraction of the peak.
@@ -165,6 +170,7 @@ class OBoW(SSLModule):
         kappa: float = 8.0,
         num_patches: int = 5,
         patch_size: int | None = None,
+        patch_jitter: int | None = None,
         momentum: float = 0.99,
         optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
         final_lr: float = 1e-3,
@@ -175,11 +181,14 @@ class OBoW(SSLModule):
                 raise UsageError(f"{name}={value}: it must be positive.")
         if not 0 <= num_patches <= _GRID**2:
             raise UsageError(f"num_patches={num_patches}: there are {_GRID**2} patches; 0 for none.")
+        if patch_jitter is not None and patch_jitter < 0:
+            raise UsageError(f"patch_jitter={patch_jitter}: it is a number of pixels, 0 or more.")
         super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
         self.levels = list(levels) if levels is not None else last_stages(self.backbone)
         self.inverse_delta = inverse_delta
         self.num_patches = num_patches
         self.patch_size = patch_size
+        self.patch_jitter = patch_jitter
         self.momentum = momentum
         widths = map_widths(self.backbone, self.levels, recipe.get("in_chans", 3))
         self.vocabularies = nn.ModuleList(Vocabulary(num_words, width) for width in widths)
@@ -232,15 +241,27 @@ class OBoW(SSLModule):
         if not self.num_patches:
             return [list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])]
         *crops, image = crops
+        patches = self._patches(image, drawn)
+        return [*(list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])), list(patches)]
+
+    def _patches(self, image: Tensor, drawn: torch.Generator) -> Tensor:
+        """Patches of every image from different cells of the grid, ``(num_patches, B, C, size, size)``."""
         side = image.shape[-1]
         size = self.patch_size or max(4, round(side * 3 / 32) * 4)
-        if size > side:
-            raise UsageError(f"patch_size={size}: the view that patches are cut from has {side} pixels.")
-        starts = [round(i * (side - size) / (_GRID - 1)) for i in range(_GRID)]
-        patches = torch.stack([image[:, :, y : y + size, x : x + size] for y in starts for x in starts])
-        order = uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]
-        chosen = patches[order.T, torch.arange(len(image), device=image.device)]  # (num_patches, B, C, size, size)
-        return [*(list(run) for _, run in groupby(crops, key=lambda view: view.shape[-2:])), list(chosen)]
+        jitter = min(size // 4, max(side - size, 0)) if self.patch_jitter is None else self.patch_jitter
+        if size + jitter > side:
+            raise UsageError(
+                f"patch_size={size} and patch_jitter={jitter}: the view that patches are cut from has {side} "
+                "pixels, which must be as many as both together."
+            )
+        cells = uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]  # (B, num_patches)
+        shifts = uniform(image, 2 * self.num_patches, drawn).view(-1, 2, self.num_patches)
+        corners = torch.stack([cells // _GRID, cells % _GRID], 1) * ((side - size - jitter) // (_GRID - 1))
+        corners = corners + (shifts * (jitter + 1)).long()
+        pixels = corners[..., None] + torch.arange(size, device=image.device)  # (B, 2, num_patches, size)
+        rows, columns = pixels[:, 0, :, :, None], pixels[:, 1, :, None, :]
+        images = torch.arange(len(image), device=image.device)[:, None, None, None]
+        return image[images, :, rows, columns].permute(1, 0, 4, 2, 3)
 
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         return [(self.backbone, self.teacher.backbone)]
