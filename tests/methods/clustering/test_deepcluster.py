@@ -215,13 +215,29 @@ def test_features_before_a_relu_are_clustered_and_the_classifier_sees_them_after
     assert not recorder.gradients[0]["backbone.scale"].any()
 
 
-def test_clusters_and_their_change_are_logged():
-    trainer = quiet_trainer(max_epochs=2)
-    trainer.fit(_method(), noise_loader(32, 8, (32,)))
-    values = trainer.callback_metrics
-    assert values["train/clusters"] == 4
-    assert 0.25 <= values["train/largest_cluster"] <= 1
-    assert 0 <= values["train/nmi_to_last_epoch"] <= 1
+def test_clusters_without_images_are_no_classes():
+    """Two kinds of equal images are two clusters of four; the loss is that of a classifier of two."""
+
+    class Reindexed(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            with torch.no_grad():
+                labels, features = pl_module.pseudo_labels.labels, pl_module(batch.views[0]).relu()
+            kinds, labels = labels.unique(return_inverse=True)
+            assert len(kinds) == 2
+            layer = nn.Linear(16, 2)
+            layer.load_state_dict({name: value[kinds] for name, value in pl_module.classifier.state_dict().items()})
+            self.loss = F.cross_entropy(layer(features), labels[batch.indices])
+            self.loss.backward()
+            self.gradient = torch.zeros(4, 16).index_copy_(0, kinds, layer.weight.grad)
+
+    loader = noise_loader(32, 8, (32,))
+    loader.dataset.views[0][0::2] = loader.dataset.views[0][0]
+    loader.dataset.views[0][1::2] = loader.dataset.views[0][1]
+    expected, recorder = Reindexed(), Recorder()
+    quiet_trainer(max_steps=1, callbacks=[expected, recorder]).fit(_method(), loader)
+    torch.testing.assert_close(recorder.losses[0], expected.loss.detach())
+    torch.testing.assert_close(recorder.gradients[0]["classifier.weight"], expected.gradient)
+    assert all(gradient.isfinite().all() for gradient in recorder.gradients[0].values())
 
 
 def test_a_checkpoint_loads_without_its_images_and_resumes_only_with_them(tmp_path):

@@ -16,9 +16,9 @@ from sslbolts.losses.clustering import balanced_cross_entropy
 from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
 from sslbolts.methods.clustering.alexnet import Sobel
+from sslbolts.methods.clustering.readings import INDICATORS, describe_clusters
 from sslbolts.methods.sweep import number_of_training_images, training_features
 from sslbolts.optim import OptimizerCallable
-from sslbolts.readouts import normalized_mutual_information
 from sslbolts.seeds import generator
 
 __all__ = ["DeepCluster", "PseudoLabels"]
@@ -29,7 +29,8 @@ class DeepCluster(SSLModule):
 
     At the start of an epoch the features of all training images (in eval mode, under evaluation transforms) are reduced
     by PCA, whitened, scaled to length 1 and grouped by k-means, in which a cluster that lost its images takes half of
-    the largest one's. The clusters are the labels of the epoch; the layer that predicts them is new.
+    the largest one's. The clusters are the labels of the epoch; the layer that predicts them is new. A cluster that has
+    no images all the same (some images being equal) is no class of the epoch.
 
     Every cluster counts alike, whatever its size: images are drawn uniformly over clusters, by the training loader of a
     DataModule of sslbolts (or any other with a method ``draw_evenly_over(labels) -> bool``). From other loaders each
@@ -65,6 +66,7 @@ class DeepCluster(SSLModule):
             meaning="more than half of the images are in one cluster",
             fixes=("a lower learning rate", "more clusters", "pca_dim, which whitens"),
         ),
+        *INDICATORS,
     )
 
     def __init__(
@@ -100,6 +102,7 @@ class DeepCluster(SSLModule):
         self.classifier = nn.Linear(self.num_features, num_clusters)
         self.pseudo_labels = PseudoLabels(0, num_clusters)
         self._drawn_evenly = False  # else the loss makes up for the sizes of clusters
+        self._readings: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``."""
@@ -110,16 +113,20 @@ class DeepCluster(SSLModule):
         (x,) = batch.views
         logits = self.classifier(self(x).relu())  # (B, K)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.masked_fill(self.pseudo_labels.sizes == 0, -torch.inf)  # as if there were no such class
         labels = self.pseudo_labels.labels[batch.indices]
         if self._drawn_evenly:
             loss = F.cross_entropy(logits, labels)
         else:
             loss = balanced_cross_entropy(logits, labels, self.pseudo_labels.weights(logits.dtype))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
+        for name, value in self._readings.items():
+            self.log(name, value, batch_size=len(x))
         return loss
 
     def on_train_start(self) -> None:
         if self._in_the_middle:
+            self._readings = self._describe()
             self._draw_evenly()
 
     def on_train_epoch_start(self) -> None:
@@ -128,7 +135,7 @@ class DeepCluster(SSLModule):
         before = self.pseudo_labels.labels.clone()
         self._cluster(training_features(self))
         self._renew_classifier()
-        self._log_clusters(before)
+        self._readings = self._describe(before)
         self._draw_evenly()
 
     @property
@@ -165,13 +172,9 @@ class DeepCluster(SSLModule):
             for parameter in self.classifier.parameters():
                 optimizer.state.pop(parameter, None)
 
-    def _log_clusters(self, before: Tensor) -> None:
-        sizes = self.pseudo_labels.sizes.double()
-        values = {"train/clusters": (sizes > 0).double().sum(), "train/largest_cluster": sizes.max() / sizes.sum()}
-        if bool((before >= 0).all()):
-            values["train/nmi_to_last_epoch"] = normalized_mutual_information(before, self.pseudo_labels.labels)
-        for name, value in values.items():
-            self.log(name, value.float(), on_step=False, on_epoch=True, batch_size=1)
+    def _describe(self, before: Tensor | None = None) -> dict[str, Tensor]:
+        labels, clusters = self.pseudo_labels.labels, self.classifier.out_features
+        return describe_clusters(labels[None], [clusters], None if before is None else before[None])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone, and the classifier without momentum; all are decayed."""

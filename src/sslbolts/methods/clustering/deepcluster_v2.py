@@ -18,9 +18,9 @@ from sslbolts.losses import deepcluster_v2
 from sslbolts.losses.precision import full_precision
 from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
+from sslbolts.methods.clustering.readings import INDICATORS, describe_clusters
 from sslbolts.methods.sweep import number_of_training_images, training_features
 from sslbolts.optim import LARC, OptimizerCallable
-from sslbolts.readouts import normalized_mutual_information
 from sslbolts.seeds import generator
 
 __all__ = ["DeepClusterV2", "EmbeddingBank"]
@@ -31,11 +31,15 @@ UNSEEN = -100
 class DeepClusterV2(SSLModule):
     r"""DeepCluster-v2: all crops are classified into the cluster that their image had in the last epoch.
 
-    At the start of an epoch, spherical k-means groups the embeddings that the images had in the epoch before (before
-    the first one: those of one pass over the images, with the batch norms' own statistics of each batch). Each of
+    At the start of an epoch, spherical k-means groups the embeddings that the images had in the epoch before. Each of
     several heads has a clustering of its own, from other random rows and, in turn, from another of the two large crops.
     The centroids are the head's classifier for the epoch, and are not trained; the loss is
     :func:`sslbolts.losses.deepcluster_v2` on all crops. Images that the last epoch left out have no cluster.
+
+    Before the first epoch there are the embeddings of one pass over all images, with the batch norms' own statistics of
+    each batch. That pass sees one view of an image (under evaluation transforms, with a DataModule of sslbolts), so in
+    the first epoch all heads cluster the same embeddings, though from other first centroids. The official pass runs the
+    training loader, and so has another random crop for each bank.
 
     Embeddings, assignments and centroids are in the checkpoint, equal on all ranks; they take
     ``2 * N * D`` numbers on the device. A run that is resumed needs the same images in the same order. (The official
@@ -52,7 +56,7 @@ class DeepClusterV2(SSLModule):
         iterations: of k-means.
         optimizer: LARC on all parameters, biases and norms included; the learning rate is SwAV's.
         final_lr: learning rate at the end, over the peak.
-        recipe: what :class:`SSLModule` takes besides.
+        recipe: what :class:`SSLModule` takes besides. The official warm-up starts at 1/16 of the peak, this one at 0.
 
     Source: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
     arXiv:2006.09882; after Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018,
@@ -65,6 +69,8 @@ class DeepClusterV2(SSLModule):
     """
 
     num_views = None
+    decay_vectors = True
+    own_statistics_from = 512  # the paper's groups of devices
     indicators = (
         Indicator(
             metric="train/largest_cluster",
@@ -72,6 +78,7 @@ class DeepClusterV2(SSLModule):
             meaning="more than half of the images are in one cluster",
             fixes=("a lower learning rate", "more prototypes", "a longer warm-up"),
         ),
+        *INDICATORS,
     )
 
     def __init__(
@@ -100,6 +107,7 @@ class DeepClusterV2(SSLModule):
         self.iterations = iterations
         self.projector = mlp(self.num_features, hidden_dim, output_dim)
         self.bank = EmbeddingBank(0, output_dim, banks=num_banks, prototypes=num_prototypes)
+        self._readings: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         if len(batch.views) < self.num_banks:
@@ -110,11 +118,18 @@ class DeepClusterV2(SSLModule):
         loss = deepcluster_v2(scores, targets, temperature=self.temperature)
         crops = z.chunk(len(batch.views))[: self.num_banks]
         self.bank.stage(torch.stack(crops, dim=1), batch.indices)  # (B, banks, D)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.targets))
+        images = len(batch.targets)
+        self.log("train/loss", loss, prog_bar=True, batch_size=images)
+        for name, value in self._readings.items():
+            self.log(name, value, batch_size=images)
         return loss
 
+    def on_train_start(self) -> None:
+        if self._in_the_middle:
+            self._readings = self._describe()
+
     def on_train_epoch_start(self) -> None:
-        if int(self.bank.epoch) == self.current_epoch and self.trainer.global_step > 0:  # resumed in this epoch
+        if self._in_the_middle:
             return
         if int(self.bank.epoch) < 0:
             self.bank.fill(training_features(self, self._embedding, batch_statistics=True))
@@ -123,7 +138,12 @@ class DeepClusterV2(SSLModule):
             self.bank.cluster(self._seed, self.current_epoch, iterations=self.iterations, progress=self._shows_progress)
         except UsageError as error:
             raise UsageError(f"num_prototypes does not fit the images of an epoch: {error}") from error
-        self._log_clusters(before)
+        self._readings = self._describe(before)
+
+    @property
+    def _in_the_middle(self) -> bool:
+        """Whether a run is resumed in this epoch; another fit of the same module begins without a step."""
+        return int(self.bank.epoch) == self.current_epoch and self.trainer.global_step > 0
 
     def _embedding(self, x: Tensor) -> Tensor:
         return _unit(self.projector(self.backbone(x)))
@@ -132,22 +152,8 @@ class DeepClusterV2(SSLModule):
     def _shows_progress(self) -> bool:
         return self.trainer.progress_bar_callback is not None  # type: ignore[attr-defined]
 
-    def _log_clusters(self, before: Tensor) -> None:
-        now = self.bank.assignments
-        sizes = [torch.bincount(labels[labels >= 0], minlength=2).double() for labels in now]
-        values = {
-            "train/clusters": torch.stack([(size > 0).double().sum() for size in sizes]).mean(),
-            "train/largest_cluster": torch.stack([size.max() / size.sum() for size in sizes]).mean(),
-        }
-        if bool((before >= 0).any()):
-            agreement = [normalized_mutual_information(old, new) for old, new in zip(before, now)]
-            values["train/nmi_to_last_epoch"] = torch.stack(agreement).mean()
-        for name, value in values.items():
-            self.log(name, value.float(), on_step=False, on_epoch=True, batch_size=1)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """All trainable parameters alike, biases and norms too."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+    def _describe(self, before: Tensor | None = None) -> dict[str, Tensor]:
+        return describe_clusters(self.bank.assignments, [len(c) for c in self.bank.centroids], before)
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.bank.num_images != (images := number_of_training_images(self.trainer)):
