@@ -158,7 +158,7 @@ class _Logged(Callback):
 
 
 def test_the_loss_of_guessing_is_watched():
-    trainer = quiet_trainer(max_steps=1)
+    trainer = quiet_trainer(max_epochs=2)
     trainer.fit(_method(), noise_loader(8, 8, SIZES))
     values = trainer.callback_metrics
     assert values["train/loss_over_guessing"].item() == pytest.approx(values["train/loss"].item() / math.log(6))
@@ -167,11 +167,11 @@ def test_the_loss_of_guessing_is_watched():
 
 @pytest.mark.parametrize(
     ("arguments", "first"),
-    [({"freeze_prototypes_steps": 3}, 3), ({"warmup_epochs": 1}, 4), ({"warmup_epochs": 0.5}, 4)],
+    [({}, 2), ({"freeze_prototypes_steps": 3}, 3), ({"warmup_epochs": 2}, 4), ({"warmup_epochs": 1.5}, 4)],
 )
 def test_a_start_that_only_guesses_is_no_sign_of_illness(arguments, first):
     logged = _Logged("train/loss_over_guessing")
-    quiet_trainer(max_steps=6, callbacks=[logged]).fit(_method(**arguments), noise_loader(32, 8, SIZES))
+    quiet_trainer(max_steps=6, callbacks=[logged]).fit(_method(**arguments), noise_loader(16, 8, SIZES))
     assert logged.steps == list(range(first, 6))
 
 

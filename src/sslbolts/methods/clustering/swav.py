@@ -175,8 +175,8 @@ class SwAV(SSLModule):
 
     @property
     def _is_under_way(self) -> bool:
-        """Whether prototypes move and the warm-up is over; until then a healthy run may guess too."""
-        return not self._prototypes_are_frozen and self.current_epoch >= self.warmup_epochs
+        """Whether prototypes move, and warm-up and first epoch are over; until then a healthy run may guess too."""
+        return not self._prototypes_are_frozen and self.current_epoch >= max(1, self.warmup_epochs)
 
     @torch.no_grad()
     def _normalize_prototypes(self) -> None:
