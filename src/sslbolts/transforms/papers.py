@@ -198,7 +198,8 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - amdim: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
   arXiv:1906.00910: one flip for both views. The official code only translates CIFAR's images; here they are cropped.
 - mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,
-  flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels; here they are cropped.
+  flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels, its later code by up to 4;
+  here they are cropped.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
