@@ -28,7 +28,7 @@ class Encoder:
 
     Attributes:
         network: normalized images ``(B, C, H, W)`` -> features ``(B, num_features)``, in eval mode.
-        backbone: the bare network inside, for what goes on training it or needs its maps.
+        backbone: the bare network inside, for what needs its maps; what goes on training takes :meth:`trainable`.
         name: what results call it: the method's name or the network's.
         layer: where the features are taken: "backbone", "projector", or the name of a submodule.
         teacher: whether the weights are those of the method's teacher.
@@ -69,6 +69,17 @@ class Encoder:
             'backbone'
         """
         return f"{self.layer} of the teacher" if self.teacher else self.layer
+
+    def trainable(self) -> nn.Module:
+        """A copy of the backbone to go on training: the encoder's own keeps the weights that ``digest`` is of.
+
+        Example:
+            >>> encoder = load_encoder(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), image_size=4, device="cpu")
+            >>> copied = encoder.trainable()
+            >>> copied is encoder.backbone, copied[1].weight.equal(encoder.backbone[1].weight)
+            (False, True)
+        """
+        return copy.deepcopy(self.backbone)
 
 
 def load_encoder(
