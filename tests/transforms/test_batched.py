@@ -4,6 +4,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as TF
 
+from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.transforms import RECIPES, BatchedAugment, BatchedEvaluate, Evaluation, MultiCrop, View
 from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, draw
@@ -118,6 +119,19 @@ def test_the_linear_form_is_near_the_exact_one():
     exact = BatchedAugment(view).apply(images, drawn)
     for form in forms(BatchedAugment(view, color="linear")):
         assert float((form(images, drawn) - exact).abs().mean()) * 255 < 1.5  # only what was clamped in between differs
+
+
+def test_the_linear_form_with_a_hue_is_nearer_the_exact_one_than_without():
+    view = View(32, jitter=(0.8, 0.8, 0.8, 0.2), grayscale_p=0.2)
+    images = CIFAR10MiniDataModule().load("train").data[:256]
+    drawn = draw(view, 256, 32, 32, generator=seeded())
+    exact = BatchedAugment(view).apply(images, drawn)
+    without = dataclasses.replace(drawn, factors=drawn.factors.clone())
+    without.factors[:, 3] = 0
+    for form in forms(BatchedAugment(view, color="linear")):
+        apart, apart_without = (float((form(images, d) - exact).abs().mean()) * 255 for d in (drawn, without))
+        assert apart < 6
+        assert apart < apart_without
 
 
 @pytest.mark.parametrize("color", ["exact", "linear"])

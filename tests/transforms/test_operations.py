@@ -182,3 +182,15 @@ def test_linear_hue_turns_colors_about_the_gray_axis():
     torch.testing.assert_close(a[1] @ a[1], a[3], atol=1e-5, rtol=0)  # two quarters are a half
     torch.testing.assert_close(a.sum(2), torch.ones(4, 3), atol=1e-5, rtol=0)  # gray stays gray
     assert levels(apply_color_maps(images, a, torch.zeros(4, 3, 3))[0], images[0]) < EXACT
+
+
+def test_linear_hue_turns_the_way_of_the_color_circle():
+    """By a twelfth, red becomes orange, green turns to spring green, blue to violet; and back the other way."""
+    colors = torch.tensor([[0.8, 0.3, 0.3], [0.3, 0.8, 0.3], [0.3, 0.3, 0.8]]).repeat(2, 1)[..., None, None]
+    turns = torch.tensor([1 / 12] * 3 + [-1 / 12] * 3)
+    factors = torch.stack((*[torch.ones(6)] * 3, turns), 1)
+    maps = color_maps(torch.zeros(6, dtype=torch.long), factors, torch.zeros(6, dtype=torch.bool))
+    turned = apply_color_maps(colors, *maps)[..., 0, 0]
+    for row, color in enumerate(turned):
+        main, forth = row % 3, (row + (1 if row < 3 else 2)) % 3  # HSV goes from red to green to blue
+        assert color[forth] > color[3 - main - forth] + 0.1

@@ -85,8 +85,9 @@ def _rotation_parts(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     yiq[0] /= yiq[0].sum()
     rgb = torch.linalg.inv(yiq)
     parts = torch.zeros(3, 3, 3, dtype=torch.float64)
-    parts[0, 0, 0] = parts[1, 1, 1] = parts[1, 2, 2] = parts[2, 2, 1] = 1
-    parts[2, 1, 2] = -1
+    # From I to Q is the way from red to magenta; a positive turn goes to yellow, as in HSV.
+    parts[0, 0, 0] = parts[1, 1, 1] = parts[1, 2, 2] = parts[2, 1, 2] = 1
+    parts[2, 2, 1] = -1
     fixed, cosine, sine = (rgb @ part @ yiq for part in parts)
     return fixed.float().to(device), cosine.float().to(device), sine.float().to(device)
 
