@@ -3,11 +3,13 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from sslbolts import UsageError
 from sslbolts._lightning import LightningDataModule
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
+from sslbolts.data.dataset import DatasetImages
+from sslbolts.data.images import UnreadableImage
 from sslbolts.evaluation import features_of, load_encoder
 from sslbolts.evaluation.features import labelled_rows, preprocessing
 
@@ -67,6 +69,42 @@ def test_the_cache_spares_the_network_until_weights_or_images_change(tmp_path):
     scaled = features_of(_encoder(2.0), TensorDataset(images / 255, labels), cache=tmp_path)
     torch.testing.assert_close(scaled.features, 2 * first.features)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
+
+
+def test_features_of_data_that_cannot_be_compared_are_not_kept(tmp_path):
+    class Odd(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return torch.zeros(3, 8, 8), 0, object()
+
+    loader = DataLoader(Odd(), batch_size=2, collate_fn=lambda rows: default_collate([row[:2] for row in rows]))
+    with pytest.warns(UserWarning, match="features of Odd are not kept"):
+        assert len(features_of(_encoder(), loader, cache=tmp_path).features) == 4
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_third_item_that_is_no_row_changes_neither_order_nor_rows():
+    images, labels = _images()
+    groups = torch.arange(10) % 2
+    found = features_of(_encoder(), TensorDataset(images / 255, labels, groups))
+    assert torch.equal(found.indices, torch.arange(10))
+
+
+def test_the_datas_own_loader_tells_the_rows_of_images_that_were_left_out():
+    images, labels = _images()
+
+    class Holes(DatasetImages):
+        def read(self, index):
+            if index == 3:
+                raise UnreadableImage(str(index))
+            return super().read(index)
+
+    data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol", num_workers=0)
+    data.load = lambda split: Holes(TensorDataset(images, labels), 3, split)
+    for given in (data, data.bank_dataloader()):
+        assert features_of(_encoder(), given).indices.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 
 
 def test_somebody_elses_loader_is_walked_through_in_order():

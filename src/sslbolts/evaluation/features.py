@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from sslbolts._lightning import LightningDataModule
+from sslbolts._lightning import LightningDataModule, rank_zero_warn
+from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.batches import images_of, indices_of, targets_of
 from sslbolts.data import SSLDataModule
+from sslbolts.data.evaluation import EvaluationImages
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
+from sslbolts.evaluation.fingerprint import fingerprint
 from sslbolts.progress import late_bar
 from sslbolts.transforms import BatchedEvaluate, Evaluation
 
@@ -30,7 +33,6 @@ _LOADERS = {
     "val": ("val_dataloader",),
     "test": ("test_dataloader",),
 }
-_SAMPLED = 32  # images that stand for a data set in its fingerprint
 
 
 class Features(NamedTuple):
@@ -67,7 +69,7 @@ def features_of(
             random).
         split: "bank" (labelled training images), "train", "val" or "test"; the name only, where ``data`` is one split.
         cache: folder in which the features are kept as safetensors, and found again for the same weights, layer,
-            images and preprocessing; None keeps nothing.
+            images (see :func:`~sslbolts.evaluation.fingerprint.fingerprint`) and preprocessing; None keeps nothing.
         batch_size: images at a time; a DataModule and a DataLoader have their own.
         num_workers: of a dataset's loader.
 
@@ -86,13 +88,12 @@ def features_of(
     prepare = _prepare(encoder, data)
     file = None
     if cache is not None:
-        key = hashlib.sha256(
-            f"{encoder.digest} {_fingerprint(loader)} {split} {preprocessing(encoder, data)}".encode()
-        ).hexdigest()
-        words = (encoder.name, encoder.layer, data_name(data), split, key[:16])
-        file = Path(cache) / (re.sub(r"[^\w.-]+", "_", "-".join(words)) + ".safetensors")
-        if file.is_file():
-            return _load(file)
+        key = _key(encoder, loader, split, data)
+        if key is not None:
+            words = (encoder.name, encoder.layer, data_name(data), split, key[:16])
+            file = Path(cache) / (re.sub(r"[^\w.-]+", "_", "-".join(words)) + ".safetensors")
+            if file.is_file():
+                return _load(file)
 
     device = encoder.device
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -107,10 +108,7 @@ def features_of(
             )
         features = encoder.network(images).float().cpu()
         targets = _targets(batch, len(features)).cpu()
-        indices = indices_of(batch)
-        if indices is None:
-            indices = torch.arange(seen, seen + len(features))
-        rows.append((features, targets, indices.cpu()))
+        rows.append((features, targets, _rows(batch, loader, seen, len(features))))
         seen += len(features)
     if not rows:
         raise UsageError(f'{data_name(data)} gave no image for "{split}".')
@@ -229,22 +227,31 @@ def _targets(batch: Any, count: int) -> Tensor:
     return targets_of(batch).long()
 
 
-def _fingerprint(loader: Iterable[Any]) -> str:
-    """Of what is in a data set: its labels where they are known, and some of its images."""
-    found = hashlib.sha256()
+def _key(encoder: Encoder, loader: Iterable[Any], split: str, data: EvaluationData) -> str | None:
+    """Of all that features depend on; None where it cannot be told whether the images are the same again."""
     dataset: Any = getattr(loader, "dataset", None)
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__") or len(dataset) == 0:
         raise UsageError("features of data without length cannot be kept in a cache: leave it out.")
-    found.update(f"{type(dataset).__name__} {len(dataset)}".encode())
-    targets = getattr(getattr(dataset, "images", dataset), "targets", None)
-    if targets is not None:
-        found.update(torch.as_tensor(targets).numpy().tobytes())
-    step = max(1, len(dataset) // _SAMPLED)
-    for index in range(0, len(dataset), step):
-        item = dataset[index]
-        for part in item if isinstance(item, tuple | list) else [item]:
-            found.update(part.contiguous().numpy().tobytes() if isinstance(part, Tensor) else str(part).encode())
-    return found.hexdigest()
+    images = fingerprint(dataset)
+    if images is None:
+        rank_zero_warn(
+            f"features of {data_name(data)} are not kept: what its items hold besides tensors, arrays, images, numbers "
+            "and text cannot be compared with what they held."
+        )
+        return None
+    return hashlib.sha256(f"{encoder.digest} {images} {split} {preprocessing(encoder, data)}".encode()).hexdigest()
+
+
+def _rows(batch: Any, loader: Iterable[Any], seen: int, count: int) -> Tensor:
+    """Rows of the data set: a loader goes through it in order, and only sslbolts' own leaves images out and says so.
+
+    The third item of somebody else's batch may be anything: a group, a patient, a camera.
+    """
+    if isinstance(batch, ViewBatch) or isinstance(getattr(loader, "dataset", None), EvaluationImages):
+        found = indices_of(batch)
+        if found is not None:
+            return found.cpu()
+    return torch.arange(seen, seen + count)
 
 
 def _save(found: Features, file: Path) -> None:
