@@ -1,5 +1,6 @@
 """Folders of image files."""
 
+import os
 import shutil
 import warnings
 
@@ -68,6 +69,42 @@ def test_globs_of_files_and_of_folders(tmp_path):
 def test_overlapping_places_give_each_image_once(tmp_path):
     write_folder(tmp_path, per_class=3)
     assert len(find_images("root", [str(tmp_path), f"{tmp_path}/cat", f"{tmp_path}/**"])) == 6
+
+
+def test_a_link_that_leads_back_up_repeats_no_image(tmp_path):
+    root = write_folder(tmp_path / "images", per_class=2)
+    plain = names(find_images("root", [str(root)]))
+    (root / "cat" / "up").symlink_to(root)
+    assert names(find_images("root", [str(root)])) == plain
+    assert len(find_images("root", [f"{root}/**/*.png"])) == 4
+
+
+def test_linked_folders_are_followed_and_an_image_has_the_class_of_the_folder_that_it_is_in(tmp_path):
+    write_folder(tmp_path / "store", per_class=2)
+    root = tmp_path / "images"
+    write_image(root / "emu" / "0.png")
+    (root / "cat").symlink_to(tmp_path / "store" / "cat")
+    (root / "aardvark").symlink_to(root / "emu")  # comes first by its name
+    assert names(find_images("root", [str(root)])) == [("0.png", "cat"), ("1.png", "cat"), ("0.png", "emu")]
+    assert len(find_images("root", [str(root), str(tmp_path / "store")])) == 5
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write_folder(tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    listed = os.scandir
+
+    def scandir(path):
+        if str(path).endswith(("dog", "lost+found")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UsageError, match=r'dog" cannot be read \(Permission denied\)'):
+        find_images("root", [str(tmp_path)])
+    shutil.rmtree(tmp_path / "cat")
+    monkeypatch.undo()
+    assert len(find_images("root", [str(tmp_path)])) == 6
 
 
 @pytest.mark.parametrize(

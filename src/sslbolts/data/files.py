@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from glob import glob, has_magic
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "unlabeled", "unlabelled"}
+_OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
 _MOST_NAMES = 20
 
 
@@ -52,15 +54,19 @@ def find_images(name: str, places: Sequence[str]) -> list[Found]:
     A folder whose images all lie in two or more subfolders is a folder of classes: the subfolder is the class, however
     deep in it an image lies. In any other folder, and for a glob pattern of files, images have no class.
 
+    Links to folders are followed, but no folder is gone through twice, and one that is also reached without a link
+    counts as what it is there.
+
     Args:
         name: of the argument that holds the places, for messages.
         places: folders, files or glob patterns (``**`` is any number of folders; a pattern may also match folders).
 
     Raises:
-        UsageError: if a place is missing or holds no image.
+        UsageError: if a place is missing, holds no image or has a folder that cannot be read.
     """
     check_exists(name, places)
-    found: dict[str, Found] = {}
+    real_folder = cache(os.path.realpath)  # one call per folder, not per image
+    found: dict[tuple[str, str], Found] = {}
     for place in map(os.path.expanduser, places):
         matches = sorted(glob(place, recursive=True)) if has_magic(place) and not os.path.exists(place) else [place]
         # "**" matches a folder beside everything in it: its files come first then, and folders add what is missing.
@@ -68,7 +74,8 @@ def find_images(name: str, places: Sequence[str]) -> list[Found]:
         if not images:
             raise UsageError(f'{name}="{place}" holds no images: looked for files that end in {", ".join(EXTENSIONS)}.')
         for image in images:
-            found.setdefault(os.path.abspath(image.path), image)
+            folder, file = os.path.split(image.path)
+            found.setdefault((real_folder(folder), file), image)
     return list(found.values())
 
 
@@ -90,11 +97,33 @@ def _images_of(place: str) -> Iterator[Found]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    for current, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for file in sorted(files):
-            if file.lower().endswith(EXTENSIONS) and not file.startswith("."):
-                yield os.path.join(current, file)
+    """Image files in a folder and all below it, folder after folder."""
+    files_of: dict[str, list[str]] = {}
+    visited: set[tuple[int, int]] = set()
+    places = [folder]
+    for place in places:  # grows by the links to folders, which so come after all folders that are reached without
+        for current, subfolders, files in os.walk(place, onerror=_cannot_be_read):
+            identity = os.stat(current)
+            if (identity.st_dev, identity.st_ino) in visited:
+                subfolders.clear()
+                continue
+            visited.add((identity.st_dev, identity.st_ino))
+            subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != _OF_THE_FILE_SYSTEM]
+            below = (os.path.join(current, name) for name in subfolders)
+            places += sorted(path for path in below if os.path.islink(path))
+            files_of[current] = sorted(
+                file for file in files if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
+            )
+    for current in sorted(files_of, key=lambda path: path.split(os.sep)):
+        for file in files_of[current]:
+            yield os.path.join(current, file)
+
+
+def _cannot_be_read(error: OSError) -> None:
+    raise UsageError(
+        f'"{error.filename}" cannot be read ({error.strerror}), and images of it would be missing: give yourself the '
+        "right to read it, or move it elsewhere."
+    )
 
 
 class FileImages:
