@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sslbolts.errors import argument_names
+from sslbolts.export.shape import arguments_of_shape
 from sslbolts.methods import SSLModule
 
 __all__ = ["method_of_checkpoint"]
@@ -42,10 +43,7 @@ def method_of_checkpoint(
         hparams["backbone"] = backbone
     elif "backbone" not in hparams:
         return None, _normalization(checkpoint)
-    kwargs = hparams.get("backbone_kwargs")
-    if isinstance(kwargs, Mapping):  # where training began is of no interest now, and might be downloaded
-        hparams["backbone_kwargs"] = {k: v for k, v in kwargs.items() if k not in ("pretrained", "weights")}
-    method: SSLModule = cls(**hparams)
+    method: SSLModule = cls(**_without_other_files(hparams))
     if backbone is None:
         method.on_load_checkpoint(checkpoint)  # sizes memories, and refuses other weights in few words
     method.load_state_dict(_state(checkpoint))
@@ -72,6 +70,17 @@ def _class(name: Any) -> Any:
     except ImportError:
         return None
     return cls if isinstance(cls, type) and issubclass(cls, SSLModule) else None
+
+
+def _without_other_files(hparams: Mapping[str, Any]) -> dict[str, Any]:
+    """Where training of a network began is of no interest now, and the file may be a stranger's."""
+    found = dict(hparams)
+    if isinstance(found.get("teacher"), str):  # checkpoints say a teacher's form, so this is the name of one, no file
+        found["teacher"] = {"backbone": found["teacher"]}
+    for network in (found, found.get("teacher")):
+        if isinstance(network, dict) and network.get("backbone_kwargs"):
+            network["backbone_kwargs"] = arguments_of_shape(network["backbone_kwargs"])
+    return found
 
 
 def _state(checkpoint: Mapping[str, Any]) -> dict[str, Any]:

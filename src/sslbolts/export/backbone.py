@@ -15,11 +15,11 @@ from sslbolts.export.foreign import ImportReport, read_foreign, uncompiled
 from sslbolts.export.formats import choose_format, write
 from sslbolts.export.layouts import Layout
 from sslbolts.export.preprocessing import IMAGENET, Preprocessing
+from sslbolts.export.shape import arguments_of_shape
 
 __all__ = ["Loaded", "backbone_spec", "export_backbone", "load_backbone", "read_backbone"]
 
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
-_STARTING_WEIGHTS = ("pretrained", "weights")  # of backbone_kwargs: where training began, not what the network is
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def read_backbone(
             if teacher:
                 raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
             entry = Preprocessing.of(metadata.get(PREPROCESSING))
-            return _ours(tensors, metadata[METADATA], entry, source, backbone)
+            return _ours(tensors, _spec(metadata[METADATA] or {}), entry, source, backbone)
         checkpoint: dict[str, Any] = dict(tensors)
     else:
         checkpoint = read_checkpoint(source)
@@ -265,9 +265,7 @@ def _spec(hparams: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(hparams.get("backbone"), str):
         return None
     spec = {name: hparams[name] for name in _SPEC if name in hparams}
-    kwargs = spec.get("backbone_kwargs") or {}
-    spec["backbone_kwargs"] = {name: value for name, value in kwargs.items() if name not in _STARTING_WEIGHTS}
-    return spec
+    return {**spec, "backbone_kwargs": arguments_of_shape(spec.get("backbone_kwargs"))}
 
 
 def _rebuild(spec: dict[str, Any] | None, path: str) -> nn.Module:

@@ -1,0 +1,51 @@
+"""Which arguments of a network a file may give: those of its form, and none that opens anything else."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sslbolts.errors import UsageError
+
+__all__ = ["arguments_of_shape"]
+
+# Names by which timm and torchvision are told where weights are, or where to keep them: training began there, but the
+# file has weights of its own, and may be a stranger's, who must not choose which other files are opened.
+_ELSEWHERE = re.compile(
+    r"pretrain|checkpoint|weights|cache|url|hub|(^|_)(file|filename|dir|folder)$|(^|(?<!drop)_)path$"
+)
+_PLACE = re.compile(r"[/\\:]")  # what paths and addresses have, and no name of a layer or a pooling
+
+
+def arguments_of_shape(arguments: Any) -> dict[str, Any]:
+    """``backbone_kwargs`` as a file has them, without what says where training began.
+
+    Raises:
+        UsageError: for a value that is no number, name or collection of them, and so is no part of a network's form.
+
+    Example:
+        >>> arguments_of_shape({"img_size": 32, "pretrained": True, "checkpoint_path": "weights.pth"})
+        {'img_size': 32}
+        >>> arguments_of_shape({"act_layer": "/tmp/layer"})
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: backbone_kwargs act_layer='/tmp/layer' of a file: it must be numbers and names...
+    """
+    if not isinstance(arguments or {}, Mapping):
+        raise UsageError(f"backbone_kwargs of a file are a {type(arguments).__name__}, and must be a mapping of names.")
+    kept = {name: value for name, value in (arguments or {}).items() if not _ELSEWHERE.search(str(name).lower())}
+    for name, value in kept.items():
+        if not _is_of_shape(value):
+            raise UsageError(
+                f"backbone_kwargs {name}={value!r} of a file: it must be numbers and names of layers, without paths "
+                "and objects; build that network and pass it as backbone=."
+            )
+    return kept
+
+
+def _is_of_shape(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_of_shape(item) and not _ELSEWHERE.search(str(name).lower()) for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_of_shape, value))
+    if isinstance(value, str):
+        return not _PLACE.search(value)
+    return value is None or isinstance(value, bool | int | float)
