@@ -35,7 +35,7 @@ def plain(**changes: Any) -> FineTune:
 
 
 def scale_of(groups: list[dict[str, Any]], parameter: nn.Parameter) -> tuple[float, float]:
-    found = [(g["lr_scale"], g["weight_decay"]) for g in groups if any(p is parameter for p in g["params"])]
+    found = [(g["lr"], g["weight_decay"]) for g in groups if any(p is parameter for p in g["params"])]
     assert len(found) == 1
     return found[0]
 
@@ -96,6 +96,19 @@ def test_the_whole_network_learns_and_head_and_backbone_have_their_own_rates() -
     assert {group["lr"] for group in trainer.optimizers[0].param_groups} == {0.05, 0.5}
 
 
+@pytest.mark.parametrize("lr_scaling", ["none", "linear"])
+def test_a_backbone_with_rate_zero_stays_and_its_head_learns_at_its_own_rate(lr_scaling: str) -> None:
+    module = plain(lr=0.0, head_lr=0.5, lr_scaling=lr_scaling, epochs=1)
+    before = [parameter.detach().clone() for parameter in module.backbone.parameters()]
+    head = module.head.weight.detach().clone()
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, DataLoader(coloured(64), batch_size=32))
+    assert all(torch.equal(old, new) for old, new in zip(before, module.backbone.parameters(), strict=True))
+    assert not torch.equal(head, module.head.weight)
+    ratio = 32 / 256 if lr_scaling == "linear" else 1
+    assert {group["lr"] for group in trainer.optimizers[0].param_groups} == {0.0, 0.5 * ratio}
+
+
 def test_the_learning_rate_follows_the_recipe_over_the_run() -> None:
     module = plain(lr=0.4, head_lr=None, decay="cosine", warmup_epochs=1, lr_scaling="linear", epochs=4)
     trainer = quiet_trainer(max_epochs=4)
@@ -144,6 +157,37 @@ def test_every_recipe_makes_a_step_on_a_small_network(name: str) -> None:
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, DataLoader(images, batch_size=4))
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
+
+
+def test_fine_tuning_as_mae_does_is_on_the_mean_of_the_patch_tokens() -> None:
+    torch.manual_seed(0)
+    network: Any = timm.create_model("vit_tiny_patch16_224", num_classes=0, **VIT)
+    nn.init.normal_(network.norm.weight)  # of the class token's norm, which has no part any more
+    module = FineTune(network, 3, recipe="mae", drop_path=0).eval()
+    images, found = torch.rand(2, 3, 32, 32), []
+    network.blocks[2].register_forward_hook(lambda _, __, out: found.append(out))
+    logits = module(images)
+    expected = F.layer_norm(found[0][:, 1:].mean(1), (24,), eps=1e-6)
+    torch.testing.assert_close(logits, module.head(expected))
+    assert module.pooling == "mean of the patch tokens"
+    groups = layer_groups(network, module.head, layer_decay=0.5, weight_decay=0.05)
+    assert scale_of(groups, network.fc_norm.weight) == (1.0, 0.0)
+
+    class_token: Any = timm.create_model("vit_tiny_patch16_224", num_classes=0, **VIT)
+    assert FineTune(class_token, 3, recipe="mae", pooling="network").pooling == "the network's own"
+    assert class_token.global_pool == "token"
+    assert FineTune(timm.create_model("resnet10t", num_classes=0), 3, recipe="mae", drop_path=0).pooling != "mean"
+
+
+def test_a_last_batch_of_one_image_is_learned_from_too() -> None:
+    network = timm.create_model("resnet18", num_classes=0, layers=[1, 1, 1, 1], channels=[8, 8, 8, 8])
+    module = FineTune(network, 3, recipe="swav_10pct", epochs=1)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, DataLoader(coloured(9), batch_size=8))  # maps of one pixel: one image has no deviation
+    assert trainer.global_step == 2
+    assert all(torch.isfinite(parameter).all() for parameter in module.parameters())
+    assert network.bn1.num_batches_tracked == 1
+    assert network.bn1.training
 
 
 def test_a_wrong_recipe_or_value_is_named() -> None:

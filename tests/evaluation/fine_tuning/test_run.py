@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 from sslbolts import UsageError
 from sslbolts.cli import main
 from sslbolts.data import DatasetDataModule
-from sslbolts.evaluation import Result, load_encoder
+from sslbolts.evaluation import Result, features_of, load_encoder
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.labelled_crops import labelled_crops
 from tests.helpers.nets import SmallConvNet
@@ -72,8 +72,25 @@ def test_images_are_normalized_as_the_network_wants_them() -> None:
     torch.testing.assert_close(images, expected)
 
 
+def test_the_encoder_keeps_the_weights_whose_features_are_cached(tmp_path: Path) -> None:
+    network, data = encoder(), module()
+    before = features_of(network, data, "bank", cache=tmp_path).features
+    evaluate_finetune(network, data, recipe="swav_10pct", epochs=1, lr=0.1, progress=False)
+    assert torch.equal(features_of(network, data, "bank").features, before)
+    assert torch.equal(features_of(network, data, "bank", cache=tmp_path).features, before)
+
+
+def test_crops_are_interpolated_as_the_recipe_says() -> None:
+    for recipe, how in (("swav_10pct", "bilinear"), ("simclr", "bicubic")):
+        result = evaluate_finetune(encoder(), module(), recipe=recipe, epochs=1, progress=False)
+        assert how in result.settings["preprocessing"]["training"]
+
+
 def test_what_cannot_be_fine_tuned_is_refused() -> None:
     from dataclasses import replace
+
+    with pytest.raises(UsageError, match="needs a DataModule"):
+        evaluate_finetune(encoder(), coloured(4))
 
     with pytest.raises(UsageError, match="leave layer out"):
         evaluate_finetune(replace(encoder(), layer="projector"), module())

@@ -1,5 +1,6 @@
 """Fine-tuning: the whole network goes on training, with labels and a linear head."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +14,10 @@ from sslbolts.callbacks.batches import images_of, targets_of
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.fine_tuning.drop_path import set_drop_path
 from sslbolts.evaluation.fine_tuning.layer_decay import layer_groups
+from sslbolts.evaluation.fine_tuning.pooling import mean_pooled
 from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe, fine_tune_recipe
 from sslbolts.evaluation.judged import JudgedModule
+from sslbolts.evaluation.one_row import running_statistics
 from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
 from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.seeds import mix
@@ -33,14 +36,15 @@ class FineTune(JudgedModule):
     each image counted once on any number of processes.
 
     Args:
-        backbone: ``(B, C, H, W) -> (B, D)``; it is trained in place. It is in the checkpoint's weights, not in its
-            hyperparameters: ``load_from_checkpoint`` asks for ``backbone=`` again.
+        backbone: ``(B, C, H, W) -> (B, D)``; it is changed and trained in place. It is in the checkpoint's weights, not
+            in its hyperparameters: ``load_from_checkpoint`` asks for ``backbone=`` again.
         num_classes: number of classes, at least 2.
         recipe: a name of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES`, or a recipe.
         **changes: values in place of the recipe's, e.g. ``epochs=20``, ``layer_decay=0.75``.
 
     Attributes:
         recipe: the recipe in use; its ``epochs`` are for the Trainer's ``max_epochs``.
+        pooling: which features the head has, in words.
 
     Raises:
         UsageError: for an unknown recipe or value, or a network whose blocks are not known though they are needed.
@@ -61,6 +65,8 @@ class FineTune(JudgedModule):
         if num_classes < 2:
             raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
         self.recipe = fine_tune_recipe(recipe, **changes)
+        pooled = self.recipe.pooling == "mean" and mean_pooled(backbone)
+        self.pooling = "mean of the patch tokens" if pooled else "the network's own"
         self.backbone = backbone.train().requires_grad_()
         self.head = nn.Linear(feature_width(backbone), num_classes)
         nn.init.normal_(self.head.weight, std=self.recipe.head_std)
@@ -99,7 +105,9 @@ class FineTune(JudgedModule):
         if self._mixers and len(targets) > 1:
             which = int(torch.randint(len(self._mixers), ()))
             images, targets = self._mixers[which](images, targets)
-        loss = F.cross_entropy(self(images).float(), targets, label_smoothing=self.recipe.label_smoothing)
+        with running_statistics(self.backbone) if len(images) == 1 else nullcontext():
+            logits = self(images).float()
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
 
@@ -110,11 +118,10 @@ class FineTune(JudgedModule):
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""
         recipe, total = self.recipe, total_steps(self.trainer)
         warmup = round(recipe.warmup_epochs * steps_per_epoch(self.trainer)) if recipe.warmup_epochs else 0
-        lr = recipe.lr
-        if recipe.lr_scaling != "none":
-            ratio = effective_batch_size(self.trainer) / 256
-            lr *= ratio if recipe.lr_scaling == "linear" else ratio**0.5
-        groups = [{**group, "lr": lr * group["lr_scale"]} for group in self._groups()]
+        ratio = effective_batch_size(self.trainer) / 256
+        ratio = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[recipe.lr_scaling]
+        groups = [{**group, "lr": ratio * group["lr"]} for group in self._groups()]
+        lr = ratio * (recipe.lr or recipe.head_lr or 0.0)  # without either, nothing moves
         optimizer: torch.optim.Optimizer
         if recipe.optimizer == "adamw":
             optimizer = torch.optim.AdamW(groups, lr=lr)
@@ -133,13 +140,13 @@ class FineTune(JudgedModule):
 
     def _groups(self) -> list[dict[str, Any]]:
         recipe = self.recipe
-        head_scale = 1.0 if recipe.head_lr is None or not recipe.lr else recipe.head_lr / recipe.lr
         return layer_groups(
             self.backbone,
             self.head,
             layer_decay=recipe.layer_decay,
             weight_decay=recipe.weight_decay,
-            head_scale=head_scale,
+            lr=recipe.lr,
+            head_lr=recipe.head_lr,
         )
 
 

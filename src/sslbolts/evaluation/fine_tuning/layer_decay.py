@@ -66,23 +66,30 @@ def layer_numbers(network: nn.Module) -> tuple[dict[str, int], int]:
 
 
 def layer_groups(
-    backbone: nn.Module, head: nn.Module, *, layer_decay: float, weight_decay: float, head_scale: float = 1.0
+    backbone: nn.Module,
+    head: nn.Module,
+    *,
+    layer_decay: float,
+    weight_decay: float,
+    lr: float = 1.0,
+    head_lr: float | None = None,
 ) -> list[dict[str, Any]]:
     """Parameter groups in which a layer's learning rate is ``layer_decay`` times that of the layer above it.
 
-    Layer ``i`` of ``L`` has ``lr_scale = layer_decay ** (L - i)``, and the head, layer ``L``, has 1. Parameters of one
-    dimension, and those that a network of timm names in ``no_weight_decay()`` (position embeddings, class tokens), are
-    not decayed.
+    Layer ``i`` of ``L`` has ``lr * layer_decay ** (L - i)``, and the head, layer ``L``, has ``head_lr``. Parameters of
+    one dimension, and those that a network of timm names in ``no_weight_decay()`` (position embeddings, class tokens),
+    are not decayed.
 
     Args:
         backbone: without its classifier.
         head: what stands on it.
         layer_decay: in (0, 1]; with 1 the blocks need not be known.
         weight_decay: of all other parameters.
-        head_scale: factor on the head's learning rate.
+        lr: of layer ``L``.
+        head_lr: of the head; None is ``lr``.
 
     Returns:
-        Groups with ``params``, ``weight_decay`` and ``lr_scale``, from the first layer to the head.
+        Groups with ``params``, ``weight_decay`` and ``lr``, from the first layer to the head.
 
     Source: Bao et al., BEiT: BERT Pre-Training of Image Transformers, ICLR 2022, arXiv:2106.08254; Clark et al.,
     ELECTRA, ICLR 2020, arXiv:2003.10555.
@@ -90,7 +97,7 @@ def layer_groups(
     Example:
         >>> from sslbolts.backbones import create_backbone
         >>> groups = layer_groups(create_backbone("resnet18"), nn.Linear(512, 10), layer_decay=0.5, weight_decay=0.1)
-        >>> sorted({group["lr_scale"] for group in groups})
+        >>> sorted({group["lr"] for group in groups})
         [0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0]
     """
     numbers, top = layer_numbers(backbone) if layer_decay != 1 else ({}, 0)
@@ -98,16 +105,15 @@ def layer_groups(
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
-            scale = layer_decay ** (top - numbers.get(name, top))
+            rate = lr * layer_decay ** (top - numbers.get(name, top))
             decay = 0.0 if parameter.dim() <= 1 or name in exempt else weight_decay
-            _add(groups, parameter, scale, decay)
+            _add(groups, parameter, rate, decay)
     for parameter in head.parameters():
-        _add(groups, parameter, head_scale, 0.0 if parameter.dim() <= 1 else weight_decay)
+        rate = lr if head_lr is None else head_lr
+        _add(groups, parameter, rate, 0.0 if parameter.dim() <= 1 else weight_decay)
     return list(groups.values())
 
 
-def _add(
-    groups: dict[tuple[float, float], dict[str, Any]], parameter: nn.Parameter, scale: float, decay: float
-) -> None:
-    group = groups.setdefault((scale, decay), {"params": [], "weight_decay": decay, "lr_scale": scale})
+def _add(groups: dict[tuple[float, float], dict[str, Any]], parameter: nn.Parameter, lr: float, decay: float) -> None:
+    group = groups.setdefault((lr, decay), {"params": [], "weight_decay": decay, "lr": lr})
     group["params"].append(parameter)

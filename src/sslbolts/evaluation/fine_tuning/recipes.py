@@ -12,6 +12,8 @@ __all__ = ["FINE_TUNE_RECIPES", "FineTuneRecipe", "fine_tune_recipe"]
 
 Optimizer = Literal["adamw", "sgd"]
 Decay = Literal["cosine", "steps", "constant"]
+Pooling = Literal["mean", "network"]
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class FineTuneRecipe:
     Args:
         source: where the values are from, and how they differ from what is said there.
         optimizer: "adamw" with betas (0.9, 0.999), or "sgd" with momentum 0.9.
-        lr: learning rate of the backbone for 256 images per step, >= 0.
+        lr: learning rate of the backbone for 256 images per step, >= 0; 0 leaves its parameters as they are, while its
+            batch norms still follow the training images.
         head_lr: that of the linear head; None is ``lr``.
         lr_scaling: how both follow the number B of images per step: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not.
         nesterov: of the momentum of SGD.
@@ -38,6 +41,9 @@ class FineTuneRecipe:
         label_smoothing: in [0, 1).
         drop_path: rate of stochastic depth in [0, 1) of the last block; it rises linearly from 0 at the first.
         head_std: standard deviation of the head's first weights; 0 starts at zero.
+        pooling: "mean" of the patch tokens, for vision transformers of timm (see
+            :func:`~sslbolts.evaluation.fine_tuning.pooling.mean_pooled`), or the features that the network gives.
+        interpolation: of the training images' crops.
         batch_size: images per step in the paper, for the record: the DataModule's is used.
 
     Raises:
@@ -67,10 +73,13 @@ class FineTuneRecipe:
     label_smoothing: float = 0.0
     drop_path: float = 0.0
     head_std: float = 0.01
+    pooling: Pooling = "network"
+    interpolation: Interpolation = "bilinear"
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        for name, allowed in (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay)):
+        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay))
+        for name, allowed in (*kinds, ("pooling", Pooling), ("interpolation", Interpolation)):
             value, options = getattr(self, name), get_args(allowed)
             if value not in options:
                 raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
@@ -104,6 +113,8 @@ _MAE = FineTuneRecipe(
     label_smoothing=0.1,
     drop_path=0.1,
     head_std=2e-5,
+    pooling="mean",
+    interpolation="bicubic",
     batch_size=1024,
 )
 _SWAV = FineTuneRecipe(
@@ -125,6 +136,7 @@ _SIMCLR_LABELS = FineTuneRecipe(
     nesterov=True,
     epochs=30,
     head_std=0.0,
+    interpolation="bicubic",
     batch_size=4096,
 )
 _VICREG = FineTuneRecipe(
@@ -148,7 +160,6 @@ FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
             "code for BEiT-B (4e-3 for 1024 images), without its RandAugment and erasing",
             lr=1e-3,
             warmup_epochs=20,
-            head_std=2e-5,
         ),
         "simclr": FineTuneRecipe(
             "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, "
@@ -161,6 +172,7 @@ FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
             nesterov=True,
             epochs=100,
             head_std=0.0,
+            interpolation="bicubic",
         ),
         "simclr_1pct": replace(_SIMCLR_LABELS, epochs=60),
         "simclr_10pct": _SIMCLR_LABELS,
@@ -168,7 +180,8 @@ FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
         "swav_10pct": _SWAV,
         "barlow_1pct": replace(
             _VICREG,
-            source="Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, official code",
+            source="Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, official code: the "
+            "backbone's learning rate is that of its README, 0.002, which was 0.005 in an earlier one",
             lr=2e-3,
             head_lr=0.5,
         ),

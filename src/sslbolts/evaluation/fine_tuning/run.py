@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
+from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import data_name, preprocessing
@@ -16,6 +17,7 @@ from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 from sslbolts.scale import effective_batch_size
+from sslbolts.transforms import View
 
 __all__ = ["evaluate_finetune", "suitable_recipe"]
 
@@ -36,7 +38,7 @@ def evaluate_finetune(
     """Trains the backbone and a linear head on labelled images, and measures the last epoch once.
 
     Args:
-        encoder: see :func:`sslbolts.evaluation.load_encoder`; its backbone is trained in place.
+        encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
         data: a DataModule of sslbolts with labels; its batch size is used, and with ``labels_per_class`` only so many.
         recipe: a name of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES`, or a recipe; "auto" is
             "mae" for vision transformers, else "simclr".
@@ -66,6 +68,11 @@ def evaluate_finetune(
     """
     if encoder.layer != "backbone":
         raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    if not isinstance(data, SSLDataModule):
+        raise UsageError(
+            f"a {type(data).__name__} was given as data: fine-tuning crops images itself, and needs a DataModule of "
+            "sslbolts.data, e.g. DatasetDataModule(your_dataset)."
+        )
     first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and first.in_channels != encoder.in_chans:
         raise UsageError(
@@ -73,10 +80,11 @@ def evaluate_finetune(
             "fine-tuning has no filter."
         )
     name = suitable_recipe(encoder.backbone) if recipe == "auto" else recipe
-    module = FineTune(encoder.backbone, data.num_classes, recipe=name, **changes)
+    module = FineTune(encoder.trainable(), data.num_classes, recipe=name, **changes)
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.recipe.head_std)  # from the seed
-    crops = labelled_crops(data, encoder, rows=rows)
+    crop = View(data.image_size, interpolation=module.recipe.interpolation)
+    crops = labelled_crops(data, encoder, view=crop, rows=rows)
     with hushed():
         trainer = protocol_trainer(
             encoder.device,
@@ -100,11 +108,13 @@ def evaluate_finetune(
             "features": f"{encoder.readout}, trained further with a linear head",
             "recipe": recipe_name + (f", with {', '.join(changes)} changed" if changes else ""),
             **{key: value for key, value in asdict(module.recipe).items() if key not in ("source", "batch_size")},
+            "pooling": module.pooling,
             "head_lr": module.recipe.lr if module.recipe.head_lr is None else module.recipe.head_lr,
             "images per step": effective_batch_size(trainer),
             "source": module.recipe.source,
             "preprocessing": {
-                "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, bicubic), flipped",
+                "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, "
+                f"{module.recipe.interpolation}), flipped",
                 **preprocessing(encoder, crops),
             },
             "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops._split("test")):,} of '
