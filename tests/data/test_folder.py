@@ -12,7 +12,7 @@ from sslbolts.data import ImageFolderDataModule
 from sslbolts.data.decode import ImageError
 from sslbolts.data.files import find_images
 from sslbolts.errors import UsageError
-from tests.data.helpers import pixels, write_folder, write_image
+from tests.data.helpers import Recorder, pixels, quiet_trainer, write_folder, write_image
 
 
 def names(found):
@@ -255,13 +255,33 @@ def test_skipped_images_are_missing_from_evaluation(tmp_path, workers):
     assert torch.cat([batch[2] for batch in data.predict_dataloader()]).tolist() == list(range(2, 22))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_of_bad_images_alone_is_empty_in_evaluation(tmp_path, workers):
+    data = small(broken_folder(tmp_path, good=8, bad=5), num_workers=workers, on_bad_image="skip")
+    batches = list(data.predict_dataloader())
+    assert [batch[2].tolist() for batch in batches] == [[], [5, 6, 7], [8, 9, 10, 11], [12]]
+    first = data.on_after_batch_transfer(batches[0], 0)
+    assert (first[0].shape, first[0].dtype, first[1].dtype) == ((0, 3, 32, 32), torch.float32, torch.int64)
+
+
+@pytest.mark.filterwarnings("ignore:.*image files could not be read")
+def test_a_run_goes_through_an_empty_evaluation_batch(tmp_path):
+    root = write_folder(tmp_path, per_class=8)
+    for number in range(5):
+        (root / "cat" / f"{number}.png").write_bytes(b"no image")
+    data = small(root, labelled_val=str(root), on_bad_image="skip")
+    model = Recorder()
+    quiet_trainer(max_epochs=1, num_sanity_val_steps=0).fit(model, datamodule=data)
+    assert [len(batch[0]) for batch in model.validated] == [0, 3, 4, 4]
+
+
 def test_a_folder_of_bad_images_ends_with_an_error(tmp_path):
     broken_folder(tmp_path, bad=3)
     for path in tmp_path.glob("good*"):
         path.unlink()
     with pytest.raises(UsageError, match="100 images in a row could not be read"):
         epoch(small(tmp_path, batch_size=2, on_bad_image="skip"))
-    with pytest.raises(UsageError, match="none of the images of an evaluation batch"):
+    with pytest.raises(UsageError, match="none of 3 images could be read"):
         list(small(tmp_path, on_bad_image="skip").predict_dataloader())
 
 

@@ -41,11 +41,24 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         return center_crop(image, self.evaluation), target, index
 
     def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, int, int] | None]":
-        """What a DataLoader asks for a batch: of images in memory that fit as they are, the batch itself."""
+        """What a DataLoader asks for a batch: of images in memory that fit as they are, the batch itself.
+
+        A batch of which no image can be read is empty, and not left out: the batches of a rank stay as many as planned.
+
+        Raises:
+            ImageError: if no image of all can be read.
+        """
         if isinstance(self.images, TensorImages) and self._fits(self.images.data):
             rows = torch.as_tensor(indices)
             return self.images.data[rows], self.images.targets[rows], rows
-        return [self[index] for index in indices]
+        found = [self[index] for index in indices]
+        return found if any(item is not None for item in found) else self._empty()
+
+    def _empty(self) -> EvaluationBatch:
+        if len(getattr(self.images, "bad_images", ())) == len(self):
+            raise ImageError(f"none of {len(self):,} images could be read: check that the folder holds images.")
+        size, none = self.evaluation.size, torch.empty(0, dtype=torch.int64)
+        return torch.empty(0, self.images.in_chans, size, size, dtype=torch.uint8), none, none
 
     def _fits(self, data: Tensor) -> bool:
         return data.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size

@@ -39,7 +39,7 @@ class ImageFolderDataModule(SSLDataModule):
         val_seed: which images ``val_fraction`` holds out; of its own, so that ``seed`` does not move them.
         on_bad_image: what to do with a file that cannot be read. "raise" names it. "skip" leaves it out, counts it, and
             names all such files at the end: another image, which the batch does not hold yet, takes its place in a
-            training batch (batches keep their size), and evaluation batches are smaller.
+            training batch (batches keep their size), and evaluation batches are smaller, or even empty.
         in_memory: decode all images once at the start and hold them as one tensor; None does where they are of one
             size, at most 64 pixels a side, and take at most 1 GiB together.
         **common: arguments of :class:`SSLDataModule`.
