@@ -28,14 +28,14 @@ def test_numbers_confusions_and_their_picture_lie_beside_the_checkpoint(checkpoi
     for words in ("random guess", "g(h)", "rotation", "RankMe", "most often taken for", "airplane", "table 3"):
         assert words in printed
     folder = checkpoint.parent / "evaluation"
-    result = json.loads((folder / "diagnose-CIFAR10Mini.json").read_text())
+    result = json.loads((folder / "diagnose-CIFAR10Mini-simclr.json").read_text())
     assert result["protocol"] == "diagnose"
     assert result["settings"]["g(h)"] == "projector, 4 numbers"
     assert 0 <= result["metrics"]["h/knn/top1"] <= 1
-    rows = list(csv.reader((folder / "diagnose-CIFAR10Mini-confusion.csv").open()))
+    rows = list(csv.reader((folder / "diagnose-CIFAR10Mini-simclr-confusion.csv").open()))
     assert rows[0][1] == rows[1][0] == "airplane"
     assert [sum(map(int, row[1:])) for row in rows[1:]] == [100] * 10
-    assert (folder / "diagnose-CIFAR10Mini-confusion.png").stat().st_size > 10_000
+    assert (folder / "diagnose-CIFAR10Mini-simclr-confusion.png").stat().st_size > 10_000
 
 
 def test_an_exported_backbone_is_diagnosed_without_projector(checkpoint, capsys):

@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory):
 
 def test_knn_prints_and_writes_what_python_finds(checkpoint, capsys):
     assert main(["evaluate", "knn", str(checkpoint), "--data", "CIFAR10Mini", "--device", "cpu", "--k", "5", "20"]) == 0
-    file = checkpoint.parent / "evaluation" / "knn-CIFAR10Mini.json"
+    file = checkpoint.parent / "evaluation" / "knn-CIFAR10Mini-last.json"
     written = Result.from_json(file.read_text())
     expected = evaluate_knn(load_encoder(checkpoint, device="cpu"), CIFAR10MiniDataModule(), ks=[5, 20])
     assert (written.metrics, written.settings) == (expected.metrics, expected.settings)
@@ -40,7 +40,7 @@ def test_knn_prints_and_writes_what_python_finds(checkpoint, capsys):
 def test_other_layers_have_their_own_file(checkpoint, tmp_path):
     arguments = ["evaluate", "ridge", str(checkpoint), "--device=cpu", "--cache=none", "--layer=projector"]
     assert main(arguments) == 0
-    file = checkpoint.parent / "evaluation" / "ridge-CIFAR10Mini-projector.json"
+    file = checkpoint.parent / "evaluation" / "ridge-CIFAR10Mini-projector-last.json"
     assert json.loads(file.read_text())["settings"]["features"] == "4 of projector"
     assert main([*arguments, f"--output={tmp_path}/mine.json", "--data.in_chans=3"]) == 0
     assert (tmp_path / "mine.json").is_file()

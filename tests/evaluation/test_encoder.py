@@ -86,6 +86,22 @@ def test_a_timm_name_says_the_preprocessing_it_wants():
     assert (encoder.num_features, encoder.name) == (192, "vit_tiny_patch16_224")
 
 
+def test_an_untrained_network_says_so_in_every_result():
+    encoder = load_encoder("timm/resnet10t", pretrained=False, device="cpu")
+    assert (encoder.pretrained, encoder.name) == (False, "resnet10t")
+    assert encoder.source == "timm/resnet10t (untrained)"  # which every result and its table have
+    assert load_encoder(TinyBackbone(), device="cpu").pretrained is None
+
+
+def test_the_tag_of_a_librarys_weights_stays_in_the_name():
+    assert load_encoder("timm/resnet18.a1_in1k", pretrained=False, device="cpu").name == "resnet18.a1_in1k"
+
+
+def test_the_size_of_training_is_not_the_size_that_was_asked_for(trained):
+    assert load_encoder(trained[1], image_size=64, device="cpu").image_size == 32
+    assert load_encoder(TinyBackbone(), image_size=64, device="cpu").image_size is None
+
+
 def test_a_checkpoint_says_how_its_images_were_normalized(trained, tmp_path):
     encoder = load_encoder(trained[1], device="cpu")
     data = CIFAR10MiniDataModule

@@ -1,6 +1,7 @@
 """A result survives its file and shows what it depends on."""
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from sslbolts import UsageError
 from sslbolts.evaluation import Result
+from sslbolts.evaluation.result import free_path, result_path
 
 
 def _result() -> Result:
@@ -39,3 +41,37 @@ def test_tables_show_metrics_and_settings():
 def test_another_file_is_refused():
     with pytest.raises(UsageError, match="no result"):
         Result.from_json('{"a": 1}')
+
+
+def test_every_source_and_recipe_has_a_file_of_its_own():
+    sources = (
+        "timm/vit_small_patch16_224.dino",
+        "timm/vit_base_patch16_224.mae",
+        "timm/resnet18.a1_in1k",
+        "timm/resnet18",
+        "timm/resnet18 (untrained)",
+        "torchvision/resnet18",
+        "runs/a/epoch=10.ckpt",
+        "runs/a/last.ckpt",
+        "SmallConvNet",
+    )
+    paths = [result_path(source, "linear", "CIFAR10", recipe=recipe) for source in sources for recipe in ("", "moco")]
+    assert len(set(paths)) == len(paths)
+    assert all(path.parent.name == "evaluation" for path in paths)
+    assert {path.parents[1].as_posix() for path in paths if "last" in path.name} == {"runs/a"}
+
+
+def test_a_kept_result_gives_way_to_none_but_the_same(tmp_path):
+    result = _result()
+    place = tmp_path / "knn.json"
+    assert free_path(result, place) == place
+    result.save(place)
+    assert free_path(replace(result, metrics={"top1": 0.5}), place) == place  # measured again
+    others = [replace(result, source="runs/x/epoch=1.ckpt"), replace(result, settings={**result.settings, "seed": 1})]
+    for other in others:
+        other.save(free_path(other, place))
+        other.save(free_path(other, place))
+    assert len(list(tmp_path.iterdir())) == 3
+    assert Result.from_json(place.read_text()) == result
+    (tmp_path / "mine.json").write_text("[]")  # no result: somebody's own file
+    assert free_path(result, tmp_path / "mine.json") != tmp_path / "mine.json"

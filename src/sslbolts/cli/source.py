@@ -122,11 +122,15 @@ def cache_folder(config: Any) -> Path | None:
 
 
 def result_file(result: "Result", config: Any, encoder: "Encoder") -> Path:
-    """Where a result goes: as the command line says, or beside the checkpoint."""
-    from sslbolts.evaluation.result import result_path
+    """Where a result goes: as the command line says, or beside the checkpoint, in the place of none but the same."""
+    from sslbolts.evaluation.result import free_path, result_path
 
-    beside = result_path(result.source, result.protocol, result.data, readout=encoder.readout)
-    return beside if config.output is None else Path(config.output)
+    if config.output is not None:
+        return Path(config.output)
+    recipe = getattr(config, "recipe", None) or ""
+    return free_path(
+        result, result_path(result.source, result.protocol, result.data, readout=encoder.readout, recipe=recipe)
+    )
 
 
 def _data_arguments(config: Any) -> Any:

@@ -34,11 +34,14 @@ class Encoder:
         teacher: whether the weights are those of the method's teacher.
         num_features: width of the features.
         digest: of weights, form and layer: equal for equal features.
-        source: where it comes from: a path, ``timm/NAME``, or the class of a module.
+        source: where it comes from: a path, ``timm/NAME`` (with "(untrained)" where it is), or the class of a module.
         in_chans: channels of its images.
         mean: by which its images are normalized, per channel, in [0, 1]; None where it is not known.
         std: as ``mean``.
-        image_size: side of the images it was trained on, pixels; None where it is not known.
+        image_size: side of the images it was trained or made for, pixels; None where it is not known.
+        pretrained: of a named network, whether it has the library's weights; None for what has no name in a library.
+        crop_pct: part of a resized image's shorter side that its evaluation cut out; None where it is not known.
+        interpolation: of that resizing, "bicubic" or "bilinear"; None where it is not known.
     """
 
     network: nn.Module
@@ -53,6 +56,9 @@ class Encoder:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     image_size: int | None = None
+    pretrained: bool | None = None
+    crop_pct: float | None = None
+    interpolation: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -120,22 +126,32 @@ def load_encoder(
     bare: Any = getattr(root, "backbone", root)
     network = _Features(root, layer).eval().to(choose_device(device))
     channels = in_chans or _channels(root)
-    size = image_size or wants.get("image_size")
-    text = str(source) if not isinstance(source, nn.Module) else type(source).__name__
+    named = not isinstance(source, nn.Module) and str(source).startswith(_LIBRARIES)
     return Encoder(
         network=network,
         backbone=bare,
-        name=type(root).__name__ if isinstance(root, SSLModule) else Path(text).stem if "/" in text else text,
+        name=_name(source, root),
         layer=layer,
         teacher=teacher,
-        num_features=_width(network, bare, channels, size),
+        num_features=_width(network, bare, channels, image_size or wants.get("image_size")),
         digest=_digest(network),
-        source=text,
+        source=type(source).__name__
+        if isinstance(source, nn.Module)
+        else f"{source} (untrained)"
+        if named and not pretrained
+        else str(source),
         in_chans=channels,
-        mean=wants.get("mean"),
-        std=wants.get("std"),
-        image_size=size,
+        pretrained=pretrained if named else None,
+        **{name: wants.get(name) for name in ("mean", "std", "image_size", "crop_pct", "interpolation")},
     )
+
+
+def _name(source: str | Path | nn.Module, root: nn.Module) -> str:
+    """The class of a method or module, a library's own name with its tag, or a file's without its ending."""
+    if isinstance(root, SSLModule) or isinstance(source, nn.Module):
+        return type(root).__name__
+    library = next((prefix for prefix in _LIBRARIES if str(source).startswith(prefix)), None)
+    return Path(source).stem if library is None else str(source).removeprefix(library)
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
@@ -248,16 +264,18 @@ def _named(source: str, pretrained: bool, in_chans: int) -> tuple[nn.Module, dic
 def _wants(network: nn.Module, source: str) -> dict[str, Any]:
     config = getattr(network, "pretrained_cfg", None)
     if config:
-        size = config.get("input_size", (3, None, None))[-1]
+        size: int | None = config.get("input_size", (3, None, None))[-1]
         mean, std = config.get("mean"), config.get("std")
+        cut = {"crop_pct": config.get("crop_pct"), "interpolation": config.get("interpolation")}
     elif source.startswith("torchvision/"):  # ImageNet's, for all of its classifiers
         mean, std, size = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None
+        cut = {}
     else:
         return {}
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
     if mean is None or std is None or (first is not None and first.in_channels != len(mean)):
-        return {"image_size": size}
-    return {"mean": tuple(mean), "std": tuple(std), "image_size": size}
+        return {"image_size": size, **cut}
+    return {"mean": tuple(mean), "std": tuple(std), "image_size": size, **cut}
 
 
 def _find(root: nn.Module, layer: str) -> str:

@@ -1,7 +1,9 @@
 """What a protocol found, with everything that its numbers depend on."""
 
+import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +16,9 @@ from sslbolts.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Result", "result_path"]
+__all__ = ["Result", "free_path", "result_path"]
 
-_SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "purity", "per_class")
+_SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "map75", "purity", "per_class")
 """Last words of the names of metrics that are shares, printed in percent."""
 
 
@@ -116,7 +118,7 @@ class Result:
         return table
 
 
-def result_path(source: str, protocol: str, data: str, *, readout: str = "backbone") -> Path:
+def result_path(source: str, protocol: str, data: str, *, readout: str = "backbone", recipe: str = "") -> Path:
     """Where a result goes if nobody says otherwise: beside the checkpoint, where the report page looks.
 
     Args:
@@ -124,16 +126,40 @@ def result_path(source: str, protocol: str, data: str, *, readout: str = "backbo
         protocol: as in :class:`Result`.
         data: as in :class:`Result`.
         readout: which features: :attr:`sslbolts.evaluation.encoder.Encoder.readout`.
+        recipe: name of the protocol's recipe, where there are several.
 
     Example:
         >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", readout="projector of the teacher"))
-        runs/a/evaluation/knn-CIFAR10Mini-projector-of-the-teacher.json
-        >>> print(result_path("timm/resnet18", "knn", "CIFAR10Mini"))
-        runs/timm-resnet18/evaluation/knn-CIFAR10Mini.json
+        runs/a/evaluation/knn-CIFAR10Mini-projector-of-the-teacher-last.json
+        >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", recipe="moco"))
+        runs/timm-resnet18.a1_in1k/evaluation/linear-CIFAR10Mini-moco.json
     """
-    folder = Path(source).parent if Path(source).suffix else Path("runs") / source.replace("/", "-")
-    words = [protocol, data.replace(" ", "-")] + ([] if readout == "backbone" else [readout.replace(" ", "-")])
-    return folder / "evaluation" / f"{'-'.join(words)}.json"
+    named = source.startswith(("timm/", "torchvision/", "sslbolts/"))  # whose tags look like the endings of files
+    file = Path(source) if not named and (Path(source).suffix or Path(source).is_file()) else None
+    folder = Path("runs") / _plain_word(source) if file is None else file.parent
+    words = [protocol, data, "" if readout == "backbone" else readout, recipe, "" if file is None else file.stem]
+    return folder / "evaluation" / f"{'-'.join(_plain_word(word) for word in words if word)}.json"
+
+
+def free_path(result: Result, path: Path) -> Path:
+    """The path; or, where the result of another source or of other settings is kept there, one beside it.
+
+    Args:
+        result: to be saved.
+        path: where it would go, ending in ``.json``.
+    """
+    if not path.exists():
+        return path
+    new = Result.from_json(result.to_json())
+    try:
+        kept: Result | None = Result.from_json(path.read_text(encoding="utf-8"))
+    except (UsageError, OSError, UnicodeDecodeError):
+        kept = None
+    depends = [new.protocol, new.source, new.data, new.settings]
+    if kept is not None and [kept.protocol, kept.source, kept.data, kept.settings] == depends:
+        return path
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
+    return path.with_name(f"{path.stem}-{digest}.json")
 
 
 def format_metric(name: str, value: Any) -> str:
@@ -160,6 +186,11 @@ def format_setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(format_setting, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plain_word(text: str) -> str:
+    """For the name of a file or folder."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-")
 
 
 def _escaped(text: str) -> str:

@@ -36,7 +36,7 @@ def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
         listed = (
             Path(config.output).with_suffix(".txt")
             if config.output
-            else result_path(config.source, name, data_name(data)).with_suffix(".txt")
+            else result_path(encoder.source, name, data_name(data)).with_suffix(".txt")
         )
     return evaluate_few_label(
         encoder,
