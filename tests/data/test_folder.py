@@ -275,6 +275,16 @@ def test_a_run_goes_through_an_empty_evaluation_batch(tmp_path):
     assert [len(batch[0]) for batch in model.validated] == [0, 3, 4, 4]
 
 
+def test_pictures_of_training_images_pass_over_the_bad(tmp_path):
+    data = small(broken_folder(tmp_path, good=3, bad=2), on_bad_image="skip")
+    images = data.train_images_dataloader().dataset
+    shown = images.stored([0, 4, 1, 2, 3], 2)
+    assert [torch.equal(a, images.images.read(row)[0]) for a, row in zip(shown, (4, 2), strict=True)] == [True, True]
+    assert len(images.stored(range(5), 9)) == 3
+    with pytest.raises(UsageError, match="none of the images that a picture needs"):
+        images.stored([0, 1], 2)
+
+
 def test_a_folder_of_bad_images_ends_with_an_error(tmp_path):
     broken_folder(tmp_path, bad=3)
     for path in tmp_path.glob("good*"):

@@ -65,9 +65,11 @@ def _images(data: "SSLDataModule", count: int, seed: int) -> "list[Tensor]":
     """Distinct training images, as they are stored."""
     import torch
 
+    from sslbolts.data.images import readable
+
     data.prepare_data()
     images = data.load("train")
     if images is None or len(images) == 0:
         raise UsageError(f"{type(data).__name__} has no training images.")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return [images.read(index)[0] for index in order[:count].tolist()]
+    return readable(images, order.tolist(), count)

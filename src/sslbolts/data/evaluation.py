@@ -1,13 +1,13 @@
 """Datasets and batches for evaluation: every image once, in order, nothing random."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage
+from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
 from sslbolts.transforms import Evaluation, center_crop
 
 __all__ = ["EvaluationBatch", "EvaluationImages", "collate"]
@@ -53,6 +53,10 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
             return self.images.data[rows], self.images.targets[rows], rows
         found = [self[index] for index in indices]
         return found if any(item is not None for item in found) else self._empty()
+
+    def stored(self, rows: Iterable[int], count: int) -> list[Tensor]:
+        """Images as they are stored, of any size, see :func:`~sslbolts.data.images.readable`."""
+        return readable(self.images, rows, count)
 
     def _empty(self) -> EvaluationBatch:
         if len(getattr(self.images, "bad_images", ())) == len(self):

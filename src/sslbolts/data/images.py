@@ -1,11 +1,14 @@
 """Where images come from: a tensor, or anything that gives them one by one."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Images", "TensorImages", "UnreadableImage"]
+from sslbolts.errors import UsageError
+
+__all__ = ["Images", "TensorImages", "UnreadableImage", "readable"]
 
 
 class UnreadableImage(Exception):
@@ -61,3 +64,31 @@ class TensorImages:
     def read(self, index: int) -> tuple[Tensor, int]:
         """Image ``(C, H, W)`` uint8 and its label."""
         return self.data[index], int(self.targets[index])
+
+
+def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:
+    """The first images of some rows, for pictures: those that are left out because they cannot be read are passed over.
+
+    Args:
+        images: where they come from.
+        rows: in the order in which they are wanted.
+        count: at most so many.
+
+    Raises:
+        UsageError: if none can be read.
+
+    Example:
+        >>> len(readable(TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8)), [3, 1, 0], 2))
+        2
+    """
+    found: list[Tensor] = []
+    for row in rows:
+        if len(found) == count:
+            break
+        try:
+            found.append(images.read(row)[0])
+        except UnreadableImage:
+            continue
+    if not found:
+        raise UsageError("none of the images that a picture needs could be read: check that the folder holds images.")
+    return found

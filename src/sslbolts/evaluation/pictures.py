@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -219,8 +220,9 @@ def _attention(subject: Subject) -> "Figure":
 def _augmentations(subject: Subject) -> "Figure":
 
     images: Any = subject.data.train_images_dataloader().dataset
-    rows = chosen_rows(len(images), subject.rows, subject.seed).tolist()
-    shown = [images.images.read(row)[0] for row in rows]
+    chosen = chosen_rows(len(images), subject.rows, subject.seed).tolist()
+    others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
+    shown = images.stored(chain(chosen, others), subject.rows)
     title = f"Augmentation of {data_name(subject.data)}"
     return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
 

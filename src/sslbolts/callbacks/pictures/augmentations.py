@@ -66,9 +66,10 @@ class AugmentationSheet(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if not all(hasattr(data, name) for name in ("views", "color", "train_images_dataloader")):
             return None
-        images = data.train_images_dataloader().dataset.images
+        images = data.train_images_dataloader().dataset
         step = max(1, len(images) // self.images)  # data sets are often sorted by class
-        shown = [images.read(index)[0] for index in range(0, len(images), step)[: self.images]]
+        spread = (row for first in range(step) for row in range(first, len(images), step))
+        shown = images.stored(spread, self.images)
         return draw_augmentations(shown, data.views, draws=self.draws, seed=self.seed, color=data.color)
 
     def _of_batch(self, trainer: Trainer, batch: Any) -> "Figure":
