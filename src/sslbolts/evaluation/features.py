@@ -100,7 +100,10 @@ def features_of(
     seen = 0
     encoder.network.eval()
     for batch in late_bar(loader, f"Features of {data_name(data)} ({split})"):
-        images = prepare(images_of(batch).to(device, non_blocking=True))
+        images = images_of(batch)
+        if len(images) == 0:  # none of them could be read
+            continue
+        images = prepare(images.to(device, non_blocking=True))
         if images.shape[1] != encoder.in_chans:
             raise UsageError(
                 f"{data_name(data)} has images of {images.shape[1]} channels, but {encoder.name} takes "

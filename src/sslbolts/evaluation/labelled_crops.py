@@ -13,9 +13,10 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import normalization
 from sslbolts.transforms import MultiView, View
 
-__all__ = ["SomeImages", "decisive_split", "labelled_crops"]
+__all__ = ["SomeImages", "decisive_split", "few_steps", "labelled_crops"]
 
 _MANY_BATCHES = 16
+_FEW_STEPS = 10
 
 
 class SomeImages:
@@ -47,6 +48,7 @@ def labelled_crops(
     view: View | None = None,
     rows: Tensor | None = None,
     held_out: Tensor | None = None,
+    batch_size: int | None = None,
 ) -> SSLDataModule:
     """A copy of a DataModule whose training batches have one view of each labelled image, normalized for a network.
 
@@ -60,6 +62,7 @@ def labelled_crops(
         rows: positions of the training images to keep, as in :func:`~sslbolts.evaluation.splits.training_targets`; None
             is all, or those with a label where the DataModule was given ``labels_per_class``.
         held_out: positions of training images for validation instead; None leaves validation as it is.
+        batch_size: images per step that training will have, of all devices; None is the DataModule's.
 
     Raises:
         UsageError: for another DataModule, or one without labels.
@@ -84,11 +87,31 @@ def labelled_crops(
     made.labels_per_class = None
     made._images["train"] = _some(images, rows)
     # Of a few images all are used: the last batch is smaller then.
-    made.drop_last = data.drop_last and len(made._split("train")) >= _MANY_BATCHES * data.batch_size
+    made.drop_last = data.drop_last and len(made._split("train")) >= _MANY_BATCHES * (batch_size or data.batch_size)
     made._images["test"] = data._loaded(decisive_split(data))
     if held_out is not None:
         made._images["val"] = _some(images, held_out)
     return made
+
+
+def few_steps(images: int, batch_size: int) -> list[str]:
+    """What to tell where a recipe's batches leave an epoch hardly a step; nothing else.
+
+    Args:
+        images: that are trained on.
+        batch_size: images per step.
+
+    Example:
+        >>> few_steps(4500, 256)
+        []
+    """
+    steps = -(-images // batch_size)
+    if steps >= _FEW_STEPS:
+        return []
+    return [
+        f"{steps} step{'s' if steps > 1 else ''} per epoch only, of {batch_size:,} images each: the recipe is for more "
+        f"images than these {images:,}, and a smaller batch_size may serve them better."
+    ]
 
 
 def decisive_split(data: SSLDataModule) -> str:
