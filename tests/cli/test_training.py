@@ -1,6 +1,7 @@
 """``sslbolts fit|validate|test|predict``."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,17 @@ def test_a_checkpoint_brings_its_class_and_arguments(origin, request):
     assert cli.model.optimizer.plain["class_path"] == LARS_PATH
     stored = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert all(torch.equal(stored[name], value) for name, value in cli.model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best-epoch3.ckpt", "hpc_ckpt_1.ckpt", "registry.ckpt"])
+def test_a_file_that_begins_like_a_keyword_of_lightning_is_read(name, by_command, tmp_path):
+    shutil.copy(by_command, tmp_path / name)
+    cli = run("validate", f"--ckpt_path={name}", *DATA, *QUIET, "--trainer.limit_val_batches=1")
+    assert (type(cli.model), cli.model.temperature) == (SimCLR, 0.7)
+
+
+def test_no_checkpoint_can_be_said_as_in_yaml():
+    assert run("fit", *MODEL, *DATA, *QUIET, "--trainer.fast_dev_run=1", "--ckpt_path=null").trainer.ckpt_path is None
 
 
 @pytest.mark.parametrize("origin", ["by_command", "by_python"])

@@ -10,10 +10,19 @@ from typing import Any
 
 from sslbolts.errors import UsageError, argument_names
 
-__all__ = ["CheckpointValues"]
+__all__ = ["CheckpointValues", "is_file_name"]
 
-_KEYWORDS = ("best", "last", "hpc", "registry")
-"""What Lightning takes for ``ckpt_path`` besides files and addresses."""
+
+def is_file_name(path: str | None) -> bool:
+    """Whether a ``ckpt_path`` names a file, and is no address nor one of Lightning's keywords.
+
+    Example:
+        >>> [is_file_name(path) for path in ("last.ckpt", "last", "registry:me/model", "s3://runs/last.ckpt", None)]
+        [True, False, False, False, False]
+    """
+    if path is None or path in ("best", "last", "hpc"):
+        return False
+    return "://" not in path and path.lower().partition(":")[0] != "registry"
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class CheckpointValues:
         Raises:
             UsageError: if there is no such file, or it is no checkpoint of Lightning.
         """
-        if path is None or path.startswith(_KEYWORDS) or "://" in path:
+        if path is None or not is_file_name(path):
             return cls(path)
         checkpoint = _load(path)
         hparams = dict(checkpoint.get("hyper_parameters") or {})

@@ -154,14 +154,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
 
 def _option(arguments: list[str], name: str) -> str | None:
-    """The last value of an option on a command line."""
+    """The last value of an option on a command line; None where there is none."""
     value = None
     for position, argument in enumerate(arguments):
         if argument == name and position + 1 < len(arguments):
             value = arguments[position + 1]
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
-    return value
+    return None if value == "null" else value  # as in YAML
 
 
 def _pretrained(model: Any) -> bool:
