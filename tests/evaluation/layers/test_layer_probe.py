@@ -123,6 +123,40 @@ def test_with_augmentation_the_images_pass_in_every_epoch() -> None:
     assert result.metrics["layers.1/top1"] > 0.8
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_last_batch_of_one_image_is_learned_from_too(augment: bool) -> None:
+    # 96 images, 9 of them held out: 43 + 43 + 1
+    result = evaluate_layers(
+        encoder(), module(), lrs=[0.1], epochs=1, batch_size=43, values=64, augment=augment, progress=False
+    )
+    assert result.settings["images"].startswith("87 labelled")
+
+
+def test_one_image_alone_is_normalized_by_those_before_it() -> None:
+    network = TinyBackbone()
+    maps = PooledMaps(network, network, ["layers.1"], values=64)
+    probe = LayerProbe(maps, 3, widths=[72], lrs=[0.1])
+    nn.init.normal_(probe.heads[0][0].weight)  # type: ignore[index]
+    first, last = torch.rand(8, 72), torch.rand(1, 72)
+    probe([first])
+    before = [buffer.clone() for buffer in probe.norms.buffers()]
+    mean, deviation = 0.1 * first.mean(0), (0.9 + 0.1 * first.var(0) + 1e-5).sqrt()  # momentum 0.1, from 0 and 1
+    expected = probe.heads[0][0]((last - mean) / deviation)  # type: ignore[index]
+    torch.testing.assert_close(probe([last])[0][:, 0], expected)
+    assert all(torch.equal(old, new) for old, new in zip(before, probe.norms.buffers(), strict=True))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_where_nothing_can_be_held_out_nothing_is_chosen_and_the_result_says_so(augment: bool) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "batch_size": 2, "values": 64, "augment": augment, "progress": False}
+    result = evaluate_layers(encoder(), module(labels_per_class=1), **settings)
+    assert [row["lr"] for row in result.rows] == [0.01, 0.01]
+    assert result.metrics["top1"] == result.metrics["layers.3/top1"]
+    assert "no class has two" in result.settings["choice"]
+    with pytest.raises(UsageError, match="give one"):
+        evaluate_layers(encoder(), module(labels_per_class=1), lrs=[0.1, 1.0], **settings)
+
+
 def test_what_has_no_maps_is_refused() -> None:
     flat = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(UsageError, match="are not known"):

@@ -43,6 +43,71 @@ def test_the_linear_probe_is_within_half_a_point_of_logistic_regression():
     assert abs(found - expected) <= 0.005
 
 
+def test_the_result_names_the_recipe_and_the_values_that_are_not_its_own():
+    x, y = _blobs(60)
+    splits = Splits(x, y, x, y, 3, torch.arange(60), {})
+    changed = probe_recipe("moco", lr=0.1, epochs=2, norm="standardize")
+    settings = probe_on_features(splits, changed, device="cpu")[1]
+    assert settings["recipe"] == "moco, with other values: lr=0.1, epochs=2, norm=standardize"
+    assert "1911.05722" in settings["source"]
+    assert settings["learning rate chosen"].startswith("given")
+    whole = probe_on_features(splits, probe_recipe("moco"), device="cpu")[1]
+    assert whole["recipe"] == "moco"
+    assert whole["learning rate chosen"].startswith("the recipe's")
+    several = probe_on_features(splits, probe_recipe("byol", epochs=1), device="cpu")[1]
+    assert several["recipe"] == "byol, with other values: epochs=1", "the chosen learning rate is one of the recipe's"
+
+
+def test_with_one_image_of_each_class_the_learning_rate_is_the_recipes_own_and_the_result_says_so():
+    x, y = _blobs(3)
+    splits = Splits(x, y, *_blobs(30, seed=1), 3, torch.arange(3), {})
+    _, settings, rows = probe_on_features(splits, probe_recipe("features", epochs=5), device="cpu")
+    assert "lr 0.1 " in settings["optimizer"]
+    assert "no class has two" in settings["learning rate chosen"]
+    assert rows == []
+    with pytest.raises(UsageError, match="give one, lr="):
+        probe_on_features(splits, probe_recipe("features", lrs=(0.1, 0.2)), device="cpu")
+
+
+@pytest.mark.parametrize("on", ["images", "features"])
+@pytest.mark.parametrize(("evaluate", "recipe"), [(evaluate_linear, "mae"), (evaluate_mlp, "amdim")])
+def test_a_last_batch_of_one_image_is_learned_from_too(evaluate, recipe, on):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (33, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    dataset = TensorDataset(images, torch.arange(33) % 3)
+    data = DatasetDataModule(dataset, val=dataset, num_classes=3, batch_size=32, in_memory=True, num_workers=0)
+    encoder = load_encoder(nn.Flatten(), image_size=8, device="cpu")
+    settings = {"trainer": {"enable_progress_bar": False}} if on == "images" else {}
+    result = evaluate(encoder, data, recipe=recipe, on=on, epochs=2, batch_size=32, **settings)
+    assert "33 labelled" in result.settings["images"]
+    assert 0 <= result.metrics["top1"] <= 1
+
+
+def test_one_row_alone_is_normalized_by_those_before_it():
+    recipe = ProbeRecipe("test", lr=0.1, norm="batch_norm")
+    heads = ProbeHeads(4, 3, count=1, recipe=recipe, hidden_dim=5)
+    first, last = torch.rand(8, 4), torch.rand(1, 4)
+    heads.normalize(first)
+    mean, variance = 0.1 * first.mean(0), 0.9 + 0.1 * first.var(0)  # momentum 0.1, from 0 and 1
+    torch.testing.assert_close(heads.normalize(last), (last - mean) / (variance + 1e-6).sqrt())
+    assert heads.batch_norm.num_batches_tracked == 1
+    torch.testing.assert_close(heads.batch_norm.running_mean, mean)
+    assert torch.isfinite(heads(last)).all()
+
+
+def test_larc_moves_the_bias_too_in_proportion_to_its_norm():
+    x, y = _blobs(32)
+    heads = ProbeHeads(8, 3, count=1, recipe=probe_recipe("simsiam"))
+    with torch.no_grad():
+        heads.bias[0].fill_(2.0)
+    optimizer, _ = probe_optimizer(heads, probe_recipe("simsiam"), batch_size=256, total=10, warmup=0)
+    before = [parameter.detach().clone() for parameter in heads.parameters()]
+    probe_loss(heads(x), y).backward()
+    optimizer.step()
+    for old, new in zip(before, heads.parameters(), strict=True):
+        assert (new - old).norm().item() == pytest.approx(0.1 * 0.001 * old.norm().item(), rel=1e-3)
+
+
 def test_each_head_learns_as_if_it_were_alone():
     x, y = _blobs(60)
     recipe = ProbeRecipe("test", lr=1.0, sweep=(0.1, 1.0, 3.0), weight_decay=0.01, epochs=3, batch_size=16, norm="l2")

@@ -12,6 +12,7 @@ from sslbolts.callbacks.batches import images_of, targets_of
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.evaluation.layers.maps import PooledMaps
+from sslbolts.evaluation.one_row import batch_normalized
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.scale import effective_batch_size, total_steps
 
@@ -91,10 +92,10 @@ class LayerProbe(JudgedModule):
             with torch.no_grad():
                 x = self.maps(x)
         scores = []
-        for rows, norm, heads in zip(x, self.norms, self.heads):
+        for rows, norm, heads in zip(x, _norms(self.norms), self.heads):
             weight = torch.cat([head.weight for head in _linears(heads)])
             bias = torch.cat([head.bias for head in _linears(heads)])
-            together = F.linear(norm(rows.float()), weight, bias)
+            together = F.linear(batch_normalized(norm, rows.float()), weight, bias)
             scores.append(together.view(len(rows), len(self.lrs), self.num_classes))
         return scores
 
@@ -130,6 +131,10 @@ class LayerProbe(JudgedModule):
         total = total_steps(self.trainer)
         schedule = Schedule(optimizer, lambda step: warmup_steps(step, total=total, milestones=self.milestones))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _norms(norms: Any) -> list[nn.BatchNorm1d]:
+    return list(norms)
 
 
 def _linears(heads: Any) -> list[nn.Linear]:

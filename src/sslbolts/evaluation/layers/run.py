@@ -24,6 +24,7 @@ from sslbolts.progress import late_bar
 __all__ = ["evaluate_layers"]
 
 _CHOSEN_ON = 0.1  # of the training images
+_OWN_LR = 0.01  # of the paper, where nothing can be held out to choose on
 
 
 class _StoredMaps(Dataset[ViewBatch]):
@@ -79,10 +80,12 @@ def evaluate_layers(
         progress: show progress bars.
 
     Returns:
-        A row per layer; ``metrics`` has ``LAYER/top1``, in [0, 1], the best layer's as ``top1`` first.
+        A row per layer; ``metrics`` has ``LAYER/top1``, in [0, 1], the best layer's as ``top1`` first. Where no class
+        has two labelled images to choose with, it is the last layer, and the learning rate the paper's, 0.01.
 
     Raises:
-        UsageError: for layers without maps, or data without labels.
+        UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
+            choose on and the paper's is not among them.
     """
     if epochs < 1 or batch_size < 1 or values < 1 or memory <= 0:
         raise UsageError(
@@ -91,8 +94,14 @@ def evaluate_layers(
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
     targets = training_targets(data)
     chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
+    choosing = bool(chosen_on.any())
+    if not choosing and len(lrs) > 1 and _OWN_LR not in lrs:
+        raise UsageError(f"no class has two labelled training images to choose one of lrs={list(lrs)} on: give one.")
+    own = lrs.index(_OWN_LR) if _OWN_LR in lrs else 0
     kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
-    crops = labelled_crops(data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1))
+    crops = labelled_crops(
+        data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices
+    )
     crops.batch_size = crops.eval_batch_size = batch_size
     shapes = _shapes(every, encoder, crops.image_size)
     widths = [channels * side**2 for channels, _, _, side in shapes]
@@ -115,9 +124,11 @@ def evaluate_layers(
                 limit_val_batches=0,
                 enable_progress_bar=progress,
             )
-            on_val, on_test = _train(trainer, probe, crops, encoder, batch_size, seed, augment=augment)
+            on_val, on_test = _train(
+                trainer, probe, crops, encoder, batch_size, seed, augment=augment, choosing=choosing
+            )
         for number, i in enumerate(group):
-            best = max(range(len(lrs)), key=lambda lr: on_val[number][lr])
+            best = max(range(len(lrs)), key=lambda lr: on_val[number][lr]) if choosing else own
             channels, height, width, side = shapes[i]
             found.append(
                 {
@@ -126,10 +137,10 @@ def evaluate_layers(
                     "map": f"{channels} x {height} x {width}",
                     "pooled to": f"{channels} x {side} x {side} = {widths[i]}",
                     "lr": lrs[best],
-                    "validation/top1": on_val[number][best],
+                    **({"validation/top1": on_val[number][best]} if choosing else {}),
                 }
             )
-    best_layer = max(found, key=lambda row: row["validation/top1"])
+    best_layer = max(found, key=lambda row: row["validation/top1"]) if choosing else found[-1]
     return Result(
         protocol="layers",
         source=encoder.source,
@@ -142,7 +153,10 @@ def evaluate_layers(
             f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",
             "lr for 256 images": list(lrs),
             "choice": f"the learning rate best on {int(chosen_on.sum()):,} held-out training images; top1 is that of "
-            "the layer best there",
+            "the layer best there"
+            if choosing
+            else f"none, for no class has two labelled images, of which one could be held out: learning rate "
+            f"{lrs[own]:g}; top1 is that of the last layer",
             "images per step": batch_size * devices,
             "augmentation": "random crops and flips"
             if augment
@@ -165,17 +179,20 @@ def _train(
     seed: int,
     *,
     augment: bool,
+    choosing: bool,
 ) -> tuple[list[list[float]], list[list[float]]]:
-    """Right answers ``(layers, learning rates)`` on held-out and on test images."""
+    """Right answers ``(layers, learning rates)`` on held-out images where they choose, and on test images."""
+    on_val: list[list[float]] = []
     if augment:
         trainer.fit(probe, crops)
         trainer.limit_val_batches = 1.0
-        trainer.validate(probe, datamodule=crops, verbose=False)
-        on_val = probe.shares
+        if choosing:
+            trainer.validate(probe, datamodule=crops, verbose=False)
+            on_val = probe.shares
         trainer.test(probe, datamodule=crops, verbose=False)
         return on_val, probe.shares
     loaders = {}
-    for split in ("train", "val", "test"):
+    for split in ("train", "val", "test") if choosing else ("train", "test"):
         shuffled = torch.Generator().manual_seed(seed) if split == "train" else None
         loaders[split] = DataLoader(
             _stored(probe.maps, crops, split, encoder),
@@ -186,8 +203,9 @@ def _train(
         )
     trainer.fit(probe, loaders["train"])
     trainer.limit_val_batches = 1.0
-    trainer.validate(probe, loaders["val"], verbose=False)
-    on_val = probe.shares
+    if choosing:
+        trainer.validate(probe, loaders["val"], verbose=False)
+        on_val = probe.shares
     trainer.test(probe, loaders["test"], verbose=False)
     return on_val, probe.shares
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.one_row import batch_normalized
 from sslbolts.evaluation.probes.recipes import ProbeRecipe
-from sslbolts.optim import LARS, Schedule, warmup_cosine, warmup_steps
+from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 
 __all__ = ["ProbeHeads", "probe_loss", "probe_optimizer"]
 
@@ -94,7 +95,7 @@ class ProbeHeads(nn.Module):
             weight = torch.cat(list(self.weight), 1) if self.count > 1 else self.weight[0]
             return torch.addmm(torch.cat(list(self.bias)), x, weight).view(len(x), self.count, self.num_classes)
         x = F.dropout(x, self.dropout, self.training) @ torch.cat(list(self.hidden), 1)  # (N, count * H)
-        x = self.hidden_norm(x) * torch.cat(list(self.scale)) + torch.cat(list(self.shift))
+        x = batch_normalized(self.hidden_norm, x) * torch.cat(list(self.scale)) + torch.cat(list(self.shift))
         x = F.dropout(x.relu(), self.dropout, self.training).view(len(x), self.count, self.hidden_dim)
         logits = torch.einsum("nhk,hkc->nhc", x, torch.stack(list(self.weight)))
         return logits + torch.stack(list(self.bias))
@@ -107,8 +108,7 @@ class ProbeHeads(nn.Module):
     def normalize(self, x: Tensor) -> Tensor:
         """Features as the recipe's ``norm`` says; ``batch_norm`` depends on the batch, the others do not."""
         if self.norm == "batch_norm":
-            found: Tensor = self.batch_norm(x)
-            return found
+            return batch_normalized(self.batch_norm, x)
         if self.norm == "standardize":
             if not self.standardized:
                 raise UsageError(
@@ -161,8 +161,9 @@ def probe_optimizer(
     ]
     decay = recipe.weight_decay
     optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "lars":
-        optimizer = LARS(groups, lr=recipe.lr * scale, momentum=0.9, weight_decay=decay)
+    if recipe.optimizer in ("lars", "larc"):
+        kind = LARS if recipe.optimizer == "lars" else LARC
+        optimizer = kind(groups, lr=recipe.lr * scale, momentum=0.9, weight_decay=decay)
     elif recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, betas=recipe.betas, weight_decay=decay)
     else:

@@ -6,19 +6,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import choose_device
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
-from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.probes.recipes import PROBE_RECIPES, ProbeRecipe, probe_recipe, recipe_name, with_own_lr
 from sslbolts.evaluation.splits import Splits, accuracies, held_out
 from sslbolts.progress import late_bar
 
-__all__ = ["HELD_OUT", "MOST_HELD_OUT", "fit_heads", "probe_on_features", "recipe_settings"]
+__all__ = [
+    "HELD_OUT",
+    "MOST_HELD_OUT",
+    "NOTHING_HELD_OUT",
+    "fit_heads",
+    "lr_origin",
+    "probe_on_features",
+    "recipe_settings",
+]
 
 HELD_OUT = 0.1
 """Share of the training images on which a learning rate is chosen."""
 MOST_HELD_OUT = 5000
 """Upper bound of their number."""
+NOTHING_HELD_OUT = "the recipe's own: no class has two labelled images, of which one could be held out to choose on"
 
 
 def probe_on_features(
@@ -33,7 +41,8 @@ def probe_on_features(
     """A probe on features that are there already.
 
     With several learning rates, all train at once on nine tenths of every class, the one that is best on the last tenth
-    (at most 5,000 images; the smaller of equals) trains again on all, and that is judged.
+    (at most 5,000 images; the smaller of equals) trains again on all, and that is judged. Where no class has two, it
+    is the recipe's own learning rate.
 
     Args:
         splits: labelled features.
@@ -50,20 +59,22 @@ def probe_on_features(
     x, y = splits.x.to(home), splits.y.to(home)
     fit = partial(fit_heads, num_classes=splits.num_classes, hidden_dim=hidden_dim, dropout=dropout, seed=seed)
     rows: list[dict[str, Any]] = []
-    chosen = "the recipe's"
-    if len(recipe.lrs) > 1:
-        held = held_out(splits.y, HELD_OUT, seed=seed, most=MOST_HELD_OUT).to(home)
-        if not held.any():
-            raise UsageError("no class has two training images to choose a learning rate with: give one, lr=.")
+    rates = recipe.lrs
+    chosen = lr_origin(recipe)
+    held = held_out(splits.y, HELD_OUT, seed=seed, most=MOST_HELD_OUT).to(home)
+    lr = rates[0]
+    if len(rates) > 1 and not held.any():
+        lr, chosen = with_own_lr(recipe).lr, NOTHING_HELD_OUT
+    elif len(rates) > 1:
         heads = fit(x[~held], y[~held], recipe)
         right = (_logits(heads, x[held]).argmax(2) == y[held, None]).double().mean(0).tolist()
-        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, right)]
+        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(rates, right)]
         best = right.index(max(right))
         chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % right)"
-        recipe = probe_recipe(recipe, lr=recipe.lrs[best])
-    heads = fit(x, y, recipe)
+        lr = rates[best]
+    heads = fit(x, y, probe_recipe(recipe, lr=lr))
     size = min(recipe.batch_size, len(x))
-    settings = recipe_settings(recipe, hidden_dim, dropout, batch_size=size) | {
+    settings = recipe_settings(recipe, hidden_dim, dropout, lr=lr, batch_size=size) | {
         "learning rate chosen": f"{chosen}; seed {seed}"
     }
     return accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), settings, rows
@@ -114,8 +125,6 @@ def fit_heads(
         order = torch.Generator().manual_seed(seed)
         for _ in late_bar(range(recipe.epochs), "Epochs of the probe"):
             for rows in torch.split(torch.randperm(len(x), generator=order).to(x.device), batch):
-                if len(rows) < 2 and (hidden_dim or depends):
-                    continue  # one row has no statistics
                 optimizer.zero_grad()
                 logits = heads(x[rows]) if depends else heads.classify(x[rows])
                 torch.autograd.backward(probe_loss(logits, y[rows]))
@@ -124,13 +133,27 @@ def fit_heads(
     return heads.eval()
 
 
-def recipe_settings(recipe: ProbeRecipe, hidden_dim: int, dropout: float, *, batch_size: int) -> dict[str, Any]:
+def lr_origin(recipe: ProbeRecipe) -> str:
+    """Whose a recipe's only learning rate is.
+
+    Example:
+        >>> lr_origin(probe_recipe("moco", epochs=2)), lr_origin(probe_recipe("moco", lr=0.1))
+        ("the recipe's", 'given')
+    """
+    published = [known.lrs for known in PROBE_RECIPES.values() if known.source == recipe.source]
+    return "given" if published and recipe.lrs not in published else "the recipe's"
+
+
+def recipe_settings(
+    recipe: ProbeRecipe, hidden_dim: int, dropout: float, *, lr: float, batch_size: int
+) -> dict[str, Any]:
     """A recipe in words, for a result's settings.
 
     Args:
-        recipe: with one learning rate.
+        recipe: what was to be done.
         hidden_dim: of an MLP; 0 is a linear probe.
         dropout: of the MLP.
+        lr: the one of the recipe's learning rates that was chosen.
         batch_size: images per step that there really were.
     """
     schedule = {"cosine": "cosine to 0", "constant": "constant"}.get(
@@ -139,8 +162,9 @@ def recipe_settings(recipe: ProbeRecipe, hidden_dim: int, dropout: float, *, bat
     if recipe.warmup_epochs:
         schedule = f"{recipe.warmup_epochs:g} epochs of warm-up, then {schedule}"
     found: dict[str, Any] = {
-        "recipe": recipe.source,
-        "optimizer": f"{recipe.optimizer}, lr {recipe.lr:g} for 256 images ({recipe.lr_scaling} scaling), weight decay "
+        "recipe": recipe_name(recipe),
+        "source": recipe.source,
+        "optimizer": f"{recipe.optimizer}, lr {lr:g} for 256 images ({recipe.lr_scaling} scaling), weight decay "
         f"{recipe.weight_decay:g}{', Nesterov' if recipe.nesterov else ''}",
         "schedule": f"{recipe.epochs} epochs, {schedule}",
         "batch size": batch_size,

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
-__all__ = ["PROBE_RECIPES", "ProbeRecipe", "probe_recipe"]
+__all__ = ["PROBE_RECIPES", "ProbeRecipe", "probe_recipe", "recipe_name", "with_own_lr"]
 
-Optimizer = Literal["sgd", "lars", "adam"]
+Optimizer = Literal["sgd", "lars", "larc", "adam"]
 Decay = Literal["cosine", "steps", "constant"]
 Norm = Literal["none", "batch_norm", "standardize", "l2"]
 
@@ -22,7 +22,7 @@ class ProbeRecipe:
     Args:
         source: where the values are from, and how they differ from what is said there.
         lr: learning rate for 256 images per step, >= 0.
-        optimizer: "sgd" and "lars" with momentum 0.9, or "adam".
+        optimizer: "sgd", "lars" and "larc" with momentum 0.9 (see :mod:`sslbolts.optim`), or "adam".
         lr_scaling: how the learning rate follows the number B of images per step: ``lr * B / 256``,
             ``lr * sqrt(B / 256)``, or not.
         sweep: factors on the learning rate, each of which trains a head of its own in the same run.
@@ -114,7 +114,7 @@ _VICREG = ProbeRecipe(
 _SIMSIAM = ProbeRecipe(
     "Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, appendix A and "
     "official code",
-    optimizer="lars",
+    optimizer="larc",
     lr=0.1,
     epochs=90,
     batch_size=4096,
@@ -139,6 +139,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             epochs=90,
             batch_size=4096,
             weight_std=0.0,
+            interpolation="bicubic",
         ),
         "moco": _MOCO,
         "byol": ProbeRecipe(
@@ -149,6 +150,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             nesterov=True,
             epochs=80,
             batch_size=1024,
+            interpolation="bicubic",
         ),
         "simsiam": _SIMSIAM,
         "swav": ProbeRecipe(
@@ -175,11 +177,13 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             sweep=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0),
             epochs=10,
             batch_size=1024,
+            interpolation="bicubic",
         ),
         "mae": replace(
             _SIMSIAM,
             source="He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, appendix "
             "A.1 and official code: batch norm without scale and shift before the classifier",
+            optimizer="lars",
             batch_size=16384,
             warmup_epochs=10,
             norm="batch_norm",
@@ -187,15 +191,17 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
         ),
         "amdim": ProbeRecipe(
             "Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019, "
-            "arXiv:1906.00910, official code; there the classifiers train along with the network",
+            "arXiv:1906.00910, official code for CIFAR and STL-10 (on ImageNet 30 epochs, times 0.2 at 15 and 25); "
+            "there the images are augmented as in pre-training",
             optimizer="adam",
             lr=2e-4,
             lr_scaling="none",
             betas=(0.8, 0.999),
             weight_decay=1e-5,
+            epochs=120,
             batch_size=200,
             decay="steps",
-            milestones=(0.6, 0.85),
+            milestones=(80 / 120, 110 / 120),
             step_factor=0.2,
         ),
     }
@@ -242,3 +248,40 @@ def probe_recipe(recipe: str | ProbeRecipe | Mapping[str, Any], **changes: Any) 
         if name not in known:
             raise UsageError(f'a recipe has no "{name}".{did_you_mean(name, known)} It has {", ".join(known)}.')
     return replace(recipe, **changes)
+
+
+def recipe_name(recipe: ProbeRecipe) -> str:
+    """What a result calls a recipe: its name, and the values that are not those of its source.
+
+    Example:
+        >>> recipe_name(probe_recipe("moco")), recipe_name(probe_recipe("moco", lr=0.1, norm="l2"))
+        ('moco', 'moco, with other values: lr=0.1, norm=l2')
+        >>> recipe_name(ProbeRecipe("mine", lr=0.1))
+        'given'
+    """
+    for name, published in PROBE_RECIPES.items():
+        if recipe.source == published.source:
+            other = [
+                f"{field.name}={getattr(recipe, field.name)}"
+                for field in fields(ProbeRecipe)
+                if getattr(recipe, field.name) != getattr(published, field.name)
+            ]
+            return f"{name}, with other values: {', '.join(other)}" if other else name
+    return "given"
+
+
+def with_own_lr(recipe: ProbeRecipe) -> ProbeRecipe:
+    """The recipe with its own learning rate alone, where there is nothing to choose one of several on.
+
+    Raises:
+        UsageError: if none of the several is its own.
+
+    Example:
+        >>> with_own_lr(PROBE_RECIPES["byol"]).lrs
+        (0.2,)
+    """
+    if 1.0 not in recipe.sweep:
+        raise UsageError(
+            f"no class has two labelled training images to choose one of lrs={list(recipe.lrs)} on: give one, lr=."
+        )
+    return replace(recipe, sweep=(1.0,))

@@ -11,10 +11,17 @@ from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing
-from sslbolts.evaluation.labelled_crops import labelled_crops
+from sslbolts.evaluation.labelled_crops import few_steps, labelled_crops
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
-from sslbolts.evaluation.probes.on_features import HELD_OUT, MOST_HELD_OUT, probe_on_features, recipe_settings
-from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.probes.on_features import (
+    HELD_OUT,
+    MOST_HELD_OUT,
+    NOTHING_HELD_OUT,
+    lr_origin,
+    probe_on_features,
+    recipe_settings,
+)
+from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe, with_own_lr
 from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
@@ -111,6 +118,8 @@ def _evaluate(
     )
     result = result_of(protocol, encoder, data, splits, found)
     result.notes.append("trained on features of whole images: without the crops and flips of the papers' protocols")
+    if recipe.norm != "standardize":  # a paper's, not the one made for features of a few thousand images, too
+        result.notes.extend(few_steps(len(splits.x), recipe.batch_size))
     return result
 
 
@@ -130,9 +139,14 @@ def _on_images(
         )
     if recipe.norm == "standardize":
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
+    named = recipe
     targets = training_targets(data)
     held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT) & (targets >= 0)
-    if len(recipe.lrs) == 1:
+    choosing = len(recipe.lrs) > 1
+    chosen = lr_origin(recipe)
+    if choosing and not held.any():
+        recipe, chosen = with_own_lr(recipe), NOTHING_HELD_OUT
+    elif not choosing:
         held[:] = False
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
     images = labelled_crops(
@@ -141,6 +155,7 @@ def _on_images(
         view=probe_views(recipe, data.image_size).views[0],
         rows=kept,
         held_out=held.nonzero().squeeze(1),
+        batch_size=recipe.batch_size,
     )
     # torch draws the first weights, and Lightning's probe all else from the same seed.
     torch.manual_seed(seed)
@@ -151,7 +166,6 @@ def _on_images(
         images.batch_size = batch_size = max(1, min(recipe.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)
     rows = []
-    chosen = "the recipe's"
     if held.any():
         shares = [float(fitter.callback_metrics[f"val/top1_lr{lr:g}"]) for lr in recipe.lrs]
         rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, shares)]
@@ -172,9 +186,10 @@ def _on_images(
             "network": encoder.name,
             "preprocessing": preprocessing(encoder, data),
             "images": f"{len(kept):,} labelled, under flips and random crops of "
-            f"{recipe.crop[0]:g} to {recipe.crop[1]:g} of the area",
-            **recipe_settings(probe_recipe(recipe, lr=lr), probe.hidden_dim, probe.dropout, batch_size=batch_size),
+            f"{recipe.crop[0]:g} to {recipe.crop[1]:g} of the area ({recipe.interpolation})",
+            **recipe_settings(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",
         },
         rows,
+        few_steps(len(kept), recipe.batch_size),
     )
