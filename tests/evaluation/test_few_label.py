@@ -9,7 +9,7 @@ from torch import nn
 from sslbolts import UsageError
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import evaluate_few_label, features_of, few_label_rows, load_encoder
-from sslbolts.evaluation.few_label import logistic_on_features, read_rows, write_rows
+from sslbolts.evaluation.few_label import _folds, logistic_on_features, read_rows, write_rows
 from sslbolts.evaluation.splits import Splits
 from tests.helpers.nets import SmallConvNet
 
@@ -70,6 +70,22 @@ def test_the_logistic_regression_is_scikit_learns(encoder):
     sklearn = LogisticRegression(C=1 / (0.01 * len(x)), max_iter=5000, tol=1e-8).fit(x.double(), y)
     expected = np.mean(sklearn.predict(test_x.double()) == queries.targets.numpy())
     assert found[0]["top1"] == pytest.approx(expected, abs=0.0011)  # one image of a thousand may stand on the border
+
+
+def test_a_class_of_one_image_leaves_the_choice_to_the_others():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.tensor([0] * 31 + [1] * 12 + [2] * 2 + [3])
+    x = torch.randn(len(y), 4, generator=generator) + 3 * torch.eye(4)[y]
+    _, settings, rows = logistic_on_features(Splits(x, y, x, y, 4, torch.arange(len(y)), {}), device="cpu")
+    assert len(rows) == 6
+    assert "5-fold cross-validation" in settings["penalty chosen"]
+    assert "the 1 without a second of their class" in settings["penalty chosen"]
+    folds = _folds(y, seed=0)
+    assert folds[-1] == -1
+    assert torch.bincount(folds[:-1]).tolist() == [9] * 5  # 45 images
+    for label, size in enumerate((31, 12, 2)):
+        counts = torch.bincount(folds[y == label], minlength=5)
+        assert (int(counts.min()), int(counts.max())) == (size // 5, -(-size // 5))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -205,7 +205,9 @@ def logistic_on_features(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
-    """Logistic regression, its penalty chosen by stratified cross-validation on the training images.
+    """Logistic regression, its penalty chosen by stratified five-fold cross-validation on the training images.
+
+    The only image of a class is in every training part and judges nothing.
 
     Args:
         splits: labelled features, of one scale.
@@ -219,11 +221,11 @@ def logistic_on_features(
     home = choose_device(device)
     x, y = splits.x.to(home), splits.y.to(home)
     grid = sorted(penalties, reverse=True)
-    folds = min(_FOLDS, int(torch.bincount(splits.y)[splits.y.unique()].min()))  # type: ignore[no-untyped-call]
     rows: list[dict[str, Any]] = []
-    penalty, chosen = 0.01, "fixed: a class with one labelled image leaves nothing to choose on"
+    penalty, chosen = 0.01, "fixed: classes with one labelled image each leave nothing to choose on"
+    fold = _folds(splits.y, seed).to(home)
+    folds = int(fold.max()) + 1
     if folds > 1:
-        fold = _folds(splits.y, folds, seed).to(home)
         right = torch.zeros(len(grid), dtype=torch.float64)
         for which in range(folds):
             inside = fold != which
@@ -231,24 +233,35 @@ def logistic_on_features(
             # A choice needs no more digits than this.
             fits = fit_logistic(x[inside], y[inside], scaled, num_classes=splits.num_classes, tolerance=1e-4)
             right += torch.tensor([float((fit.scores(x[~inside]).argmax(1) == y[~inside]).sum()) for fit in fits])
-        shares = (right / len(y)).tolist()
+        judged = int((fold >= 0).sum())
+        shares = (right / judged).tolist()
         rows = [{"penalty": value, "cross-validated top1": share} for value, share in zip(grid, shares)]
         penalty = grid[shares.index(max(shares))]
+        alone = f", the {len(y) - judged} without a second of their class always trained on" if judged < len(y) else ""
         chosen = (
-            f"of {len(grid)}, by {folds}-fold cross-validation on the labelled images ({100 * max(shares):.2f} % right)"
+            f"of {len(grid)}, by {folds}-fold cross-validation on the labelled images{alone} "
+            f"({100 * max(shares):.2f} % right)"
         )
     fit = fit_logistic(x, y, [penalty * len(y)], num_classes=splits.num_classes)[0]
     settings = {"penalty per image": penalty, "penalty chosen": f"{chosen}; seed {seed}"}
     return accuracies(fit.scores(splits.test_x.to(home)), splits.test_y), settings, rows
 
 
-def _folds(targets: Tensor, count: int, seed: int) -> Tensor:
-    """A fold for every row, each with its share of every class."""
-    fold = torch.empty_like(targets)
-    for label in sorted(set(targets.tolist())):
+def _folds(targets: Tensor, seed: int) -> Tensor:
+    """A fold for every row, each with its share of every class; -1 for the only row of a class.
+
+    There are five, or as many as the largest class has rows. The rows of a class go on where the last class ended, so
+    that small classes do not crowd the first folds.
+    """
+    sizes = torch.bincount(targets)  # type: ignore[no-untyped-call]
+    count = min(_FOLDS, int(sizes.max()))
+    fold = torch.full_like(targets, -1)
+    start = 0
+    for label in (sizes > 1).nonzero().squeeze(1).tolist():
         rows = (targets == label).nonzero().squeeze(1)
         order = torch.randperm(len(rows), generator=generator(seed, _FRACTION, label, count))
-        fold[rows[order]] = torch.arange(len(rows)) % count
+        fold[rows[order]] = (start + torch.arange(len(rows))) % count
+        start += len(rows)
     return fold
 
 
