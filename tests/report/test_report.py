@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from sslbolts.cli.main import main
+from sslbolts.evaluation.result import Result
 from sslbolts.report import read_run, write_report
 from tests.report.folders import make_run
 from tests.report.page_reader import Page
@@ -82,9 +83,17 @@ def test_the_last_picture_of_each_kind_is_shown_and_earlier_ones_can_be_unfolded
 
 
 def test_passwords_stay_out(folder, tmp_path):
-    (folder / "run.json").write_text(json.dumps({"command": "sslbolts fit --trainer.logger.api_key=sesame123"}))
+    command = "sslbolts fit --trainer.logger.api_key=sesame123 '--password=open sesame123'"
+    (folder / "run.json").write_text(json.dumps({"command": command, "earlier_commands": [command]}))
+    Result(
+        *("linear", "https://me:sesame123@host/last.ckpt", "CIFAR10Mini", {"token": 0.25}),
+        {"logger": {"password": "sesame123"}, "api_key": "sesame123"},
+        [{"secret": "sesame123"}],
+        ["token=sesame123"],
+    ).save(folder / "evaluation" / "secret.json")
     page = report(folder, output=tmp_path / "r.html")
     assert "sesame123" not in page.source
+    assert ["token", "0.25"] in page.rows()
     assert "***" in page.source
 
 

@@ -1,14 +1,14 @@
 """A run's folder: what it says of the run."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.result import Result
-from sslbolts.redaction import redact
+from sslbolts.redaction import redact, redact_command
 from sslbolts.report.metrics import Series, read_metrics
 
 __all__ = ["Picture", "Run", "read_run"]
@@ -171,7 +171,14 @@ def _record(folder: Path, notes: list[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         notes.append(f"run.json cannot be read: {error}")
         return {}
-    return redact(found) if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    cleaned: dict[str, Any] = redact(found)
+    if isinstance(command := found.get("command"), str):
+        cleaned["command"] = redact_command(command)
+    if isinstance(earlier := found.get("earlier_commands"), list):
+        cleaned["earlier_commands"] = [redact_command(str(line)) for line in earlier]
+    return cleaned
 
 
 def _results(folder: Path, notes: list[str]) -> list[Result]:
@@ -183,8 +190,14 @@ def _results(folder: Path, notes: list[str]) -> list[Result]:
         except (OSError, ValueError, TypeError, AttributeError):
             notes.append(f"{path.relative_to(folder)} is no result of an evaluation.")
         else:
-            results.append(result)
+            results.append(_without_secrets(result))
     return results
+
+
+def _without_secrets(result: Result) -> Result:
+    """The numbers are as they were, whatever their names."""
+    shown = {name: redact(getattr(result, name)) for name in ("source", "settings", "rows", "notes", "environment")}
+    return replace(result, **shown)
 
 
 def _check(result: Result) -> None:
