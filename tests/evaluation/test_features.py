@@ -51,8 +51,21 @@ def test_the_networks_own_normalization_wins_over_the_datas():
     images, labels = _images()
     data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol")
     encoder = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")
-    assert preprocessing(encoder, data) == {"size": 8, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert preprocessing(encoder, data)["mean"] == preprocessing(encoder, data)["std"] == [0.5] * 3
     assert preprocessing(_encoder(), data)["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_resizing_is_stated_and_how_the_network_was_evaluated_where_that_differs():
+    images, labels = _images()
+    network = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")  # 0.9 and bicubic, says timm
+    small = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol")
+    whole = {"size": 8, "shorter side": 8, "interpolation": "bilinear"}
+    assert whole.items() <= preprocessing(network, small).items()
+    large = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol", image_size=224)
+    stated = preprocessing(network, large)
+    assert (stated["shorter side"], stated["interpolation"]) == (256, "bilinear")
+    assert stated["the network's own"] == "224 of a shorter side of 249, bicubic"
+    assert "the network's own" not in preprocessing(_encoder(), large)
 
 
 def test_the_cache_spares_the_network_until_weights_or_images_change(tmp_path):

@@ -76,6 +76,17 @@ class Encoder:
         """
         return f"{self.layer} of the teacher" if self.teacher else self.layer
 
+    @property
+    def description(self) -> str:
+        """The network in words, for a result's settings.
+
+        Example:
+            >>> load_encoder("timm/resnet10t", pretrained=False, device="cpu").description
+            'resnet10t, for images of 176 pixels, untrained'
+        """
+        words = [self.name] + ([] if self.image_size is None else [f"for images of {self.image_size} pixels"])
+        return ", ".join(words + (["untrained"] if self.pretrained is False else []))
+
     def trainable(self) -> nn.Module:
         """A copy of the backbone to go on training: the encoder's own keeps the weights that ``digest`` is of.
 

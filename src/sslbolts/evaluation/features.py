@@ -20,9 +20,19 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.fingerprint import fingerprint
 from sslbolts.progress import late_bar
-from sslbolts.transforms import BatchedEvaluate, Evaluation
+from sslbolts.transforms import BatchedEvaluate, Evaluation, evaluation
 
-__all__ = ["EvaluationData", "Features", "data_name", "features_of", "labelled_rows", "normalization", "preprocessing"]
+__all__ = [
+    "EvaluationData",
+    "Features",
+    "data_name",
+    "features_of",
+    "has_loader",
+    "labelled_rows",
+    "normalization",
+    "preprocessing",
+    "size_notes",
+]
 
 EvaluationData = LightningDataModule | DataLoader[Any] | Dataset[Any]
 """A DataModule, or one split of a data set: a loader or a map-style dataset of ``(image, label, ...)``."""
@@ -144,11 +154,32 @@ def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
     if not isinstance(data, SSLDataModule):
         return {"transform": "the dataset's own"}
     mean, std = normalization(encoder, data)
-    return {
-        "size": data.image_size,
+    view = evaluation(data.image_size)
+    found: dict[str, Any] = {
+        "size": view.size,
+        "shorter side": view.resize,
+        "interpolation": view.interpolation,
         "mean": "none" if mean is None else [round(value, 4) for value in mean],
         "std": "none" if std is None else [round(value, 4) for value in std],
     }
+    if encoder.crop_pct and encoder.image_size and view.size != view.resize:
+        own = (encoder.image_size, round(encoder.image_size / encoder.crop_pct), encoder.interpolation)
+        if own != (view.size, view.resize, view.interpolation):
+            found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
+    return found
+
+
+def size_notes(encoder: Encoder, data: EvaluationData) -> list[str]:
+    """What to tell where images are not of the size that the network was trained on; nothing else."""
+    own = None if encoder.pretrained is False else encoder.image_size
+    if own is None or not isinstance(data, SSLDataModule) or data.image_size == own:
+        return []
+    return [f"the network was trained on images of {own} pixels, and sees images of {data.image_size} here."]
+
+
+def has_loader(data: LightningDataModule, name: str) -> bool:
+    """Whether a DataModule has a loader of its own under this name; Lightning's only raise."""
+    return name in vars(data) or getattr(type(data), name, None) is not getattr(LightningDataModule, name, None)
 
 
 def data_name(data: EvaluationData) -> str:
@@ -196,7 +227,9 @@ def _loader(data: EvaluationData, split: str, batch_size: int, num_workers: int)
     if isinstance(data, LightningDataModule):
         data.prepare_data()
         data.setup("test" if split == "test" else "fit")
-        name = next(name for name in reversed(_LOADERS[split]) if hasattr(data, name))
+        name = _LOADERS[split][-1]
+        if not has_loader(data, name):
+            raise UsageError(f'{type(data).__name__} has no {name}(), which gives the images of "{split}": write one.')
         given = getattr(data, name)()
         given = given[0] if isinstance(given, list | tuple) and given else given
         if not isinstance(given, DataLoader):

@@ -7,10 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts._lightning import LightningDataModule
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import EvaluationData, data_name, features_of, labelled_rows, preprocessing
+from sslbolts.evaluation.features import (
+    EvaluationData,
+    Features,
+    data_name,
+    features_of,
+    has_loader,
+    labelled_rows,
+    preprocessing,
+    size_notes,
+)
 from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts import class_accuracies, confusion_matrix
@@ -59,8 +69,10 @@ def labelled_splits(
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: a dataset or loader of test images, where ``data`` is no DataModule.
         train_split: "bank" or "train".
-        test_split: "test" or "val"; None is "test" where a DataModule of sslbolts has such images.
+        test_split: "test" or "val"; None is "test" where a DataModule has such images.
         cache: see :func:`~sslbolts.evaluation.features.features_of`.
+
+    Where a DataModule of sslbolts was given ``labels_per_class``, the other training images have no label here either.
 
     Raises:
         UsageError: if there are no labels, or no test images.
@@ -75,14 +87,14 @@ def labelled_splits(
     """
     if test is None and not hasattr(data, "val_dataloader"):
         raise UsageError("a dataset of training images was given without test images: give test= as well.")
+    where = ""
     if test_split is None:
-        no_test = isinstance(data, SSLDataModule) and data.load("test") is None
-        test_split = "val" if no_test else "test"
-    train = features_of(encoder, data, train_split, cache=cache)
+        there = test is not None or _has_test_images(data)
+        test_split, where = ("test", "") if there else ("val", ", as there are no test images")
+    train, few = _with_few_labels(features_of(encoder, data, train_split, cache=cache), data)
     judged = features_of(encoder, data if test is None else test, test_split, cache=cache)
     x, y = labelled_rows(train, what="training data")
     test_x, test_y = labelled_rows(judged, what="test data")
-    width = encoder.image_size
     return Splits(
         x=x,
         y=y,
@@ -92,11 +104,29 @@ def labelled_splits(
         indices=train.indices[train.targets >= 0],
         settings={
             "features": f"{x.shape[1]} of {encoder.readout}",
-            "network": encoder.name if width is None else f"{encoder.name}, for images of {width} pixels",
+            "network": encoder.description,
             "preprocessing": preprocessing(encoder, data),
-            "images": f'{len(x):,} labelled of "{train_split}", judged on {len(test_x):,} of "{test_split}"',
+            "images": f'{len(x):,} labelled of "{train_split}"{few}, '
+            f'judged on {len(test_x):,} of "{test_split}"{where}',
         },
     )
+
+
+def _has_test_images(data: Any) -> bool:
+    if isinstance(data, SSLDataModule):
+        data.prepare_data()
+        data.setup()
+        return data._loaded("test") is not None
+    return has_loader(data, "test_dataloader") if isinstance(data, LightningDataModule) else True
+
+
+def _with_few_labels(found: Features, data: Any) -> tuple[Features, str]:
+    """The features, labelled as a DataModule says with ``labels_per_class``; and that in words."""
+    count = data.labels_per_class if isinstance(data, SSLDataModule) else None
+    if count is None:
+        return found, ""
+    unlabelled = training_targets(data)[found.indices] < 0
+    return found._replace(targets=found.targets.masked_fill(unlabelled, -1)), f", {count} of each class"
 
 
 def result_of(
@@ -116,7 +146,15 @@ def result_of(
         found: metrics, settings and rows.
     """
     metrics, settings, rows = found
-    return Result(protocol, encoder.source, data_name(data), metrics, {**splits.settings, **settings}, rows)
+    return Result(
+        protocol,
+        encoder.source,
+        data_name(data),
+        metrics,
+        {**splits.settings, **settings},
+        rows,
+        size_notes(encoder, data),
+    )
 
 
 def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
@@ -155,7 +193,7 @@ def training_targets(data: SSLDataModule) -> Tensor:
     """
     data.prepare_data()
     data.setup()
-    images: Any = data.load("bank")
+    images: Any = data._loaded("bank")
     targets = None if images is None else data._kept_labels(images)
     if targets is None:
         targets = getattr(images, "targets", None)
