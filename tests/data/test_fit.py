@@ -113,6 +113,39 @@ def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, w
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("step", [10, 3, 4, 5])
+@pytest.mark.parametrize("batch_size", [7, 25, 3])
+def test_epochs_after_one_resumed_with_another_batch_size_see_every_image_once(tmp_path, step, batch_size, caplog):
+    path = tmp_path / "stopped.ckpt"
+    fit(few(), max_epochs=-1, max_steps=step, callbacks=[SaveAfter(step, path)])  # of 5 batches
+    per_epoch = 50 // batch_size
+
+    def epochs_of(model):
+        found = {}
+        for epoch, _, indices, _ in model.seen:
+            found.setdefault(epoch, []).extend(indices)
+        return [indices for indices in found.values() if len(indices) == per_epoch * batch_size]
+
+    with caplog.at_level("INFO"):
+        model = fit(few(batch_size=batch_size), max_epochs=5, ckpt_path=path)
+    assert len([line for line in caplog.messages if "checkpoint's epochs had 5 batches" in line]) == 1
+    whole = epochs_of(model)
+    assert len(whole) >= 2
+    assert all(len(set(indices)) == len(indices) for indices in whole)
+    assert len({tuple(indices) for indices in whole}) == len(whole)  # each in an order of its own
+
+
+def test_a_run_resumed_with_another_batch_size_can_be_resumed_again(tmp_path):
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    fit(few(), max_steps=3, callbacks=[SaveAfter(3, first)])
+    data = few(batch_size=7)
+    model = fit(data, max_epochs=4, ckpt_path=first, callbacks=[SaveAfter(12, second)])
+    rest = fit(few(batch_size=7), max_epochs=4, ckpt_path=second)
+    assert 0 < len(rest.seen) == len(model.seen) - 9
+    assert drawn(rest.seen) == drawn(model.seen[9:])
+    assert drawn(fit(data, 1).seen) == drawn(fit(few(batch_size=7), 1).seen)  # a run of its own has no past
+
+
 @pytest.mark.parametrize("interval", [{}, {"val_check_interval": 2}, {"accumulate_grad_batches": 2}])
 @pytest.mark.parametrize("hook", ["train_batch_end", "validation_end", "train_epoch_end"])
 def test_resuming_from_a_checkpoint_of_modelcheckpoint(tmp_path, hook, interval):

@@ -16,6 +16,7 @@ from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.labels import keep_labels
 from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
+from sslbolts.data.progress import Progress
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
 from sslbolts.errors import UsageError, no_such_argument
@@ -39,7 +40,8 @@ class SSLDataModule(LightningDataModule):
     A data set is a subclass with one method, :meth:`load`, which says where the images of a split come from.
 
     What views draw is a function of (seed, epoch, batch, rank), whatever the number of workers. The seed is in the
-    checkpoint, and a resumed run goes on with the batch that would have come next, also in the middle of an epoch.
+    checkpoint, and a resumed run goes on with the batch that would have come next, also in the middle of an epoch. With
+    another batch size or number of devices, its epochs begin where they did.
 
     Args:
         batch_size: images per batch and device.
@@ -130,7 +132,7 @@ class SSLDataModule(LightningDataModule):
             mean, std, default=(self.pixel_mean, self.pixel_std), normalize=self.views.normalize, in_chans=in_chans
         )
         self._given_seed = seed
-        self._seed = seed
+        self._seed, self._progress = seed, Progress()
         self._images: dict[str, Images | None] = {}
         self._train_views: TensorViews | CroppedViews | None = None
         self._evaluate = BatchedEvaluate(_untouched(self.image_size), mean=self.mean, std=self.std)
@@ -177,6 +179,7 @@ class SSLDataModule(LightningDataModule):
         other.mean, other.std = (None, None) if mean is None or std is None else (tuple(mean), tuple(std))
         other._evaluate = BatchedEvaluate(_untouched(self.image_size), mean=other.mean, std=other.std)
         other._train_views = other._labels = None
+        other._progress = Progress()
         other.trainer = None
         return other
 
@@ -210,6 +213,7 @@ class SSLDataModule(LightningDataModule):
             shuffle=not overfit,
             drop_last=self.drop_last,
         )
+        self._progress.per_epoch = len(sampler)
         keep = self.persistent_workers is not False
         return TrainLoader(
             self._train_views,
@@ -282,12 +286,14 @@ class SSLDataModule(LightningDataModule):
             "std": None if self.std is None else list(self.std),
             "image_size": self.image_size,
             "in_chans": self.in_chans,
+            **self._progress.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the seed of the checkpoint, unless ``seed=`` was given."""
+        """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches."""
         if self._given_seed is None:
             self._seed = int(state_dict["seed"])
+        self._progress.load_state_dict(state_dict)
 
     # ------------------------------------------------------------------ inside
 
@@ -330,11 +336,7 @@ class SSLDataModule(LightningDataModule):
         return "labels are needed only for kNN and probes; use a labelled data set for them, or switch them off."
 
     def _position(self) -> tuple[int, int] | None:
-        """Batches that training has behind it: of the run, and of the epoch."""
-        if self.trainer is None or not self.trainer.training:
-            return None
-        batches = self.trainer.fit_loop.epoch_loop.batch_progress
-        return batches.total.completed, batches.current.ready
+        return self._progress.position(self.trainer)
 
     def _view_dataset(self, images: Images, place: Placement) -> TensorViews | CroppedViews:
         shared_flip = isinstance(self.views, MultiView) and self.views.shared_flip
