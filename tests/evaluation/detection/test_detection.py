@@ -15,9 +15,11 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from sslbolts import UsageError
 from sslbolts.backbones import create_backbone
 from sslbolts.cli import main
-from sslbolts.evaluation import Result
+from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
-from sslbolts.evaluation.detection.detector import Detector, mean_average_precision
+from sslbolts.evaluation.detection.detector import Detector
+from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
+from sslbolts.evaluation.detection.run import evaluate_detection
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 
@@ -145,20 +147,59 @@ def test_average_precision_is_right_on_a_case_worked_by_hand() -> None:
     found = torch.tensor([[0, 0, *box, 1, 0.9], [0, 1, *far, 1, 0.8], [0, 1, *box, 1, 0.7]])
     images = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     expected = (51 + 50 * 2 / 3) / 101
-    assert mean_average_precision(images, found, true)["map50"] == pytest.approx(expected, abs=1e-6)
+    assert coco_precision(images, found, true)["map50"] == pytest.approx(expected, abs=1e-6)
     # What a second process saw of image 1 again does not count.
     again = torch.cat([found, torch.tensor([[1, 1, *far, 1, 0.95]])])
     both = torch.cat([images, torch.tensor([[1.0, 1.0]])])
-    assert mean_average_precision(both, again, true)["map50"] == pytest.approx(expected, abs=1e-6)
+    assert coco_precision(both, again, true)["map50"] == pytest.approx(expected, abs=1e-6)
     # A difficult box counts neither way.
     hard = torch.cat([true, torch.tensor([[0, 1, *far, 1, 1]])])
-    assert mean_average_precision(images, found, hard)["map50"] == pytest.approx(1.0)
+    assert coco_precision(images, found, hard)["map50"] == pytest.approx(1.0)
+
+
+def test_voc_2007_takes_the_mean_of_eleven_precisions() -> None:
+    # The case above: precision 1 up to a recall of 0.5 (points 0 to 0.5: six), above it 2/3 (five).
+    box, far = [10.0, 10.0, 50.0, 50.0], [60.0, 60.0, 90.0, 90.0]
+    true = torch.tensor([[0, 0, *box, 1, 0], [0, 1, *box, 1, 0]])
+    found = torch.tensor([[0, 0, *box, 1, 0.9], [0, 1, *far, 1, 0.8], [0, 1, *box, 1, 0.7]])
+    images = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    assert voc_precision(images, found, true)["voc07/map50"] == pytest.approx((6 + 5 * 2 / 3) / 11)
+    # A second detection of a box is wrong: right, wrong, wrong, right.
+    twice = torch.cat([found, torch.tensor([[0, 0, *box, 1, 0.85]])])
+    assert voc_precision(images, twice, true)["voc07/map50"] == pytest.approx((6 + 5 * 2 / 4) / 11)
+    # What a second process saw of image 1 again does not count.
+    again = torch.cat([found, torch.tensor([[1, 1, *far, 1, 0.95]])])
+    both = torch.cat([images, torch.tensor([[1.0, 1.0]])])
+    assert voc_precision(both, again, true) == voc_precision(images, found, true)
+    # A class that nothing is found of has precision 0, and one with difficult boxes only is left out.
+    other = torch.cat([true, torch.tensor([[0, 0, *far, 2, 0], [0, 0, *far, 3, 1]])])
+    assert voc_precision(images, found, other)["voc07/map50"] == pytest.approx((6 + 5 * 2 / 3) / 11 / 2)
+    assert set(voc_precision(images, found, true[:0]).values()) == {-1.0}
+
+
+def test_a_difficult_box_excuses_in_voc_2007_only_what_overlaps_it_enough() -> None:
+    box, hard = [0.0, 0.0, 40.0, 40.0], [50.0, 50.0, 90.0, 90.0]
+    part = [50.0, 50.0, 70.0, 70.0]  # a quarter of the difficult box, and wholly within it
+    true = torch.tensor([[0, 0, *box, 1, 0], [0, 0, *hard, 1, 1]])
+    images = torch.zeros(1, 2)
+
+    def precisions(of: list[float]) -> tuple[float, float]:
+        found = torch.tensor([[0, 0, *of, 1, 0.9], [0, 0, *box, 1, 0.8]])
+        return coco_precision(images, found, true)["map50"], voc_precision(images, found, true)["voc07/map50"]
+
+    assert precisions(hard) == pytest.approx((1.0, 1.0))
+    assert precisions(part) == pytest.approx((1.0, 0.5))
+    # An overlap of 0.62 is enough for 0.5, and not for 0.75.
+    found = torch.tensor([[0, 0, 0.0, 0.0, 40.0, 24.8, 1, 0.9]])
+    of_voc = voc_precision(images, found, true)
+    assert (of_voc["voc07/map50"], of_voc["voc07/map75"]) == pytest.approx((1.0, 0.0))
+    assert of_voc["voc07/map"] == pytest.approx(0.3)  # above 0.5, 0.55 and 0.6, of ten
 
 
 def test_without_its_package_the_metric_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"sslbolts\[detection\]"):
-        mean_average_precision(torch.zeros(1, 2), torch.zeros(0, 8), torch.zeros(0, 8))
+        coco_precision(torch.zeros(1, 2), torch.zeros(0, 8), torch.zeros(0, 8))
 
 
 def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,10 +225,23 @@ def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsy
     assert "map50" in capsys.readouterr().out
     result = Result.from_json((tmp_path / "found.json").read_text())
     assert result.settings["classes"] == 2
-    assert 0 <= result.metrics["map"] <= 1
+    assert list(result.metrics)[:3] == ["map", "map50", "map75"]
+    assert {"voc07/map", "voc07/map50", "voc07/map75"} < set(result.metrics)
+    assert all(0 <= value <= 1 for value in result.metrics.values())
     assert main([*argv[:-2], "--steps", "0"]) == 2
     assert main(["detect", "timm/resnet10t", "--untrained", "--root", str(tmp_path), "--device", "cpu"]) == 2
     assert "there is no" in capsys.readouterr().err
+
+
+def test_the_encoder_keeps_its_weights(tmp_path: Path) -> None:
+    write_shapes(tmp_path, "train", 4, seed=0)
+    encoder = load_encoder(timm.create_model("resnet18", num_classes=0, **SMALL), image_size=64, device="cpu")
+    before = {name: tensor.clone() for name, tensor in encoder.network.state_dict().items()}
+    sizes: dict[str, Any] = {"image_size": (48, 64), "width": 16, "frozen_norm": False}
+    evaluate_detection(
+        encoder, tmp_path, train=["train"], test=["train"], steps=1, batch_size=2, progress=False, **sizes
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.network.state_dict().items())
 
 
 def _precision(world: int, root: str) -> float:

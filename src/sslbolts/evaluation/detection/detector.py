@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
 from sslbolts.feature_maps import feature_maps, last_stages, map_widths
 from sslbolts.late_bar import LateBarModule
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.scale import effective_batch_size, total_steps
 from sslbolts.seeds import mix
 
-__all__ = ["Detector", "coco_metric", "mean_average_precision"]
+__all__ = ["Detector"]
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -24,7 +25,8 @@ class Detector(LateBarModule):
 
     Training batches are lists of images and of targets, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`; an
     image is flipped with probability 1/2. Logs ``train/loss``, and ``val/map`` (mean over overlaps of 0.5 to 0.95, as
-    in COCO), ``val/map50`` and ``val/map75``, each image counted once on any number of processes.
+    in COCO), ``val/map50`` and ``val/map75``, and the same by the rule of VOC 2007, ``val/voc07/map`` and so on; each
+    image is counted once on any number of processes.
 
     Args:
         backbone: a network whose stages give maps: a ResNet, a ConvNeXt, ... It is trained in place.
@@ -164,7 +166,8 @@ class Detector(LateBarModule):
     def _log_precision(self, stage: str) -> None:
         parts = (self._images, self._found, self._true)
         images, found, true = (gather_ragged(torch.cat(part)).cpu() for part in parts)
-        for name, value in mean_average_precision(images, found, true).items():
+        values = coco_precision(images, found, true) | voc_precision(images, found, true)
+        for name, value in values.items():
             self.log(f"{stage}/{name}", value, prog_bar=name == "map50")
         self._found, self._true, self._images = [], [], []
 
@@ -181,40 +184,6 @@ class Detector(LateBarModule):
 
         schedule = Schedule(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def mean_average_precision(images: Tensor, found: Tensor, true: Tensor) -> dict[str, float]:
-    """Mean average precision of the detections of an evaluation, by torchmetrics.
-
-    Args:
-        images: ``(I, 2)``: image, and the process that saw it; an image counts where the first process saw it.
-        found: ``(N, 8)`` rows of process, image, box, label and score.
-        true: ``(M, 8)`` rows of process, image, box, label, and 1 for a box that counts neither way.
-
-    Returns:
-        ``map`` (mean over overlaps of 0.5, 0.55, ..., 0.95), ``map50`` and ``map75``, in [0, 1]; -1 without any box.
-
-    Raises:
-        UsageError: if torchmetrics lacks the package that it counts with.
-
-    Example:
-        >>> box = [0.0, 0.0, 9.0, 9.0]
-        >>> found, true = torch.tensor([[0.0, 0.0, *box, 1.0, 0.9]]), torch.tensor([[0.0, 0.0, *box, 1.0, 0.0]])
-        >>> round(mean_average_precision(torch.zeros(1, 2), found, true)["map"], 3)
-        1.0
-    """
-    metric = coco_metric()
-    owner: dict[int, int] = {}
-    for image, process in sorted((int(image), int(process)) for image, process in images.tolist()):
-        owner.setdefault(image, process)
-    for image, process in owner.items():
-        mine, theirs = (rows[(rows[:, 0] == process) & (rows[:, 1] == image)] for rows in (found, true))
-        metric.update(
-            [{"boxes": mine[:, 2:6].float(), "labels": mine[:, 6].long(), "scores": mine[:, 7].float()}],
-            [{"boxes": theirs[:, 2:6].float(), "labels": theirs[:, 6].long(), "iscrowd": theirs[:, 7].long()}],
-        )
-    values = metric.compute()
-    return {name: float(values[key]) for name, key in (("map", "map"), ("map50", "map_50"), ("map75", "map_75"))}
 
 
 class _Pyramid(nn.Module):
@@ -268,26 +237,6 @@ def _faster_rcnn(
         box_head=TwoMLPHead(width * 49, 4 * width),
         box_predictor=FastRCNNPredictor(4 * width, num_classes + 1),
     )
-
-
-def coco_metric() -> Any:
-    """torchmetrics' mean average precision, over whichever of its two packages is there.
-
-    Raises:
-        UsageError: if neither is there.
-    """
-    from importlib.util import find_spec
-
-    backend: Any = next((name for name in ("faster_coco_eval", "pycocotools") if find_spec(name)), None)
-    if backend is None:
-        raise UsageError(
-            'mean average precision needs faster-coco-eval (or pycocotools): pip install "sslbolts[detection]".'
-        )
-    from torchmetrics.detection import MeanAveragePrecision
-
-    metric = MeanAveragePrecision(backend=backend, sync_on_compute=False)
-    metric.warn_on_many_detections = False
-    return metric
 
 
 def _rows(image: Tensor, boxes: Tensor, labels: Tensor, values: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 from sslbolts._lightning import seed_everything
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
-from sslbolts.evaluation.detection.detector import Detector, coco_metric
+from sslbolts.evaluation.detection.detector import Detector
+from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
 from sslbolts.evaluation.result import Result
@@ -38,7 +39,7 @@ def evaluate_detection(
     """Fine-tunes a detector on boxes, and measures it once at the end.
 
     Args:
-        encoder: see :func:`sslbolts.evaluation.load_encoder`; its backbone is trained in place.
+        encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
         root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
         train: splits to train on.
         test: splits for the numbers.
@@ -54,7 +55,8 @@ def evaluate_detection(
         **detector: arguments of :class:`~sslbolts.evaluation.detection.detector.Detector`, e.g. ``lr``, ``image_size``.
 
     Returns:
-        ``map``, ``map50`` and ``map75``, in [0, 1].
+        ``map``, ``map50`` and ``map75`` as in COCO, and ``voc07/map50``, ``voc07/map75`` and ``voc07/map`` by the rule
+        of the VOC challenge of 2007, all in [0, 1].
 
     Raises:
         UsageError: if images, boxes, maps or a package are missing.
@@ -71,7 +73,7 @@ def evaluate_detection(
     mean, std, normalized = statistics_for(encoder, normalize)
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
     known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
-    module = Detector(encoder.backbone, len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
+    module = Detector(encoder.trainable(), len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
     with hushed():
         trainer = protocol_trainer(
             encoder.device,
@@ -93,7 +95,7 @@ def evaluate_detection(
         protocol="detect",
         source=encoder.source,
         data="+".join(test).replace(":", "-"),
-        metrics={name: float(found[f"test/{name}"]) for name in ("map", "map50", "map75")},
+        metrics={name.removeprefix("test/"): float(value) for name, value in found.items()},
         settings={
             "features": "backbone of the teacher, trained further" if encoder.teacher else "backbone, trained further",
             "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
@@ -107,10 +109,16 @@ def evaluate_detection(
             "steps": steps,
             "images per step": batch_size * devices,
             "trained on": f"{', '.join(train)} ({len(images)} images, difficult boxes included)",
-            "measured on": f"{', '.join(test)} ({len(held_out)} images, difficult boxes count neither way), once, at "
-            "the end",
+            "measured on": f"{', '.join(test)} ({len(held_out)} images; what finds difficult boxes counts neither "
+            "way), once, at the end",
             "classes": len(images.classes),
             "seed": seed,
         },
-        notes=["map is COCO's (overlaps 0.5 to 0.95); MoCo's table has it as AP, with map50 and map75 beside it."],
+        notes=[
+            "map, map50 and map75 are COCO's: precision at 101 recalls (map: over overlaps of 0.5 to 0.95), and a "
+            "detection that lies within a difficult box does not count.",
+            "voc07/... are by the rule of VOC 2007: precision at 11 recalls, and a detection counts as wrong unless it "
+            "overlaps a box, which may be difficult, as much as is asked for. MoCo's table for the test images of VOC "
+            "2007 is by this one (detectron2's), with another detector: a C4 head and synchronized batch norm.",
+        ],
     )
