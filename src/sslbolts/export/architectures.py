@@ -1,5 +1,6 @@
 """Which network some weights are of, read from their names and shapes where these leave no choice."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 from sslbolts.errors import UsageError
 from sslbolts.export.layouts import Layout
 
-__all__ = ["infer_network", "named_children", "shape_arguments"]
+__all__ = ["infer_network", "named_children", "shape_arguments", "united_statistics"]
 
 _Spec = dict[str, Any]
 
@@ -66,15 +67,12 @@ def shape_arguments(weights: Mapping[str, Tensor], layout: Layout, hparams: Mapp
             "backbone_kwargs": {},
         }
     spec: _Spec = {"stem": "imagenet", "in_chans": 3, "backbone_kwargs": {}}
-    if "patch_embed.proj.weight" in weights and "pos_embed" in weights and "cls_token" in weights:
+    positions = weights.get("pos_embed")
+    if "patch_embed.proj.weight" in weights and positions is not None and positions.dim() == 3:
         width, spec["in_chans"], patch, _ = weights["patch_embed.proj.weight"].shape
-        side = round((weights["pos_embed"].shape[1] - 1) ** 0.5)
-        if side**2 + 1 != weights["pos_embed"].shape[1]:
-            raise UsageError(
-                f"this transformer's position embedding has {weights['pos_embed'].shape[1]} rows, which is not a "
-                f"square of patches and one class token: {_BY_HAND}"
-            )
-        spec["backbone_kwargs"] = {"img_size": side * patch, "patch_size": patch}
+        side = _side(positions.shape[1], _prefix_tokens(weights))
+        if side is not None:
+            spec["backbone_kwargs"] = {"img_size": side * patch, "patch_size": patch}
         heads = (layout.heads_of_vit or {}).get(width)
         if heads:
             spec["backbone_kwargs"]["num_heads"] = heads
@@ -107,6 +105,26 @@ def named_children(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def united_statistics(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Batch norms of lightly that keep statistics of each split of the batch, with the mean that evaluation takes.
+
+    Example:
+        >>> import torch
+        >>> split = {"bn1.weight": torch.ones(2), "bn1.running_mean": torch.tensor([0.0, 1.0, 4.0, 3.0])}
+        >>> united_statistics(split)["bn1.running_mean"].tolist()
+        [2.0, 2.0]
+    """
+    united = dict(weights)
+    for name, statistics in weights.items():
+        module, _, kind = name.rpartition(".")
+        scale = weights.get(f"{module}.weight")
+        if kind in ("running_mean", "running_var") and scale is not None and scale.dim() == statistics.dim() == 1:
+            splits, rest = divmod(len(statistics), len(scale))
+            if splits > 1 and rest == 0:
+                united[name] = statistics.view(splits, len(scale)).mean(0)
+    return united
+
+
 def _resnet(weights: Mapping[str, Tensor]) -> str:
     blocks = tuple(len({name.split(".")[1] for name in weights if name.startswith(f"layer{i}.")}) for i in range(1, 5))
     deep = "layer1.0.conv3.weight" in weights
@@ -127,13 +145,33 @@ def _vit(weights: Mapping[str, Tensor], layout: Layout) -> str:
             f"no vision transformer that is known has {blocks} blocks of width {width}, and weights do not tell the "
             f"number of attention heads: {_BY_HAND}"
         )
+    rows, tokens = weights["pos_embed"].shape[1] if "pos_embed" in weights else 0, _prefix_tokens(weights)
+    if "cls_token" not in weights or tokens != 1 or _side(rows - 1, 0) is None:
+        raise UsageError(
+            f"this transformer's position embedding has {rows} rows, which is not a square of patches and one class "
+            f"token: {_BY_HAND}"
+        )
     if (layout.heads_of_vit or {}).get(width) == 0:
         raise UsageError(
-            f"{layout.source} trains transformers of width {width} with {width // 64} attention heads (most methods) "
-            f'or 12 (MoCo v3), and weights do not tell: pass backbone="{_VITS[width, blocks]}", or for 12 heads '
+            f"a transformer of width {width} has {width // 64} attention heads in most methods, or 12 in solo-learn's "
+            f'MoCo v3 and MAE, and weights do not tell: pass backbone="{_VITS[width, blocks]}", or for 12 heads '
             f'create_backbone("{_VITS[width, blocks]}", num_heads=12) with its img_size and patch_size.'
         )
     return _VITS[width, blocks]
+
+
+def _prefix_tokens(weights: Mapping[str, Tensor]) -> int:
+    """Tokens of a transformer that are no patches: of class, of distillation, registers."""
+    return sum(weights[name].shape[1] for name in ("cls_token", "dist_token", "reg_token") if name in weights)
+
+
+def _side(rows: int, tokens: int) -> int | None:
+    """Patches along a side of a square image, of whose position embeddings the other tokens may have one or not."""
+    for patches in (rows - tokens, rows):
+        side = math.isqrt(max(patches, 0))
+        if side > 0 and side**2 == patches:
+            return side
+    return None
 
 
 def _stem(kernel: int, layout: Layout, hparams: Mapping[str, Any]) -> str:
@@ -143,6 +181,11 @@ def _stem(kernel: int, layout: Layout, hparams: Mapping[str, Any]) -> str:
             raise UsageError(
                 "this checkpoint's network has a 3x3 first convolution and max-pooling (first_conv=False, "
                 "maxpool1=True), for which there is no stem here: build that network and pass it as backbone=."
+            )
+        if layout.small_stem is None:
+            raise UsageError(
+                'a 3x3 first convolution beside a classifier pads 2 in solo-learn (layout="solo-learn") and 1 nearly '
+                'everywhere else (layout="backbone"), and weights do not tell: pass the layout that made it.'
             )
         return layout.small_stem
     return "no_pool" if pooled is False else "imagenet"

@@ -1,5 +1,6 @@
 """The backbone alone: out of a method, its checkpoint or another library's, into a file, and back into a network."""
 
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -197,9 +198,11 @@ def read_backbone(
         checkpoint: dict[str, Any] = dict(tensors)
     else:
         checkpoint = read_checkpoint(source)
-        if layout is None and _is_ours(checkpoint):
+        if layout is None and "sslbolts_class" in checkpoint:  # others have a hyperparameter "backbone", too
             return _of_checkpoint(source, checkpoint, teacher, backbone)
     found = read_foreign(source, checkpoint, teacher=teacher, layout=layout, backbone=backbone)
+    if found.report.assumed:
+        warnings.warn(f'"{source}" was read as {found.report.source}: {found.report.assumed}.', stacklevel=3)
     entry = replace(IMAGENET, image_size=found.image_size or IMAGENET.image_size) if found.layout.imagenet else None
     return Loaded(found.weights, found.spec, entry, found.report, str(source), found.network)
 
@@ -222,12 +225,6 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     entry = Preprocessing.of({name: getattr(data, name, None) for name in ("image_size", "mean", "std")} if data else 0)
     bare = getattr(network, "_orig_mod", network)
     return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
-
-
-def _is_ours(checkpoint: Mapping[str, Any]) -> bool:
-    hparams = checkpoint.get("hyper_parameters")
-    named = isinstance(hparams, Mapping) and isinstance(hparams.get("backbone"), str)
-    return "sslbolts_class" in checkpoint or (named and isinstance(checkpoint.get("state_dict"), dict))
 
 
 def _of_checkpoint(

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 
 from sslbolts.backbones import create_backbone
 from sslbolts.errors import UsageError
-from sslbolts.export.architectures import infer_network, named_children, shape_arguments
+from sslbolts.export.architectures import infer_network, named_children, shape_arguments, united_statistics
 from sslbolts.export.files import some
 from sslbolts.export.layouts import LAYOUTS, Layout, get_layout
 
 __all__ = ["Foreign", "ImportReport", "read_foreign", "uncompiled"]
 
 
+_VIT = "vit."
+_ASSUMED_STEMS = ("cifar_pad2", "cifar_no_relu")  # the shapes of their weights are those of the usual stem
+_ONLY_TEACHER = "the file holds no student: these are the teacher's weights"
+_SPLITS = "its batch norms kept statistics of each split of the batch: their mean was taken"
 _NO_RELU = "its nn.Sequential of a ResNet's children has no ReLU after the first batch norm"
 
 
@@ -33,7 +37,8 @@ class ImportReport:
         matched: number of tensors that were taken.
         left_in_file: names of tensors in the file that are no part of the backbone.
         left_in_network: names of tensors of the network that the file does not have, and which no features need.
-        note: what one should know about this layout; "" for nothing.
+        note: what one should know about these weights; "" for nothing.
+        assumed: what of that the file does not say, and would change features where it is wrong; "" for nothing.
 
     Example:
         >>> report = ImportReport("moco.pth", "moco", "MoCo v1 and v2", "resnet50", 318, ("queue", "fc.bias"), ())
@@ -50,6 +55,7 @@ class ImportReport:
     left_in_file: tuple[str, ...]
     left_in_network: tuple[str, ...]
     note: str = ""
+    assumed: str = ""
 
     def __str__(self) -> str:
         parts = Counter(".".join(name.split(".")[: 2 if name.count(".") > 2 else 1]) for name in self.left_in_file)
@@ -110,34 +116,48 @@ def read_foreign(
     if teacher and chosen.teacher is None:
         hint = f" ({chosen.note})" if "target" in chosen.note else ""
         raise UsageError(f'"{path}" is of {chosen.source}, which keeps no teacher{hint}: leave teacher=True out.')
-    tensors = _tensors(checkpoint, chosen, teacher)
+    tensors, entry = _tensors(checkpoint, chosen, teacher)
     prefix = (chosen.teacher if teacher else chosen.student) or ""
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    weights = {name: tensor for name, tensor in found.items() if not name.startswith(chosen.heads)}
-    if {"1.weight", "2.0.conv1.weight"} <= weights.keys():
+    inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    found = _inner(inside)
+    united = united_statistics(found)
+    notes = [_SPLITS] if any(united[name] is not tensor for name, tensor in found.items()) else []
+    if entry is not None and entry == chosen.under_teacher and not teacher:
+        notes.append(_ONLY_TEACHER)
+    body = {name: tensor for name, tensor in united.items() if not name.startswith(chosen.heads)}
+    if {"1.weight", "2.0.conv1.weight"} <= body.keys():
         chosen = replace(chosen, small_stem="cifar_no_relu", note=_NO_RELU)
-    weights = named_children(weights)
-    if not weights:
+    body = named_children(body)
+    if not body:
         parts = list(dict.fromkeys(name.partition(".")[0] for name in tensors))
         raise UsageError(
             f'"{path}" holds no {"teacher" if teacher else "backbone"} under "{prefix}", where {chosen.source} '
             f"{'keeps' if chosen.name != 'backbone' else 'keep'} it, only {some(parts)}."
         )
-    spec, network = _network(path, weights, chosen, hparams, backbone)
-    taken, missing = _fitted(path, weights, network, chosen)
-    outside = [name for name in tensors if not name.startswith(prefix)]
-    heads = [name.removeprefix(prefix) for name in tensors if name.startswith(prefix)]
-    heads = [name for name in heads if name.startswith(chosen.heads)]
+    spec, network = _network(path, body, chosen, hparams, backbone)
+    # What is a head in one network is a norm or a hidden layer before the classifier in another.
+    needed = {name: tensor for name, tensor in united.items() if name.startswith(chosen.heads)}
+    needed = {name: tensor for name, tensor in needed.items() if name in network.state_dict()}
+    taken, missing = _fitted(path, body | needed, network, chosen)
+    left = [name for name in tensors if not name.startswith(prefix)]
+    left += [name for name in inside if name not in found and not name.startswith(_VIT)]
+    left += [name for name in found if name.startswith(chosen.heads) and name not in needed]
     kwargs = (spec or {}).get("backbone_kwargs", {})
+    of_layout = _note(chosen, spec)
+    if of_layout and layout is None and (spec or {}).get("stem") in _ASSUMED_STEMS:
+        assumed = f"{of_layout}; where that is not so, pass layout= or the network as backbone="
+    else:
+        assumed = f"{_ONLY_TEACHER}; teacher=True says that they are wanted" if _ONLY_TEACHER in notes else ""
     report = ImportReport(
         str(path),
         chosen.name,
         chosen.source,
         _described(spec, network),
         len(taken),
-        tuple(outside + heads),
+        tuple(left),
         tuple(missing),
-        _note(chosen, spec),
+        "; ".join(filter(None, [of_layout, *notes])),
+        assumed,
     )
     return Foreign(taken, spec, chosen, kwargs.get("img_size"), report, network)
 
@@ -147,7 +167,15 @@ def uncompiled(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def _tensors(checkpoint: Mapping[str, Any], layout: Layout, teacher: bool) -> dict[str, Tensor]:
+def _inner(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A transformer that lightly wraps, which adds a mask token, without its wrapper."""
+    if not any(name.startswith(_VIT) for name in found):
+        return found
+    return {name.removeprefix(_VIT): tensor for name, tensor in found.items() if name.startswith(_VIT)}
+
+
+def _tensors(checkpoint: Mapping[str, Any], layout: Layout, teacher: bool) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors of the entry in which a layout has them, and the entry; none and None where there is no such entry."""
     entries = (layout.under_teacher,) if teacher and layout.under_teacher else layout.under
     for entry in entries:
         values = checkpoint if entry == "" else checkpoint.get(entry)
@@ -158,19 +186,19 @@ def _tensors(checkpoint: Mapping[str, Any], layout: Layout, teacher: bool) -> di
                 if isinstance(value, Tensor)
             }
             if tensors:
-                return tensors
-    return {}
+                return tensors, entry
+    return {}, None
 
 
 def _recognise(
     path: str | Path, checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], backbone: str | nn.Module | None
 ) -> Layout:
     for layout in LAYOUTS.values():
-        if layout.fits(_tensors(checkpoint, layout, teacher=False), hparams):
+        if layout.fits(_tensors(checkpoint, layout, teacher=False)[0], hparams, checkpoint.get("arch")):
             return layout
-    if isinstance(backbone, nn.Module) and _tensors(checkpoint, LAYOUTS["plain"], teacher=False):
+    if isinstance(backbone, nn.Module) and _tensors(checkpoint, LAYOUTS["plain"], teacher=False)[0]:
         return LAYOUTS["plain"]  # names that only this module knows
-    every = [_tensors(checkpoint, layout, teacher=False) for layout in (LAYOUTS["plain"], LAYOUTS["dino"])]
+    every = [_tensors(checkpoint, layout, teacher=False)[0] for layout in (LAYOUTS["plain"], LAYOUTS["dino"])]
     parts = list(dict.fromkeys(".".join(name.split(".")[:2]) for tensors in every for name in tensors))
     raise UsageError(
         f'"{path}" has no layout that is known; in it stand {some(parts or [str(key) for key in checkpoint])}. Say '
@@ -221,7 +249,7 @@ def _fitted(
 
 def _note(layout: Layout, spec: Mapping[str, Any] | None) -> str:
     """What is said of the layout, unless it is of small stems and this network has another."""
-    of_stem = layout.small_stem != "cifar"
+    of_stem = layout.small_stem in _ASSUMED_STEMS
     return "" if of_stem and spec is not None and spec["stem"] != layout.small_stem else layout.note
 
 

@@ -24,10 +24,11 @@ class Layout:
         under: entries of the file, of which one holds the student's tensors; "" is the file itself.
         under_teacher: the entry that holds the teacher's tensors; None is the same.
         heads: what the names of other things inside the backbone begin with; they are left out.
-        small_stem: the stem, where the first convolution is 3x3.
+        small_stem: the stem, where the first convolution is 3x3; None where files of different stems look so.
         heads_of_vit: attention heads of transformers by their width, where they are not the usual ones (0: they differ
             from file to file).
         hparam: a hyperparameter that its checkpoints have.
+        arch: values of which the file's entry "arch" must be one.
         imagenet: whether images are of 224 pixels, normalized with ImageNet's statistics.
         note: what one should know about it.
     """
@@ -40,23 +41,27 @@ class Layout:
     under: tuple[str, ...] = ("state_dict",)
     under_teacher: str | None = None
     heads: tuple[str, ...] = ("fc.", "head.")
-    small_stem: Stem = "cifar"
+    small_stem: Stem | None = "cifar"
     heads_of_vit: Mapping[int, int] | None = None
     hparam: str | None = None
+    arch: tuple[str, ...] = ()
     imagenet: bool = False
     note: str = ""
 
-    def fits(self, names: Iterable[str], hparams: Mapping[str, Any]) -> bool:
-        """Whether tensors of these names, saved with these hyperparameters, are of this layout."""
+    def fits(self, names: Iterable[str], hparams: Mapping[str, Any], arch: Any = None) -> bool:
+        """Whether tensors of these names, saved with these hyperparameters and this "arch", are of this layout."""
         names = list(names)
         needs = (re.escape(self.student), *self.needs)
-        return (self.hparam is None or self.hparam in hparams) and all(
-            any(re.match(pattern, name) for name in names) for pattern in needs
+        return (
+            (self.hparam is None or self.hparam in hparams)
+            and (not self.arch or arch in self.arch)
+            and all(any(re.match(pattern, name) for name in names) for pattern in needs)
         )
 
 
 _ANY = ("state_dict", "model", "")
 _NETWORK = r"(conv1|patch_embed\.proj|features\.0|stem|conv_stem|conv_proj|0)\."  # how a bare network begins
+_SOLO = r"projector\.|decoder\.|momentum_(backbone|encoder|classifier)\."  # one of these is in all of its methods
 _PADS_2 = "its 3x3 first convolution pads 2: maps of 34x34 from images of 32x32"
 
 # The first that fits is taken, so those that ask for more stand first.
@@ -98,11 +103,19 @@ LAYOUTS: dict[str, Layout] = {
         ),
         # ------------------------------------------------------------------------------ solo-learn
         Layout(
+            "solo-learn-mae",
+            "solo-learn MAE",
+            "backbone.",
+            needs=(r"classifier\.(weight|bias)", r"decoder\.decoder_embed\."),
+            heads_of_vit={192: 12, 384: 12},
+            note="its ViTs of width 192 and 384 have 12 attention heads",
+        ),
+        Layout(
             "solo-learn",
             "solo-learn",
             "backbone.",
             "momentum_backbone.",
-            needs=(r"classifier\.(weight|bias)",),
+            needs=(r"classifier\.(weight|bias)", _SOLO),
             small_stem="cifar_pad2",
             heads_of_vit={192: 0, 384: 0},
             note=_PADS_2,
@@ -112,15 +125,24 @@ LAYOUTS: dict[str, Layout] = {
             "solo-learn before its encoder was called backbone",
             "encoder.",
             "momentum_encoder.",
-            needs=(r"classifier\.(weight|bias)",),
+            needs=(r"classifier\.(weight|bias)", _SOLO),
             small_stem="cifar_pad2",
             heads_of_vit={192: 0, 384: 0},
             note=_PADS_2,
         ),
+        Layout(
+            "backbone-classifier",
+            "solo-learn's linear evaluation, or any module with a backbone and a classifier",
+            "backbone.",
+            needs=(r"classifier\.(weight|bias)",),
+            small_stem=None,
+            heads_of_vit={192: 0, 384: 0},
+        ),
         # ------------------------------------------------------------------------------ lightly's examples
+        Layout("lightly-msn", "lightly's MSN", "anchor_backbone.", "backbone.", (r"backbone\.",)),
         Layout("lightly-teacher", "lightly's DINO and others", "student_backbone.", "teacher_backbone."),
         Layout("lightly-byol", "lightly's BYOL and MoCo", "backbone.", "backbone_momentum.", (r"backbone_momentum\.",)),
-        Layout("lightly", "lightly", "backbone.", needs=(r"projection_head\.|backbone\.0\.",)),
+        Layout("lightly", "lightly", "backbone.", needs=(r"projection_head\.|backbone\.(0|vit)\.",)),
         # ------------------------------------------------------------------------------ official releases
         Layout("moco", "MoCo v1 and v2", "encoder_q.", "encoder_k.", imagenet=True),
         Layout(
@@ -129,6 +151,16 @@ LAYOUTS: dict[str, Layout] = {
             "base_encoder.",
             "momentum_encoder.",
             heads_of_vit={384: 12},
+            imagenet=True,
+            note="its ViT-S has 12 attention heads",
+        ),
+        Layout(
+            "moco-v3-linear",
+            "MoCo v3's linear evaluation",
+            "",
+            needs=(r"patch_embed\.proj\.",),
+            heads_of_vit={384: 12},
+            arch=("vit_small", "vit_base", "vit_conv_small", "vit_conv_base"),
             imagenet=True,
             note="its ViT-S has 12 attention heads",
         ),
@@ -157,7 +189,7 @@ LAYOUTS: dict[str, Layout] = {
             "Barlow Twins and VICReg",
             "backbone.",
             needs=(r"projector\.",),
-            under=_ANY,
+            under=("model",),
             imagenet=True,
         ),
         Layout(
@@ -185,7 +217,7 @@ LAYOUTS: dict[str, Layout] = {
         # ------------------------------------------------------------------------------ anything plain
         Layout("backbone", "any module with a backbone", "backbone.", under=_ANY),
         Layout("plain", "a network alone, under timm's or torchvision's names", "", needs=(_NETWORK,), under=_ANY,
-               heads=("fc.", "head.", "heads.", "classifier.")),
+               heads=("fc.", "head.", "heads.", "classifier."), note="how images were normalized is not in the file"),
     )
 }  # fmt: skip
 
