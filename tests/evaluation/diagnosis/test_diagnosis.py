@@ -128,6 +128,31 @@ def test_without_labels_there_is_what_needs_none():
     assert "h/knn/top1" not in found.result.metrics
 
 
+def labelled(targets, size=12):
+    images = torch.randint(0, 256, (len(targets), 3, size, size), dtype=torch.uint8)
+    return TensorDataset(images, torch.as_tensor(targets))
+
+
+def test_validation_images_may_lack_a_class_that_training_images_have():
+    train, val = labelled([0, 1, 2, 3] * 10), labelled([0, 1, 1] * 10)
+    found = diagnose(flat(3), DatasetDataModule(train, val=val, batch_size=8, num_workers=0), max_images=30)
+    assert found.class_names == ["0", "1", "2", "3"]
+    assert found.confusion.shape == (4, 4)
+    assert found.confusion.sum(1).tolist() == [10, 20, 0, 0]
+    assert 0.5 <= found.result.metrics["h/clusters/top1"] <= 1  # two clusters for two classes
+    assert "class/2/top1" not in found.result.metrics
+
+
+def test_one_class_has_nothing_to_tell_apart():
+    for train, val in (([0] * 40, [0] * 20), ([0, 1] * 20, [1] * 20)):
+        data = DatasetDataModule(labelled(train), val=labelled(val), num_classes=2, batch_size=8, num_workers=0)
+        found = diagnose(flat(3), data, max_images=20)
+        assert found.confusion is None
+        assert any("one class is all" in note for note in found.result.notes)
+        assert "h/rankme" in found.result.metrics
+        assert "h/class_separation" not in found.result.metrics
+
+
 def test_gray_images_have_no_color_to_lose_and_classes_without_names_are_numbered():
     gray = dataset(channels=1)
     data = DatasetDataModule(gray, val=gray, num_classes=3, in_chans=1, batch_size=8, num_workers=0)

@@ -118,9 +118,10 @@ def diagnose(
     h, targets = queries.features.to(encoder.device), queries.targets.to(encoder.device)
     values: dict[str, dict[str, float]] = {reader: {} for reader in readers}
     confusions: list[Tensor] = []
-    names = _names(data, targets) if bank is not None else None
+    names = _names(data, targets, bank.targets) if bank is not None else None
     if bank is None or names is None:
-        notes.append("there are no labels: neighbours, class separation, clusters and confusions are left out.")
+        few = "there are no labels" if bank is None else "one class is all that there is"
+        notes.append(f"{few}: neighbours, class separation, clusters and confusions are left out.")
     else:
         for reader, read in readers.items():
             confusions.append(
@@ -135,7 +136,7 @@ def diagnose(
             values[reader][f"{row['name']}/top1"] = row[f"{reader}/top1"]
         values[reader] |= _geometry(read(h), *map(read, views))
         if names is not None:
-            values[reader] |= _classes(read(h), targets, len(names), seed)
+            values[reader] |= _classes(read(h), targets, seed)
     metrics = {f"{reader}/{name}": value for reader, found in values.items() for name, value in found.items()}
     if confusions and names is not None:
         accuracies = class_accuracies(confusions[0]).tolist()
@@ -171,8 +172,12 @@ def _bank(encoder: Encoder, data: SSLDataModule, queries: Features, cache: str |
     return features_of(encoder, data, "bank", cache=cache)
 
 
-def _names(data: SSLDataModule, targets: Tensor) -> list[str]:
-    return [str(label) for label in range(int(targets.max()) + 1)] if data.class_names is None else [*data.class_names]
+def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[str] | None:
+    """Of all classes, also of those that only training images have; None where either has but one."""
+    if any(len(set(labels.tolist()) - {-1}) < 2 for labels in (targets, bank_targets)):
+        return None
+    names = list(data.class_names or ())
+    return names + [str(label) for label in range(len(names), int(max(targets.max(), bank_targets.max())) + 1)]
 
 
 def _neighbours(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
@@ -207,11 +212,11 @@ def _geometry(h: Tensor, first: Tensor, second: Tensor) -> dict[str, float]:
     }
 
 
-def _classes(h: Tensor, targets: Tensor, classes: int, seed: int) -> dict[str, float]:
-    """How the classes lie among the features, and how far k-means finds them."""
+def _classes(h: Tensor, targets: Tensor, seed: int) -> dict[str, float]:
+    """How the classes of these images lie among their features, and how far k-means finds them."""
     known = targets >= 0
     h, targets = F.normalize(h[known]), targets[known]
-    classes = min(classes, len(h))
+    classes = len(set(targets.tolist()))
     runs = [
         kmeans(
             h, classes, iterations=_ITERATIONS, spherical=True, progress=True, generator=generator(seed, _CLUSTERS, run)
