@@ -46,6 +46,14 @@ def test_other_layers_have_their_own_file(checkpoint, tmp_path):
     assert (tmp_path / "mine.json").is_file()
 
 
+def test_one_label_per_class_takes_the_recipes_learning_rate_or_another(checkpoint, tmp_path):
+    arguments = ["evaluate", "few-label", str(checkpoint), "--per_class=1", "--classifier=linear", "--epochs=1"]
+    arguments += ["--device=cpu", f"--output={tmp_path}/few.json"]
+    for given, lr in (([], "lr 0.1 "), (["--lr=0.25"], "lr 0.25 ")):
+        assert main([*arguments, *given]) == 0
+        assert lr in json.loads((tmp_path / "few.json").read_text())["settings"]["optimizer"]
+
+
 def test_help_lists_every_protocol(capsys):
     assert main(["evaluate"]) == 0
     shown = capsys.readouterr().out

@@ -19,6 +19,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--epochs", type=int | None, default=None, help="of linear and finetune: in place of the recipe's"
     )
+    parser.add_argument("--lr", type=float | None, default=None, help="as --epochs")
 
 
 def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
@@ -49,5 +50,5 @@ def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
         recipe=config.recipe,
         seed=config.seed,
         cache=config.cache,
-        **({} if config.epochs is None else {"epochs": config.epochs}),
+        **{name: config[name] for name in ("epochs", "lr") if config[name] is not None},
     )
