@@ -7,6 +7,7 @@ from sslbolts.evaluation.result import format_metric
 from sslbolts.report.charts import Chart, draw_chart
 from sslbolts.report.markup import Markup, tag
 from sslbolts.report.readouts import Readout, losses, readouts
+from sslbolts.report.results import titles
 from sslbolts.report.run import Run
 from sslbolts.report.sections import Section, document, grid_of, pictures, table
 
@@ -121,16 +122,12 @@ def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Read
 
 
 def _evaluations(runs: Sequence[Run], names: Sequence[str]) -> Section:
-    columns: dict[tuple[str, str, str], dict[str, str]] = {}
-    for run, name in zip(runs, names):
-        for result in run.results:
+    columns: dict[tuple[str, str], dict[str, str]] = {}
+    for run, name, titled in zip(runs, names, titles([run.results for run in runs])):
+        for result, title in zip(run.results, titled):
             for metric, value in result.metrics.items():
-                row = columns.setdefault((result.protocol, result.data, metric), {})
-                row[name] = format_metric(metric, value)
-    rows = [
-        [f"{protocol} on {data}: {metric}", *(row.get(name, "") for name in names)]
-        for (protocol, data, metric), row in columns.items()
-    ]
+                columns.setdefault((title, metric), {})[name] = format_metric(metric, value)
+    rows = [[f"{title}: {metric}", *(row.get(name, "") for name in names)] for (title, metric), row in columns.items()]
     return Section(
         "evaluation",
         "Evaluations",

@@ -11,6 +11,7 @@ from typing import Any
 
 from sslbolts.evaluation.result import Result, format_metric, format_setting
 from sslbolts.report.markup import Markup, join, tag
+from sslbolts.report.results import titles
 from sslbolts.report.run import Picture, Run
 
 __all__ = ["Section", "document", "evaluations", "grid_of", "name_of_picture", "pictures", "settings_table", "table"]
@@ -135,8 +136,8 @@ def _breakable(name: str) -> Markup:
 def evaluations(results: Sequence[Result]) -> list[Markup]:
     """Each result with its protocol: the numbers, what they depend on, and the candidates of a sweep."""
     parts = []
-    for result in results:
-        parts.append(tag("h3", f"{result.protocol} on {result.data}"))
+    for result, title in zip(results, titles([results])[0]):
+        parts.append(tag("h3", title))
         numbers = {name: format_metric(name, value) for name, value in result.metrics.items()}
         depends = {name: format_setting(value) for name, value in result.settings.items()}
         parts.append(tag("div", settings_table(numbers), settings_table(depends), class_="columns"))
