@@ -65,8 +65,8 @@ class Draws:
 def draw(view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True) -> Draws:
     """Draws one view's parameters for ``n`` images of ``height x width`` pixels, on the generator's device.
 
-    How much is taken from the generator depends on ``n`` and ``crop`` alone, so that changing one view of a recipe
-    leaves what the other views draw as it was. Nothing here waits for an accelerator.
+    How much is taken from the generator depends on ``n`` and ``crop`` alone, so that changing a probability or a
+    strength leaves the rest of what is drawn as it was. Nothing here waits for an accelerator.
 
     From 20 images on, an operation of probability p hits exactly ``round(p n)`` images in random positions: each
     image is hit with probability p, up to that rounding, and no batch has unusually many. In smaller batches every
