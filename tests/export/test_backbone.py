@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from sslbolts import BYOL, SimCLR, UsageError, export_backbone, load_backbone
+from sslbolts import BYOL, DeepCluster, SimCLR, UsageError, export_backbone, load_backbone
+from sslbolts.backbones import create_backbone
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -148,3 +149,35 @@ def test_what_cannot_be_exported_is_named(tmp_path):
     export_backbone(SimCLR(TinyBackbone()), file)
     with pytest.raises(UsageError, match="export_backbone"):
         load_backbone(file, teacher=True)
+
+
+@torch.no_grad()
+def test_a_filter_before_the_backbone_is_not_left_out_silently(tmp_path):
+    method = DeepCluster("resnet10t", stem="cifar", sobel=True, num_clusters=4).eval()
+    for source in (method, _saved(method, tmp_path)):
+        for file in ("backbone.safetensors", "backbone.pt2"):
+            with pytest.raises(UsageError, match=r"DeepCluster sees images through Sobel.*nn\.Sequential"):
+                export_backbone(source, tmp_path / file)
+    with pytest.raises(UsageError, match="through Sobel"):
+        load_backbone(tmp_path / "saved.ckpt")
+    host = nn.Module()
+    host.backbone = nn.Sequential(method.input_module(), method.backbone)
+    program = torch.export.load(export_backbone(host, tmp_path / "filtered.pt2", image_size=64)).module()
+    torch.testing.assert_close(program(IMAGES), method(IMAGES), rtol=1e-4, atol=1e-5)
+    method = DeepCluster("resnet10t", stem="cifar", num_clusters=4)
+    _agree(load_backbone(_saved(method, tmp_path)), method.backbone)
+
+
+def _saved(method: nn.Module, folder: Path) -> Path:
+    trainer = quiet_trainer()
+    trainer.strategy.connect(method)
+    trainer.save_checkpoint(folder / "saved.ckpt")
+    return folder / "saved.ckpt"
+
+
+def test_a_name_among_another_modules_hyperparameters_is_not_its_network(tmp_path):
+    host = nn.Module()
+    host.backbone = create_backbone("resnet18", stem="no_pool").eval()
+    host.hparams = {"backbone": "resnet18"}
+    program = torch.export.load(export_backbone(host, tmp_path / "backbone.pt2", image_size=64)).module()
+    torch.testing.assert_close(program(IMAGES), host.backbone(IMAGES), rtol=1e-4, atol=1e-5)

@@ -194,7 +194,7 @@ def read_backbone(
             if teacher:
                 raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
             entry = Preprocessing.of(metadata.get(PREPROCESSING))
-            return _ours(tensors, _spec(metadata[METADATA] or {}), entry, source, backbone)
+            return _ours(tensors, _spec(metadata[METADATA]), entry, source, backbone)
         checkpoint: dict[str, Any] = dict(tensors)
     else:
         checkpoint = read_checkpoint(source)
@@ -219,8 +219,12 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
         if not of_backbone:
             raise UsageError(f"{type(module).__name__} has no teacher of its backbone: leave teacher=True out.")
         network = of_backbone[0]
+    entrance = getattr(module, "input_module", None)  # methods have it
+    if entrance is not None and entrance() is not module.backbone:
+        raise _filtered(type(module).__name__, type(entrance()).__name__)
     weights = {uncompiled(name): tensor for name, tensor in network.state_dict().items()}
-    spec = _spec(getattr(module, "hparams", {}))
+    # In another module a hyperparameter "backbone" may be a name that it made into a network in its own way.
+    spec = None if entrance is None else _spec(getattr(module, "hparams", {}))
     data = getattr(getattr(module, "_trainer", None), "datamodule", None)
     entry = Preprocessing.of({name: getattr(data, name, None) for name in ("image_size", "mean", "std")} if data else 0)
     bare = getattr(network, "_orig_mod", network)
@@ -237,8 +241,11 @@ def _of_checkpoint(
         parts = list(dict.fromkeys(name.partition(".")[0] for name in names))
         what = "teacher's backbone: leave teacher=True out" if teacher else f"backbone, only {some(parts)}"
         raise UsageError(f'the checkpoint "{path}" holds no {what}.')
+    hparams = checkpoint.get("hyper_parameters", {})
+    if hparams.get("sobel"):
+        raise _filtered(str(checkpoint["sslbolts_class"]).rpartition(".")[2], "Sobel")
     entries = filter(None, map(Preprocessing.of, checkpoint.values()))  # the DataModule's state has it
-    return _ours(weights, _spec(checkpoint.get("hyper_parameters", {})), next(entries, None), path, backbone)
+    return _ours(weights, _spec(hparams), next(entries, None), path, backbone)
 
 
 def _ours(
@@ -257,9 +264,17 @@ def _ours(
     return Loaded(weights, spec, entry, None, str(path), backbone)
 
 
-def _spec(hparams: Mapping[str, Any]) -> dict[str, Any] | None:
+def _filtered(method: str, filter_name: str) -> UsageError:
+    return UsageError(
+        f"this {method} sees images through {filter_name}, which its backbone alone leaves out: take "
+        f"{method}.load_from_checkpoint(path) itself, or export a module of yours whose attribute backbone is "
+        "nn.Sequential(method.input_module(), method.backbone)."
+    )
+
+
+def _spec(hparams: Any) -> dict[str, Any] | None:
     """How to make the network again, or None where it was given as a module."""
-    if not isinstance(hparams.get("backbone"), str):
+    if not isinstance(hparams, Mapping) or not isinstance(hparams.get("backbone"), str):
         return None
     spec = {name: hparams[name] for name in _SPEC if name in hparams}
     return {**spec, "backbone_kwargs": arguments_of_shape(spec.get("backbone_kwargs"))}
