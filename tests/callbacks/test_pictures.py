@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sslbolts import SimCLR
-from sslbolts._lightning import lightning_module
+from sslbolts._lightning import Callback, lightning_module
 from sslbolts.callbacks import (
     AttentionMaps,
     AugmentationSheet,
@@ -242,6 +242,106 @@ def test_a_picture_at_the_last_validation_of_an_epoch_only(tmp_path, monkeypatch
     run = trainer(plot, max_epochs=5, val_check_interval=0.3, default_root_dir=tmp_path)
     run.fit(Host(), train_loader(), val_loader())  # 10 batches: validations after 3, 6 and 9
     assert drawn == [19, 39, 49]
+
+
+class Endless(IterableDataset):
+    """Ten batches whose number nobody knows beforehand."""
+
+    def __iter__(self) -> Any:
+        return iter(train_loader(batch_size=None).dataset)
+
+
+@pytest.mark.parametrize(
+    ("every", "settings", "epochs"),
+    [
+        (10, {"max_epochs": 20, "check_val_every_n_epoch": 3}, [12, 18]),  # validated after 3, 6, ..., 18
+        (3, {"max_epochs": 7, "check_val_every_n_epoch": 2}, [4, 6]),
+        (10, {"max_epochs": -1, "max_steps": 26}, [2]),  # ten steps an epoch: no third validation
+        (10, {"max_epochs": -1, "max_steps": 30}, [3]),
+        (10, {"max_epochs": -1, "max_steps": 7, "accumulate_grad_batches": 4}, [2]),  # three steps an epoch
+        (10, {"max_epochs": 3, "check_val_every_n_epoch": None, "val_check_interval": 14}, [3]),  # after 14 and 28
+        (2, {"max_epochs": 5}, [2, 4, 5]),
+    ],
+)
+def test_pictures_come_when_so_many_epochs_are_over_and_at_the_last_validation(
+    tmp_path, monkeypatch, every, settings, epochs
+):
+    drawn = []
+    monkeypatch.setattr(EmbeddingPlot, "draw", lambda self, trainer, *_: drawn.append(trainer.current_epoch + 1))
+    run = trainer(EmbeddingPlot(every_n_epochs=every), default_root_dir=tmp_path, **settings)
+    run.fit(Host(), train_loader(), val_loader())
+    assert drawn == epochs
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, [20, 30]),  # every second epoch, and the last
+        ({"val_check_interval": 4}, [14, 24]),  # which validation of an epoch is its last is not known
+        ({"limit_train_batches": 5}, [10, 15]),
+    ],
+)
+def test_pictures_of_data_without_a_length(tmp_path, monkeypatch, settings, steps):
+    drawn = []
+    monkeypatch.setattr(EmbeddingPlot, "draw", lambda self, trainer, *_: drawn.append(trainer.global_step))
+    run = trainer(EmbeddingPlot(every_n_epochs=2), default_root_dir=tmp_path, max_epochs=3, **settings)
+    run.fit(Host(), DataLoader(Endless(), batch_size=16), val_loader())
+    assert drawn == steps
+
+
+def test_a_picture_when_training_is_told_to_stop_and_none_too_many_when_it_is_resumed(tmp_path, monkeypatch):
+    drawn = []
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step == 23
+
+    monkeypatch.setattr(EmbeddingPlot, "draw", lambda self, trainer, *_: drawn.append(trainer.global_step))
+    run = trainer(EmbeddingPlot(every_n_epochs=10), Stop(), default_root_dir=tmp_path, max_epochs=5)
+    run.fit(Host(), train_loader(), val_loader())
+    assert drawn == [23]
+    drawn.clear()
+    before = trainer(default_root_dir=tmp_path, max_epochs=3)
+    before.fit(Host(), train_loader(), val_loader())
+    before.save_checkpoint(tmp_path / "last.ckpt")
+    more = trainer(EmbeddingPlot(every_n_epochs=2), default_root_dir=tmp_path, max_epochs=7)
+    more.fit(Host(), train_loader(), val_loader(), ckpt_path=tmp_path / "last.ckpt")
+    assert drawn == [40, 60, 70]
+
+
+class Diverged(Masked):
+    """Its features of some images, or of all, are no numbers."""
+
+    def __init__(self, healthy: float) -> None:
+        super().__init__()
+        self.healthy = healthy
+
+    def forward(self, x: Tensor) -> Tensor:
+        sick = x[:, 0, 0, 0] > self.healthy
+        return torch.where(sick[:, None], x.new_tensor([torch.nan, torch.inf]).repeat(16), super().forward(x))
+
+    def reconstruct(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return images, images * torch.nan
+
+
+@pytest.mark.parametrize(("healthy", "drawn"), [(1.0, True), (-torch.inf, False)])
+def test_features_that_are_not_finite_end_no_run(tmp_path, monkeypatch, healthy, drawn):
+    titles = []
+    for name in ("embedding", "clusters", "neighbours"):
+        module = f"sslbolts.callbacks.pictures.{name}.draw_{name}"
+        monkeypatch.setattr(module, lambda *_, title, **__: titles.append(title))
+    pictures = [EmbeddingPlot(projections=["pca"]), ClusterSheet(), NeighbourSheet(2, 3, bank=bank_loader)]
+    run = trainer(*pictures, Reconstructions(images=2), default_root_dir=tmp_path, max_epochs=1)
+    if drawn:
+        run.validate(Diverged(healthy), val_loader(), verbose=False)
+        sick = int((val_loader().dataset.tensors[0][:, 0, 0, 0] > healthy).sum())
+        assert 0 < sick < 93
+        assert len(titles) == 3
+        assert f"without {sick} whose features are not finite" in titles[0]
+    else:
+        with pytest.warns(UserWarning, match="EmbeddingPlot draws nothing after epoch 1: features of 97 of 97"):
+            run.fit(Diverged(healthy), train_loader(), val_loader())
+        assert not titles
 
 
 def test_normalized_images_get_their_colors_back():

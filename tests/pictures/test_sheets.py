@@ -72,6 +72,15 @@ def test_clusters_of_separated_groups_are_scikit_learns():
     assert adjusted_rand_score(expected, cluster_directions(features, 3)) == 1
 
 
+def test_features_that_are_not_finite_are_named_and_never_nearest():
+    features = torch.randn(10, 4)
+    features[3, 1], features[7, 0] = torch.nan, torch.inf
+    for compute in (project, lambda x: project(x, "tsne"), lambda x: cluster_directions(x, 2)):
+        with pytest.raises(UsageError, match="features of 2 of 10 images are NaN or infinite"):
+            compute(features)
+    assert nearest(torch.randn(2, 4), features, 8).sort().values.tolist() == [[0, 1, 2, 4, 5, 6, 8, 9]] * 2
+
+
 def test_the_cluster_sheet_says_purity_and_names():
     images, features = torch.rand(6, 3, 8, 8), torch.randn(6, 4)
     targets, clusters = torch.tensor([0, 0, 1, 1, 1, -1]), torch.tensor([5, 5, 5, 7, 7, 7])

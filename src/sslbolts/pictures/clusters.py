@@ -35,12 +35,18 @@ def cluster_directions(features: Tensor, k: int, *, seed: int = 0) -> Tensor:
         ``(N,)`` int64, the same on all ranks.
 
     Raises:
-        UsageError: if there are fewer images than clusters.
+        UsageError: if there are fewer images than clusters, or features are not finite.
 
     Example:
         >>> cluster_directions(torch.tensor([[3.0, 0.0], [4.0, 0.0], [0.0, 3.0], [0.0, 4.0]]), 2).bincount().tolist()
         [2, 2]
     """
+    finite = features.isfinite().all(1)
+    if not finite.all():  # the features are the same on all ranks, so that none of them waits for another
+        raise UsageError(
+            f"features of {int((~finite).sum()):,} of {len(features):,} images are NaN or infinite: leave these "
+            "out, and see whether the network has diverged."
+        )
     generator = torch.Generator().manual_seed(seed)
     x = features.float() - features.float().mean(0)
     return gather_ragged(kmeans(share(x), k, iterations=20, generator=generator, spherical=True).assignments)

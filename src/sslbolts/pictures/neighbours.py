@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 8192
 
 
 def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0) -> Tensor:
-    """The rows of a bank that are most similar to each query, by the cosine.
+    """The rows of a bank that are most similar to each query, by the cosine; features that are not finite come last.
 
     Args:
         queries: ``(Q, D)``.
@@ -40,7 +40,7 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0
     """
     of = F.normalize(queries.to(bank.device).float() - mean, dim=1)
     parts = [of @ F.normalize(part.float() - mean, dim=1).T for part in torch.split(bank, _ROWS_AT_ONCE)]
-    return torch.cat(parts, 1).topk(k).indices.cpu()
+    return torch.cat(parts, 1).nan_to_num(nan=-2.0).topk(k).indices.cpu()  # topk takes NaN for the largest
 
 
 def choose_queries(targets: Tensor, count: int) -> Tensor:

@@ -45,7 +45,7 @@ def project(features: Tensor, how: Projection = "pca", *, seed: int = 0) -> Tens
         ``(N, 2)`` float32 on the CPU.
 
     Raises:
-        UsageError: for fewer than 4 images, another name, or a package that is not there.
+        UsageError: for fewer than 4 images, features that are not finite, another name, or a package that is not there.
 
     Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008 (perplexity 30); McInnes et al., UMAP:
     Uniform Manifold Approximation and Projection, arXiv:1802.03426 (30 neighbours).
@@ -62,6 +62,12 @@ def project(features: Tensor, how: Projection = "pca", *, seed: int = 0) -> Tens
         )
     if features.ndim != 2 or len(features) < 4:
         raise UsageError(f"a plot takes features (N, D) of at least 4 images, got shape {tuple(features.shape)}.")
+    finite = features.isfinite().all(1)
+    if not finite.all():
+        raise UsageError(
+            f"features of {int((~finite).sum()):,} of {len(features):,} images are NaN or infinite: leave these "
+            "out, and see whether the network has diverged."
+        )
     if how not in available_projections():
         raise UsageError(f'"{how}" needs {_PACKAGES[how][1]}: pip install {_PACKAGES[how][1]}, or use "pca".')
     if how == "pca":

@@ -84,5 +84,5 @@ class ClusterSheet(QueryPicture):
             targets,
             computed,
             class_names=class_names_of(trainer, self.class_names, targets),
-            title=f"Clusters of the features after {self.outlet.passed(trainer)} epochs (spherical k-means)",
+            title=f"Clusters (spherical k-means) after {self.outlet.passed(trainer)} epochs{self.left_out}",
         )

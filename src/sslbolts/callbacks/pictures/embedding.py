@@ -74,7 +74,7 @@ class EmbeddingPlot(QueryPicture):
         if chosen is None:
             there = available_projections()
             chosen = ("pca", "umap") if "umap" in there else there
-        title = f"Features of {len(features):,} images after {self.outlet.passed(trainer)} epochs"
+        title = f"Features of {len(features):,} images after {self.outlet.passed(trainer)} epochs{self.left_out}"
         planes: dict[str, Tensor] = {name: project(features, name) for name in chosen}
         return draw_embedding(
             planes, targets, class_names=class_names_of(trainer, self.class_names, targets), title=title

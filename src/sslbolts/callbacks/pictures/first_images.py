@@ -69,6 +69,9 @@ class FirstImages(Callback):
     def state_key(self) -> str:
         return self._generate_state_key(name=self.outlet.name)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.outlet.begin(trainer)
+
     @torch.no_grad()
     def on_validation_batch_end(
         self,

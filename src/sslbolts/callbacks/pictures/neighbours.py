@@ -144,7 +144,7 @@ class NeighbourSheet(QueryPicture):
             computed.targets,
             computed.rows,
             class_names=class_names_of(trainer, self.class_names, targets, computed.targets),
-            title=f"Nearest neighbours after {self.outlet.passed(trainer)} epochs",
+            title=f"Nearest neighbours after {self.outlet.passed(trainer)} epochs{self.left_out}",
         )
 
     def forget(self) -> None:

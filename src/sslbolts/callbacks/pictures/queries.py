@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sslbolts._lightning import LightningModule, Trainer
+from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.batches import images_of
 from sslbolts.callbacks.capture import FeatureFunction
 from sslbolts.callbacks.pictures.images import displayable, targets_or_none, thumbnails
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["QueryPicture", "even"]
+
+_FEWEST = 4  # images of a picture
 
 
 class QueryPicture(QueryMonitor):
@@ -49,12 +51,13 @@ class QueryPicture(QueryMonitor):
         every_n_epochs: int,
         folder: str | Path | None,
     ) -> None:
-        if max_images < 4:
-            raise UsageError(f"max_images={max_images}: a picture of features takes at least 4 images.")
+        if max_images < _FEWEST:
+            raise UsageError(f"max_images={max_images}: a picture of features takes at least {_FEWEST} images.")
         super().__init__(type(self).__name__, features, targets or targets_or_none)
         self.outlet = Outlet(picture, every_n_epochs=every_n_epochs, folder=folder)
         self.max_images = max_images
         self.class_names = class_names
+        self.left_out = ""  # what the title says of images that cannot be drawn
         self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # images, features, labels, rows of this rank
         self._seen = 0
 
@@ -81,6 +84,9 @@ class QueryPicture(QueryMonitor):
     def state_key(self) -> str:
         return self._generate_state_key(name=self.outlet.name)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.outlet.begin(trainer)
+
     def due(self, trainer: Trainer) -> bool:
         return self.outlet.due(trainer)
 
@@ -102,6 +108,16 @@ class QueryPicture(QueryMonitor):
         # Collectives of an accelerator's process group take tensors on that device only.
         images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
         features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
+        finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
+        sick = int((~finite).sum())
+        self.left_out = f", without {sick:,} whose features are not finite" if sick else ""
+        if sick and len(finite) - sick < _FEWEST:
+            rank_zero_warn(
+                f"{type(self).__name__} draws nothing after epoch {self.outlet.passed(trainer)}: features of "
+                f"{sick:,} of {len(finite):,} validation images are NaN or infinite."
+            )
+            return
+        images, features, targets = images[finite], features[finite], targets[finite]
         chosen = even(len(images), self.max_images)
         images, features, targets = (x[chosen] for x in (images, features, targets))
         computed = self.compute(trainer, pl_module, images, features, targets)
