@@ -9,6 +9,7 @@ from sslbolts.data.views import Draft
 from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, View
 from tests.data.helpers import write_folder
+from tests.transforms.pictures import pictures
 
 FEW = 3  # batches
 
@@ -105,6 +106,16 @@ def test_evaluation_is_normalized_where_views_are():
     assert torch.allclose(evaluated, expected, atol=1e-5)
     assert indices.tolist() == list(range(32))
     assert torch.equal(targets, data._split("val").targets[:32])
+
+
+@pytest.mark.parametrize(("side", "size"), [((40, 40), 96), ((96, 96), 96), ((30, 50), 32), ((32, 32), 32)])
+def test_images_in_memory_are_evaluated_in_batches_as_they_would_be_one_by_one(side, size, monkeypatch):
+    dataset = torch.utils.data.TensorDataset(pictures(10, 3, *side))
+    data = DatasetDataModule(dataset, batch_size=4, image_size=size, in_memory=True)
+    images = data.predict_dataloader().dataset
+    expected = [images[row][0] for row in range(10)]  # one by one
+    monkeypatch.setattr(type(images), "__getitem__", None)
+    assert torch.equal(torch.cat([batch[0] for batch in data.predict_dataloader()]), torch.stack(expected))
 
 
 def test_own_statistics_are_used():

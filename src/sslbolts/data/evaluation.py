@@ -9,6 +9,7 @@ from torch.utils.data import Dataset, default_collate
 from sslbolts.data.decode import ImageError
 from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
 from sslbolts.transforms import Evaluation, center_crop
+from sslbolts.transforms.batched import resize_and_center
 
 __all__ = ["EvaluationBatch", "EvaluationImages", "collate"]
 
@@ -41,16 +42,16 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         return center_crop(image, self.evaluation), target, index
 
     def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, int, int] | None]":
-        """What a DataLoader asks for a batch: of images in memory that fit as they are, the batch itself.
+        """What a DataLoader asks for a batch: of images in memory the batch itself, resized in one go.
 
         A batch of which no image can be read is empty, and not left out: the batches of a rank stay as many as planned.
 
         Raises:
             ImageError: if no image of all can be read.
         """
-        if isinstance(self.images, TensorImages) and self._fits(self.images.data):
+        if isinstance(self.images, TensorImages):
             rows = torch.as_tensor(indices)
-            return self.images.data[rows], self.images.targets[rows], rows
+            return self._cut(self.images.data[rows]), self.images.targets[rows], rows
         found = [self[index] for index in indices]
         return found if any(item is not None for item in found) else self._empty()
 
@@ -64,8 +65,12 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         size, none = self.evaluation.size, torch.empty(0, dtype=torch.int64)
         return torch.empty(0, self.images.in_chans, size, size, dtype=torch.uint8), none, none
 
-    def _fits(self, data: Tensor) -> bool:
-        return data.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size
+    def _cut(self, images: Tensor) -> Tensor:
+        if images.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size:
+            return images
+        # The order of an image read one by one, in which resizing is fastest.
+        pixels = images.contiguous(memory_format=torch.channels_last)
+        return resize_and_center(pixels, self.evaluation).contiguous()
 
 
 def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> EvaluationBatch:
