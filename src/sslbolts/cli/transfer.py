@@ -25,7 +25,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--datasets", nargs="+", default=["all"], help="names of data sets (default: all)")
     parser.add_argument("--root", default="data", help="folder with the data sets (default: %(default)s)")
     parser.add_argument("--download", action="store_true", help="fetch what is not there")
-    parser.add_argument("--image_size", type=int, default=224, help="side in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--image_size", type=int, default=None, help="side in pixels (default: as in training where known, else 224)"
+    )
     parser.add_argument("--normalize", default="auto", help="auto (as in training), imagenet or none")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that read (default: %(default)s)")
@@ -34,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check(arguments)
     for name, least in (("image_size", 1), ("batch_size", 1), ("num_workers", 0)):
-        if getattr(arguments, name) < least:
-            raise UsageError(f"--{name} {getattr(arguments, name)}: it must be at least {least}.")
+        if (given := getattr(arguments, name)) is not None and given < least:
+            raise UsageError(f"--{name} {given}: it must be at least {least}.")
 
     from rich.console import Console
 

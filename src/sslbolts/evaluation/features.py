@@ -169,12 +169,17 @@ def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
     return found
 
 
-def size_notes(encoder: Encoder, data: EvaluationData) -> list[str]:
-    """What to tell where images are not of the size that the network was trained on; nothing else."""
+def size_notes(encoder: Encoder, size: int | None) -> list[str]:
+    """What to tell where images are not of the size that the network was trained on; nothing else.
+
+    Args:
+        encoder: the network.
+        size: side of the images; None where it is not known.
+    """
     own = None if encoder.pretrained is False else encoder.image_size
-    if own is None or not isinstance(data, SSLDataModule) or data.image_size == own:
+    if own is None or size is None or size == own:
         return []
-    return [f"the network was trained on images of {own} pixels, and sees images of {data.image_size} here."]
+    return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
 
 
 def has_loader(data: LightningDataModule, name: str) -> bool:

@@ -153,7 +153,7 @@ def result_of(
         metrics,
         {**splits.settings, **settings},
         rows,
-        size_notes(encoder, data),
+        size_notes(encoder, data.image_size if isinstance(data, SSLDataModule) else None),
     )
 
 

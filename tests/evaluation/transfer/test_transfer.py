@@ -244,6 +244,19 @@ def test_a_data_set_in_torchvisions_layout_is_split_and_measured(
     assert row["SimCLR ResNet-50, published"] == TRANSFER_SETS[name].published
 
 
+def test_images_are_of_the_size_of_training_and_another_one_is_noted(
+    tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flowers102, "_check_integrity", lambda self: True)
+    fake_flowers(tmp_path)
+    for own, given, used in ((32, None, 32), (None, None, 224), (32, 48, 48)):
+        network = replace(encoder, image_size=own)
+        result = evaluate_transfer(network, ["Flowers102"], root=tmp_path, image_size=given, penalties=[1e-2])
+        assert f"center crop {used}," in result.settings["preprocessing"]
+        noted = "the network was trained on images of 32 pixels, and sees images of 48 here."
+        assert (noted in result.notes) == (used == 48)
+
+
 def test_what_is_drawn_is_the_same_for_a_seed_and_the_splits_share_no_image(tmp_path: Path) -> None:
     fake_caltech(tmp_path)
     splits = transfer_set("Caltech101").load(str(tmp_path), False, 0)

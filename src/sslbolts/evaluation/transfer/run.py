@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import features_of
+from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.logistic import fit_logistic
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.statistics import statistics_for
@@ -132,7 +132,8 @@ def evaluate_transfer(
         datasets: names of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, or ``["all"]``.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
-        image_size: side of the images, pixels; None is 224, as in the paper.
+        image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
+            is not known.
         normalize: "auto", "imagenet" or "none", see :func:`~sslbolts.evaluation.statistics.statistics_for`.
         penalties: see :func:`score_transfer`.
         cache: folder that keeps features.
@@ -151,7 +152,7 @@ def evaluate_transfer(
     arXiv:1805.08974.
     """
     chosen = _chosen(datasets)
-    size = image_size or 224
+    size = image_size or encoder.image_size or 224
     mean, std, whose = statistics_for(encoder, normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
@@ -179,6 +180,7 @@ def evaluate_transfer(
         metrics=metrics,
         settings={
             "features": encoder.readout,
+            "network": encoder.description,
             "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",
             "classifier": "logistic regression by L-BFGS, no augmentation; minimized is the summed cross-entropy + "
             "l2/2 |W|^2",
@@ -191,6 +193,7 @@ def evaluate_transfer(
         notes=[
             "published: SimCLR's ResNet-50 on ImageNet (1000 epochs), Chen et al. 2020, arXiv:2002.05709, appendix "
             "B.8; not measured here.",
+            *size_notes(encoder, size),
             *notes,
         ],
     )
