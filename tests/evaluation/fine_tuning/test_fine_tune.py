@@ -197,6 +197,8 @@ def test_a_wrong_recipe_or_value_is_named() -> None:
         plain(mixpu=0.5)
     with pytest.raises(UsageError, match="in \\(0, 1\\]"):
         plain(layer_decay=1.5)
+    with pytest.raises(UsageError, match="nothing would be trained"):
+        plain(lr=0, head_lr=None)
 
 
 def _accuracy(world: int) -> tuple[float, float]:

@@ -80,6 +80,16 @@ def test_the_encoder_keeps_the_weights_whose_features_are_cached(tmp_path: Path)
     assert torch.equal(features_of(network, data, "bank", cache=tmp_path).features, before)
 
 
+def test_images_of_another_size_than_the_networks_are_noted() -> None:
+    from dataclasses import replace
+
+    for size, notes in ((32, 1), (64, 2)):
+        wanting = replace(encoder(), image_size=size)
+        result = evaluate_finetune(wanting, module(), recipe="swav_10pct", epochs=1, progress=False)
+        assert len(result.notes) == notes
+    assert "trained on images of 64 pixels" in result.notes[1]
+
+
 def test_crops_are_interpolated_as_the_recipe_says() -> None:
     for recipe, how in (("swav_10pct", "bilinear"), ("simclr", "bicubic")):
         result = evaluate_finetune(encoder(), module(), recipe=recipe, epochs=1, progress=False)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from sslbolts import UsageError
 from sslbolts.backbones import create_backbone
+from sslbolts.batch import ViewBatch
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.layers.maps import PooledMaps, block_names, pooled_side
@@ -144,6 +145,21 @@ def test_one_image_alone_is_normalized_by_those_before_it() -> None:
     expected = probe.heads[0][0]((last - mean) / deviation)  # type: ignore[index]
     torch.testing.assert_close(probe([last])[0][:, 0], expected)
     assert all(torch.equal(old, new) for old, new in zip(before, probe.norms.buffers(), strict=True))
+
+
+def test_rows_without_label_have_no_part() -> None:
+    network = TinyBackbone()
+    probe = LayerProbe(PooledMaps(network, network, ["layers.1"], values=64), 3, widths=[72], lrs=[0.1, 1.0]).eval()
+    probe.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]
+    for parameter in probe.heads.parameters():
+        nn.init.normal_(parameter)
+    rows, targets = torch.rand(6, 72), torch.tensor([0, -1, 2, -1, -1, 1])
+    scores = probe([rows])[0][targets >= 0]
+    expected = sum(F.cross_entropy(scores[:, lr], targets[targets >= 0]) for lr in range(2))
+    batch = ViewBatch([rows], targets, torch.arange(6))
+    torch.testing.assert_close(probe.training_step(batch, 0), expected)
+    nothing = ViewBatch([rows], torch.full((6,), -1), torch.arange(6))
+    assert probe.training_step(nothing, 0) == 0
 
 
 @pytest.mark.parametrize("augment", [False, True])

@@ -238,6 +238,24 @@ def test_two_processes_are_one(two_ranks):
         assert ranks[0][name] == ranks[1][name] == pytest.approx(alone[name], abs=1e-9)
 
 
+def _last_row_alone() -> tuple[torch.Tensor, int]:
+    """Weights and steps after an epoch of four images and one on this rank."""
+    images, labels = torch.randn(10, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
+    torch.manual_seed(0)
+    probe = LinearProbe(WithBatchNorm(), 3, recipe="mae", epochs=1, warmup_epochs=0)
+    trainer = quiet_trainer(world=2, max_epochs=1, use_distributed_sampler=True)
+    trainer.fit(probe, DataLoader(TensorDataset(images, labels), batch_size=4))
+    return probe.heads.weight[0].detach(), trainer.global_step
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_learn_from_a_last_batch_of_one_image_each(two_ranks):
+    (first, steps), (second, _) = two_ranks(_last_row_alone)
+    assert steps == 2
+    assert torch.isfinite(first).all()
+    assert torch.equal(first, second)
+
+
 def test_the_checkpoint_holds_the_chosen_head(tmp_path):
     probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lrs=(0.1, 1.0))
     probe.chosen.fill_(1)

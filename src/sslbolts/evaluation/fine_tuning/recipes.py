@@ -86,6 +86,8 @@ class FineTuneRecipe:
         for name in ("lr", "head_lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix", "head_std"):
             if (getattr(self, name) or 0.0) < 0:
                 raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
+        if not self.lr and not self.head_lr:
+            raise UsageError("lr=0 without a head_lr: nothing would be trained; give the head its own rate, head_lr=.")
         for name in ("label_smoothing", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: it must be in [0, 1).")

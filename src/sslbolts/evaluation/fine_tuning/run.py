@@ -10,7 +10,7 @@ from sslbolts._lightning import seed_everything
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing
+from sslbolts.evaluation.features import data_name, preprocessing, size_notes
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
@@ -121,7 +121,10 @@ def evaluate_finetune(
             f'"{decisive_split(data)}"',
             "seed": seed,
         },
-        notes=["The number is of the last epoch, measured once; these images had no part in any choice."],
+        notes=[
+            "The number is of the last epoch, measured once; these images had no part in any choice.",
+            *size_notes(encoder, data.image_size),
+        ],
     )
 
 

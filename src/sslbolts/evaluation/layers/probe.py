@@ -103,9 +103,10 @@ class LayerProbe(JudgedModule):
         """Sum of all cross-entropies: each regression sees the gradient of its own."""
         targets = targets_of(batch)
         labels = targets[:, None].expand(-1, len(self.lrs)).flatten()
-        losses = [F.cross_entropy(s.flatten(0, 1), labels, ignore_index=-1) for s in self(_input(batch))]
-        loss = torch.stack(losses).sum() * len(self.lrs)
-        self.log("train/loss", loss / (len(losses) * len(self.lrs)), prog_bar=True, batch_size=len(targets))
+        labelled = (targets >= 0).sum().clamp(min=1)
+        sums = [F.cross_entropy(s.flatten(0, 1), labels, ignore_index=-1, reduction="sum") for s in self(_input(batch))]
+        loss = torch.stack(sums).sum() / labelled
+        self.log("train/loss", loss / (len(sums) * len(self.lrs)), prog_bar=True, batch_size=len(targets))
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing
+from sslbolts.evaluation.features import data_name, preprocessing, size_notes
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
@@ -167,6 +167,7 @@ def evaluate_layers(
             "seed": seed,
         },
         rows=found,
+        notes=size_notes(encoder, crops.image_size),
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing
+from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing, size_notes
 from sslbolts.evaluation.labelled_crops import few_steps, labelled_crops
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.on_features import (
@@ -191,5 +191,5 @@ def _on_images(
             "learning rate chosen": f"{chosen}; seed {seed}",
         },
         rows,
-        few_steps(len(kept), recipe.batch_size),
+        [*size_notes(encoder, data.image_size), *few_steps(len(kept), recipe.batch_size)],
     )
