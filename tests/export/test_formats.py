@@ -184,6 +184,65 @@ def test_the_command_reads_another_librarys_file_and_says_what_it_did(tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("name", "arguments", "format", "made"),
+    [
+        ("resnet10t", {"in_chans": 1}, "timm", 'timm.create_model("resnet10t", num_classes=0, in_chans=1, checkpoint'),
+        ("vit_base_patch32_224", {"backbone_kwargs": {"img_size": 64}}, "torchvision", "vit_b_32(image_size=64), its"),
+        ("resnet18", {"in_chans": 2}, "torchvision", "torchvision.models.resnet18(), its classifier replaced by nn.Id"),
+    ],
+)
+def test_the_line_it_prints_names_the_other_librarys_network(name, arguments, format, made, tmp_path, capsys):
+    source = export_backbone(SimCLR(name, hidden_dim=8, output_dim=4, **arguments), tmp_path / "ours.safetensors")
+    command = ["export", str(source), str(tmp_path / "theirs.safetensors"), "--format", format, "--image_size", "64"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert made in said
+    assert ("first convolution by one of 2 channels" in said) == (arguments.get("in_chans") == 2)
+    if format == "timm":
+        import timm
+
+        network = eval(said.splitlines()[-1], {"timm": timm}).eval()  # what it says can be run
+        images = IMAGES[:, :1]
+        _close(network(images), load_backbone(source)(images))
+
+
+def test_normalization_that_a_checkpoint_does_not_say_can_be_said(tmp_path, capsys):
+    import torchvision
+
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "vicreg.pth")
+    command = ["export", str(tmp_path / "vicreg.pth"), str(tmp_path / "ours.safetensors")]
+    assert main(command) == 0
+    assert "how images were normalized is not in it: sslbolts export --normalize" in capsys.readouterr().out
+    assert load_encoder(tmp_path / "ours.safetensors", device="cpu").mean is None
+    for word, mean, std in (
+        ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("none", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    ):
+        assert main([*command, "--normalize", word]) == 0
+        encoder = load_encoder(tmp_path / "ours.safetensors", device="cpu")
+        assert (encoder.mean, encoder.std) == (mean, std)
+    capsys.readouterr()
+    again = ["export", str(tmp_path / "ours.safetensors"), str(tmp_path / "more.safetensors"), "--normalize", "none"]
+    assert main(again) == 2
+    assert "leave --normalize none out" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_exported_network_of_images_without_normalization_says_so(tmp_path):
+    data = CIFAR10MiniDataModule(batch_size=4, views="simclr", num_workers=0)
+    assert data.mean is None
+    module = SimCLR("resnet10t", stem="cifar", hidden_dim=8, output_dim=4)
+    trainer = quiet_trainer(max_steps=1, limit_val_batches=0)
+    trainer.fit(module, data)
+    trainer.save_checkpoint(tmp_path / "simclr.ckpt")
+    for source in (module, tmp_path / "simclr.ckpt"):
+        file = export_backbone(source, tmp_path / "simclr.safetensors")
+        of_file, of_checkpoint = (load_encoder(path, device="cpu") for path in (file, tmp_path / "simclr.ckpt"))
+        assert of_file.mean == of_checkpoint.mean == (0.0, 0.0, 0.0)
+        assert of_file.std == of_checkpoint.std == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
     ("output", "options", "words"),
     [
         ("x.pth", [], "must end in .safetensors, .onnx, .pt2."),

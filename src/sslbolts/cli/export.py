@@ -1,6 +1,8 @@
 """``sslbolts export``: the backbone of a checkpoint, ours or another library's, as a file that other programs read."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,11 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--teacher", action="store_true", help="the teacher's backbone")
     parser.add_argument("--image_size", type=int, help="side of the images, where the checkpoint does not say it")
+    parser.add_argument(
+        "--normalize",
+        choices=("imagenet", "none"),
+        help="how images were normalized, where the checkpoint does not say it: the new file then does",
+    )
     parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognised: moco, dino, ...")
     parser.add_argument("--backbone", help="name of the network, where another library's checkpoint does not tell")
     options = parser.parse_args(list(argv))
@@ -42,38 +49,66 @@ def main(argv: Sequence[str]) -> int:
     from sslbolts.export.formats import choose_format
 
     format = choose_format(options.format, Path(options.output))  # told before anything is read
-    loaded = read_backbone(
-        options.checkpoint, teacher=options.teacher, layout=options.layout, backbone=options.backbone
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* was read as ")
+        loaded = read_backbone(
+            options.checkpoint, teacher=options.teacher, layout=options.layout, backbone=options.backbone
+        )
     if loaded.report is not None:
-        print(loaded.report)
+        print(loaded.report)  # with what was warned of
+    if options.normalize:
+        loaded = _normalized(loaded, options.normalize)
     path = loaded.write(options.output, format=format, image_size=options.image_size)
     print(f"wrote {path} ({format}, {path.stat().st_size / 1e6:.1f} MB); images: {_images(loaded.preprocessing)}")
-    print(f"  {_reading(format, path, loaded)}")
+    print(f"  {_reading(format, path)}")
     return 0
 
 
 def _images(entry: "Preprocessing | None") -> str:
     if entry is None:
-        return "size and normalization are not in the checkpoint"
-    size = f"{entry.image_size} pixels" if entry.image_size else "any size"
-    if entry.mean is None or entry.std is None:
+        return "size and normalization are not in the checkpoint (--image_size, --normalize)"
+    size = f"{entry.image_size} pixels" if entry.image_size else "size not in the checkpoint"
+    if entry.neutral:
         return f"{size}, in [0, 1]"
+    if entry.mean is None or entry.std is None:
+        return f"{size}, normalization not in the checkpoint (--normalize)"
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (entry.mean, entry.std))
     return f"{size}, in [0, 1], minus ({mean}), divided by ({std})"
 
 
-def _reading(format: str, path: Path, loaded: "Loaded") -> str:
+def _normalized(loaded: "Loaded", normalize: str) -> "Loaded":
+    from sslbolts.errors import UsageError
+    from sslbolts.export.preprocessing import IMAGENET, Preprocessing
+
+    entry = loaded.preprocessing or Preprocessing()
+    if entry.mean is not None:
+        raise UsageError(f"the checkpoint says how its images were normalized: leave --normalize {normalize} out.")
+    channels = (loaded.spec or {}).get("in_chans", 3)
+    if normalize == "imagenet" and channels != 3:
+        raise UsageError(f"--normalize imagenet is for three channels, and this network takes {channels}: give none.")
+    mean, std = (IMAGENET.mean, IMAGENET.std) if normalize == "imagenet" else ((0.0,) * channels, (1.0,) * channels)
+    return replace(loaded, preprocessing=replace(entry, mean=mean, std=std))
+
+
+def _reading(format: str, path: Path) -> str:
     """The line of Python that reads the file."""
-    name = str((loaded.spec or {}).get("backbone", "")).rpartition("/")[2]
-    arguments = "".join(
-        f", {key}={value!r}" for key, value in ((loaded.spec or {}).get("backbone_kwargs") or {}).items()
+    if format == "onnx":
+        return f'onnxruntime.InferenceSession("{path}").run(None, {{"images": images}})'
+    if format == "torch-export":
+        return f'torch.export.load("{path}").module()(images)'
+    if format == "safetensors":
+        return f'sslbolts.load_backbone("{path}")'
+    from sslbolts.export import backbone_spec
+
+    spec = backbone_spec(path) or {}  # under the other library's name of the network
+    name = spec["backbone"].rpartition("/")[2]
+    arguments = [f"{key}={value!r}" for key, value in spec["backbone_kwargs"].items()]
+    if format == "timm":
+        channels = [] if spec["in_chans"] == 3 else [f"in_chans={spec['in_chans']}"]
+        given = ", ".join([f'"{name}"', "num_classes=0", *channels, f'checkpoint_path="{path}"', *arguments])
+        return f"timm.create_model({given})"
+    first = "" if spec["in_chans"] == 3 else f" and its first convolution by one of {spec['in_chans']} channels"
+    return (
+        f'network.load_state_dict(safetensors.torch.load_file("{path}"))  # torchvision.models.{name}'
+        f"({', '.join(arguments)}), its classifier replaced by nn.Identity(){first}"
     )
-    return {
-        "safetensors": f'sslbolts.load_backbone("{path}")',
-        "timm": f'timm.create_model("{name}", num_classes=0, checkpoint_path="{path}"{arguments})',
-        "torchvision": f'network.load_state_dict(safetensors.torch.load_file("{path}"))  # torchvision\'s {name}, its '
-        "classifier replaced by nn.Identity()",
-        "onnx": f'onnxruntime.InferenceSession("{path}").run(None, {{"images": images}})',
-        "torch-export": f'torch.export.load("{path}").module()(images)',
-    }[format]

@@ -20,6 +20,7 @@ from sslbolts.export.shape import arguments_of_shape
 
 __all__ = ["Loaded", "backbone_spec", "export_backbone", "load_backbone", "read_backbone"]
 
+_DATA = ("image_size", "mean", "std", "in_chans")  # what a DataModule says of its images
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 
 
@@ -226,7 +227,7 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     # In another module a hyperparameter "backbone" may be a name that it made into a network in its own way.
     spec = None if entrance is None else _spec(getattr(module, "hparams", {}))
     data = getattr(getattr(module, "_trainer", None), "datamodule", None)
-    entry = Preprocessing.of({name: getattr(data, name, None) for name in ("image_size", "mean", "std")} if data else 0)
+    entry = Preprocessing.of({name: getattr(data, name) for name in _DATA if hasattr(data, name)})
     bare = getattr(network, "_orig_mod", network)
     return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
 

@@ -62,6 +62,7 @@ class Layout:
 _ANY = ("state_dict", "model", "")
 _NETWORK = r"(conv1|patch_embed\.proj|features\.0|stem|conv_stem|conv_proj|0)\."  # how a bare network begins
 _SOLO = r"projector\.|decoder\.|momentum_(backbone|encoder|classifier)\."  # one of these is in all of its methods
+_UNSAID = "how images were normalized is not in it: sslbolts export --normalize imagenet writes a file that says so"
 _PADS_2 = "its 3x3 first convolution pads 2: maps of 34x34 from images of 32x32"
 
 # The first that fits is taken, so those that ask for more stand first.
@@ -217,7 +218,7 @@ LAYOUTS: dict[str, Layout] = {
         # ------------------------------------------------------------------------------ anything plain
         Layout("backbone", "any module with a backbone", "backbone.", under=_ANY),
         Layout("plain", "a network alone, under timm's or torchvision's names", "", needs=(_NETWORK,), under=_ANY,
-               heads=("fc.", "head.", "heads.", "classifier."), note="how images were normalized is not in the file"),
+               heads=("fc.", "head.", "heads.", "classifier."), note=_UNSAID),
     )
 }  # fmt: skip
 
