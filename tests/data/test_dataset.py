@@ -92,6 +92,46 @@ def test_number_of_classes_comes_from_the_argument_or_the_dataset():
         DatasetDataModule(Items(ARRAYS)).bank_dataloader()
 
 
+class Counted(Items):
+    read = 0
+
+    def __getitem__(self, index):
+        self.read += 1
+        return self.items[index]
+
+
+@pytest.mark.parametrize(
+    ("labels", "labelled"),
+    [
+        ([-1, -1, 2, -1], True),
+        ([None, None, None, 1], True),
+        ([torch.tensor(-1), np.int64(3)] * 2, True),
+        ([-1, -1, -1, -1], False),
+        ([None] * 4, False),
+        ([np.str_("a word")] * 4, False),
+    ],
+)
+def test_one_labelled_image_makes_a_labelled_dataset(labels, labelled):
+    dataset = Counted([(ARRAYS[0], label) for label in labels])
+    data = DatasetDataModule(dataset, num_classes=4, batch_size=2, num_workers=0)
+    assert data._split("bank").labelled is labelled
+    if labelled:
+        targets = [batch[1] for batch in data.bank_dataloader()]
+        assert torch.cat(targets).tolist() == [-1 if label is None else int(label) for label in labels]
+
+
+@pytest.mark.parametrize(("attribute", "labels"), [("targets", [-1, 3] * 4), ("labels", np.array([-1, 3] * 4))])
+def test_labels_that_a_dataset_lists_are_believed_unread(attribute, labels):
+    dataset = Counted([(ARRAYS[0], label) for label in labels])
+    setattr(dataset, attribute, labels)
+    data = DatasetDataModule(dataset, image_size=32, num_classes=4)
+    before = dataset.read
+    assert data._split("bank").labelled
+    assert dataset.read == before
+    setattr(dataset, attribute, ["cat"] * 8)  # names, whose numbers are in the items
+    assert DatasetDataModule(dataset, num_classes=4)._split("bank").labelled
+
+
 def test_image_size_is_that_of_small_square_images_and_else_224():
     for shape, size in (((32, 32), 32), ((96, 96), 96), ((97, 97), 224), ((32, 40), 224)):
         assert DatasetDataModule(Items([np.zeros((*shape, 3), np.uint8)])).image_size == size

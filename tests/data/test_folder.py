@@ -323,6 +323,15 @@ def test_small_images_of_one_size_are_held_in_memory(tmp_path, suffix):
         assert all((x == y).all() for x, y in zip(a, b))
 
 
+def test_reading_into_memory_shows_how_far_it_is_and_takes_the_memory_of_the_images_once(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("sslbolts.data.files.late_bar", lambda items, said: shown.append((len(items), said)) or items)
+    monkeypatch.setattr(torch, "stack", None)  # of images that are all held already
+    data = small(broken_folder(tmp_path, good=5), in_memory=True, on_bad_image="skip")
+    assert data.num_train_images == 5
+    assert shown == [(7, "Reading images into memory")]
+
+
 def test_images_held_in_memory_keep_their_file_names_without_the_bad(tmp_path):
     data = small(broken_folder(tmp_path, good=5), in_memory=True, on_bad_image="skip")
     assert [path.rsplit("/", 1)[-1] for path in data.paths("train")] == [f"good{number:02}.jpg" for number in range(5)]

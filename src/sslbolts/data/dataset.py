@@ -1,8 +1,10 @@
 """Any map-style dataset."""
 
 from collections.abc import Sized
+from functools import cached_property
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -11,6 +13,7 @@ from sslbolts.data.base import Split, SSLDataModule
 from sslbolts.data.decode import ImageError, as_image
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.errors import UsageError
+from sslbolts.progress import late_bar
 
 __all__ = ["DatasetDataModule", "DatasetImages"]
 
@@ -113,7 +116,23 @@ class DatasetImages:
         self.dataset = dataset
         self.in_chans = in_chans
         self.name = name
-        self.labelled = len(self) > 0 and _split_item(dataset[0])[1] >= 0
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether any image has a label; found out when it is first asked for.
+
+        ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless
+        the first shows that there is no place for one.
+        """
+        for name in ("targets", "labels"):
+            labels: Any = getattr(self.dataset, name, None)
+            known = isinstance(labels, list | tuple | np.ndarray | Tensor) and len(labels) == len(self)
+            if known and all(map(_is_label, labels)):
+                return any(int(label) >= 0 for label in labels)
+        if len(self) == 0 or not _may_have_label(self.dataset[0]):
+            return False
+        rows = late_bar(range(len(self)), f"Looking for a label in the {self.name} dataset")
+        return any(_split_item(self.dataset[row])[1] >= 0 for row in rows)
 
     def __len__(self) -> int:
         return len(cast(Sized, self.dataset))
@@ -134,18 +153,28 @@ class DatasetImages:
 def _split_item(item: Any) -> tuple[Any, int]:
     if not isinstance(item, tuple | list):
         return item, -1
-    label = item[1] if len(item) > 1 else -1
-    is_label = isinstance(label, int) or (
-        getattr(label, "ndim", None) == 0 and not torch.is_floating_point(torch.as_tensor(label))
-    )
-    return item[0], int(label) if is_label else -1
+    return item[0], int(item[1]) if len(item) > 1 and _is_label(item[1]) else -1
+
+
+def _is_label(label: Any) -> bool:
+    """Whether it is one whole number."""
+    if isinstance(label, Tensor):
+        return label.ndim == 0 and not label.is_floating_point()
+    if isinstance(label, np.generic | np.ndarray):
+        return label.ndim == 0 and label.dtype.kind in "iub"
+    return isinstance(label, int)
+
+
+def _may_have_label(item: Any) -> bool:
+    """Whether items like this one can have a label, though this one may have -1 or None in its place."""
+    return isinstance(item, tuple | list) and len(item) > 1 and (item[1] is None or _is_label(item[1]))
 
 
 def _in_memory(images: DatasetImages) -> TensorImages:
     first, _ = images.read(0)
     data = first.new_empty(len(images), *first.shape)
     targets = torch.empty(len(images), dtype=torch.int64)
-    for index in range(len(images)):
+    for index in late_bar(range(len(images)), f"Reading the {images.name} dataset into memory"):
         image, targets[index] = images.read(index)
         if image.shape != first.shape:
             raise ImageError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from sslbolts.data.decode import ImageError, decode
 from sslbolts.data.images import TensorImages, UnreadableImage
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.progress import late_bar
 
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
 
@@ -212,18 +213,18 @@ class HeldFiles(TensorImages):
 
 def hold_in_memory(images: FileImages) -> HeldFiles | None:
     """All images as one tensor, without those that are left out; None if they are of several sizes."""
-    data: list[Tensor] = []
-    targets: list[int] = []
-    paths: list[str] = []
-    files = images.paths
-    for index in range(len(images)):
+    data = torch.empty(0)
+    kept: list[int] = []
+    for index in late_bar(range(len(images)), "Reading images into memory"):
         try:
-            image, target = images.read(index)
+            image, _ = images.read(index)
         except UnreadableImage:
             continue
-        if data and image.shape != data[0].shape:
+        if not kept:
+            data = image.new_empty(len(images), *image.shape)
+        if image.shape != data.shape[1:]:
             return None
-        data.append(image.contiguous())
-        targets.append(target)
-        paths.append(files[index])
-    return HeldFiles(torch.stack(data), torch.tensor(targets), paths) if data else None
+        data[len(kept)] = image
+        kept.append(index)
+    files = images.paths
+    return HeldFiles(data[: len(kept)], images.targets[kept], [files[index] for index in kept]) if kept else None

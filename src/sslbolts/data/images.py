@@ -19,12 +19,15 @@ class Images(Protocol):
     """Images that are read one by one.
 
     Attributes:
-        labelled: whether any image has a label.
         in_chans: channels of every image.
     """
 
-    labelled: bool
     in_chans: int
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any image has a label."""
+        ...
 
     def __len__(self) -> int:
         """Number of images."""
