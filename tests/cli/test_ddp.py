@@ -3,12 +3,14 @@
 import contextlib
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sslbolts.cli import main
 
@@ -21,11 +23,11 @@ trainer:
   enable_progress_bar: false
   enable_model_summary: false
   num_sanity_val_steps: 0
-  logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: "", version: ""}}
+  logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: ddp, version: ""}}
   callbacks:
     - {class_path: KNNMonitor, init_args: {k: [20], baselines: false}}
     - {class_path: OnlineLinearProbe, init_args: {num_classes: 10}}
-    - {class_path: ModelCheckpoint, init_args: {dirpath: ., filename: model, monitor: knn/k20_t0.07, mode: max}}
+    - {class_path: ModelCheckpoint, init_args: {dirpath: runs/ddp, filename: model, monitor: knn/k20_t0.07, mode: max}}
 model:
   class_path: BYOL
   init_args:
@@ -37,6 +39,13 @@ model:
 data:
   class_path: tests.cli.mini997.Mini997DataModule
   init_args: {batch_size: 32, eval_batch_size: 100, num_workers: 0, views: byol}
+"""
+PUPIL = """
+class_path: Distillation
+init_args:
+  backbone: resnet18
+  backbone_kwargs: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8], stem_type: deep, stem_width: 4}
+  teacher: runs/ddp/model.ckpt
 """
 ONE = ["--trainer.devices=1"]
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -61,8 +70,10 @@ def sslbolts(folder: Path, *arguments: str) -> None:
 
 
 def validated(folder: Path, *arguments: str) -> dict[str, float]:
-    sslbolts(folder, "validate", "--config=config.yaml", "--ckpt_path=model.ckpt", *arguments)
-    rows = list(csv.DictReader((folder / "runs" / "metrics.csv").open()))
+    sslbolts(folder, "validate", "--config=config.yaml", "--ckpt_path=runs/ddp/model.ckpt", *arguments)
+    logs = folder.glob("runs/ddp/validate/version_*/metrics.csv")
+    newest = max(logs, key=lambda log: int(log.parent.name.removeprefix("version_")))
+    rows = list(csv.DictReader(newest.open()))
     return {name: float(value) for row in rows for name, value in row.items() if value}
 
 
@@ -89,7 +100,7 @@ def test_two_processes_predict_as_one_does(trained):
     for name, devices in (("one", ONE), ("two", TWO)):
         output = f"--output={name}.npz"
         sslbolts(
-            *(trained, "predict", "--config=config.yaml", "--ckpt_path=model.ckpt", "--data.predict_on=val"),
+            *(trained, "predict", "--config=config.yaml", "--ckpt_path=runs/ddp/model.ckpt", "--data.predict_on=val"),
             *(output, *devices),
         )
         files.append(np.load(trained / f"{name}.npz"))
@@ -98,6 +109,22 @@ def test_two_processes_predict_as_one_does(trained):
     assert one["indices"].tolist() == two["indices"].tolist() == list(range(997))
     assert one["targets"].tolist() == two["targets"].tolist()
     np.testing.assert_allclose(one["features"], two["features"], rtol=1e-5, atol=1e-6)
+
+
+def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained, tmp_path):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    before = {path: path.read_bytes() for path in (tmp_path / "runs" / "ddp").rglob("*") if path.is_file()}
+    config = yaml.safe_load(CONFIG) | {"model": yaml.safe_load(PUPIL)}
+    config["trainer"] |= {"limit_train_batches": 1, "limit_val_batches": 1}
+    (tmp_path / "second.yaml").write_text(yaml.safe_dump(config))
+    sslbolts(tmp_path, "fit", "--config=second.yaml", *TWO)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ddp", "ddp-1"]
+    kept = {path: path.read_bytes() for path in (tmp_path / "runs" / "ddp-1").rglob("*") if path.is_file()}
+    assert {str(path).replace("ddp-1", "ddp"): data for path, data in kept.items()} == {
+        str(path): data for path, data in before.items()
+    }
+    now = {path.name for path in (tmp_path / "runs" / "ddp").iterdir()}
+    assert {"config.yaml", "run.json", "metrics.csv", "hparams.yaml"} <= now
 
 
 def test_a_mistake_on_two_processes_is_still_an_error_line(trained):

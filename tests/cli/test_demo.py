@@ -23,6 +23,20 @@ def test_demo_leaves_table_pictures_checkpoint_and_a_backbone_that_timm_loads(tm
     torch.testing.assert_close(from_timm(images), trained(images), rtol=1e-4, atol=1e-4)
 
 
+def test_a_second_demo_keeps_the_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sslbolts.cli.demo.draw", lambda *_: None)
+    monkeypatch.setattr("sslbolts.cli.demo.RESNET10", {**RESNET10, "channels": [8, 8, 8, 8], "stem_width": 4})
+    folder = tmp_path / "run"
+    argv = ["demo", "--epochs", "1", "--folder", str(folder)]
+    assert main(argv) == 0
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"metrics.csv", "run.json", "simclr.ckpt", "backbone.safetensors"} <= set(first)
+    assert main([*argv, "--seed", "1"]) == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run-1").iterdir()} == first
+    assert (folder / "simclr.ckpt").read_bytes() != first["simclr.ckpt"]
+    assert "is kept as" in capsys.readouterr().out
+
+
 def test_demo_refuses_no_epochs(capsys):
     assert main(["demo", "--epochs", "0"]) == 2
     assert "at least one pass" in capsys.readouterr().err

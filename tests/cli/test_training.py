@@ -153,15 +153,6 @@ def test_every_callback_of_a_file_can_be_taken_out(tmp_path):
     assert not {"Preflight", "KNNMonitor"} & {type(callback).__name__ for callback in cli.trainer.callbacks}
 
 
-def test_a_second_run_in_the_same_place_overwrites_its_configuration(tmp_path):
-    argv = ["fit", *MODEL, *DATA, *QUIET, *SHORT, "--trainer.logger=false", "--trainer.enable_checkpointing=false"]
-    assert main([*argv, "--model.temperature=0.2"]) == 0
-    assert main([*argv, "--model.temperature=0.3"]) == 0
-    saved = yaml.safe_load((tmp_path / "runs" / "config.yaml").read_text())
-    assert saved["model"]["init_args"]["temperature"] == 0.3
-    assert main(["fit", "--config=runs/config.yaml", "--trainer.fast_dev_run=1"]) == 0
-
-
 # ---------------------------------------------------------------------- checkpoints
 
 
@@ -288,9 +279,6 @@ def test_no_command_deletes_the_log_of_a_run(tmp_path):
             == 0
         )
         assert (log.read_text(), config.read_text()) == (logged, configured)
-    assert main(["fit", *argv]) == 0
-    assert (tmp_path / "run" / "metrics-1.csv").read_text() == logged
-    assert log.exists()
 
 
 def test_a_run_that_was_terminated_says_so_by_its_exit_code(monkeypatch):

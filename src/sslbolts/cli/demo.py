@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
+from sslbolts.cli.earlier_runs import earlier_run_kept
 from sslbolts.cli.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
@@ -85,7 +86,8 @@ def run(folder: Path, epochs: int, seed: int) -> None:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(method, data)
+    with earlier_run_kept(trainer):
+        trainer.fit(method, data)
 
     print_results(trainer, monitor)
     weights = export_backbone(method, folder / "backbone.safetensors")

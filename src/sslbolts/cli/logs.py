@@ -1,11 +1,9 @@
-"""That no command deletes what another has logged: a CSVLogger begins by deleting the metrics.csv in its folder."""
+"""That validating deletes no log of training: a CSVLogger begins by deleting the metrics.csv in its folder."""
 
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["log_apart", "set_aside"]
+__all__ = ["log_apart"]
 
 
 def log_apart(trainer: Any, verb: str) -> None:
@@ -29,22 +27,3 @@ def log_apart(trainer: Any, verb: str) -> None:
             if arguments.get("version") is not None:
                 arguments.name = str(Path(arguments.name or "", str(arguments.version), verb))
                 arguments.version = None
-
-
-def set_aside(loggers: Iterable[Any]) -> list[Path]:
-    """Rename the metrics.csv that CSVLoggers would delete to metrics-1.csv, metrics-2.csv, ..., and say to what.
-
-    Args:
-        loggers: of a Trainer that is about to fit.
-    """
-    kept = []
-    for logger in loggers:
-        if type(logger).__name__ != "CSVLogger" or os.environ.get("LOCAL_RANK", "0") != "0":
-            continue
-        log = Path(logger.log_dir, "metrics.csv")
-        if log.is_file():
-            number = 1
-            while (place := log.with_name(f"metrics-{number}.csv")).exists():
-                number += 1
-            kept.append(log.rename(place))
-    return kept

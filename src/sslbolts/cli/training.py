@@ -9,11 +9,12 @@ from sslbolts._lightning import (
     LightningModule,
     MisconfigurationException,
     lightning_module,
-    rank_zero_info,
 )
 from sslbolts.callbacks import RunRecord
 from sslbolts.cli.checkpoint import CheckpointValues
-from sslbolts.cli.logs import log_apart, set_aside
+from sslbolts.cli.config_file import ConfigFile
+from sslbolts.cli.earlier_runs import earlier_run_kept
+from sslbolts.cli.logs import log_apart
 from sslbolts.cli.names import expand
 from sslbolts.cli.predict import FeatureFile
 from sslbolts.errors import UsageError
@@ -74,7 +75,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         self.verb = verb
         self._arguments = [verb, *arguments]
         super().__init__(
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=ConfigFile,
+            save_config_kwargs={"overwrite": True},  # of the run that this one goes on with
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             args=[verb, *arguments],
@@ -144,9 +146,12 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             raise UsageError(f"the Trainer cannot be made: {error}") from error
 
     def before_fit(self) -> None:
-        for log in set_aside(self.trainer.loggers):
-            rank_zero_info(f"The log of an earlier run in this place is kept as {log}.")
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
+
+    def fit(self, **arguments: Any) -> None:
+        """What Lightning calls in place of ``Trainer.fit``."""
+        with earlier_run_kept(self.trainer, arguments.get("ckpt_path")):
+            self.trainer.fit(**arguments)
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))

@@ -1,0 +1,186 @@
+"""A second ``fit`` in the folder of a first one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sslbolts.cli import main
+from tests.cli.test_training import DATA, MODEL, QUIET
+
+FIT = [
+    *("fit", *MODEL, *DATA, *QUIET, "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"),
+    *("--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=1"),
+]
+LOGGER = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=runs", "--trainer.logger.name=mine"]
+PLACE = [*LOGGER, "--trainer.logger.version="]
+CHECKPOINT = [
+    *("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.dirpath=runs/mine"),
+    *("--trainer.callbacks.save_last=true", "--trainer.callbacks.enable_version_counter=false"),
+]
+RUN = [*FIT, *PLACE, *CHECKPOINT]
+LAST = Path("runs/mine/last.ckpt")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Path:
+    """A folder in which a run of temperature 0.1 stands, with a picture beside it."""
+    folder = tmp_path_factory.mktemp("first")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*RUN, "--model.temperature=0.1"]) == 0
+    (folder / "runs" / "mine" / "pictures").mkdir()
+    (folder / "runs" / "mine" / "pictures" / "views.png").write_bytes(b"a picture")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def place(first, tmp_path, monkeypatch) -> Path:
+    """A copy of it, in which the test stands."""
+    shutil.copytree(first, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(folder: str | Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def temperature(folder: str | Path) -> float:
+    return yaml.safe_load(Path(folder, "config.yaml").read_text())["model"]["init_args"]["temperature"]
+
+
+def folders() -> list[str]:
+    return sorted(path.name for path in Path("runs").iterdir())
+
+
+def test_the_first_run_is_kept_as_a_whole(capsys):
+    before = contents("runs/mine")
+    assert {"config.yaml", "run.json", "metrics.csv", "hparams.yaml", "last.ckpt", "pictures/views.png"} <= set(before)
+    assert main([*RUN, "--model.temperature=0.2"]) == 0
+    assert contents("runs/mine-1") == before
+    assert "The earlier run in runs/mine is kept as runs/mine-1." in capsys.readouterr().out
+    now = contents("runs/mine")
+    assert {"config.yaml", "run.json", "metrics.csv", "hparams.yaml", "last.ckpt"} <= set(now)
+    assert "pictures/views.png" not in now
+    assert (temperature("runs/mine"), temperature("runs/mine-1")) == (0.2, 0.1)
+    assert main(RUN) == 0
+    assert folders() == ["mine", "mine-1", "mine-2"]
+    assert contents("runs/mine-2") == now
+    assert contents("runs/mine-1") == before
+
+
+def test_what_a_run_reads_of_the_earlier_one_it_still_finds():
+    """As BoWNet's next round does, whose teacher is the last checkpoint of the round before."""
+    bownet = [argument.replace("SimCLR", "BoWNet") for argument in RUN if "temperature" not in argument]
+    bownet = [argument for argument in bownet if "hidden_dim" not in argument and "output_dim" not in argument]
+    before = contents("runs/mine")
+    rest = ["--model.teacher=runs/mine/last.ckpt", "--model.level=layer1", "--model.num_words=4", "--data.views=bownet"]
+    assert main([*bownet, *rest]) == 0
+    assert contents("runs/mine-1") == before
+    assert LAST.is_file()
+
+
+@pytest.mark.parametrize("name", ["runs/mine/last.ckpt", "last", "absolute"])
+def test_a_resumed_run_goes_on_in_its_folder(name):
+    logged = Path("runs/mine/metrics.csv").read_bytes()
+    path = str(LAST.resolve()) if name == "absolute" else name
+    assert main([*RUN, "--trainer.max_epochs=2", f"--ckpt_path={path}"]) == 0
+    assert folders() == ["mine"]
+    assert torch.load(LAST, weights_only=True)["global_step"] == 2
+    assert Path("runs/mine/metrics-1.csv").read_bytes() == logged
+    assert Path("runs/mine/pictures/views.png").is_file()
+
+
+def test_a_job_that_slurm_starts_again_goes_on_in_its_folder(monkeypatch):
+    shutil.copy(LAST, "runs/hpc_ckpt_1.ckpt")
+    for name, value in {"JOB_ID": "7", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "JOB_NAME": "train"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert main([*RUN, "--trainer.max_epochs=2"]) == 0
+    assert folders() == ["hpc_ckpt_1.ckpt", "mine"]
+    assert torch.load(LAST, weights_only=True)["global_step"] == 2
+
+
+def test_a_run_that_goes_on_from_elsewhere_is_another_one():
+    assert main(RUN) == 0
+    second = contents("runs/mine")
+    assert main([*RUN, "--trainer.max_epochs=2", "--ckpt_path=runs/mine-1/last.ckpt"]) == 0
+    assert folders() == ["mine", "mine-1", "mine-2"]
+    assert contents("runs/mine-2") == second
+    assert temperature("runs/mine") == 0.1
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["--data.root=nowhere", "--data=ImageFolder"],
+        ["--model.temperature=-1"],
+        [
+            "--trainer.callbacks+=Preflight",
+            "--trainer.callbacks+=OnlineLinearProbe",
+            "--trainer.callbacks.num_classes=3",
+        ],
+    ],
+)
+def test_a_run_that_cannot_start_changes_nothing(mistake):
+    before = contents("runs")
+    assert main([*RUN, *mistake]) == 2
+    changed = {name for name, data in contents("runs").items() if before.get(name) != data}
+    assert not changed
+    assert set(before) == set(contents("runs"))
+
+
+def test_a_run_that_fails_on_its_first_batch_has_the_earlier_one_beside_it():
+    before = contents("runs/mine")
+    assert main([*RUN, "--data.views=swav", "--model.temperature=0.2"]) == 2
+    assert contents("runs/mine-1") == before
+
+
+def test_fast_dev_run_moves_and_writes_nothing():
+    before = contents(".")
+    assert main([*RUN, "--trainer.fast_dev_run=1"]) == 0
+    assert contents(".") == before
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_the_other_verbs_move_nothing(verb, tmp_path):
+    before = contents("runs/mine")
+    limits = [f"--trainer.limit_{name}_batches=1" for name in ("val", "test", "predict")]
+    for place in (PLACE, ["--trainer.logger=false"]):
+        shutil.copy("runs/mine/config.yaml", "runs/config.yaml")
+        argv = [verb, *DATA, *QUIET, *limits, *place, f"--ckpt_path={LAST}", "--model.temperature=0.3"]
+        assert main(argv) == 0
+        after = contents("runs/mine")
+        assert {name: after.get(name) for name in before} == before
+        assert temperature("runs") == 0.1
+    assert not Path("runs/mine-1").exists()
+
+
+def test_a_folder_that_is_not_the_runs_alone_stays_where_it_is():
+    argv = [*FIT, "--trainer.logger=false", "--trainer.enable_checkpointing=false"]
+    before = contents("runs/mine")
+    assert main([*argv, "--model.temperature=0.2"]) == 0
+    first = {name: data for name, data in contents("runs").items() if "/" not in name}
+    assert set(first) == {"config.yaml", "run.json"}
+    assert main([*argv, "--model.temperature=0.3"]) == 0
+    assert contents("runs/mine") == before
+    assert contents("runs/earlier-1") == first
+    assert temperature("runs") == 0.3
+    assert folders() == ["config.yaml", "earlier-1", "mine", "run.json"]
+    assert main(["fit", "--config=runs/config.yaml", "--trainer.fast_dev_run=1"]) == 0
+
+
+def test_a_run_with_numbered_folders_moves_nothing():
+    assert main([*FIT, *LOGGER]) == 0
+    assert folders() == ["mine"]
+    assert main([*FIT, *LOGGER]) == 0
+    assert {"version_0", "version_1"} <= {path.name for path in Path("runs/mine").iterdir()}
+
+
+def test_a_name_with_a_point_keeps_it():
+    argv = [*FIT, *PLACE, "--trainer.logger.name=lr0.3", "--trainer.enable_checkpointing=false"]
+    assert main(argv) == 0
+    assert main(argv) == 0
+    assert folders() == ["lr0.3", "lr0.3-1", "mine"]
