@@ -28,21 +28,20 @@ def test_heads_take_the_steps_of_torch_sgd_on_cross_entropy(decay):
         nn.init.zeros_(layer.bias)
         groups = [{"params": [layer.weight], "weight_decay": decay}, {"params": [layer.bias]}]
         optimizers.append(torch.optim.SGD(groups, lr=lr, momentum=0.9))
-    mean, variance = torch.zeros(6), torch.ones(6)
+    mean, variance, seen = torch.zeros(6), torch.ones(6), torch.empty(0, 6)
     for step in range(8):
         x, y = 3 * torch.randn(20, 6) + 5, torch.randint(0, 3, (20,))
         rows = (x - mean) / (variance + 1e-5).sqrt()
         expected = [(layer(rows).argmax(1) == y).sum().item() for layer in layers]
         counts = ours.step(x, y).tolist()
-        assert counts == [*expected, 20]
+        assert counts == [*expected, 20, 0]
         for layer, optimizer in zip(layers, optimizers):
             if step:  # the first batch only measures mean and deviation
                 optimizer.zero_grad()
                 F.cross_entropy(layer(rows), y).backward()
                 optimizer.step()
-        share = max(1 / (step + 1), 0.01)
-        variance = variance + share * ((x - mean).square().mean(0) - (x - mean).mean(0).square() - variance)
-        mean = mean + share * (x.mean(0) - mean)
+        seen = torch.cat([seen, x])
+        mean, variance = seen.mean(0), seen.var(0, unbiased=False)
     x = torch.randn(4, 6)
     rows = (x - mean) / (variance + 1e-5).sqrt()
     expected_logits = torch.stack([layer(rows) for layer in layers], 1)
@@ -68,7 +67,62 @@ def test_features_of_any_scale_are_learned_with_the_default_learning_rates():
         for _ in range(100):
             y = torch.randint(0, 4, (64,))
             counts = ours.step(scale * (centers[y] + torch.randn(64, 20)) + shift, y)
-        assert max(counts[:-1].tolist()) > 0.9 * 64
+        assert max(counts[:-2].tolist()) > 0.9 * 64
+
+
+def test_mean_and_deviation_are_those_of_all_labelled_rows_however_they_come():
+    ours, seen = heads(), torch.empty(0, 6)
+    for labelled in (1, 0, 2, 0, 0, 1, 20, 3, 0, 1):
+        x, y = 3 * torch.randn(20, 6) + 5, torch.randint(0, 3, (20,))
+        y[labelled:] = -1
+        ours.step(x, y)
+        seen = torch.cat([seen, x[:labelled]])
+        torch.testing.assert_close(ours.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.variance, seen.var(0, unbiased=False), rtol=1e-4, atol=1e-4)
+
+
+def test_later_a_batch_has_the_share_of_a_hundredth_for_each_typical_batch():
+    ours = heads()
+    for _ in range(200):
+        ours.step(torch.randn(20, 6), torch.randint(0, 3, (20,)))
+    mean, x = ours.mean.clone(), torch.randn(40, 6) + 7
+    ours.step(x, torch.zeros(40, dtype=torch.long))
+    typical = (200 * 20 + 40) / 201
+    torch.testing.assert_close(ours.mean, mean + 0.01 * 40 / typical * (x.mean(0) - mean))
+
+
+def test_a_batch_without_labels_changes_nothing():
+    ours = heads(decay=0.1)
+    for _ in range(5):
+        ours.step(torch.randn(20, 6), torch.randint(0, 3, (20,)))
+    before = ours.state_dict()
+    assert ours.step(torch.randn(20, 6), -torch.ones(20, dtype=torch.long)).tolist() == [0, 0, 0, 0]
+    for name, value in ours.state_dict().items():
+        assert torch.equal(value, before[name]) if isinstance(value, Tensor) else value == before[name], name
+
+
+def test_with_one_label_in_a_hundred_it_learns_what_there_is_to_learn():
+    generator = torch.Generator().manual_seed(0)
+    centers, scales = torch.randn(10, 128, generator=generator), 5 * torch.rand(128, generator=generator) + 1
+
+    def batch(rows: int) -> tuple[Tensor, Tensor]:
+        y = torch.randint(0, 10, (rows,), generator=generator)
+        return scales * (centers[y] + 2 * torch.randn(rows, 128, generator=generator)) + 3, y
+
+    ours = LinearHeads(128, 10, OnlineLinearProbe(10).lrs, weight_decay=0.0, device=torch.device("cpu"))
+    for _ in range(1500):
+        x, y = batch(64)
+        ours.step(x, torch.where(torch.rand(64, generator=generator) < 0.01, y, -1))
+    x, y = batch(2000)
+    ratio = ours.variance / x.var(0)
+    assert 0.8 < ratio.mean() < 1.2
+    assert 0.5 < ratio.min() < ratio.max() < 2
+    top1 = (ours.logits(x).argmax(2) == y[:, None]).float().mean(0).max().item()
+    # The nearest of the class means of as many rows, by deviations that are known: what can be had without tuning.
+    few, labels = batch(960)
+    means = torch.stack([(few / scales)[labels == c].mean(0) for c in range(10)])
+    reference = (torch.cdist(x / scales, means).argmin(1) == y).float().mean().item()
+    assert top1 > 0.9 * reference
 
 
 def test_it_reads_the_training_steps_own_features_without_a_further_forward_pass():
@@ -210,3 +264,98 @@ def test_what_cannot_work_is_said_in_one_sentence(probe, message):
     with pytest.raises(UsageError, match=message):
         trainer(probe, max_epochs=1).fit(host, train_loader())
     assert not any(module._forward_hooks for module in host.modules())
+
+
+def test_a_label_of_no_class_in_a_later_batch_is_said_at_the_end_of_the_epoch():
+    x, y = images(160, seed=2).tensors
+    y = torch.where(torch.arange(160) < 16, y.clamp(max=3), y)  # the first batch has no label 4
+    rows = (y[16:] >= 4).sum()
+    assert rows > 0
+    with pytest.raises(UsageError, match=rf"{rows} labels of this epoch are 4 or more, but num_classes=4"):
+        trainer(OnlineLinearProbe(4, "encoder")).fit(Host(), DataLoader(TensorDataset(x, y), batch_size=16))
+
+
+def test_a_label_of_no_class_trains_nothing():
+    whole, part = heads(), heads()
+    for _ in range(3):
+        x, y = torch.randn(20, 6), torch.randint(0, 3, (20,))
+        whole.step(x, y)
+        counts = part.step(torch.cat([x, torch.randn(2, 6)]), torch.cat([y, torch.tensor([3, 99])]))
+        assert counts[-2:].tolist() == [20, 2]
+    torch.testing.assert_close(whole.weight, part.weight)
+
+
+def test_another_run_starts_with_new_heads_and_the_same_one_goes_on():
+    probe = OnlineLinearProbe(5, "encoder")
+    run = trainer(probe, max_epochs=1)
+    run.fit(host := Host(), train_loader(), val_loader())
+    assert probe._heads.batches == 10
+    run.fit_loop.max_epochs = 2
+    run.fit(host, train_loader(), val_loader())
+    assert probe._heads.batches == 20
+    trainer(probe, max_epochs=1).fit(Host(), train_loader(), val_loader())
+    assert probe._heads.batches == 10
+
+
+def test_counts_of_a_run_that_failed_are_not_those_of_the_next():
+    class Fails(Host):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            if batch_idx == 5:
+                raise RuntimeError("broken")
+            return super().training_step(batch, batch_idx)
+
+    probe = OnlineLinearProbe(5, "encoder")
+    with pytest.raises(RuntimeError, match="broken"):
+        trainer(probe).fit(Fails(), train_loader())
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sslbolts.callbacks.probe.all_sum", lambda counts: seen.append(counts) or counts)
+        trainer(probe, max_epochs=1).fit(Host(), train_loader())
+    assert [counts[-2].item() for counts in seen] == [160]
+
+
+def test_testing_takes_the_learning_rate_that_validation_has_chosen(tmp_path):
+    probe = OnlineLinearProbe(5, "encoder", lrs=(0.01, 0.1))
+    run = trainer(probe, max_epochs=1)
+    run.fit(host := Host(), train_loader(), val_loader())
+    x, _ = images(97, seed=3).tensors
+    with torch.no_grad():
+        guesses = probe._heads.logits(host.eval()(x)).argmax(2)
+    # Labels on which one head, and then the other, is always right.
+    labelled = [DataLoader(TensorDataset(x, guesses[:, head].clone()), batch_size=25) for head in (0, 1)]
+    agree = (guesses[:, 0] == guesses[:, 1]).float().mean().item()
+    assert agree < 1
+    assert run.validate(host, labelled[0], verbose=False)[0]["probe/top1"] == 1
+    assert run.test(host, labelled[1], verbose=False)[0]["test/probe/top1"] == pytest.approx(agree)
+    assert probe.accuracies[0.1] == 1
+    run.save_checkpoint(tmp_path / "chosen.ckpt")
+    fresh = trainer(OnlineLinearProbe(5, "encoder", lrs=(0.01, 0.1)))
+    again = fresh.test(Host(), labelled[1], ckpt_path=tmp_path / "chosen.ckpt", verbose=False)[0]
+    assert again["test/probe/top1"] == pytest.approx(agree)
+
+
+def test_testing_without_a_validation_says_that_it_chose_on_the_test_images():
+    probe = OnlineLinearProbe(5, "encoder")
+    run = trainer(probe, max_epochs=1, limit_val_batches=0)
+    run.fit(host := Host(), train_loader())
+    with pytest.warns(UserWarning, match="chosen on the test images"):
+        values = run.test(host, val_loader(), verbose=False)[0]
+    assert values["test/probe/top1"] == pytest.approx(max(probe.accuracies.values()))
+
+
+def test_features_that_are_not_finite_are_never_right():
+    class Diverged(Host):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self(batch[0] * torch.nan)
+
+    probe = OnlineLinearProbe(5, "encoder")
+    trainer(probe, max_epochs=1).fit(Diverged(), train_loader(), val_loader())
+    assert set(probe.accuracies.values()) == {0.0}
+
+
+def test_a_submodule_may_be_called_by_either_of_its_names():
+    host = Host()
+    host.backbone = host.encoder
+    probe = OnlineLinearProbe(5, "backbone")
+    trainer(probe, max_epochs=1).fit(host, train_loader(), val_loader())
+    assert probe.accuracies

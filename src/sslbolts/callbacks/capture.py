@@ -48,7 +48,7 @@ class Capture:
         """
         if self._handle is not None:
             return
-        modules = dict(root.named_modules())
+        modules = dict(root.named_modules(remove_duplicate=False))  # a submodule may have two names
         if self.name not in modules or not self.name:
             # Names down to two levels are what a reader can take in.
             names = [name for name in modules if name and name.count(".") < 2]
@@ -121,6 +121,7 @@ class FeatureReader:
     def __init__(self, features: str | FeatureFunction | None) -> None:
         self.features = features
         self.capture = Capture(features) if isinstance(features, str) else None
+        self.of_step = False  # whether the last features read were in the outputs of a step
 
     def attach(self, module: nn.Module) -> None:
         """Hook the submodule, if one was named."""
@@ -144,6 +145,7 @@ class FeatureReader:
         Raises:
             UsageError: if there are none to be had.
         """
+        self.of_step = False
         with trainer.precision_plugin.forward_context():
             if self.capture is not None:
                 found = self.capture.take()
@@ -161,6 +163,7 @@ class FeatureReader:
                 features = self.features(module, batch, outputs)
             elif isinstance(outputs, Mapping) and "features" in outputs:
                 features = outputs["features"]
+                self.of_step = True
             else:
                 features = module(images_of(batch))
         return pooled(features, "forward" if self.features is None else "features").float()

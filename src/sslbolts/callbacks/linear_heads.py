@@ -13,6 +13,8 @@ __all__ = ["LinearHeads"]
 
 _MOMENTUM = 0.9
 _SLOWEST_AVERAGE = 0.01
+_ROWS_BEFORE_TRAINING = 16
+_TENSORS = ("weight", "velocity", "mean", "variance", "seen", "batches")
 
 
 class LinearHeads:
@@ -21,9 +23,12 @@ class LinearHeads:
     Features are standardized by a running mean and deviation, so that one set of learning rates fits every network.
     The regression is convex, so it starts at zero; the optimizer is SGD with momentum 0.9. The gradient of softmax
     regression is written out, `xᵀ(p - y) / N`, so nothing of it enters any autograd graph, and it is summed over ranks
-    together with the statistics in one collective: ranks stay equal, and equal to one process on the whole batch. The
-    first batch only measures mean and deviation. Rows without label (-1) or with a feature that is not finite have no
-    part in anything. Nothing here makes the host wait for the device.
+    together with the statistics in one collective: ranks stay equal, and equal to one process on the whole batch.
+
+    Rows without label (-1), with a label of no class, or with a feature that is not finite have no part in anything.
+    Where labels are few, a batch counts in mean and deviation by its labelled rows, and one without any changes nothing
+    at all, momentum included. The first 16 labelled rows, and the rest of their batch, only measure mean and deviation.
+    Nothing here makes the host wait for the device.
 
     Args:
         width: number of features.
@@ -39,12 +44,13 @@ class LinearHeads:
         self.lrs = tuple(lrs)
         self.classes = classes
         self.weight_decay = weight_decay
-        self.batches = 0
         heads = len(self.lrs) * classes
         self.weight = torch.zeros(width + 1, heads, device=device)  # its last row is the bias
         self.velocity = torch.zeros_like(self.weight)
         self.mean = torch.zeros(width, device=device)
         self.variance = torch.ones(width, device=device)
+        self.seen = torch.zeros((), dtype=torch.int64, device=device)  # labelled rows of all ranks
+        self.batches = torch.zeros_like(self.seen)  # that had any
         self._place()
 
     @property
@@ -59,14 +65,18 @@ class LinearHeads:
 
     @torch.no_grad()
     def step(self, x: Tensor, targets: Tensor) -> Tensor:
-        """Train on a batch; ``(heads + 1,)`` int64: right predictions of each head before it, and labelled rows.
+        """Train on a batch.
 
         Args:
             x: features ``(N, width)``.
             targets: labels ``(N,)``, -1 for none.
+
+        Returns:
+            ``(heads + 2,)`` int64: right predictions of each head before it, labelled rows, labels of no class.
         """
         x = x.float()
-        valid = (targets >= 0) & x.isfinite().all(1)
+        beyond = targets >= self.classes
+        valid = (targets >= 0) & ~beyond & x.isfinite().all(1)
         x = torch.where(valid[:, None], x, self.mean)
         labels = torch.where(valid, targets, 0)
         weights = valid.float()
@@ -81,12 +91,10 @@ class LinearHeads:
         sums = [gradient.flatten(), offset.sum(0), offset.square().sum(0), weights.sum()[None]]
         packed = all_sum(torch.cat(sums))
         gradient, total, squares, count = packed.split([gradient.numel(), self.width, self.width, 1])
-        count = count.clamp(min=1)
-        if self.batches:
-            self._descend(gradient.view_as(self.weight) / count)
-        self._average(total / count, squares / count)
-        self.batches += 1
-        return torch.cat([right, valid.sum()[None]])
+        divisor = count.clamp(min=1)
+        self._descend(gradient.view_as(self.weight) / divisor, count)
+        self._average(total / divisor, squares / divisor, count)
+        return torch.cat([right, valid.sum()[None], beyond.sum()[None]])
 
     def _standardized(self, x: Tensor) -> Tensor:
         return (x - self.mean) * (self.variance + 1e-5).rsqrt()
@@ -95,17 +103,24 @@ class LinearHeads:
         scores = torch.addmm(self.weight[-1], rows, self.weight[:-1])
         return scores.view(len(rows), len(self.lrs), self.classes)
 
-    def _descend(self, gradient: Tensor) -> None:
+    def _descend(self, gradient: Tensor, count: Tensor) -> None:
+        # As factors of 0 and 1, since a branch on their values would make the host wait.
+        moves = ((count > 0) & (self.seen >= _ROWS_BEFORE_TRAINING)).float()
         if self.weight_decay:
             gradient[:-1].add_(self.weight[:-1], alpha=self.weight_decay)
-        self.velocity.mul_(_MOMENTUM).add_(gradient)
-        self.weight.addcmul_(self.velocity, self._steps, value=-1)
+        self.velocity.mul_(torch.where(moves > 0, _MOMENTUM, 1.0)).add_(gradient * moves)
+        self.weight.addcmul_(self.velocity, self._steps * moves, value=-1)
 
-    def _average(self, offset: Tensor, squares: Tensor) -> None:
-        """Move mean and variance towards the batch's: a plain average at first, then an exponential one."""
-        share = max(1 / (self.batches + 1), _SLOWEST_AVERAGE)
-        self.mean.add_(offset, alpha=share)
-        self.variance.lerp_((squares - offset.square()).clamp_(min=0), share)
+    def _average(self, offset: Tensor, squares: Tensor, count: Tensor) -> None:
+        """Move mean and variance: those of all rows at first, then an exponential average over some hundred batches."""
+        self.seen.add_(count[0].long())
+        self.batches.add_((count[0] > 0).long())
+        # The rows' share of all that were seen, or a hundredth for each typical batch that they are worth.
+        share = count / self.seen.clamp(min=1) * (self.batches * _SLOWEST_AVERAGE).clamp(min=1)
+        share.clamp_(max=1)
+        # About the new mean: variances within old and new rows, and between their means.
+        self.variance.lerp_((squares - share * offset.square()).clamp_(min=0), share)
+        self.mean.addcmul_(offset, share)
 
     def _place(self) -> None:
         lrs = torch.tensor(self.lrs, device=self.weight.device)
@@ -116,22 +131,21 @@ class LinearHeads:
         if self.weight.device != device:
             # Evaluation moves it under inference mode, and training has to go on with it.
             with torch.inference_mode(False):
-                for name in ("weight", "velocity", "mean", "variance"):
+                for name in _TENSORS:
                     setattr(self, name, getattr(self, name).to(device))
                 self._place()
         return self
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types."""
-        tensors = {name: getattr(self, name).clone() for name in ("weight", "velocity", "mean", "variance")}
-        return {**tensors, "batches": self.batches, "lrs": list(self.lrs), "classes": self.classes}
+        tensors = {name: getattr(self, name).clone() for name in _TENSORS}
+        return {**tensors, "lrs": list(self.lrs), "classes": self.classes}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], *, weight_decay: float) -> "LinearHeads":
         """The heads of a state dict."""
         device = state["weight"].device
         heads = cls(len(state["mean"]), state["classes"], state["lrs"], weight_decay=weight_decay, device=device)
-        heads.weight, heads.velocity = state["weight"].clone(), state["velocity"].clone()
-        heads.mean, heads.variance = state["mean"].clone(), state["variance"].clone()
-        heads.batches = state["batches"]
+        for name in _TENSORS:
+            setattr(heads, name, state[name].clone())
         return heads

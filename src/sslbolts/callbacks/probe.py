@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.afresh import starts_afresh
 from sslbolts.callbacks.capture import FeatureFunction, pooled
 from sslbolts.callbacks.linear_heads import LinearHeads
 from sslbolts.callbacks.logs import log_reduced
@@ -28,9 +29,12 @@ class OnlineLinearProbe(QueryMonitor):
     reported. Nothing of it enters the module's parameters, optimizer, gradient clipping or DDP reducer, it draws no
     random number, and the host never waits for the device. See :class:`~sslbolts.callbacks.linear_heads.LinearHeads`.
 
-    Logged, equal on all ranks: ``probe/top1`` at the end of validation (``test/probe/top1`` of testing), where the best
-    learning rate is the one best on these images; ``probe/train_top1`` at the end of the epoch, over its batches before
-    each was learned from; ``top5`` beside them from 20 classes on. ``probe`` is ``name``.
+    Logged, equal on all ranks: ``probe/top1`` at the end of validation, with the learning rate that is best on these
+    images; ``test/probe/top1`` of testing, with the one that the last validation has chosen (where there was none, the
+    one best on the test images themselves, which a warning says); ``probe/train_top1`` at the end of the epoch, over
+    its batches before each was learned from; ``top5`` beside them from 20 classes on. ``probe`` is ``name``.
+
+    A fit that continues no other starts with new heads.
 
     Args:
         num_classes: number of classes.
@@ -46,7 +50,7 @@ class OnlineLinearProbe(QueryMonitor):
 
     Raises:
         UsageError: for a value out of range; when fit starts, for the name of no submodule; in the first batch, for
-            labels of no class, or features that do not fit the labels.
+            features that do not fit the labels; in the first batch or at the end of the epoch, for labels of no class.
 
     Example:
         >>> OnlineLinearProbe(num_classes=10, features="encoder.layer4").state_key
@@ -83,7 +87,8 @@ class OnlineLinearProbe(QueryMonitor):
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows
+        self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows, labels of no class
+        self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
         self._labelled: list[Tensor] = []
@@ -95,6 +100,9 @@ class OnlineLinearProbe(QueryMonitor):
     # ------------------------------------------------------------------ training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if starts_afresh(trainer):
+            self._heads = self._train_counts = self._chosen = None
+            self.accuracies = {}
         self._reader.attach(pl_module)
         self._checked = False
 
@@ -131,8 +139,13 @@ class OnlineLinearProbe(QueryMonitor):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._train_counts is None:
             return
-        *right, rows = all_sum(self._train_counts.to(pl_module.device)).tolist()
+        *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
         self._train_counts = None
+        if beyond:
+            raise UsageError(
+                f"{self.name}: {beyond} labels of this epoch are {self.num_classes} or more, but num_classes="
+                f"{self.num_classes}: labels are 0 to num_classes - 1, and -1 for none."
+            )
         if rows:
             log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
         else:
@@ -155,7 +168,7 @@ class OnlineLinearProbe(QueryMonitor):
         return torch.cat(found)
 
     def _check(self, targets: Tensor) -> None:
-        """Once per fit, since looking at a value makes the host wait."""
+        """Once per fit, since looking at a value makes the host wait; later labels are judged after the epoch."""
         if not self._checked and len(targets):
             self._checked = True
             if (largest := int(targets.max())) >= self.num_classes:
@@ -192,6 +205,7 @@ class OnlineLinearProbe(QueryMonitor):
         with torch.autocast(features.device.type, enabled=False):
             logits = self._heads_for(features).logits(features)
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
+        best &= features.isfinite().all(1)[:, None, None]  # by chance, NaN would be right at times
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
         self._labelled.append(targets >= 0)
 
@@ -205,9 +219,19 @@ class OnlineLinearProbe(QueryMonitor):
             return
         top1, top5 = hits[: len(self.lrs)], hits[len(self.lrs) :]
         self.accuracies = {lr: count / rows for lr, count in zip(self.lrs, top1)}
-        values = {f"{prefix}{self.name}/top1": max(top1) / rows}
+        chosen = top1.index(max(top1))
+        if not prefix:
+            self._chosen = chosen
+        elif self._chosen is not None:
+            chosen = self._chosen
+        elif len(self.lrs) > 1:
+            rank_zero_warn(
+                f"{self.name}: there was no validation, so the best of {len(self.lrs)} learning rates is chosen on the "
+                "test images themselves: validate first, or give one learning rate, for a clean number."
+            )
+        values = {f"{prefix}{self.name}/top1": top1[chosen] / rows}
         if self.num_classes >= _TOP5_FROM:
-            values[f"{prefix}{self.name}/top5"] = top5[top1.index(max(top1))] / rows
+            values[f"{prefix}{self.name}/top5"] = top5[chosen] / rows
         log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
 
     def forget(self) -> None:
@@ -216,10 +240,10 @@ class OnlineLinearProbe(QueryMonitor):
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
-        """The heads with their momentum and statistics, and what the epoch has counted so far on rank 0."""
+        """The heads with their momentum and statistics, the chosen one, and what the epoch has counted on rank 0."""
         if self._heads is None:
             return {}
-        return {"heads": self._heads.state_dict(), "train_counts": self._train_counts}
+        return {"heads": self._heads.state_dict(), "train_counts": self._train_counts, "chosen": self._chosen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the state, unless it is that of other classes or learning rates."""
@@ -232,3 +256,4 @@ class OnlineLinearProbe(QueryMonitor):
             return
         self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
         self._train_counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        self._chosen = state_dict["chosen"]
