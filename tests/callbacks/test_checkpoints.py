@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from sslbolts._lightning import lightning_module
+from sslbolts._lightning import Callback, lightning_module
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.callbacks.passes import run_pass
 from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
@@ -137,3 +137,18 @@ def test_epochs_are_counted_from_the_first_validation_there_is():
     run.fit(Host(), train_loader(), val_loader())
     assert "knn/k5_t0.07" in run.callback_metrics
     assert knn.state_dict()["measured"] == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_steps": 20, "max_epochs": -1}, {"max_epochs": 9}], ids=["max_steps", "stopped"]
+)
+def test_the_last_validation_is_measured_however_the_run_ends(settings):
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step == 20
+
+    knn = KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=3, baselines=False)
+    run = trainer(knn, Stop(), **settings)
+    run.fit(Host(), train_loader(), val_loader())
+    assert run.global_step == 20
+    assert knn.state_dict()["measured"] == 1

@@ -98,6 +98,13 @@ def test_every_sign_that_a_method_names_is_told_once_while_its_others_are_well(n
     assert [sign.meaning in str(w.message) for w in caught if "Usual fixes" in str(w.message)] == [True]
 
 
+def test_another_run_is_told_again():
+    monitor = CollapseMonitor(every_n_steps=2)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="collapse/std is"):
+            trainer(monitor, max_epochs=1).fit(Collapsing("point"), train_loader())
+
+
 def test_patience():
     assert len(run("point", patience=10)[0]) == 1
     assert run("point", patience=11)[0] == []

@@ -1,11 +1,12 @@
 """The kNN monitor: its numbers, its bank, its features, its baselines."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from sslbolts._lightning import LightningDataModule
 from sslbolts.callbacks import KNNMonitor
@@ -51,7 +52,7 @@ def test_features_that_validation_step_returns_are_used_and_not_computed_again()
     host = seeded_host(WithOutputs)
     host.encoder.register_forward_hook(lambda *args: calls.append(len(args[2])))
     found = validate(KNNMonitor(bank=bank_loader(), k=5), host)
-    assert sum(calls) == 97 + 203
+    assert sum(calls) == 97 + 203 + 25  # the first batch is read from forward, too, as the bank is
     assert found["knn/k5_t0.07"] == validate(KNNMonitor(bank=bank_loader(), k=5))["knn/k5_t0.07"]
 
 
@@ -232,3 +233,120 @@ def test_what_cannot_work_is_said_in_one_sentence(monitor, message):
     host.spare = torch.nn.Identity()
     with pytest.raises(UsageError, match=message):
         trainer(monitor).fit(host, train_loader(), val_loader())
+
+
+class Diverging(Host):
+    """Features of images whose first pixel is positive (or of all) are not finite."""
+
+    share = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        bad = x[:, 0, 0, 0] > (0 if self.share < 1 else -torch.inf)
+        return torch.where(bad[:, None], torch.inf, super().forward(x))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return self.classifier(self.encoder(batch[0])).square().mean()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+
+def test_a_run_that_diverges_goes_on_and_its_numbers_are_nan():
+    run = trainer(KNNMonitor(k=5, bank=bank_loader()))
+    with pytest.warns(UserWarning, match=r"100\.00% of the bank's images have features that are not finite"):
+        run.fit(seeded_host(Diverging), train_loader(), val_loader())
+    found = metrics(run)
+    for name in ("knn/k5_t0.07", "ridge/top1", "rankme", "class_separation", "knn/k5_t0.07/untrained"):
+        assert math.isnan(found[name]), name
+    assert found["knn/k5_t0.07/raw_pixels"] > 0.4
+
+
+def test_images_without_finite_features_are_left_out_of_the_bank_and_wrong_as_queries():
+    (xb, yb), (xq, yq) = images(203, seed=4).tensors, images(97, seed=3).tensors
+    host = seeded_host(Diverging)
+    host.share = 0.5
+    monitor = KNNMonitor(k=5, bank=bank_loader())
+    with pytest.warns(UserWarning, match="of the bank's images have features that are not finite") as warned:
+        found = validate(monitor, host)
+    assert sum("not finite" in str(warning.message) for warning in warned) == 1
+    kept, good = xb[:, 0, 0, 0] <= 0, xq[:, 0, 0, 0] <= 0
+    with torch.no_grad():
+        bank, queries = seeded_host().eval()(xb[kept]), seeded_host().eval()(xq[good])
+    right = (knn_predict(queries, bank, yb[kept], k=5).argmax(1) == yq[good]).sum().item()
+    assert found["knn/k5_t0.07"] == pytest.approx(right / 97, abs=1e-7)
+    assert found["rankme"] == pytest.approx(rankme(bank).item(), rel=1e-5)
+
+
+def test_baselines_of_another_run_are_measured_anew():
+    monitor = KNNMonitor(k=5, bank=bank_loader())
+    first = trainer(monitor, max_epochs=1)
+    first.fit(seeded_host(), train_loader(), val_loader())
+    torch.manual_seed(1)
+    other = Host()
+    expected = validate(KNNMonitor(k=5, bank=bank_loader()), other)["ridge/top1"]
+    assert expected != metrics(first)["ridge/top1/untrained"]
+    run = trainer(monitor, max_epochs=1)
+    run.fit(other, train_loader(), val_loader())
+    assert metrics(run)["ridge/top1/untrained"] == expected
+
+
+def test_after_a_run_that_failed_the_bank_is_looked_for_anew():
+    class Fails(Host):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            raise RuntimeError("broken")
+
+    made: list[DataLoader] = []
+    monitor = KNNMonitor(k=5, bank=lambda: made.append(bank_loader()) or made[-1])
+    with pytest.raises(RuntimeError, match="broken"):
+        trainer(monitor).fit(Fails(), train_loader(), val_loader())
+    before = len(made)
+    validate(monitor)
+    assert len(made) == before + 1
+
+
+class OtherOutputs(Host):
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        return {"features": self.change(self(batch[0]))}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x - x.mean(0), lambda x: x[:, :7], torch.nn.functional.normalize],
+    ids=["values", "width", "scale"],
+)
+def test_other_features_from_the_step_than_from_forward_are_refused(change):
+    host = seeded_host(OtherOutputs)
+    host.change = change
+    with pytest.raises(UsageError, match=r'returns other outputs\["features"\]'):
+        validate(KNNMonitor(k=5, bank=bank_loader()), host)
+
+
+def test_max_bank_reads_the_images_where_the_dataset_names_its_classes():
+    data = images(203, seed=4)
+
+    class Named(Dataset):
+        labels = ["cat"] * 203
+
+        def __len__(self) -> int:
+            return 203
+
+        def __getitem__(self, index: int) -> Any:
+            return data[index]
+
+    bank = DataLoader(Named(), batch_size=40)
+    expected = validate(KNNMonitor(k=5, bank=bank_loader(), max_bank=50))
+    assert validate(KNNMonitor(k=5, bank=bank, max_bank=50)) == expected
+
+
+def test_the_order_of_a_bank_is_drawn_once():
+    class Counted(torch.utils.data.SequentialSampler):
+        drawn = 0
+
+        def __iter__(self) -> Any:
+            self.drawn += 1
+            return super().__iter__()
+
+    data = images(203, seed=4)
+    sampler = Counted(data)
+    validate(KNNMonitor(k=5, bank=DataLoader(data, batch_size=40, sampler=sampler), max_bank=50))
+    assert sampler.drawn == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from sslbolts._lightning import Callback
 from sslbolts.callbacks import (
@@ -157,3 +158,44 @@ def test_compiled_submodules_are_read():
     callbacks = monitors()
     trainer(*callbacks, max_epochs=1).fit(host, train_loader(), val_loader())
     assert callbacks[0].accuracies
+
+
+def drawn_bank() -> DataLoader:
+    data = bank_loader().dataset
+    return DataLoader(Subset(data, torch.randperm(len(data))[:100].tolist()), batch_size=40)
+
+
+def test_a_bank_that_is_drawn_shifts_nothing_that_training_draws():
+    without, with_monitor = trained(), trained(KNNMonitor(k=5, bank=drawn_bank))
+    for name, value in without.items():
+        assert torch.equal(value, with_monitor[name]), name
+
+
+class OtherLoader(DataLoader):
+    """A class of its own is not rebuilt, but walked through."""
+
+
+class Drawn(Dataset):
+    """Images with noise from a generator that another dataset may share."""
+
+    def __init__(self, dataset: Dataset, generator: torch.Generator) -> None:
+        self.dataset, self.generator = dataset, generator
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        x, y = self.dataset[index]
+        return x + torch.randn(x.shape, generator=self.generator), y
+
+
+@pytest.mark.parametrize("kind", [DataLoader, OtherLoader], ids=["rebuilt", "walked through"])
+def test_a_bank_may_share_its_generator_with_the_training_loader(kind):
+    results = []
+    for on in (False, True):
+        generator = torch.Generator().manual_seed(7)
+        train = train_loader(generator=generator)
+        bank = kind(Drawn(bank_loader().dataset, generator), batch_size=40, shuffle=True, generator=generator)
+        results.append(trained(*[KNNMonitor(k=5, bank=bank, max_bank=150)] * on, train=train))
+    for name, value in results[0].items():
+        assert torch.equal(value, results[1][name]), name

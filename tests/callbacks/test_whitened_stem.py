@@ -65,12 +65,14 @@ def test_a_resumed_run_keeps_what_it_has_learned(tmp_path):
     assert torch.equal(seen.student, learned)
 
 
-def test_any_loader_of_images_will_do():
-    images = TensorDataset(torch.rand(20, 3, 8, 8), torch.arange(20))
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_any_loader_of_images_will_do(drop_last):
+    images = TensorDataset(torch.rand(23, 3, 8, 8), torch.arange(23))
     method = SimCLR(hidden_dim=16, warmup_epochs=0, **SMALL)
     weight = first_convolution(method.backbone).weight
     before = weight.detach().clone()
-    trainer = quiet_trainer(max_steps=1, callbacks=[WhitenedStem(lambda: DataLoader(images, batch_size=5)), Weights()])
+    stem = WhitenedStem(lambda: DataLoader(images, batch_size=5, drop_last=drop_last))
+    trainer = quiet_trainer(max_steps=1, callbacks=[stem, Weights()])
     trainer.fit(method, noise_loader(16, 8))
     assert not torch.allclose(weight, before, atol=0.1)
 

@@ -80,3 +80,11 @@ def test_one_row_is_too_few_and_shapes_must_fit():
         normalized_std(torch.randn(1, 3))
     with pytest.raises(UsageError, match="two views"):
         alignment(torch.randn(3, 4), torch.randn(4, 4))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("rank", [rankme, effective_rank])
+def test_the_rank_of_features_that_are_not_finite_is_not_a_number(rank, value):
+    x = torch.randn(20, 6)
+    x[3, 2] = value
+    assert rank(x).isnan()

@@ -109,3 +109,16 @@ def test_penalties_must_be_positive(penalties):
     queries, bank, targets = problem()
     with pytest.raises(UsageError, match="penalties="):
         ridge_classifier(queries, bank, targets, penalties=penalties)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_bank_that_is_not_finite_is_refused_and_such_queries_have_no_scores(value):
+    queries, bank, targets = problem()
+    expected = ridge_classifier(queries, bank, targets).scores
+    queries[4, 1] = value
+    scores = ridge_classifier(queries, bank, targets).scores
+    assert not scores[4].isfinite().any()
+    assert torch.equal(scores[5:], expected[5:])
+    bank[[3, 7], 0] = value
+    with pytest.raises(UsageError, match="2 of the bank's 120 rows have features that are not finite"):
+        ridge_classifier(queries, bank, targets)

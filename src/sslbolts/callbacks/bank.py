@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.callbacks.passes import OwnLoader, Pass, labels_in_order, run_pass, stratified
+from sslbolts.callbacks.passes import OwnLoader, Pass, isolated, run_pass, stratified
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 
@@ -35,19 +35,19 @@ class Bank:
             UsageError: if there is no bank.
         """
         if self._loader is None:
-            found = self._find(trainer)
+            with isolated():  # what it draws to choose images must not shift what training draws
+                found = self._find(trainer)
             most = None
             if trainer.fast_dev_run:  # type: ignore[attr-defined]
                 most = int(trainer.limit_val_batches) * world_size()
-            rows = None
+            bank = OwnLoader(found)
             if self.max_rows is not None:
-                labels = labels_in_order(found)
+                labels = bank.labels()
                 if labels is None:  # load the images once, without the network
-                    read = run_pass(trainer, module, OwnLoader(found), readers=[], targets=self.targets)
-                    labels = read.gathered().targets
+                    labels = run_pass(trainer, module, bank, readers=[], targets=self.targets).gathered().targets
                 if int((labels >= 0).sum()) > self.max_rows:
-                    rows = stratified(labels, self.max_rows)
-            self._loader = OwnLoader(found, rows=rows, most_batches=most)
+                    bank = bank.only(stratified(labels, self.max_rows))
+            self._loader = bank.first(most)
         return self._loader
 
     def forget(self) -> None:

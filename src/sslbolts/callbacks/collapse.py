@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.afresh import starts_afresh
 from sslbolts.callbacks.capture import Capture
 from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import gather_ragged, world_size
@@ -29,8 +30,8 @@ _FINITE_FIXES = ("a smaller learning rate", "a longer warm-up", "bf16-mixed inst
 class CollapseMonitor(Callback):
     r"""Measures every so often whether embeddings still differ, and says so once when they do not.
 
-    Of the embeddings that the module's own ``training_step`` computes (read by a forward hook, at most 512 rows of the
-    first view):
+    Of the embeddings that the module's own ``training_step`` computes (read by a forward hook, at most the first 512
+    rows of its first call: of the first view, or of several where they are embedded together and are few):
 
     - ``collapse/std``: :func:`~sslbolts.readouts.normalized_std`; `1/√D` when evenly spread, 0 when all images are one
       point (complete collapse);
@@ -86,6 +87,8 @@ class CollapseMonitor(Callback):
         self._capture = Capture(self.features or _default_features(pl_module))
         self._capture.attach(pl_module)
         self._bad = {}
+        if starts_afresh(trainer):
+            self._warned = set()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._capture is not None and batch_idx % self.every_n_steps == 0:

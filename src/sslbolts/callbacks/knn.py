@@ -1,5 +1,6 @@
 """Nearest neighbours, ridge and rank of the representation at each validation."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.afresh import starts_afresh
 from sslbolts.callbacks.bank import Bank
 from sslbolts.callbacks.batches import images_of
 from sslbolts.callbacks.capture import FeatureFunction
 from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.passes import OwnLoader, Pass, run_pass
+from sslbolts.callbacks.passes import OwnLoader, Pass, run_pass, undisturbed
 from sslbolts.callbacks.queries import QueryMonitor
 from sslbolts.callbacks.rows import first_loader
 from sslbolts.distributed import all_sum, broadcast_, world_size
@@ -24,6 +26,7 @@ __all__ = ["KNNMonitor"]
 
 _PIXELS_FOR_KNN = 32
 _PIXELS_FOR_RIDGE = 16
+_HALF_PRECISION = 0.05  # relative difference of the same features, at most
 
 
 class KNNMonitor(QueryMonitor):
@@ -47,23 +50,28 @@ class KNNMonitor(QueryMonitor):
     the Trainer's loaders are untouched. Features of the bank are kept in float32 on the device: 0.4 GB for 50,000 of
     width 2048.
 
+    Images of the bank with a feature that is not finite (or has no finite square in float32) are left out, with a
+    warning; such queries count as wrong. If nothing is left, all numbers are NaN, so a run that diverges goes on.
+
     Args:
         k: numbers of neighbours.
         temperature: of the votes.
         bank: DataLoader of labelled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
             None takes ``trainer.datamodule.bank_dataloader()``. Its batches pass through the Trainer's batch-transfer
             hooks as validation batches do.
-        features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else ``module(x)``; the
-            name of a submodule takes its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs``
-            being None for batches of the bank.
+        features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else, as for the bank,
+            ``module(x)`` (a run's first batch is read in both ways, which must agree); the name of a submodule takes
+            its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs`` being None for batches of the
+            bank.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings. Label -1 is left out.
-        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and after the last.
+        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run.
         max_bank: at most so many images in the bank, each class in proportion; None for all.
         baselines: measure raw pixels and the untrained network.
         name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
 
     Raises:
-        UsageError: for a value out of range; when evaluation starts, if there is no bank.
+        UsageError: for a value out of range; when evaluation starts, if there is no bank; with its first batch, if
+            ``outputs["features"]`` are other features than those of the bank.
 
     Example:
         >>> monitor = KNNMonitor(k=20, max_bank=10_000)
@@ -105,6 +113,8 @@ class KNNMonitor(QueryMonitor):
         self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
         self._queries: list[tuple[Tensor, Tensor]] = []
+        self._compared = False  # features of the step with those of forward
+        self._warned = False  # of features that are not finite
 
     @property
     def has_own_bank(self) -> bool:
@@ -133,6 +143,10 @@ class KNNMonitor(QueryMonitor):
     # ------------------------------------------------------------------ baselines
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if starts_afresh(trainer):
+            self.baseline_values = {}
+            self._measured = -self.every_n_epochs
+        self._warned = False
         self._bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -166,9 +180,10 @@ class KNNMonitor(QueryMonitor):
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
         for (which, _, metrics), x, features in zip(plans, bank.features, queries.features):
+            x, labels = self._finite(x, bank.targets)
             # With their mean image, all images are similar to each other.
-            mean = x.mean(0) * float(which == "raw_pixels")
-            reached = self._accuracies(metrics, features - mean, queries.targets, known, x - mean, bank.targets)
+            mean = x.mean(0) if which == "raw_pixels" else x.new_zeros(())
+            reached = self._accuracies(metrics, features - mean, queries.targets, known, x - mean, labels)
             self.baseline_values |= {f"{metric}/{which}": value for metric, value in reached.items()}
 
     # ------------------------------------------------------------------ evaluation
@@ -177,7 +192,8 @@ class KNNMonitor(QueryMonitor):
         if trainer.state.fn != "fit":
             return True
         epoch = trainer.current_epoch
-        if 0 < epoch - self._measured < self.every_n_epochs and epoch + 1 != trainer.max_epochs:
+        last = epoch + 1 == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step or trainer.should_stop
+        if 0 < epoch - self._measured < self.every_n_epochs and not last:
             return False
         self._measured = epoch
         return True
@@ -185,6 +201,8 @@ class KNNMonitor(QueryMonitor):
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
+        if self._reader.of_step and not self._compared:
+            self._compare(trainer, pl_module, batch, features)
         self._queries.append((features, targets))
         self.bank_pass(trainer, pl_module)
 
@@ -202,14 +220,17 @@ class KNNMonitor(QueryMonitor):
         return self._share
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
-        if self._share is None:
+        if not all_sum(torch.tensor(len(self._queries), device=first_seen.device)):
             return
-        bank = self._bank.whole(self._share)
-        features, targets = (torch.cat(parts) for parts in zip(*self._queries))
+        # A rank without a batch of queries has its share of the bank all the same: the others wait for it.
+        found = self._bank.whole(self.bank_pass(trainer, pl_module))
+        bank, labels = self._finite(found.features[0], found.targets)
+        features, targets = (torch.cat(parts) for parts in zip(*(self._queries or [(bank[:0], labels[:0])])))
         self.forget()
-        counted = first_seen & (targets >= 0)
-        values = self._accuracies(self.metrics, features, targets, counted, bank.features[0], bank.targets)
-        shape = torch.stack([rankme(bank.features[0]), class_separation(bank.features[0], bank.targets)])
+        values = self._accuracies(self.metrics, features, targets, first_seen & (targets >= 0), bank, labels)
+        shape = bank.new_full((2,), torch.nan)
+        if len(bank):
+            shape = torch.stack([rankme(bank), class_separation(bank, labels)])
         broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
         values |= {f"{self._start}{name}": v for name, v in zip(("rankme", "class_separation"), shape.tolist())}
         if not prefix:  # they were measured on the validation images
@@ -221,11 +242,49 @@ class KNNMonitor(QueryMonitor):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
+        self._compared = False
         self._bank.forget()  # another run may bring another DataModule
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        self._compared = False
+        self._bank.forget()
 
     def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
         self._reader.start()
         return self._reader.read(trainer, pl_module, batch)
+
+    def _compare(self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor) -> None:
+        """Refuse queries whose features are others than the bank's."""
+        self._compared = True
+        with undisturbed(trainer, pl_module):
+            forward = self._read(trainer, pl_module, batch)
+        if forward.shape == features.shape:
+            difference, size = (forward - features).norm(), features.norm()
+            if not bool(difference > _HALF_PRECISION * size):  # NaN is another matter
+                return
+        name = type(pl_module).__name__
+        raise UsageError(
+            f'{self.name}: the step of {name} returns other outputs["features"] {tuple(features.shape)} than {name}\'s '
+            f"forward gives of the same images {tuple(forward.shape)}, but queries would have the former and the bank "
+            "the latter: make them the same, or pass features= the name of a submodule or a callable."
+        )
+
+    def _finite(self, bank: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of the bank that can be compared with anything."""
+        finite = _is_finite(bank)
+        if bool(finite.all()):
+            return bank, targets
+        if not self._warned:
+            self._warned = True
+            share = 1 - float(finite.float().mean())
+            rank_zero_warn(
+                f"{self.name}: {share:.2%} of the bank's images have features that are not finite, and are left out: "
+                "the network has diverged, or is about to (a smaller learning rate, or a longer warm-up)."
+            )
+        if not bool((targets[finite] >= 0).any()):
+            finite = torch.zeros_like(finite)
+        return bank[finite], targets[finite]
 
     def _accuracies(
         self,
@@ -237,14 +296,17 @@ class KNNMonitor(QueryMonitor):
         bank_targets: Tensor,
     ) -> dict[str, float]:
         """Accuracies, those of ``self.metrics`` that are asked for, of the counted queries of all ranks."""
+        if not len(bank):
+            return dict.fromkeys(metrics, math.nan)
         features, targets = features[counted], targets[counted]
+        finite = _is_finite(features)  # of NaN, argmax gives a class that may be the right one
         scores: dict[str, Tensor] = {}
         *knn, ridge = self.metrics
         if knn[0] in metrics:
             scores |= zip(knn, knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature))
         if ridge in metrics:
             scores[ridge] = ridge_classifier(features, bank, bank_targets).scores
-        right = [(score.argmax(1) == targets).sum() for score in scores.values()]
+        right = [((score.argmax(1) == targets) & finite).sum() for score in scores.values()]
         *hits, rows = all_sum(torch.stack([*right, counted.sum()])).tolist()
         if not rows:
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
@@ -261,6 +323,11 @@ class KNNMonitor(QueryMonitor):
         """Take up the baselines."""
         self.baseline_values = dict(state_dict["baselines"])
         self._measured = state_dict["measured"]
+
+
+def _is_finite(features: Tensor) -> Tensor:
+    """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
+    return features.square().sum(1).isfinite()
 
 
 def _raw_pixels(batch: Any, *, side: int) -> Tensor:

@@ -1,18 +1,28 @@
 """A pass of the network over a loader of one's own, which leaves no trace in the run."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler, Subset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Sampler,
+    SequentialSampler,
+    Subset,
+)
 
 from sslbolts._lightning import LightningModule, Trainer, lightning_module
 from sslbolts.distributed import gather_ragged, rank, world_size
 from sslbolts.errors import UsageError
 
-__all__ = ["OwnLoader", "Pass", "labels_in_order", "run_pass", "stratified", "undisturbed", "with_batches"]
+__all__ = ["OwnLoader", "Pass", "isolated", "run_pass", "stratified", "undisturbed", "with_batches"]
 
 _ROWS_PER_BATCH = 2**32  # more than any batch has
 _NOT_MINE = -1
@@ -27,25 +37,54 @@ class OwnLoader:
 
     Args:
         loader: what gives batches.
-        rows: positions, in the loader's order, of the images to keep; None for all. Of a loader that cannot be rebuilt
-            all are given.
         most_batches: stop after so many batches of all ranks together; None for all.
     """
 
-    def __init__(self, loader: Any, *, rows: Tensor | None = None, most_batches: int | None = None) -> None:
+    def __init__(self, loader: Any, *, most_batches: int | None = None) -> None:
         self.loader = loader
         self.most_batches = most_batches
-        plan = _plan(loader)
-        self.rebuilt = plan is not None
-        self._whole, self._plan = loader, plan
-        if plan is not None:
-            if rows is not None:
-                flat = torch.tensor([index for batch in plan for index in batch])[rows].tolist()
-                size = max(len(batch) for batch in plan)
-                plan = [flat[start : start + size] for start in range(0, len(flat), size)]
-            plan = self._plan = plan[:most_batches]
-            self._numbers = list(range(len(plan)))[rank() :: world_size()] or [_NOT_MINE] * bool(plan)
-            self.loader = with_batches(loader, [plan[max(0, number)] for number in self._numbers])
+        self._whole, self._plan = loader, _plan(loader)
+        self._deal()
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether it is a plain DataLoader, of which any images can be had in any batches."""
+        return self._plan is not None
+
+    @property
+    def images(self) -> int | None:
+        """How many images the loader gives; None where that is not known beforehand."""
+        return None if self._plan is None else sum(len(batch) for batch in self._plan)
+
+    def labels(self) -> Tensor | None:
+        """Labels of all images in the order in which they are given, if they are known without loading images."""
+        labels = None if self._plan is None else _labels_of(self._whole.dataset)
+        return None if self._plan is None or labels is None else labels[[i for batch in self._plan for i in batch]]
+
+    def only(self, rows: Tensor) -> "OwnLoader":
+        """A loader of the images at these places of the order alone; of one that cannot be rebuilt, itself."""
+        if self._plan is None:
+            return self
+        flat = torch.tensor([index for batch in self._plan for index in batch])[rows].tolist()
+        size = max(len(batch) for batch in self._plan)
+        part = copy.copy(self)
+        part._plan = [flat[start : start + size] for start in range(0, len(flat), size)]
+        part._deal()
+        return part
+
+    def first(self, batches: int | None) -> "OwnLoader":
+        """A loader that stops after so many batches of all ranks together; None for no limit."""
+        part = copy.copy(self)
+        part.most_batches = batches
+        part._deal()
+        return part
+
+    def _deal(self) -> None:
+        if self._plan is None:
+            return
+        plan = self._plan = self._plan[: self.most_batches]
+        self._numbers = list(range(len(plan)))[rank() :: world_size()] or [_NOT_MINE] * bool(plan)
+        self.loader = with_batches(self._whole, [plan[max(0, number)] for number in self._numbers])
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """Number of the batch among those of all ranks, and the batch.
@@ -82,10 +121,11 @@ class OwnLoader:
             yield next(iter(alone)), [(place, place) for place in range(len(rows))]
             return
         last = max(number for number, _ in wanted)
-        for number, batch in zip(range(last + 1), self._whole):
-            here = [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
-            if here:
-                yield batch, here
+        with _own_draws(self._whole):
+            for number, batch in zip(range(last + 1), self._whole):
+                here = [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
+                if here:
+                    yield batch, here
 
 
 class Pass(NamedTuple):
@@ -132,7 +172,7 @@ def run_pass(
     """
     features: list[list[Tensor]] = [[] for _ in readers]
     labels, order = [], []
-    with undisturbed(trainer, module):
+    with undisturbed(trainer, module), _own_draws(loader.loader):
         for number, batch in loader:
             batch = trainer.precision_plugin.convert_input(batch)
             batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
@@ -152,14 +192,21 @@ def run_pass(
 
 
 @contextmanager
+def isolated() -> Iterator[None]:
+    """Random states from a fixed start, the same on every rank, and afterwards as they were before."""
+    with lightning_module("utilities.seed").isolate_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@contextmanager
 def undisturbed(trainer: Trainer, module: nn.Module) -> Iterator[None]:
     """The module in eval mode, the Trainer validating; afterwards modes, stage and random states are as before."""
     modes = {child: child.training for child in module.modules()}
     stage = trainer.state.stage
     try:
         # Nothing that loaders, workers or transforms draw may shift what training draws.
-        with lightning_module("utilities.seed").isolate_rng():
-            torch.manual_seed(0)
+        with isolated():
             module.eval()
             trainer.state.stage = lightning_module("trainer.states").RunningStage.VALIDATING
             yield
@@ -169,15 +216,11 @@ def undisturbed(trainer: Trainer, module: nn.Module) -> Iterator[None]:
             child.training = mode
 
 
-def labels_in_order(loader: Any) -> Tensor | None:
-    """Labels of all images in the order in which a loader gives them, if they are known without loading images."""
-    plan = _plan(loader)
-    labels = None if plan is None else _labels_of(loader.dataset)
-    return None if plan is None or labels is None else labels[[index for batch in plan for index in batch]]
-
-
 def _labels_of(dataset: Any) -> Tensor | None:
-    """Labels of a dataset that has them as ``targets``, as ``labels`` or as the second tensor; else None."""
+    """Labels of a dataset that has them as ``targets``, as ``labels`` or as the second tensor; else None.
+
+    What is no list of integers, such as names of classes, is passed over.
+    """
     if isinstance(dataset, Subset):
         labels = _labels_of(dataset.dataset)
         return None if labels is None else labels[torch.as_tensor(dataset.indices)]
@@ -190,7 +233,10 @@ def _labels_of(dataset: Any) -> Tensor | None:
         tensors[1] if len(tensors) > 1 else None,
     ):
         if candidate is not None:
-            labels = torch.as_tensor(candidate)
+            try:
+                labels = torch.as_tensor(candidate)
+            except (TypeError, ValueError, RuntimeError):
+                continue
             if labels.ndim == 1 and not labels.is_floating_point() and len(labels) == len(dataset):
                 return labels
     return None
@@ -218,12 +264,52 @@ def _plan(loader: Any) -> list[list[int]] | None:
     if type(loader) is not DataLoader or isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None:
         return None
     sampler: Any = loader.batch_sampler
-    whole: Any = loader.dataset
-    if isinstance(loader.sampler, DistributedSampler) and type(sampler) is BatchSampler:  # a share, padded: undo it
-        sampler = BatchSampler(SequentialSampler(whole), sampler.batch_size, drop_last=False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with isolated(), _own_draws(loader):
+        if isinstance(loader.sampler, DistributedSampler) and type(sampler) is BatchSampler:  # a share, padded: undo it
+            sampler = BatchSampler(_before_sharing(loader), sampler.batch_size, drop_last=False)
         return [list(batch) for batch in sampler]
+
+
+def _before_sharing(loader: DataLoader[Any]) -> Any:
+    """The order of a loader's images before a ``DistributedSampler`` dealt them out to the ranks."""
+    shared: Any = loader.sampler.dataset  # type: ignore[attr-defined]
+    if shared is loader.dataset or not hasattr(shared, "reset"):
+        return SequentialSampler(loader.dataset)  # type: ignore[arg-type]
+    # Lightning shares out any other sampler as a dataset of its indices, which reset() draws anew; someone may be
+    # reading from it.
+    shared = copy.copy(shared)
+    shared.reset()
+    return [shared[place] for place in range(len(shared))]
+
+
+@contextmanager
+def _own_draws(loader: Any) -> Iterator[None]:
+    """Generators of a loader, its samplers and datasets from a fixed start, and afterwards as before.
+
+    The training loader may share them.
+    """
+    generators = _generators(loader, set())
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(0)
+        yield
+    finally:
+        for generator, state in zip(generators, states):
+            generator.set_state(state)
+
+
+def _generators(owner: Any, visited: set[int]) -> list[torch.Generator]:
+    found: list[torch.Generator] = []
+    for value in getattr(owner, "__dict__", {}).values():
+        if id(value) in visited:
+            continue
+        if isinstance(value, torch.Generator):
+            found.append(value)
+        elif isinstance(value, Sampler | Dataset):
+            visited.add(id(value))
+            found += _generators(value, visited)
+    return found
 
 
 def with_batches(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.callbacks.afresh import starts_afresh
 from sslbolts.callbacks.batches import images_of
 from sslbolts.callbacks.passes import OwnLoader, run_pass
 from sslbolts.distributed import broadcast_
@@ -54,12 +55,13 @@ class WhitenedStem(Callback):
         self.max_images = max_images
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step > 0 or trainer.ckpt_path is not None:  # the same Trainer goes on, or a restored one
+        if not starts_afresh(trainer):
             return
         convolution = first_convolution(self._network(pl_module))
-        loader = self._find(trainer)
-        images = len(loader.dataset) if hasattr(loader, "dataset") else self.max_images
-        chosen = torch.linspace(0, images - 1, min(images, self.max_images)).long()
+        loader = OwnLoader(self._find(trainer))
+        if loader.images is not None:
+            chosen = torch.linspace(0, loader.images - 1, min(loader.images, self.max_images)).long()
+            loader = loader.only(chosen)
 
         def patches(batch: Any) -> Tensor:
             return patches_for(convolution, images_of(batch)).flatten(1)
@@ -67,7 +69,7 @@ class WhitenedStem(Callback):
         read = run_pass(
             trainer,
             pl_module,
-            OwnLoader(loader, rows=chosen),
+            loader,
             readers=[patches],
             targets=lambda batch: torch.zeros(len(images_of(batch))),
         ).gathered()

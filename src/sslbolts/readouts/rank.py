@@ -20,7 +20,7 @@ def rankme(features: Tensor, *, eps: float = 1e-7) -> Tensor:
         eps: `ε`.
 
     Returns:
-        A float64 scalar (float32 on devices without float64).
+        A float64 scalar (float32 on devices without float64); NaN for features that are not finite.
 
     Source: Garrido et al., RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations
     by Their Rank, ICML 2023, arXiv:2210.02885.
@@ -46,7 +46,8 @@ def effective_rank(features: Tensor) -> Tensor:
         features: ``(N, D)``, at least two rows.
 
     Returns:
-        A float64 scalar (float32 on devices without float64); 0 if all rows are equal.
+        A float64 scalar (float32 on devices without float64); 0 if all rows are equal, NaN for features that are not
+        finite.
 
     Source: Roy and Vetterli, The Effective Rank: A Measure of Effective Dimensionality, EUSIPCO 2007.
 
@@ -61,16 +62,18 @@ def effective_rank(features: Tensor) -> Tensor:
     rank = torch.special.entr(p).sum().exp()
     # Rounding leaves equal rows a spectrum too: below float32's resolution of the features' size there is no variance.
     floor = (torch.finfo(features.dtype).eps * features.abs().max()).square() * features.numel()
-    return torch.where(variance.sum() > floor, rank, torch.zeros_like(rank))
+    return torch.where(variance.sum() <= floor, torch.zeros_like(rank), rank)  # NaN stays NaN
 
 
 def _spectrum(x: Tensor) -> Tensor:
-    """Squared singular values, from the smaller Gram matrix, in float64 where the device has it."""
+    """Squared singular values, from the smaller Gram matrix, in float64 where the device has it; NaN if not finite."""
     with without_autocast(x):
         small = x if len(x) >= x.shape[1] else x.T  # (rows, the smaller side)
         wide = x.dtype if x.device.type == "mps" else torch.float64
         gram = x.new_zeros(small.shape[1], small.shape[1], dtype=wide)
         for rows in torch.split(small, 8192):
             gram.addmm_(rows.to(wide).T, rows.to(wide))
+        if not bool(gram.isfinite().all()):  # the solver would raise
+            return gram.new_full(gram.shape[:1], torch.nan)
         eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
         return eigenvalues.clamp(min=0)

@@ -51,7 +51,7 @@ def ridge_classifier(
     tie); the queries have no part in the choice. Deterministic, no learning rate, no epochs.
 
     Args:
-        queries: features ``(N, D)``.
+        queries: features ``(N, D)``; those that are not finite have scores that are not, either.
         bank: features ``(M, D)`` of the labelled images.
         bank_targets: labels ``(M,)``, -1 for a row to leave out.
         num_classes: number of classes; None for one more than the largest label.
@@ -61,7 +61,8 @@ def ridge_classifier(
         Scores of the queries, the penalty chosen, and its leave-one-out accuracy on the bank.
 
     Raises:
-        UsageError: for shapes that do not fit, a label of no class, or a penalty that is not positive.
+        UsageError: for shapes that do not fit, a label of no class, a penalty that is not positive, or features of the
+            bank that are not finite.
 
     Source: Rifkin and Lippert, Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025.
 
@@ -88,6 +89,11 @@ def ridge_classifier(
 
         # In float32 the small eigenvalues of XᵀX drown in the rounding of the large ones; what follows needs no more.
         moment, cross = _moments(x, targets, classes)
+        if not bool(moment.isfinite().all()):
+            raise UsageError(
+                f"{int((~bank.isfinite().all(1)).sum())} of the bank's {len(bank)} rows have features that are not "
+                "finite (if none, they are too large for float32): leave out such rows, which say nothing of a class."
+            )
         eigenvalues, vectors = torch.linalg.eigh(moment)
         cross = vectors.T @ cross
         grid = torch.tensor(sorted(penalties, reverse=True), dtype=torch.float64, device=x.device)
