@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, TensorDataset
 
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks.rows import EvaluationRows
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank, world_size
 from sslbolts.methods import SSLModule
-from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
+from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader
 from tests.helpers.nets import TinyBackbone
 
 
@@ -76,6 +77,87 @@ def fit(checkpoint: str | None = None) -> dict[str, Any]:
         "probe": probe._heads.weight.clone(),
         "names": sorted(name for name, _ in host.named_parameters()),
     }
+
+
+class Triples(Dataset):
+    """Gives ``(x, y, patient)``, two images of each patient one after the other."""
+
+    def __init__(self, dataset: TensorDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return *self.dataset[index], index // 2
+
+
+def counted(kind: type[Dataset], rows: int, *, shuffle: bool) -> list[list[int]]:
+    """Per batch of this rank, the images that count, by a sampler that deals them in order or shuffled."""
+    data = kind(TensorDataset(torch.arange(rows), torch.arange(rows)))
+    sampler = DistributedSampler(data, num_replicas=world_size(), rank=rank(), shuffle=shuffle, seed=3)
+    loader = DataLoader(data, batch_size=3, sampler=sampler)
+    evaluated = EvaluationRows(loader)
+    seen = []
+    for batch in loader:
+        evaluated.add(batch, len(batch[0]))
+        seen += batch[0].tolist()
+    return [image for image, first in zip(seen, evaluated.first_seen(torch.device("cpu")).tolist()) if first]
+
+
+class HalfStream(IterableDataset):
+    """All images on rank 0, and none on others."""
+
+    def __iter__(self) -> Any:
+        yield from images(97, seed=3) if rank() == 0 else ()
+
+
+class Quiet(Host):
+    """Logs nothing of its own, since that would wait for the other rank."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+
+def stream_on_one_rank() -> dict[str, float]:
+    torch.manual_seed(0)
+    run = trainer(KNNMonitor(k=5, bank=bank_loader()), **two_devices())
+    run.validate(Quiet(), DataLoader(HalfStream(), batch_size=25), verbose=False)
+    return metrics(run)
+
+
+class Backwards(Sampler):
+    """The last image first."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Any:
+        return iter(range(self.rows - 1, -1, -1))
+
+
+class Drawn(Backwards):
+    """Any order, of a generator of its own."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.generator = torch.Generator().manual_seed(5)
+
+    def __iter__(self) -> Any:
+        return iter(torch.randperm(self.rows, generator=self.generator).tolist())
+
+
+def baselines_of_some(order: type[Backwards]) -> dict[str, float]:
+    """Baselines on 40 of 97 images, in an order of the loader's own."""
+    torch.manual_seed(0)
+    data = images(97, seed=3)
+    knn = KNNMonitor(k=5, bank=bank_loader())
+    run = trainer(knn, max_epochs=1, limit_val_batches=4 // world_size(), num_sanity_val_steps=0, **two_devices())
+    run.fit(Host(), train_loader(), DataLoader(data, batch_size=10, sampler=order(97)))
+    return knn.baseline_values
 
 
 def bare_weights(with_monitors: bool) -> dict[str, Any]:

@@ -78,6 +78,46 @@ def test_the_packaged_images_through_their_datamodule(two_ranks):
     assert first["knn/k20_t0.07"] > 0.15
 
 
+@pytest.mark.parametrize("rows", [8, 9])
+@pytest.mark.parametrize("kind", [ranks.Triples, ranks.Indexed], ids=["patients", "indices"])
+def test_a_third_item_that_is_no_index_drops_no_image(two_ranks, kind, rows):
+    first, second = two_ranks(in_order, kind, rows)
+    assert sorted(first + second) == list(range(rows))
+
+
+@pytest.mark.parametrize("rows", [8, 9])
+def test_images_of_a_shuffling_sampler_are_counted_once_by_their_index(two_ranks, rows):
+    first, second = two_ranks(shuffled, ranks.Indexed, rows)
+    assert sorted(first + second) == list(range(rows))
+
+
+@pytest.mark.parametrize("rows", [8, 9])
+def test_without_an_index_a_shuffling_sampler_drops_no_image(two_ranks, rows):
+    first, second = two_ranks(shuffled, ranks.Triples, rows)
+    assert set(first + second) == set(range(rows))
+
+
+def in_order(kind: Any, rows: int) -> list[int]:
+    return ranks.counted(kind, rows, shuffle=False)
+
+
+def shuffled(kind: Any, rows: int) -> list[int]:
+    return ranks.counted(kind, rows, shuffle=True)
+
+
+def test_a_rank_without_a_batch_takes_part(two_ranks):
+    first, second = two_ranks(ranks.stream_on_one_rank)
+    one = ranks.stream_on_one_rank()
+    assert first == second
+    assert first == pytest.approx(one, rel=1e-6)
+
+
+@pytest.mark.parametrize("order", [ranks.Backwards, ranks.Drawn])
+def test_baselines_are_of_the_images_that_the_loaders_own_order_gives_first(two_ranks, order):
+    first, second = two_ranks(ranks.baselines_of_some, order)
+    assert first == second == ranks.baselines_of_some(order)
+
+
 def follow(folder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     callbacks = lightning_module("callbacks")
