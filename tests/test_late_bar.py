@@ -15,13 +15,14 @@ from tests.helpers.trainers import quiet_trainer
 class Counting(LateBarModule):
     """Logs 1, 2, 3, ... as its loss."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
+        self.shape = shape
         self.weight = nn.Parameter(torch.zeros(()))
         self.name = name
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = self.weight * 0 + batch_idx + 1
+        loss = (self.weight * 0 + batch_idx + 1).view(self.shape)
         self.log(self.name, loss, prog_bar=True)
         return loss
 
@@ -44,12 +45,15 @@ class Bar(Callback):
         self.known.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
 
-@pytest.mark.parametrize(("name", "on_the_bar"), [("train/loss", "loss"), ("loss", "loss_step")])
-def test_the_bar_is_one_step_late_and_the_log_is_not(name, on_the_bar):
+@pytest.mark.parametrize(
+    ("name", "on_the_bar", "shape"),
+    [("train/loss", "loss", ()), ("loss", "loss_step", ()), ("train/loss", "loss", (1,))],
+)
+def test_the_bar_is_one_step_late_and_the_log_is_not(name, on_the_bar, shape):
     bar = Bar()
     data = DataLoader(TensorDataset(torch.zeros(4, 1)))
     trainer = quiet_trainer(max_epochs=1, callbacks=[bar])
-    trainer.fit(Counting(name), data, data)
+    trainer.fit(Counting(name, shape), data, data)
     assert [shown.get(on_the_bar) for shown in bar.shown] == [None, 1.0, 2.0, 3.0]
     assert [known[name] for known in bar.known] == [1.0, 2.0, 3.0, 4.0]
     assert trainer.progress_bar_metrics["val/error"] == 7.0

@@ -31,7 +31,7 @@ class LateBarModule(LightningModule):
         late = prog_bar and isinstance(value, Tensor) and self._trainer is not None and self.trainer.training
         super().log(name, value, prog_bar and not late, *args, **options)
         if late:
-            self._show(name, value.detach())
+            self._show(name, value.detach().squeeze())
 
     def _show(self, name: str, value: Tensor) -> None:
         arrived: dict[str, Tensor] = self.__dict__.setdefault("_arrived", {})

@@ -13,10 +13,16 @@ def total_steps(trainer: Trainer) -> int:
     """Optimizer steps of the whole run, with accumulation, devices and limits taken into account.
 
     Raises:
-        UsageError: if the run has no end, so that no schedule can be a function of it.
+        UsageError: if the run has no end, or none known beforehand, so that no schedule can be a function of it.
     """
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps) or steps < 0:
+        if trainer.max_epochs not in (None, -1):
+            raise UsageError(
+                f"the training loader has no length, so max_epochs={trainer.max_epochs} does not tell how many steps "
+                "there will be, but the learning rate and momentum schedules are functions of it: give the Trainer "
+                "max_steps."
+            )
         raise UsageError(
             f"the run has no end (max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps}), but the learning "
             "rate and momentum schedules are functions of its length: give the Trainer max_epochs or max_steps."

@@ -133,8 +133,8 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
     enough = (size or 0) >= getattr(module, "own_statistics_from", math.inf)
     if norms and not enough and (gpus := _gpus(trainer)) > 1:
         yield (
-            f"{len(norms)} batch norms see {_number(size)} images each on {gpus} GPUs, and the ranks' statistics differ: "
-            "use Trainer(sync_batchnorm=True)."
+            f"{len(norms)} batch norms see {_number(size)} images each on {gpus} GPUs, and the ranks' statistics "
+            "differ: use Trainer(sync_batchnorm=True)."
         )
     teacher = bool(getattr(module, "ema_pairs", list)())
     queues = [name for name, _ in module.named_buffers() if "queue" in name.lower() or "center" in name.lower()]
