@@ -1,5 +1,7 @@
 """Features are those of the network, once per image, and come out of the cache when nothing changed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,8 @@ def test_resizing_is_stated_and_how_the_network_was_evaluated_where_that_differs
     assert (stated["shorter side"], stated["interpolation"]) == (256, "bilinear")
     assert stated["the network's own"] == "224 of a shorter side of 249, bicubic"
     assert "the network's own" not in preprocessing(_encoder(), large)
+    trained = replace(_encoder(), image_size=32)
+    assert (preprocessing(trained, large)["size"], preprocessing(trained, large)["size of training"]) == (224, 32)
 
 
 def test_the_cache_spares_the_network_until_weights_or_images_change(tmp_path):

@@ -162,6 +162,8 @@ def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
         "mean": "none" if mean is None else [round(value, 4) for value in mean],
         "std": "none" if std is None else [round(value, 4) for value in std],
     }
+    if size_notes(encoder, view.size):
+        found["size of training"] = encoder.image_size
     if encoder.crop_pct and encoder.image_size and view.size != view.resize:
         own = (encoder.image_size, round(encoder.image_size / encoder.crop_pct), encoder.interpolation)
         if own != (view.size, view.resize, view.interpolation):
