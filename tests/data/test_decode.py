@@ -1,6 +1,8 @@
 """Image files and items of datasets as uint8 tensors."""
 
+import struct
 import sys
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -86,7 +88,7 @@ def test_an_opaque_alpha_channel_is_left_out_and_another_refused():
         decode(saved(opaque, "png"))
 
 
-@pytest.mark.parametrize(("mode", "in_chans"), [("RGB", 1), ("RGB", 4), ("L", 4), ("RGBA", 1), ("LA", 1)])
+@pytest.mark.parametrize(("mode", "in_chans"), [("RGB", 1), ("RGB", 4), ("L", 4), ("RGBA", 1)])
 def test_channels_that_would_be_lost_or_made_up_are_refused(decoder, mode, in_chans):
     image = Image.fromarray(pixels(20, 24, seed=3)).convert(mode)
     with pytest.raises(UsageError, match=f'"{mode}", but in_chans={in_chans}'):
@@ -94,6 +96,59 @@ def test_channels_that_would_be_lost_or_made_up_are_refused(decoder, mode, in_ch
     if mode == "RGB":
         with pytest.raises(UsageError, match=f"in_chans={in_chans}"):
             decode(saved(image, "jpeg"), in_chans)
+
+
+def test_opaque_alpha_beside_gray_is_left_out_kept_or_refused():
+    gray = pixels(20, 24, seed=3)[..., 0]
+    opaque = Image.fromarray(np.stack([gray, np.full_like(gray, 255)], -1), "LA")
+    for in_chans in (1, 3):
+        assert (decode(saved(opaque, "png"), in_chans).numpy() == gray).all()
+    veiled = Image.fromarray(np.stack([gray, gray], -1), "LA")
+    assert (decode(saved(veiled, "png"), 4).numpy() == gray).all()  # three grays, and alpha
+    for in_chans in (1, 3):
+        with pytest.raises(UsageError, match=f"alpha channel that is not opaque, but in_chans={in_chans}"):
+            decode(saved(veiled, "png"), in_chans)
+
+
+def test_a_palette_of_grays_is_gray_and_one_of_colors_is_not():
+    gray = Image.fromarray(pixels(20, 24, seed=3)[..., 0])
+    with_palette = gray.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE)
+    values = np.asarray(with_palette.convert("RGB"))
+    assert with_palette.mode == "P"
+    assert (values == values[..., :1]).all()
+    assert (decode(saved(with_palette, "png"), 1).numpy() == values[..., 0]).all()
+    assert (decode(saved(with_palette, "png"), 3).permute(1, 2, 0).numpy() == values).all()
+    with pytest.raises(UsageError, match='mode "P", but in_chans=1'):
+        decode(saved(Image.fromarray(pixels(20, 24, seed=3)).quantize(16), "png"), 1)
+
+
+def deep_png():
+    """A 16-bit RGB file of 4 x 4 pixels, written by hand: Pillow cannot."""
+
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    rows = b"".join(b"\0" + bytes(range(row, row + 24)) for row in range(4))
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def deep_tiff():
+    """A 16-bit RGB file of 2 x 2 pixels."""
+    pixel_bytes = bytes(range(24))
+    entries = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2), (273, 4, 1, 14)]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]
+    body = struct.pack("<3H", 16, 16, 16) + pixel_bytes
+    ifd = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + ifd + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("data", [deep_png(), deep_tiff()], ids=["png", "tiff"])
+def test_sixteen_bits_per_color_are_refused_though_pillow_would_drop_half(data):
+    assert Image.open(BytesIO(data)).convert("RGB").mode == "RGB"
+    with pytest.raises(UsageError, match=r"more than 8 bits \(16 per channel\)"):
+        decode(data, 3)
 
 
 def test_sixteen_bits_are_refused():

@@ -242,7 +242,7 @@ def test_skipped_images_are_replaced_in_training_counted_and_named_once(tmp_path
         assert len(batch.views[0]) == len(set(batch.indices.tolist())) == 11  # full, and no image twice
         assert min(batch.indices.tolist()) >= 2  # the bad ones sort first
     assert [path.rsplit("/", 1)[-1] for path in data.bad_images] == ["bad0.jpg", "bad1.jpg"]
-    with pytest.warns(UserWarning, match="2 of 22 image files could not be read.*bad0.jpg.*bad1.jpg"):
+    with pytest.warns(UserWarning, match="2 of 22 image files could not be used.*bad0.jpg.*bad1.jpg"):
         data.teardown("fit")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -264,7 +264,7 @@ def test_a_batch_of_bad_images_alone_is_empty_in_evaluation(tmp_path, workers):
     assert (first[0].shape, first[0].dtype, first[1].dtype) == ((0, 3, 32, 32), torch.float32, torch.int64)
 
 
-@pytest.mark.filterwarnings("ignore:.*image files could not be read")
+@pytest.mark.filterwarnings("ignore:.*image files could not be used")
 def test_a_run_goes_through_an_empty_evaluation_batch(tmp_path):
     root = write_folder(tmp_path, per_class=8)
     for number in range(5):
@@ -289,18 +289,22 @@ def test_a_folder_of_bad_images_ends_with_an_error(tmp_path):
     broken_folder(tmp_path, bad=3)
     for path in tmp_path.glob("good*"):
         path.unlink()
-    with pytest.raises(UsageError, match="100 images in a row could not be read"):
+    with pytest.raises(UsageError, match=r"100 images in a row could not be used.*bad\d.jpg: .*few bad files"):
         epoch(small(tmp_path, batch_size=2, on_bad_image="skip"))
     with pytest.raises(UsageError, match="none of 3 images could be read"):
         list(small(tmp_path, on_bad_image="skip").predict_dataloader())
 
 
-def test_wrong_channels_name_the_file_also_when_bad_images_are_skipped(tmp_path):
+def test_wrong_channels_are_named_or_skipped_like_any_bad_image(tmp_path):
     write_folder(tmp_path, mode="L")
     write_image(tmp_path / "dog" / "colored.png")
-    data = small(tmp_path, in_chans=1, batch_size=13, on_bad_image="skip")
     with pytest.raises(ImageError, match=r"colored.png is not usable: it has mode \"RGB\", but in_chans=1"):
-        epoch(data)
+        epoch(small(tmp_path, in_chans=1, batch_size=13))
+    data = small(tmp_path, in_chans=1, batch_size=12, on_bad_image="skip")
+    assert sum(len(batch[0]) for batch in data.predict_dataloader()) == 12
+    assert [path.rsplit("/", 1)[-1] for path in data.bad_images] == ["colored.png"]
+    with pytest.raises(UsageError, match=r'100 images in a row .* "L", but in_chans=4'):
+        epoch(small(tmp_path, in_chans=4, on_bad_image="skip"))
 
 
 @pytest.mark.parametrize(("mode", "in_chans"), [("L", 1), ("RGB", 3), ("L", 3), ("RGBA", 4)])

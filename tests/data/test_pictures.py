@@ -9,7 +9,7 @@ from sslbolts.data import ImageFolderDataModule
 from tests.data.helpers import quiet_trainer, write_folder
 from tests.helpers.nets import TinyBackbone
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*image files could not be read")
+pytestmark = pytest.mark.filterwarnings("ignore:.*image files could not be used")
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ __all__ = ["ImageError", "as_image", "decode"]
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _COUNT = {1: "one channel (grayscale)", 3: "three channels (RGB)", 4: "four channels (RGBA)"}
 # Modes of Pillow that become the declared one without losing anything.
-_CONVERTIBLE = {1: {"1"}, 3: {"1", "L", "P", "CMYK", "YCbCr", "LAB", "HSV"}, 4: {"PA", "RGBa"}}
+_CONVERTIBLE = {1: {"1"}, 3: {"1", "L", "CMYK", "YCbCr", "LAB", "HSV"}, 4: {"LA", "PA", "RGBa"}}
+_OPAQUE = {"LA": "L", "RGBA": "RGB"}  # without an alpha channel
+_TIFF_BITS = 258  # the tag "BitsPerSample"
 
 
 class ImageError(UsageError):
@@ -33,13 +35,13 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
     Args:
         data: content of the file.
         in_chans: 1, 3 or 4. An image is converted where that loses nothing (grayscale to RGB, CMYK to RGB, an opaque
-            alpha channel left out), and refused otherwise.
+            alpha channel left out, a palette of grays to grayscale), and refused otherwise.
 
     Returns:
         ``(in_chans, H, W)`` uint8.
 
     Raises:
-        UsageError: if it has other channels, or more than 8 bits.
+        UsageError: if it has other channels, or (PNG and TIFF) more than 8 bits.
         OSError, ValueError, SyntaxError: if it cannot be read; Pillow and simplejpeg raise any of them.
 
     Example:
@@ -58,6 +60,7 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
 
     try:
         with Image.open(BytesIO(data)) as opened:
+            _refuse_deep(opened, data)
             return _from_pil(ImageOps.exif_transpose(opened), in_chans)
     except UnidentifiedImageError:  # whose message is of the bytes' address
         raise ValueError("its content is of no image format that Pillow knows") from None
@@ -133,17 +136,38 @@ def _from_pil(image: Any, in_chans: int) -> Tensor:
 
     wanted = _MODES[in_chans]
     if image.mode != wanted:
-        if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")
-        if image.mode == "RGBA" and in_chans == 3 and image.getextrema()[3] != (255, 255):
-            raise _wrong_channels("an alpha channel that is not opaque", in_chans)
-        if image.mode not in _CONVERTIBLE[in_chans] and (image.mode, in_chans) not in {("RGBA", 3), ("RGBA", 4)}:
-            if image.mode.startswith(("I", "F")):
-                raise UsageError(f'its pixels have more than 8 bits (mode "{image.mode}"): convert it to 8 bits.')
-            raise _wrong_channels(f'mode "{image.mode}"', in_chans)
+        mode = image.mode
+        if mode == "P":
+            image = _without_palette(image)
+        if image.mode in _OPAQUE and in_chans != 4 and (in_chans == 3 or image.mode == "LA"):
+            if image.getextrema()[-1] != (255, 255):
+                raise _wrong_channels("an alpha channel that is not opaque", in_chans)
+            image = image.convert(_OPAQUE[image.mode])
+        if image.mode != wanted and image.mode not in _CONVERTIBLE[in_chans]:
+            if mode.startswith(("I", "F")):
+                raise UsageError(f'its pixels have more than 8 bits (mode "{mode}"): convert it to 8 bits.')
+            raise _wrong_channels(f'mode "{mode}"', in_chans)
         image = image.convert(wanted)
     pixels = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C)
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def _without_palette(image: Any) -> Any:
+    """The colors of an image with a palette, with alpha where it has that, gray where all of them are."""
+    if "transparency" in image.info:
+        return image.convert("RGBA")
+    image = image.convert("RGB")
+    red, green, blue = image.split()
+    return red if red.tobytes() == green.tobytes() == blue.tobytes() else image
+
+
+def _refuse_deep(image: Any, data: bytes) -> None:
+    """Refuses color files of more than 8 bits per channel, of which Pillow would silently drop the lower ones."""
+    bits = data[24] if image.format == "PNG" else 8  # in the header, which the standard puts first
+    if image.format == "TIFF":
+        bits = max(image.tag_v2.get(_TIFF_BITS, (8,)))
+    if bits > 8 and not image.mode.startswith(("I", "F")):
+        raise UsageError(f"its pixels have more than 8 bits ({bits} per channel): convert it to 8 bits.")
 
 
 def _wrong_channels(has: str, in_chans: int) -> UsageError:

@@ -134,7 +134,8 @@ class FileImages:
         paths: of the files.
         targets: label of each, -1 where it has none.
         in_chans: channels that each must have: 1, 3 or 4.
-        on_bad_image: what to do with a file that cannot be read: "raise" names it; "skip" counts it.
+        on_bad_image: what to do with a file that cannot be read, or has other channels: "raise" names it; "skip"
+            counts it.
     """
 
     def __init__(
@@ -161,38 +162,39 @@ class FileImages:
         """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
 
         Raises:
-            ImageError: if it cannot be read and ``on_bad_image="raise"``, or has the wrong channels.
-            UnreadableImage: if it cannot be read and ``on_bad_image="skip"``.
+            ImageError: if it cannot be read or is of another kind than declared, and ``on_bad_image="raise"``.
+            UnreadableImage: if so, and ``on_bad_image="skip"``.
         """
         path = os.fsdecode(self._paths[index])
         try:
             with open(path, "rb") as file:
                 return decode(file.read(), self.in_chans), int(self.targets[index])
-        except UsageError as error:
-            raise ImageError(f"{path} is not usable: {error}") from None
         except Exception as error:  # the decoders raise whatever a broken file runs them into
+            unfit = isinstance(error, UsageError)
+            reason = str(error) if unfit else f"{type(error).__name__}: {error}"
             if self.on_bad_image == "skip":
                 self._bad[index] = True
-                raise UnreadableImage(path) from error
+                raise UnreadableImage(f"{path}: {reason}") from error
+            if unfit:
+                raise ImageError(f"{path} is not usable: {reason}") from None
             raise ImageError(
-                f"{path} cannot be read as an image ({type(error).__name__}: {error}): remove it, or give "
-                'on_bad_image="skip".'
+                f'{path} cannot be read as an image ({reason}): remove it, or give on_bad_image="skip".'
             ) from None
 
     @property
     def bad_images(self) -> list[str]:
-        """Files that could not be read so far, in any process."""
+        """Files that could not be used so far, in any process."""
         return [os.fsdecode(path) for path in self._paths[self._bad.numpy()]]
 
     def report_bad(self) -> str:
-        """What to tell about files that could not be read; nothing if there are no new ones since the last report."""
+        """What to tell about files that could not be used; nothing if there are no new ones since the last report."""
         bad = self.bad_images
         if len(bad) == self._reported:
             return ""
         self._reported = len(bad)
         more = f" and {len(bad) - _MOST_NAMES:,} more" if len(bad) > _MOST_NAMES else ""
         return (
-            f"{len(bad):,} of {len(self):,} image files could not be read and were left out (in training batches, "
+            f"{len(bad):,} of {len(self):,} image files could not be used and were left out (in training batches, "
             f"another image took the place of each): {', '.join(bad[:_MOST_NAMES])}{more}."
         )
 

@@ -29,7 +29,7 @@ class ImageFolderDataModule(SSLDataModule):
     Bank: ``labelled_train``, or the training images if they have labels.
 
     Images are turned as their EXIF orientation says, and converted where that loses nothing (grayscale to RGB). One
-    with other channels than ``in_chans`` declares is an error that names the file.
+    that then has other channels than ``in_chans`` declares counts as one that cannot be read.
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
@@ -89,7 +89,7 @@ class ImageFolderDataModule(SSLDataModule):
 
     @property
     def bad_images(self) -> list[str]:
-        """Files that could not be read so far, with ``on_bad_image="skip"``."""
+        """Files that could not be used so far, with ``on_bad_image="skip"``."""
         return sorted({path for files in self._files.values() for path in files.bad_images})
 
     def paths(self, split: Split) -> list[str]:

@@ -169,16 +169,18 @@ class CroppedViews(Dataset[Draft | ViewBatch]):
 
         The batch keeps its size: ranks must hold equally many images, and queues are filled by whole batches.
         """
+        last = ""
         for _ in range(_MOST_SUBSTITUTES):
             try:
                 return self.images.read(indices[row])
-            except UnreadableImage:
+            except UnreadableImage as unreadable:
+                last = str(unreadable)
                 while (other := int(torch.randint(len(self), (), generator=drawn))) in indices and len(self) > len(
                     indices
                 ):
                     pass
                 indices[row] = other
         raise UsageError(
-            f"{_MOST_SUBSTITUTES} images in a row could not be read: on_bad_image='skip' is for a few bad files; "
-            "check that the folder holds images."
+            f"{_MOST_SUBSTITUTES} images in a row could not be used, the last of them {last.rstrip('.')}. "
+            'on_bad_image="skip" is for a few bad files.'
         )
