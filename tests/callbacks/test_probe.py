@@ -12,6 +12,7 @@ from sslbolts.callbacks import OnlineLinearProbe
 from sslbolts.callbacks.linear_heads import LinearHeads
 from sslbolts.errors import UsageError
 from tests.callbacks.host import Host, images, metrics, train_loader, trainer, val_loader
+from tests.invariants.waiting import _NoCopies, _NoWaiting
 
 
 def heads(width: int = 6, classes: int = 3, lrs: tuple[float, ...] = (0.1, 0.5), decay: float = 0.0) -> LinearHeads:
@@ -58,6 +59,15 @@ def test_rows_without_label_or_with_nan_have_no_part():
         )
     torch.testing.assert_close(whole.weight, part.weight)
     torch.testing.assert_close(whole.mean, part.mean)
+
+
+def test_a_step_never_makes_the_host_wait():
+    ours = heads(decay=0.1)
+    x, y = torch.randn(20, 6), torch.randint(-1, 4, (20,))
+    with _NoCopies(), _NoWaiting():
+        for _ in range(3):
+            ours.step(x, y)
+    assert ours.seen > 0
 
 
 def test_features_of_any_scale_are_learned_with_the_default_learning_rates():

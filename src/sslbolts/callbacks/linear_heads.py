@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslbolts.distributed import all_sum
 
@@ -84,7 +83,8 @@ class LinearHeads:
         rows = self._standardized(x) * weights[:, None]
         scores = self._scores(rows)
         right = ((scores.argmax(2) == labels[:, None]) & valid[:, None]).sum(0)
-        error = (scores.softmax(2) - F.one_hot(labels, self.classes)[:, None]) * weights[:, None, None]
+        one_hot = (labels[:, None] == torch.arange(self.classes, device=labels.device)).float()
+        error = (scores.softmax(2) - one_hot[:, None]) * weights[:, None, None]
         gradient = torch.cat([rows, weights[:, None]], 1).T @ error.flatten(1)
 
         offset = x - self.mean
@@ -108,7 +108,7 @@ class LinearHeads:
         moves = ((count > 0) & (self.seen >= _ROWS_BEFORE_TRAINING)).float()
         if self.weight_decay:
             gradient[:-1].add_(self.weight[:-1], alpha=self.weight_decay)
-        self.velocity.mul_(torch.where(moves > 0, _MOMENTUM, 1.0)).add_(gradient * moves)
+        self.velocity.mul_(moves * _MOMENTUM + (1 - moves)).add_(gradient * moves)
         self.weight.addcmul_(self.velocity, self._steps * moves, value=-1)
 
     def _average(self, offset: Tensor, squares: Tensor, count: Tensor) -> None:
