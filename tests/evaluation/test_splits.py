@@ -67,7 +67,10 @@ def test_images_of_another_size_than_in_training_are_noted():
     plain = evaluate_ridge(_encoder(), data)
     assert (plain.notes, plain.settings["network"]) == ([], "Sequential")
     network = load_encoder("timm/resnet10t", pretrained=False, device="cpu")
-    assert evaluate_ridge(network, data).settings["network"] == "resnet10t, for images of 176 pixels, untrained"
+    first, again = (evaluate_ridge(network, data).settings["network"] for _ in range(2))
+    assert first.startswith("resnet10t, for images of 176 pixels, untrained, drawn as ")
+    other = load_encoder("timm/resnet10t", pretrained=False, device="cpu")
+    assert first == again != evaluate_ridge(other, data).settings["network"]
     trained = replace(network, pretrained=True)  # as if its weights had been fetched
     noted = "the network was trained on images of 176 pixels, and sees images of 64 here."
     assert evaluate_ridge(trained, data).notes == [noted]

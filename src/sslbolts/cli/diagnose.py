@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
     encoder = encoder_of(config)
     data: SSLDataModule = data_of(parser, config, encoder)
-    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=cache_folder(config))
+    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=cache_folder(config, encoder))
     result = found.result
     console = Console()
     for table in tables(found):

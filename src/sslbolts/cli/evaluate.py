@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
 
     encoder = encoder_of(config)
     data = data_of(parser, config, encoder)
-    config.cache = cache_folder(config)
+    config.cache = cache_folder(config, encoder)
     result: Result = protocol.evaluate(encoder, data, config)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same run
         return 0

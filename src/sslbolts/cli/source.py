@@ -110,7 +110,7 @@ def instantiated_data(parser: Any, config: Any) -> Any:
     return make(config).data
 
 
-def cache_folder(config: Any) -> Path | None:
+def cache_folder(config: Any, encoder: "Encoder") -> Path | None:
     """Where features are kept: beside what they were computed from."""
     from sslbolts.evaluation.result import result_path
 
@@ -118,7 +118,7 @@ def cache_folder(config: Any) -> Path | None:
         return None
     if config.cache != "auto":
         return Path(config.cache)
-    return result_path(config.source, "", "").parent / "features"
+    return result_path(encoder.source, "", "").parent / "features"
 
 
 def result_file(result: "Result", config: Any, encoder: "Encoder") -> Path:

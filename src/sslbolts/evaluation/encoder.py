@@ -78,14 +78,14 @@ class Encoder:
 
     @property
     def description(self) -> str:
-        """The network in words, for a result's settings.
+        """The network in words, for a result's settings; of untrained ones every draw is another.
 
         Example:
-            >>> load_encoder("timm/resnet10t", pretrained=False, device="cpu").description
-            'resnet10t, for images of 176 pixels, untrained'
+            >>> load_encoder("timm/resnet10t", pretrained=False, device="cpu").description.rpartition(" ")[0]
+            'resnet10t, for images of 176 pixels, untrained, drawn as'
         """
         words = [self.name] + ([] if self.image_size is None else [f"for images of {self.image_size} pixels"])
-        return ", ".join(words + (["untrained"] if self.pretrained is False else []))
+        return ", ".join(words + ([f"untrained, drawn as {self.digest[:8]}"] if self.pretrained is False else []))
 
     def trainable(self) -> nn.Module:
         """A copy of the backbone to go on training: the encoder's own keeps the weights that ``digest`` is of.
