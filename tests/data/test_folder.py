@@ -125,6 +125,34 @@ def test_a_wrong_place_gives_one_clear_line(tmp_path, place, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("folders", "splits"), [(("Train", "valid", "extra"), "Train, valid"), (("test", "train"), "test, train")]
+)
+def test_splits_beside_each_other_are_no_classes(tmp_path, folders, splits):
+    write_folder(tmp_path, per_class=1, classes=folders)
+    with pytest.raises(UsageError, match=f"holds the folders {splits}, which look like splits"):
+        find_images("root", [str(tmp_path)])
+
+
+def test_one_class_may_have_the_name_of_a_split(tmp_path):
+    write_folder(tmp_path, per_class=1, classes=("plane", "train"))
+    assert names(find_images("root", [str(tmp_path)])) == [("0.png", "plane"), ("0.png", "train")]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "message"),
+    [
+        (0.05, r"val_fraction=0.05 of 8 images is 0, .*none to hold out: give a greater"),
+        (0.99, r"val_fraction=0.99 of 8 images is 8, .*none to train on: give a smaller"),
+    ],
+)
+def test_a_part_that_is_nothing_or_everything_is_refused(tmp_path, fraction, message):
+    write_folder(tmp_path, per_class=4)
+    for loader in ("train_dataloader", "val_dataloader"):
+        with pytest.raises(UsageError, match=message):
+            getattr(small(tmp_path, val_fraction=fraction), loader)()
+
+
 def test_no_place_at_all_is_refused():
     with pytest.raises(UsageError, match=r"root=\[\]"):
         small([])

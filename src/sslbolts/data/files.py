@@ -18,7 +18,8 @@ from sslbolts.progress import late_bar
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "unlabeled", "unlabelled"}
+_TRAINING = {"train", "training", "unlabeled", "unlabelled"}
+_HELD_OUT = {"val", "valid", "validation", "test"}
 _OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
 _MOST_NAMES = 20
 
@@ -88,9 +89,11 @@ def _images_of(place: str) -> Iterator[Found]:
     files = [os.path.relpath(path, place) for path in _walk(place)]
     first = {path.split(os.sep)[0] for path in files}
     classes = len(first) > 1 and all(os.sep in path for path in files)
-    if classes and {folder.lower() for folder in first} <= _SPLITS:
+    training, held_out = ({name for name in first if name.lower() in names} for names in (_TRAINING, _HELD_OUT))
+    splits = training | held_out
+    if classes and (splits == first or (training and held_out)):
         raise UsageError(
-            f'"{place}" holds the folders {", ".join(sorted(first))}, which look like splits, not like classes: give '
+            f'"{place}" holds the folders {", ".join(sorted(splits))}, which look like splits, not like classes: give '
             "the folder of the training images as root, and that of the validation images as labelled_val."
         )
     for path in files:

@@ -108,6 +108,11 @@ class ImageFolderDataModule(SSLDataModule):
             return self._open("labelled_val")
         found = self._found("root")
         held_out = round(self.val_fraction * len(found))
+        if self.val_fraction > 0 and held_out in (0, len(found)):
+            raise UsageError(
+                f"val_fraction={self.val_fraction} of {len(found):,} images is {held_out:,}, which leaves none to "
+                f"{'train on' if held_out else 'hold out'}: give a {'smaller' if held_out else 'greater'} part."
+            )
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(self.val_seed))
         rows = sorted((order[:held_out] if split == "val" else order[held_out:]).tolist())
         if not rows:
