@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from timm.models.vision_transformer import VisionTransformer
 
 from sslbolts import UsageError, load_backbone
@@ -93,6 +94,20 @@ def test_both_networks_of_lightlys_msn(tmp_path):
     torch.testing.assert_close(read.network()(IMAGES), student(IMAGES), rtol=1e-4, atol=1e-5)
     loaded = load_backbone(tmp_path / "msn.ckpt", teacher=True)
     torch.testing.assert_close(loaded(IMAGES), teacher(IMAGES), rtol=1e-4, atol=1e-5)
+
+
+def test_lightlys_transformer_of_torchvision_by_name(tmp_path):
+    torch.manual_seed(0)
+    network = torchvision.models.vit_b_32().eval()
+    left = head("backbone.mask_token", "decoder.decoder_embed.weight")
+    torch.save(lightning({**under("backbone.vit.", network.state_dict()), **left}), tmp_path / "mae.ckpt")
+    with pytest.raises(UsageError, match="name the network"):
+        load_backbone(tmp_path / "mae.ckpt")
+    read = read_backbone(tmp_path / "mae.ckpt", backbone="torchvision/vit_b_32")
+    assert {"mask_token", "heads.head.weight", "heads.head.bias"} <= set(read.report.left_in_file)
+    network.heads = torch.nn.Identity()
+    images = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(read.network()(images), network(images), rtol=1e-4, atol=1e-5)
 
 
 def test_official_and_published_linear_networks_differ_in_heads_alone(tmp_path):

@@ -23,7 +23,8 @@ class Layout:
         needs: patterns, each of which the beginning of some name must match: by these the layout is recognised.
         under: entries of the file, of which one holds the student's tensors; "" is the file itself.
         under_teacher: the entry that holds the teacher's tensors; None is the same.
-        heads: what the names of other things inside the backbone begin with; they are left out.
+        heads: what the names of other things inside the backbone begin with; they are left out, unless they are tensors
+            of the network that is filled.
         small_stem: the stem, where the first convolution is 3x3; None where files of different stems look so.
         heads_of_vit: attention heads of transformers by their width, where they are not the usual ones (0: they differ
             from file to file).
@@ -40,7 +41,7 @@ class Layout:
     needs: tuple[str, ...] = ()
     under: tuple[str, ...] = ("state_dict",)
     under_teacher: str | None = None
-    heads: tuple[str, ...] = ("fc.", "head.")
+    heads: tuple[str, ...] = ("fc.", "head.", "heads.", "classifier.")
     small_stem: Stem | None = "cifar"
     heads_of_vit: Mapping[int, int] | None = None
     hparam: str | None = None
@@ -218,7 +219,7 @@ LAYOUTS: dict[str, Layout] = {
         # ------------------------------------------------------------------------------ anything plain
         Layout("backbone", "any module with a backbone", "backbone.", under=_ANY),
         Layout("plain", "a network alone, under timm's or torchvision's names", "", needs=(_NETWORK,), under=_ANY,
-               heads=("fc.", "head.", "heads.", "classifier."), note=_UNSAID),
+               note=_UNSAID),
     )
 }  # fmt: skip
 
