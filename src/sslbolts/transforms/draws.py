@@ -68,9 +68,9 @@ def draw(view: View, n: int, height: int, width: int, *, generator: torch.Genera
     How much is taken from the generator depends on ``n`` and ``crop`` alone, so that changing a probability or a
     strength leaves the rest of what is drawn as it was. Nothing here waits for an accelerator.
 
-    From 20 images on, an operation of probability p hits exactly ``round(p n)`` images in random positions: each
-    image is hit with probability p, up to that rounding, and no batch has unusually many. In smaller batches every
-    image is drawn on its own.
+    From 20 images on, an operation of probability p hits ``p n`` images in random positions, rounded up or down at
+    random, so that each image is hit with probability p and no batch has unusually many. In smaller batches every image
+    is drawn on its own.
     """
     device = generator.device
 
@@ -80,7 +80,9 @@ def draw(view: View, n: int, height: int, width: int, *, generator: torch.Genera
     def hit(probability: float) -> Tensor:
         if n < _LEAST_FOR_SHARES:
             return uniform(n) < probability
-        return torch.randperm(n, device=device, generator=generator) < round(probability * n)
+        # Of the ranks 0, 1, ... those below p n for certain, and the next with the probability that is left.
+        ranks = torch.randperm(n, device=device, generator=generator)
+        return ranks < (probability * n + uniform(1)).floor_()
 
     box = _random_boxes(uniform(4, n, 10), view, height, width) if crop else None
     flip = uniform(n) < view.flip
