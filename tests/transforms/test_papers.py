@@ -208,6 +208,12 @@ def test_small_crops_keep_their_proportion_on_a_grid_of_patches(size, local):
     assert sizes == [size] * 2 + [local] * 8
 
 
+@pytest.mark.parametrize("name", ["swav", "dino", "dino_resnet50", "deepcluster_v2"])
+@pytest.mark.parametrize(("size", "kernel"), [(96, 9), (128, 13), (224, 23), (384, 39)])
+def test_all_crops_of_a_recipe_are_blurred_with_one_kernel_a_tenth_of_the_large_ones(name, size, kernel):
+    assert {view.kernel for view in recipe(name, size).views} == {kernel}
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(UsageError, match=r'no views named "simclrr".*Did you mean "simclr"'):
         recipe("simclrr", 32)

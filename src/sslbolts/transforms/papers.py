@@ -234,7 +234,9 @@ def recipe(name: str, size: int) -> MultiView | MultiCrop:
     def scaled(view: View) -> View:
         if view.size == form:
             return replace(view, size=size)
-        return replace(view, size=max(grid, round(view.size * size / form / grid) * grid))
+        # Where small crops are blurred with the kernel of the large ones, so they are at any size.
+        kernel = None if view.blur_kernel is None else View(size).kernel
+        return replace(view, size=max(grid, round(view.size * size / form / grid) * grid), blur_kernel=kernel)
 
     if isinstance(paper, MultiView):
         return replace(paper, views=tuple(map(scaled, paper.views)))
