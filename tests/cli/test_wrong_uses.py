@@ -372,6 +372,45 @@ WRONG = [
         ["predict", *SIMCLR[1:-1], "--output=features.csv"],
         "must end in .npz or .parquet",
     ),
+    Wrong(
+        "a logger that is not installed",
+        [*SIMCLR, "--trainer.logger=CometLogger"],
+        "CometLogger cannot be made: ",
+    ),
+    Wrong(
+        "negative seed",
+        [*SIMCLR, "--seed_everything=-5"],
+        "--seed_everything -5: a seed is between 0 and 4294967295.",
+    ),
+    Wrong("negative seed of the demo", ["demo", "--seed=-5"], "--seed -5: a seed is between 0 and 4294967295."),
+    Wrong("a demo in a file", ["demo", "--folder={files}/notes.ckpt"], "notes.ckpt is a file, and a folder is needed"),
+    Wrong(
+        "a run in a file",
+        [*SIMCLR, "--trainer.default_root_dir={files}/notes.ckpt"],
+        "--trainer.default_root_dir",
+    ),
+    Wrong(
+        "a log below a file",
+        [*SIMCLR, "--trainer.logger=CSVLogger", "--trainer.logger.save_dir={files}/notes.ckpt/logs"],
+        "notes.ckpt is a file, and a folder is needed",
+    ),
+    Wrong(
+        "checkpoints in a file",
+        [*SIMCLR, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.dirpath={files}/notes.ckpt"],
+        "--trainer.callbacks.dirpath",
+    ),
+    Wrong(
+        "a word for one or several numbers",
+        [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=abc"],
+        'trainer.callbacks.k: expected an integer or a list, got "abc"',
+    ),
+    Wrong("no name of a method", ["fit", "--model="], "--model has no value: give a name"),
+    Wrong(
+        "an argument before its model",
+        ["fit", "--model.temperature=0.9", "--model=SimCLR"],
+        "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
+    ),
+    Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
     *WRONG_EVALUATIONS,
     Wrong(
         "no file for a checkpoint's data",
@@ -425,6 +464,29 @@ def test_the_real_command_prints_nothing_else(arguments, environment, words, tmp
     assert done.stderr.startswith("error: ")
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m sslbolts methods --plain | true"
+    done = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode in (0, 128 + 13)  # 0 if the pipe was still open, and big enough
+
+
+def test_a_text_that_ends_the_program_is_printed(monkeypatch, capsys):
+    monkeypatch.setattr("sslbolts.cli.methods_table.main", lambda argv: sys.exit("the disk is full"))
+    assert main(["methods"]) == 1
+    assert capsys.readouterr().err == "the disk is full\n"
+
+
+def test_a_bug_in_somebodys_class_keeps_its_traceback(monkeypatch, tmp_path):
+    (tmp_path / "somebodys.py").write_text(
+        f"import {LIGHTNING}\n\n\n"
+        f"class Broken({LIGHTNING}.Callback):\n    def __init__(self):\n        raise RuntimeError('a bug')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="a bug"):
+        main([*SIMCLR, "--trainer.callbacks=somebodys.Broken"])
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
+from sslbolts.cli.checks import check_folder, check_seed
 from sslbolts.cli.earlier_runs import earlier_run_kept
 from sslbolts.cli.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs}: at least one pass over the images is needed.")
+    check_folder("--folder", arguments.folder)
+    check_seed("--seed", arguments.seed)
     tune_malloc()
     with _quiet():
         run(arguments.folder, arguments.epochs, arguments.seed)

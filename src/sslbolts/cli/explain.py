@@ -3,10 +3,25 @@
 import importlib
 import re
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from sslbolts.errors import did_you_mean, no_such_argument
 
-__all__ = ["explain"]
+__all__ = ["cause_of", "explain"]
+
+Error = TypeVar("Error", bound=BaseException)
+
+
+def cause_of(error: BaseException | None, kind: type[Error]) -> Error | None:
+    """The first exception of a kind among one and those that it was raised from; None if there is none.
+
+    Example:
+        >>> cause_of(ValueError("no number"), KeyError) is None
+        True
+    """
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error
 
 
 def explain(message: str) -> str:
@@ -43,6 +58,8 @@ def _not_accepted(found: re.Match[str], message: str) -> str | None:
     name = found.group(1).split(".")[-1]
     before = message[: found.start()]
     classes = re.findall(r"Problem with given class_path '([\w.]+)'", before)
+    if classes and classes[-1].endswith(".LightningModule"):  # nobody has said which
+        return f"--model.{name}: it is not known yet of which model: --model or --config must stand before it."
     if classes:
         cls = _find(classes[-1])
         return no_such_argument(cls, name) if cls else f'{classes[-1]} has no argument "{name}".'
@@ -104,6 +121,14 @@ def _wrong_union(found: re.Match[str], message: str) -> str | None:
     return f'{_where(message)}: expected {_kind(subtypes)}, got "{value}"{_option_hint(subtypes, value)}'
 
 
+def _wrong_value_of_a_class(found: re.Match[str], message: str) -> str | None:
+    subtypes, value = found.groups()
+    if "class_path" not in message or "Module'" in subtypes:
+        return None
+    where = _where(message[: found.start()])
+    return f'{where}: expected {_kind(subtypes)}, got "{value.strip()}"{_option_hint(subtypes, value)}'
+
+
 def _missing(found: re.Match[str], message: str) -> str:
     classes = re.findall(r"Problem with given class_path '([\w.]+)'", message[: found.start()])
     owner = classes[-1].rpartition(".")[2] if classes else "it"
@@ -135,6 +160,13 @@ _PHRASES: list[tuple[re.Pattern[str], Callable[[re.Match[str], str], str | None]
     (re.compile(r"module '([\w.]+)' has no attribute '(\w+)'"), _unknown_callable),
     (re.compile(r"File does not exist: '?(.+?)'?$", re.MULTILINE), _no_file),
     (re.compile(r"Expected a (.+?)\. Got value: (.+)"), _wrong_value),
+    (
+        re.compile(
+            r"Subtypes: ([^\n]+)\n\s+Errors:\n(?:\s+- Expected[^\n]+\n)+"
+            r"\s+Given value type: [^\n]+\n\s+Given value: (.*)"
+        ),
+        _wrong_value_of_a_class,
+    ),
     (re.compile(r"Subtypes: (.+?)\n.*Given value: (.+)", re.DOTALL), _wrong_union),
 ]
 
@@ -151,7 +183,10 @@ def _kind(expected: str) -> str:
         return f"one of {', '.join(dict.fromkeys(options))}"
     names = re.findall(r"<class '(?:\w+\.)*(\w+)'>", expected)
     words = [name for name in dict.fromkeys(names) if name != "NoneType"]
-    return " or ".join(_WORDS.get(word, f"a {word}") for word in words) if words else expected
+    phrases = [_WORDS.get(word, f"a {word}") for word in words]
+    if re.search(r"(?:[Ll]ist|Sequence)\[", expected):
+        phrases.append("a list")
+    return " or ".join(phrases) if phrases else expected
 
 
 _WORDS = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a word", "dict": "a mapping"}

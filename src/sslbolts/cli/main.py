@@ -7,11 +7,13 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sslbolts.cli.explain import cause_of, explain
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
 
 _TERMINATED = 128 + 15  # as a shell calls a process that SIGTERM has ended
+_UNREAD = 128 + 13  # and SIGPIPE
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no "é" or "†" is no reason to fail
     try:
-        return _dispatch(arguments)
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+        return code
     except ArgumentError as error:
-        from sslbolts.cli.explain import explain
-
         message = explain(str(error))
     except ValueError as error:
-        mistake = _usage_error(error)
+        mistake = cause_of(error, UsageError)  # jsonargparse wraps what constructors raise
         if mistake is None:
             raise
         message = " ".join(str(mistake).split())
     except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
         if isinstance(stop.code, int):
             return stop.code
+        if isinstance(stop.code, str):  # of somebody's own class
+            print(stop.code, file=sys.stderr)
+            return 1
         return 0 if type(stop) is SystemExit else _TERMINATED  # Lightning's exception for SIGTERM has no code
+    except BrokenPipeError:
+        if _is_read():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return _UNREAD
     rank = os.environ.get("LOCAL_RANK", "0")
     print(f"error{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
     return 2
@@ -102,11 +112,13 @@ def _dispatch(arguments: list[str]) -> int:
     return code or 0
 
 
-def _usage_error(error: BaseException | None) -> UsageError | None:
-    """The UsageError that an exception is, or was raised from: jsonargparse wraps what constructors raise."""
-    while error is not None and not isinstance(error, UsageError):
-        error = error.__cause__
-    return error
+def _is_read() -> bool:
+    """Whether somebody still reads what is printed: `sslbolts methods | head` has soon seen enough."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _help() -> str:

@@ -62,6 +62,10 @@ def expand(arguments: list[str]) -> list[str]:
     expanded: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
+        if option in _EXPANSIONS and equals and not value:
+            raise UsageError(
+                f"{option} has no value: give a name, as in --model=SimCLR and --data=CIFAR10, or a class."
+            )
         if equals and option in _EXPANSIONS and _is_name(value):
             argument = f"{option}={_EXPANSIONS[option](value)}"
         elif expanded and expanded[-1] in _EXPANSIONS and _is_name(argument):

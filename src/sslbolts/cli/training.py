@@ -1,5 +1,6 @@
 """``sslbolts fit|validate|test|predict``: LightningCLI in subclass mode, with short names and one-line errors."""
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +13,10 @@ from sslbolts._lightning import (
 )
 from sslbolts.callbacks import RunRecord
 from sslbolts.cli.checkpoint import CheckpointValues
+from sslbolts.cli.checks import check_places, check_seed
 from sslbolts.cli.config_file import ConfigFile
 from sslbolts.cli.earlier_runs import earlier_run_kept
+from sslbolts.cli.explain import cause_of
 from sslbolts.cli.logs import log_apart
 from sslbolts.cli.names import expand
 from sslbolts.cli.predict import FeatureFile
@@ -121,6 +124,10 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
                 "the class path of a LightningModule, or a configuration with --config."
             )
         values.check_class(config.model.class_path)
+        if config.ckpt_path == "best":
+            raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
+        check_seed("--seed_everything", config.seed_everything)
+        check_places(config.trainer)
 
     def _parse_ckpt_path(self) -> None:
         """Lightning lets the checkpoint's values win over explicit ones here; :meth:`parse_arguments` has used them."""
@@ -136,6 +143,16 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
                 f"sslbolts {self.verb} without --ckpt_path uses the weights that the model has when it is built.",
                 stacklevel=2,
             )
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            missing = cause_of(error, ModuleNotFoundError)
+            if missing is None or cause_of(error, UsageError):
+                raise
+            owners = re.findall(r"Problem with given class_path '([\w.]+)'", str(error)) or ["a class"]
+            raise UsageError(f"{owners[-1]} cannot be made: {missing}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         try:
