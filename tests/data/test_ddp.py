@@ -1,10 +1,14 @@
 """Two processes."""
 
+import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from sslbolts.data import DatasetDataModule
-from tests.data.helpers import Recorder, quiet_trainer
+from sslbolts.data import DatasetDataModule, ImageFolderDataModule
+from sslbolts.data.files import FileImages
+from sslbolts.data.images import UnreadableImage
+from sslbolts.errors import UsageError
+from tests.data.helpers import Recorder, quiet_trainer, write_folder
 
 IMAGES = 46
 
@@ -30,6 +34,30 @@ def fit_rank_from_different_states(workers, epochs):
 
 def fit_rank_keeping_the_last_batch():
     return fit_rank(0, 1, 3, 0, drop_last=False)
+
+
+def fit_rank_whose_files_differ(root):
+    read = FileImages.read
+
+    def read_on(images, index):
+        if index == 0 and torch.distributed.get_rank() == 1:
+            raise UnreadableImage("0.png")
+        return read(images, index)
+
+    data = ImageFolderDataModule(root, batch_size=2, image_size=32, num_workers=0, on_bad_image="skip", in_memory=True)
+    trainer = quiet_trainer(max_epochs=1, devices=2, strategy="ddp", num_sanity_val_steps=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileImages, "read", read_on)
+        try:
+            trainer.fit(Recorder(), datamodule=data)
+        except UsageError as error:
+            return str(error)
+    return "no error"
+
+
+def test_files_that_one_rank_alone_cannot_read_are_an_error_on_all(two_ranks, tmp_path):
+    said = two_ranks(fit_rank_whose_files_differ, str(write_folder(tmp_path, per_class=4, size=(32, 32))))
+    assert [line.partition(", each")[0] for line in said] == ["the processes could read 8, 7 training images"] * 2
 
 
 def test_ranks_share_every_epoch_without_repeats_under_different_views(two_ranks):

@@ -11,6 +11,7 @@ from sslbolts._lightning import rank_zero_info
 from sslbolts.data.base import Split, SSLDataModule
 from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
+from sslbolts.data.loader import TrainLoader
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["ImageFolderDataModule"]
@@ -118,6 +119,23 @@ class ImageFolderDataModule(SSLDataModule):
         if not rows:
             return None
         return self._open("root", [found[row] for row in rows], key=split)
+
+    def train_dataloader(self) -> TrainLoader:
+        """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them.
+
+        Raises:
+            UsageError: if ranks could not read the same files, and so hold different images.
+        """
+        images = self._split("train")
+        if isinstance(images, HeldFiles) and self.on_bad_image == "skip" and self.trainer is not None:
+            strategy = self.trainer.strategy
+            held = strategy.all_gather(torch.tensor([len(images)], device=strategy.root_device)).flatten().tolist()
+            if len(set(held)) > 1:
+                raise UsageError(
+                    f"the processes could read {', '.join(f'{number:,}' for number in held)} training images, each its "
+                    "own number: give in_memory=False, or a disk on which all can read the same files."
+                )
+        return super().train_dataloader()
 
     @cached_property
     def _files(self) -> dict[str, FileImages]:
