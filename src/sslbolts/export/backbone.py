@@ -129,6 +129,8 @@ def load_backbone(
 ) -> nn.Module:
     """The trained network ``(B, C, H, W) -> (B, D)``, in eval mode, without Lightning or anything of its method.
 
+    It warns where another library's checkpoint leaves open something that changes features, and says what it took.
+
     Args:
         path: a file of :func:`export_backbone`; a checkpoint of a method; one of lightning-bolts, solo-learn or
             lightly; one of the official releases of MoCo v1 to v3, SimSiam, SwAV, DINO, Barlow Twins, VICReg and MAE;
@@ -236,7 +238,7 @@ def _of_checkpoint(
     path: str | Path, checkpoint: Mapping[str, Any], teacher: bool, backbone: str | nn.Module | None
 ) -> Loaded:
     prefix = "teacher.backbone." if teacher else "backbone."
-    names = {uncompiled(name): tensor for name, tensor in checkpoint["state_dict"].items()}
+    names = {uncompiled(name): tensor for name, tensor in checkpoint.get("state_dict", {}).items()}
     weights = {name.removeprefix(prefix): tensor for name, tensor in names.items() if name.startswith(prefix)}
     if not weights:
         parts = list(dict.fromkeys(name.partition(".")[0] for name in names))

@@ -144,10 +144,6 @@ def read_foreign(
     left += [name for name in found if name.startswith(chosen.heads) and name not in needed]
     kwargs = (spec or {}).get("backbone_kwargs", {})
     of_layout = _note(chosen, spec)
-    if of_layout and layout is None and (spec or {}).get("stem") in _ASSUMED_STEMS:
-        assumed = f"{of_layout}; where that is not so, pass layout= or the network as backbone="
-    else:
-        assumed = f"{_ONLY_TEACHER}; teacher=True says that they are wanted" if _ONLY_TEACHER in notes else ""
     report = ImportReport(
         str(path),
         chosen.name,
@@ -157,7 +153,7 @@ def read_foreign(
         tuple(left),
         tuple(missing),
         "; ".join(filter(None, [of_layout, *notes])),
-        assumed,
+        _assumed(of_layout if layout is None else "", spec, notes),
     )
     return Foreign(taken, spec, chosen, kwargs.get("img_size"), report, network)
 
@@ -251,6 +247,13 @@ def _note(layout: Layout, spec: Mapping[str, Any] | None) -> str:
     """What is said of the layout, unless it is of small stems and this network has another."""
     of_stem = layout.small_stem in _ASSUMED_STEMS
     return "" if of_stem and spec is not None and spec["stem"] != layout.small_stem else layout.note
+
+
+def _assumed(of_layout: str, spec: Mapping[str, Any] | None, notes: list[str]) -> str:
+    """What may be otherwise, and what to do then."""
+    if of_layout and spec is not None and spec["stem"] in _ASSUMED_STEMS:
+        return f"{of_layout}; where that is not so, pass layout= or the network as backbone="
+    return f"{_ONLY_TEACHER}; teacher=True says that they are wanted" if _ONLY_TEACHER in notes else ""
 
 
 def _described(spec: Mapping[str, Any] | None, network: nn.Module) -> str:
