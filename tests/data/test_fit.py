@@ -1,5 +1,7 @@
 """DataModules under a Trainer."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -175,6 +177,13 @@ def test_resuming_from_a_checkpoint_of_modelcheckpoint(tmp_path, hook, interval)
 def test_persistent_workers_go_through_several_epochs():
     alone, kept = fit(few(), 3), fit(few(num_workers=2, persistent_workers=True), 3)
     assert kept.seen == alone.seen == fit(few(num_workers=2, persistent_workers=False), 3).seen
+
+
+def test_workers_leave_what_they_inherit_to_its_owner():
+    """The garbage collector writes into all that it looks at, of which a forked worker then has its own copy."""
+    code = "import gc; from sslbolts.data.loader import start_worker; start_worker(0); print(gc.get_freeze_count())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 10_000
 
 
 def test_a_loader_asked_for_in_the_middle_of_training_starts_at_its_beginning():

@@ -1,5 +1,6 @@
 """The training loader, and where its work is done."""
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -101,7 +102,12 @@ class Placement:
 
 
 def start_worker(worker_id: int) -> None:
-    """Prepares a worker process: one thread, since there are several workers, and memory that is kept when freed."""
+    """Prepares a worker process: one thread, since there are several workers, and memory that is kept when freed.
+
+    What the worker got from its parent, such as the names of all files, is kept from the garbage collector, which would
+    write into every object of it, and so make the worker's own copy.
+    """
+    gc.freeze()
     torch.set_num_threads(1)
     tune_malloc()
 
