@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sslbolts._lightning import LightningModule, lightning_module
-from sslbolts.report.metrics import Point, read_metrics
+from sslbolts.report.metrics import Gap, Point, read_log, read_metrics
 from tests.callbacks.host import train_loader, trainer, val_loader
 
 
@@ -59,6 +59,26 @@ def test_event_files_say_the_same(tmp_path):
 def test_gaps_words_and_infinities_are_left_out(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,step,a,b\n0,0,1.5,\n0,1,nan,word\n1,2,inf,2\n,3,7,\n")
     assert read_metrics(tmp_path) == {"a": [Point(0.5, 1.5), Point(2.0, 7.0)], "b": [Point(1.5, 2.0)]}
+
+
+def test_what_is_not_finite_is_counted_and_placed(tmp_path):
+    rows = ["epoch,step,a,b,c", "0,0,1,nan,-inf", "0,1,nan,1,nan", "1,2,nan,inf,nan", "1,3,inf,2,nan"]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
+    log = read_log(tmp_path)
+    assert log.metrics == {"a": [Point(0.5, 1.0)], "b": [Point(1.0, 1.0), Point(2.0, 2.0)]}
+    assert log.gaps == {
+        "a": Gap("NaN", 1.0, 2.0, 3, lasting=True),
+        "b": Gap("NaN", 0.5, 1.5, 2, lasting=False),
+        "c": Gap("infinite", 0.5, 2.0, 4, lasting=True),
+    }
+    assert str(log.gaps["a"]) == "NaN from epoch 1 on"
+    assert str(log.gaps["b"]) == "NaN at epoch 0.5 and 1 times more"
+
+
+def test_rows_at_no_possible_time_are_left_out(tmp_path):
+    rows = ["epoch,step,a", "-1,0,1", "0,-1,2", "1e300,1,3", "0,nan,4", "0,inf,5", "nan,0,6", "0,0,7"]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
+    assert read_metrics(tmp_path) == {"a": [Point(1.0, 7.0)]}
 
 
 def test_no_log_is_no_numbers(tmp_path):

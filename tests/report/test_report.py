@@ -1,7 +1,9 @@
 """``sslbolts report``: a page that stands alone, says what the folder says, and trusts nothing in it."""
 
 import json
+import os
 import re
+import shutil
 
 import pytest
 import yaml
@@ -124,6 +126,133 @@ def test_files_that_cannot_be_read_are_named_and_the_page_is_there(folder, tmp_p
     page = report(folder, output=tmp_path / "r.html")
     for name in ("config.yaml", "run.json", "notes.json", "wrong.json"):
         assert any(name in text for text in page.of("li")), name
+
+
+def with_rows(folder, *rows: str) -> None:
+    """Loss and accuracy of two epochs of ten steps each, replaced."""
+    (folder / "metrics.csv").write_text("\n".join(["epoch,step,train/loss,acc", *rows]) + "\n")
+
+
+def test_a_run_that_diverged_says_so_first(folder, tmp_path):
+    lost = [f"{step // 10},{step},{1 if step < 12 else 'nan'}," for step in range(20)]
+    with_rows(folder, *lost, "0,9,,0.5", "1,19,,nan")
+    page = report(folder, output=tmp_path / "r.html")
+    assert [tag for tag, attributes in page.tags if attributes.get("class") == "alert"] == ["p"]
+    assert "train/loss is NaN from epoch 1.3 on." in page.text
+    assert "2 epochs, 20 steps" in page.text
+    assert "NaN from epoch 1.3 on" in page.of("span")
+    assert any("NaN from epoch 2 on" in text for text in page.of("span"))
+    rows = page.rows()
+    assert ["SimCLR, at the end", "NaN"] in rows
+    assert ["SimCLR, best of all epochs", "50.0epoch 1"] in rows
+    assert "train/loss: 8 values are not finite (NaN from epoch 1.3 on)." in page.of("li")
+    # The curve ends where the numbers do, and not at the end of the chart.
+    ends = [float(a["points"].split()[-1].split(",")[0]) for tag, a in page.tags if tag == "polyline"]
+    assert ends[0] == pytest.approx(46 + (420 - 46 - 14) * 1.2 / 2, abs=0.1)
+
+    page = report(folder, make_run(tmp_path / "other"), output=tmp_path / "c.html")
+    refers_to_nothing_outside(page)
+    assert "run: train/loss is NaN from epoch 1.3 on." in page.text
+    assert any("run: NaN from epoch 1.3 on" in text for text in page.of("span"))
+    assert ["runSimCLRdiverged", "2", "NaN"] in [row[:3] for row in page.rows()]
+
+
+def test_a_run_that_logged_no_number_is_a_run(folder, tmp_path):
+    with_rows(folder, "0,0,nan,", "0,1,inf,")
+    page = report(folder, output=tmp_path / "r.html")
+    assert "train/loss is NaN from epoch 0.5 on." in page.text
+    report(folder, make_run(tmp_path / "other"), output=tmp_path / "c.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", '{"seconds": NaN, "steps": Infinity, "command": "c"}'),
+        ("run.json", f'{{"seconds": 1e300, "steps": {"9" * 400}, "command": "c"}}'),
+        ("run.json", '{"seconds": true, "command": "\\ud800"}'),
+        ("run.json", '{"a":' * 100_000),
+        ("run.json", '{"a":' * 900 + "1" + "}" * 900),
+        ("config.yaml", "a: &a [*a]\n"),
+        ("config.yaml", "a: &a {b: *a}\n"),
+        (
+            "config.yaml",
+            "a0: &a0 [x]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+        ),
+        ("config.yaml", 'a: "\\ud800"\n'),
+        ("metrics.csv", "epoch,step,train/loss\n-1,0,1\n-1,1,2\n"),
+        ("metrics.csv", "epoch,step,train/loss\n0,0,1e308\n0,1,-1e308\n0,2,1e308\n"),
+        ("metrics.csv", "epoch,step,train/loss\n0,0,5e-324\n0,1,0\n"),
+        ("metrics.csv", f'epoch,step,train/loss\n0,0,"{"1" * 200_000}"\n'),
+        ("evaluation/a.json", '{"protocol": "p", "source": "s", "data": "d", "metrics": {"": 0.5}}'),
+        ("evaluation/a.json", "[" * 100_000),
+    ],
+)
+def test_no_file_can_keep_the_page_from_being_written(folder, tmp_path, name, content):
+    (folder / name).write_text(content)
+    for folders in ([folder], [folder, make_run(tmp_path / "other")]):
+        page = report(*folders, output=tmp_path / "r.html")
+        refers_to_nothing_outside(page)
+        places = [a[key] for _, a in page.tags for key in ("points", "cx", "cy", "x1", "y1", "y") if key in a]
+        assert not [place for place in places if "nan" in place or "inf" in place]
+
+
+def test_names_of_files_that_are_no_text(folder, tmp_path):
+    strange = folder / "pictures" / os.fsdecode(b"caf\xe9-epoch0001.png")
+    try:
+        strange.write_bytes((folder / "holiday.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert "Caf?" in report(folder, output=tmp_path / "r.html").text
+
+
+def test_pictures_of_a_checkpoint_have_their_place(folder, tmp_path):
+    place = folder / "checkpoints" / "pictures"
+    place.mkdir(parents=True)
+    shutil.copy(folder / "holiday.png", place / "embedding.png")
+    page = report(folder, output=tmp_path / "r.html")
+    assert "Features in two dimensions, checkpoint" in page.of("figcaption")
+    assert "Features in two dimensions" in page.of("figcaption")  # of the run's last epoch, as before
+
+
+def test_of_many_epochs_a_few_pictures_are_on_the_page(folder, tmp_path, monkeypatch):
+    for epoch in range(3, 101):
+        shutil.copy(folder / "holiday.png", folder / "pictures" / f"neighbours-epoch{epoch:04d}.png")
+    page = report(folder, output=tmp_path / "r.html")
+    shown = [a["alt"] for tag, a in page.tags if tag == "img" and "Nearest" in a["alt"]]
+    assert [re.search(r"\d+", alt).group() for alt in shown] == ["0100", "0001", "0020", "0040", "0060", "0080"]
+    assert "Nearest neighbours: earlier epochs, 5 of 99" in page.of("summary")
+    assert "94 of 102 pictures are left out here; the run's folder has all." in page.of("p")
+    size = (folder / "holiday.png").stat().st_size
+    monkeypatch.setattr("sslbolts.report.sections._MOST_BYTES", 4 * size + size // 2)
+    page = report(folder, output=tmp_path / "r.html")
+    assert len([tag for tag, _ in page.tags if tag == "img"]) <= 4
+    assert any("neighbours-epoch0100" in a["alt"] for tag, a in page.tags if tag == "img")
+
+
+def test_a_run_has_the_same_color_and_dashes_in_all_charts(tmp_path):
+    folders = [make_run(tmp_path / f"run{number:02d}") for number in range(25)]
+    with_rows(folders[0], "0,0,1,0.5", "0,1,2,0.6")  # which has no nearest neighbours
+    page = report(*folders, output=tmp_path / "r.html")
+    looks: dict[str, set[str]] = {}
+    for legend in re.findall(r'<ul class="legend">(.*?)</ul>', page.source):
+        for look, name in re.findall(r'<i class="key (s\d[ d\d]*)"></i>(\S+) ', legend):
+            looks.setdefault(name, set()).add(look)
+    assert looks["run01"] == {"s1"}
+    assert looks["run07"] == {"s1 d1"}
+    assert {name: len(found) for name, found in looks.items()} == dict.fromkeys(looks, 1)
+    assert len(set.union(*looks.values())) == 24
+    assert len(looks) == 25
+
+
+def test_values_of_a_chart_can_be_read_without_a_pointer(folder, tmp_path):
+    page = report(folder, output=tmp_path / "r.html")
+    assert page.of("summary").count("Values") == 4  # loss, two accuracies, and one more curve
+    rows = page.rows()
+    assert ["", "first", "last", "lowest", "highest"] in rows
+    assert ["SimCLR", "30.0 %epoch 1", "45.0 %epoch 2", "30.0 %epoch 1", "45.0 %epoch 2"] in rows
+    assert ["train/loss", "5epoch 0.1", "3.1epoch 2", "3.1epoch 2", "5epoch 0.1"] in rows
+    labels = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    assert any("SimCLR 45.0 %, raw pixels 38.3 %" in label for label in labels)
 
 
 def test_yaml_of_python_objects_makes_none(tmp_path):

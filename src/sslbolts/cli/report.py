@@ -32,5 +32,6 @@ def main(argv: Sequence[str]) -> int:
 
     single = arguments.run[0] if len(arguments.run) == 1 else Path()
     written = write_report(arguments.run, arguments.output or single / "report.html")
-    print(f"wrote {written} ({written.stat().st_size / 2**20:.1f} MB)")
+    shown = str(written).encode("utf-8", "replace").decode()  # names of files may hold bytes that are no text
+    print(f"wrote {shown} ({written.stat().st_size / 2**20:.1f} MB)")
     return 0

@@ -40,5 +40,5 @@ def write_report(folders: Sequence[str | Path], output: str | Path) -> Path:
     runs = [read_run(folder) for folder in folders]
     page = run_page(runs[0]) if len(runs) == 1 else comparison_page(runs)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(page, encoding="utf-8")
+    output.write_bytes(page.encode("utf-8", "replace"))  # names of files may hold bytes that are no text
     return output

@@ -1,18 +1,19 @@
-"""Curves as SVG, with their values under the pointer."""
+"""Curves as SVG, with their values under the pointer, and the most important ones in a table."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sslbolts.report.markup import Markup, tag
-from sslbolts.report.metrics import Point, Series
+from sslbolts.report.metrics import Gap, Point, Series
 
 __all__ = ["Chart", "draw_chart"]
 
 _WIDTH, _HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
 _MOST_POINTS = 120
-_COLORS = 6
+_COLORS, _DASHES = 6, 4
+_MOST = 1e100  # what is drawn of larger values
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class Chart:
 
     Attributes:
         title: above it.
-        series: label -> points; its place says the color.
+        series: label -> points; its place says the color and the dashes, also of those without points.
         baselines: label -> a level.
         percent: whether values are shares, shown in percent.
         detail: below the title.
+        gaps: label -> where its values are not finite.
     """
 
     title: str
@@ -32,25 +34,45 @@ class Chart:
     baselines: Mapping[str, float] | None = None
     percent: bool = False
     detail: str = ""
+    gaps: Mapping[str, Gap] = field(default_factory=dict)
+
+    @property
+    def looks(self) -> dict[str, str]:
+        """Label -> its classes in the page's style."""
+        return {
+            label: f"s{place % _COLORS} d{place // _COLORS % _DASHES}".removesuffix(" d0")
+            for place, label in enumerate(self.series)
+        }
+
+    @property
+    def drawn(self) -> dict[str, Series]:
+        """The points as they are drawn."""
+        return {label: _thinned(points) for label, points in self.series.items() if points}
+
+    @property
+    def lost(self) -> dict[str, Gap]:
+        """The gaps of what is drawn."""
+        return {label: self.gaps[label] for label in self.series if label in self.gaps}
 
 
 def draw_chart(chart: Chart) -> Markup:
-    """The chart as a ``<figure>``: title, legend, and an SVG that scales with its place.
+    """The chart as a ``<figure>``: title, legend, an SVG that scales with its place, and a table to unfold.
 
     Many points are averaged in groups of equal length; the mean stands for its group. Colors come from the page's style
-    (``s0`` to ``s5``), dashes tell apart what has the same color.
+    (``s0`` to ``s5``), dashes (``d1`` to ``d3``) tell apart what has the same color.
 
     Example:
         >>> "polyline" in draw_chart(Chart("Loss", {"run": [Point(1, 5.0), Point(2, 4.0)]}))
         True
     """
     factor = 100 if chart.percent else 1
-    series = {label: _thinned(points) for label, points in chart.series.items() if points}
+    series, looks = chart.drawn, chart.looks
     baselines = chart.baselines or {}
-    values = [point.value * factor for points in series.values() for point in points]
+    values = [_drawable(point.value) * factor for points in series.values() for point in points]
     values += [value * factor for value in baselines.values()]
     low, high, ticks = _scale(min(values), max(values))
-    last = max(point.epoch for points in series.values() for point in points)
+    ends = [point.epoch for points in series.values() for point in points]
+    last = max(ends + [gap.last for gap in chart.lost.values()])
     last = math.ceil(last - 1e-9) if last > 2 else last
     epochs = _ticks(0, last, whole=last >= 2)
 
@@ -58,6 +80,7 @@ def draw_chart(chart: Chart) -> Markup:
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * epoch / last, 1)
 
     def y(value: float) -> float:
+        value = _drawable(value)
         return round(_HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * (value - low) / (high - low), 1)
 
     parts = []
@@ -75,8 +98,8 @@ def draw_chart(chart: Chart) -> Markup:
             tag("line", text, x1=_LEFT, x2=_WIDTH - _RIGHT, y1=height, y2=height, class_=f"base b{number % 3}")
         )
     dots = []
-    for number, (label, points) in enumerate(series.items()):
-        color = f"s{number % _COLORS}" + (" again" if number >= _COLORS else "")
+    for label, points in series.items():
+        color = looks[label]
         line = " ".join(f"{x(point.epoch)},{y(point.value * factor)}" for point in points)
         parts.append(tag("polyline", points=line, class_=f"curve {color}"))
         few = len(points) <= 40
@@ -92,31 +115,62 @@ def draw_chart(chart: Chart) -> Markup:
                     tag("circle", r=2.6, class_=f"dot {color}{'' if few else ' hidden'}", **at),
                 )
             )
+        if gap := chart.lost.get(label):
+            before = [point for point in points if point.epoch <= gap.first] or points[:1]
+            said = tag("title", f"{label}: {gap}")
+            at = {"x": x(gap.first), "y": y(before[-1].value * factor) + 5}
+            dots.append(tag("text", "\u00d7", said, class_=f"lost {color}", text_anchor="middle", **at))
     svg = tag(
         "svg",
         *parts,
         *dots,
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         role="img",
-        aria_label=f"{chart.title}, over epochs",
+        aria_label=f"{chart.title}, over epochs; the last values: {_last_values(chart)}",
         preserveAspectRatio="xMidYMid meet",
     )
-    detail = tag("span", chart.detail, class_="detail") if chart.detail else None
-    caption = tag("figcaption", tag("strong", chart.title), detail)
-    return tag("figure", caption, _legend(series, baselines, chart.percent), svg, class_="chart")
+    sick = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
+    details = "; ".join(filter(None, [chart.detail, *sick]))
+    caption = tag("figcaption", tag("strong", chart.title), tag("span", details, class_="detail") if details else None)
+    return tag("figure", caption, _legend(chart), svg, _values(chart), class_="chart")
 
 
-def _legend(series: Mapping[str, Series], baselines: Mapping[str, float], percent: bool) -> Markup:
+def _legend(chart: Chart) -> Markup:
     """Every line's name and last value."""
     rows = []
-    for number, (label, points) in enumerate(series.items()):
-        again = " again" if number >= _COLORS else ""
-        key = tag("i", class_=f"key s{number % _COLORS}{again}")
-        rows.append(tag("li", key, f"{label} ", tag("b", _value(points[-1].value, percent))))
-    for number, (label, value) in enumerate(baselines.items()):
+    for label, look in chart.looks.items():
+        if chart.series[label] or label in chart.lost:
+            rows.append(tag("li", tag("i", class_=f"key {look}"), f"{label} ", tag("b", _last(chart, label))))
+    for number, (label, value) in enumerate((chart.baselines or {}).items()):
         key = tag("i", class_=f"key base b{number % 3}")
-        rows.append(tag("li", key, f"{label} ", tag("b", _value(value, percent))))
+        rows.append(tag("li", key, f"{label} ", tag("b", _value(value, chart.percent))))
     return tag("ul", *rows, class_="legend")
+
+
+def _last(chart: Chart, label: str) -> str:
+    gap = chart.lost.get(label)
+    return gap.kind if gap and gap.lasting else _value(chart.drawn[label][-1].value, chart.percent)
+
+
+def _last_values(chart: Chart) -> str:
+    known = [f"{label} {_last(chart, label)}" for label in chart.series if chart.series[label] or label in chart.lost]
+    return ", ".join(
+        known + [f"{name} {_value(value, chart.percent)}" for name, value in (chart.baselines or {}).items()]
+    )
+
+
+def _values(chart: Chart) -> Markup:
+    """What the pointer would tell, for those who have none: first, last, lowest and highest value of each line."""
+    rows = [tag("tr", *(tag("th", head, scope="col") for head in ("", "first", "last", "lowest", "highest")))]
+    for label, points in chart.drawn.items():
+        lowest, highest = (choose(points, key=lambda point: point.value) for choose in (min, max))
+        cells = []
+        for point in (points[0], points[-1], lowest, highest):
+            cells.append(
+                tag("td", _value(point.value, chart.percent), tag("span", f"epoch {point.epoch:.4g}", class_="when"))
+            )
+        rows.append(tag("tr", tag("th", label, scope="row"), *cells))
+    return tag("details", tag("summary", "Values"), tag("div", tag("table", tag("tbody", *rows)), class_="scroll"))
 
 
 def _thinned(points: Series) -> Series:
@@ -125,7 +179,11 @@ def _thinned(points: Series) -> Series:
     if group == 1:
         return list(points)
     parts = [points[start : start + group] for start in range(0, len(points), group)]
-    return [Point(part[-1].epoch, sum(point.value for point in part) / len(part)) for part in parts]
+    return [Point(part[-1].epoch, sum(_drawable(point.value) for point in part) / len(part)) for part in parts]
+
+
+def _drawable(value: float) -> float:
+    return max(-_MOST, min(_MOST, value))
 
 
 def _scale(low: float, high: float) -> tuple[float, float, Sequence[float]]:

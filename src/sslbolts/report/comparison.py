@@ -1,5 +1,6 @@
 """The page that compares several runs."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from sslbolts.report.markup import Markup, tag
 from sslbolts.report.readouts import Readout, losses, readouts
 from sslbolts.report.results import titles
 from sslbolts.report.run import Run
-from sslbolts.report.sections import Section, document, grid_of, pictures, table
+from sslbolts.report.sections import Section, alert, document, grid_of, percent, pictures, table
 
 __all__ = ["comparison_page", "distinct_names"]
 
@@ -32,7 +33,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         title=f"{len(runs)} runs",
         eyebrow="Comparison",
         lead=", ".join(names) + ".",
-        tiles=None,
+        tiles=alert([f"{name}: {words}" for name, run in zip(names, runs) for words in run.diverged]),
         sections=[
             _results(runs, names, found),
             _curves(runs, names, found),
@@ -78,11 +79,13 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Rea
     best: dict[str, float] = {}
     for of_run in found:
         for readout in of_run:
-            best[readout.label] = max(best.get(readout.label, 0.0), readout.last)
+            if not math.isnan(readout.last):
+                best[readout.label] = max(best.get(readout.label, 0.0), readout.last)
     for run, name, of_run in zip(runs, names, found):
         values = {readout.label: readout.last for readout in of_run}
-        cells = [_cell(values.get(label), best[label]) for label in labels]
-        shown = tag("span", name, tag("span", run.model, class_="when"))
+        cells = [_cell(values.get(label), best.get(label)) for label in labels]
+        sick = tag("span", "diverged", class_="when sick") if run.diverged else None
+        shown = tag("span", name, tag("span", run.model, class_="when"), sick)
         rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *cells])
     return Section(
         "results",
@@ -93,10 +96,10 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Rea
     )
 
 
-def _cell(value: float | None, best: float) -> Any:
+def _cell(value: float | None, best: float | None) -> Any:
     if value is None:
         return ""
-    text = f"{100 * value:.1f}"
+    text = percent(value)
     return tag("b", text) if value == best else text
 
 
@@ -105,19 +108,22 @@ def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Read
     for metric in dict.fromkeys(metric for run in runs for metric in losses(run)):
         series = {name: losses(run).get(metric, []) for name, run in zip(names, runs)}
         detail = "losses of different methods cannot be compared" if len({run.model for run in runs}) > 1 else ""
-        charts.append(draw_chart(Chart(metric, series, detail=detail)))
+        gaps = {name: run.gaps[metric] for name, run in zip(names, runs) if metric in run.gaps}
+        charts.append(draw_chart(Chart(metric, series, detail=detail, gaps=gaps)))
     for label in dict.fromkeys(readout.label for of_run in found for readout in of_run):
         of_label = {name: readout for name, of_run in zip(names, found) for readout in of_run if readout.label == label}
         # The network differs from run to run; the pixels do not, if the images are the same.
         pixels = {r.baselines["raw pixels"] for r in of_label.values() if "raw pixels" in r.baselines}
         baselines = {"raw pixels": pixels.pop()} if len(pixels) == 1 else {}
-        series = {name: readout.series for name, readout in of_label.items()}
-        charts.append(draw_chart(Chart(label, series, baselines, percent=True, detail="validation accuracy in %")))
+        series = {name: of_label[name].series if name in of_label else [] for name in names}
+        gaps = {name: readout.gap for name, readout in of_label.items() if readout.gap}
+        detail = "validation accuracy in %"
+        charts.append(draw_chart(Chart(label, series, baselines, percent=True, detail=detail, gaps=gaps)))
     return Section(
         "curves",
         "Curves",
         tag("div", *charts, class_=grid_of(charts)) if charts else None,
-        lead="Over epochs. Point at a curve for its values.",
+        lead="Over epochs. Point at a curve for its values, or unfold them.",
     )
 
 
@@ -158,7 +164,7 @@ def _differences(runs: Sequence[Run], names: Sequence[str]) -> Section:
 def _pictures(runs: Sequence[Run], names: Sequence[str]) -> Section:
     parts = []
     for run, name in zip(runs, names):
-        sheets = pictures(run)
+        sheets = pictures(run, share=len(runs))
         if sheets:
             parts.append(tag("details", tag("summary", f"{name}: {len(run.pictures)} pictures"), *sheets))
     return Section("pictures", "Pictures", *parts)

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Point", "Series", "read_metrics"]
+__all__ = ["Gap", "Log", "Point", "Series", "read_log", "read_metrics"]
+
+
+_MOST = 1e15  # epochs and steps: more are none
 
 
 class Point(NamedTuple):
@@ -24,7 +27,47 @@ class Point(NamedTuple):
 Series = list[Point]
 
 
+class Gap(NamedTuple):
+    """Logged values that are no finite numbers, as of a run that has diverged.
+
+    Attributes:
+        kind: "NaN" or "infinite": the first of them.
+        first: the epoch of the first.
+        last: the epoch of the last.
+        values: how many.
+        lasting: whether no finite value came after the first.
+    """
+
+    kind: str
+    first: float
+    last: float
+    values: int
+    lasting: bool
+
+    def __str__(self) -> str:
+        if self.lasting:
+            return f"{self.kind} from epoch {self.first:.4g} on"
+        return f"{self.kind} at epoch {self.first:.4g}" + (f" and {self.values - 1:,} times more" * (self.values > 1))
+
+
+class Log(NamedTuple):
+    """What a run has logged.
+
+    Attributes:
+        metrics: finite values by name, in order of time.
+        gaps: where else there are values, by name.
+    """
+
+    metrics: dict[str, Series]
+    gaps: dict[str, Gap]
+
+
 def read_metrics(folder: str | Path) -> dict[str, Series]:
+    """The finite numbers of :func:`read_log`."""
+    return read_log(folder).metrics
+
+
+def read_log(folder: str | Path) -> Log:
     """Everything that was logged, by name, in order of time; empty where nothing was.
 
     Read are ``metrics.csv`` (of Lightning's CSVLogger) and, where there is none and the ``tensorboard`` package is
@@ -33,31 +76,44 @@ def read_metrics(folder: str | Path) -> dict[str, Series]:
     Args:
         folder: of the run.
 
+    Raises:
+        ValueError: if ``metrics.csv`` is no table.
+
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> _ = (folder / "metrics.csv").write_text("epoch,step,loss\\n0,0,5.0\\n0,1,4.0\\n1,2,3.5\\n1,3,3.0\\n")
-        >>> read_metrics(folder)["loss"][-1]
+        >>> read_log(folder).metrics["loss"][-1]
         Point(epoch=2.0, value=3.0)
     """
     folder = Path(folder)
     table = folder / "metrics.csv"
     if table.is_file():
-        return _series(_of_csv(table))
+        return _log(_of_csv(table))
     if any(folder.glob("events.out.tfevents.*")):
-        return _series(_of_events(folder))
-    return {}
+        return _log(_of_events(folder))
+    return Log({}, {})
 
 
-def _series(rows: Iterable[tuple[int, float | None, dict[str, float]]]) -> dict[str, Series]:
-    rows = list(rows)
+def _log(rows: Iterable[tuple[int, float | None, dict[str, float]]]) -> Log:
+    rows = [row for row in rows if 0 <= row[0] < _MOST and (row[1] is None or 0 <= row[1] < _MOST)]
     length = _steps_per_epoch((step, epoch) for step, epoch, _ in rows if epoch is not None)
     found: dict[str, Series] = {}
     for step, _, values in rows:
         for name, value in values.items():
-            if math.isfinite(value):
-                found.setdefault(name, []).append(Point((step + 1) / length, value))
-    return {name: sorted(series, key=lambda point: point.epoch) for name, series in sorted(found.items())}
+            found.setdefault(name, []).append(Point((step + 1) / length, value))
+    log = Log({}, {})
+    for name, series in sorted(found.items()):
+        series.sort(key=lambda point: point.epoch)
+        finite = [point for point in series if math.isfinite(point.value)]
+        sick = [point for point in series if not math.isfinite(point.value)]
+        if finite:
+            log.metrics[name] = finite
+        if sick:
+            kind = "NaN" if math.isnan(sick[0].value) else "infinite"
+            lasting = not finite or finite[-1].epoch < sick[0].epoch
+            log.gaps[name] = Gap(kind, sick[0].epoch, sick[-1].epoch, len(sick), lasting)
+    return log
 
 
 def _steps_per_epoch(rows: Iterable[tuple[int, float]]) -> float:
@@ -67,10 +123,17 @@ def _steps_per_epoch(rows: Iterable[tuple[int, float]]) -> float:
 
 def _of_csv(table: Path) -> Iterable[tuple[int, float | None, dict[str, float]]]:
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
-        for row in csv.DictReader(file):
-            values = {name: number for name, text in row.items() if (number := _number(text)) is not None}
-            step, epoch = values.pop("step", None), values.pop("epoch", None)
-            if step is not None:
+        rows = csv.DictReader(file)
+        while True:
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise ValueError(str(error)) from error
+            values = {name: number for name, text in row.items() if name and (number := _number(text)) is not None}
+            step, epoch = values.pop("step", math.nan), values.pop("epoch", None)
+            if math.isfinite(step):
                 yield int(step), epoch, values
 
 
@@ -91,7 +154,6 @@ def _of_events(folder: Path) -> Iterable[tuple[int, float | None, dict[str, floa
 
 def _number(text: Any) -> float | None:
     try:
-        number = float(text)
+        return float(text)
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None

@@ -1,14 +1,25 @@
 """The page of one run."""
 
+import math
 import shlex
 from datetime import timedelta
 from typing import Any
 
 from sslbolts.report.charts import Chart, draw_chart
-from sslbolts.report.markup import Markup, tag
+from sslbolts.report.markup import Markup, join, tag
 from sslbolts.report.readouts import losses, others, readouts
 from sslbolts.report.run import Run
-from sslbolts.report.sections import Section, document, evaluations, grid_of, pictures, settings_table, table
+from sslbolts.report.sections import (
+    Section,
+    alert,
+    document,
+    evaluations,
+    grid_of,
+    percent,
+    pictures,
+    settings_table,
+    table,
+)
 
 __all__ = ["dump_config", "run_page"]
 
@@ -29,7 +40,7 @@ def run_page(run: Run) -> str:
         title=title[0].upper() + title[1:],
         eyebrow=f"Run {run.name}",
         lead=_lead(run),
-        tiles=_tiles(run),
+        tiles=join(alert(run.diverged), _tiles(run)),
         sections=[
             _curves(run),
             _results(run),
@@ -68,9 +79,15 @@ def _tiles(run: Run) -> Markup | None:
     tiles = []
     for readout in readouts(run)[:4]:
         lines = [tag("div", _beside(readout.last - v, name), class_="versus") for name, v in readout.baselines.items()]
-        value = tag("div", f"{100 * readout.last:.1f}", tag("small", " %"), class_="value")
+        if math.isnan(readout.last):
+            lines = [tag("div", str(readout.gap), class_="versus")]
+        value = tag("div", *_share(readout.last), class_="value")
         tiles.append(tag("div", tag("div", readout.label, class_="name"), value, *lines, class_="tile"))
     return tag("div", *tiles, class_="tiles") if tiles else None
+
+
+def _share(value: float) -> list[Any]:
+    return ["NaN"] if math.isnan(value) else [f"{100 * value:.1f}", tag("small", " %")]
 
 
 def _beside(gain: float, name: str) -> str:
@@ -83,7 +100,7 @@ def _curves(run: Run) -> Section:
     if found:
         most = max(len(series) for series in found.values())
         detail = f"mean of every {-(-most // 120)} logged values" if most > 120 else ""
-        charts.append(draw_chart(Chart("Loss", found, detail=detail)))
+        charts.append(draw_chart(Chart("Loss", found, detail=detail, gaps=run.gaps)))
     for readout in readouts(run):
         charts.append(
             draw_chart(
@@ -93,10 +110,11 @@ def _curves(run: Run) -> Section:
                     readout.baselines,
                     percent=True,
                     detail=f"validation accuracy in %, {readout.metric}",
+                    gaps={run.model: readout.gap} if readout.gap else {},
                 )
             )
         )
-    more = [draw_chart(Chart(name, {name: series})) for name, series in others(run).items()]
+    more = [draw_chart(Chart(name, {name: series}, gaps=run.gaps)) for name, series in others(run).items()]
     return Section(
         "curves",
         "Curves",
@@ -104,7 +122,7 @@ def _curves(run: Run) -> Section:
         tag("details", tag("summary", f"{len(more)} more curves"), tag("div", *more, class_="charts"))
         if more
         else None,
-        lead="Over epochs. Point at a curve for its values; dashed lines are what must be beaten.",
+        lead="Over epochs. Point at a curve for its values, or unfold them; dashed lines are what must be beaten.",
     )
 
 
@@ -117,7 +135,7 @@ def _results(run: Run) -> Section:
         if any(name in readout.baselines for readout in found):
             values = [readout.baselines.get(name) for readout in found]
             rows.append([name, *("" if value is None else f"{100 * value:.1f}" for value in values)])
-    rows.append([f"{run.model}, at the end", *(f"{100 * readout.last:.1f}" for readout in found)])
+    rows.append([f"{run.model}, at the end", *(percent(readout.last) for readout in found)])
     best: list[Any] = [f"{run.model}, best of all epochs"]
     for readout in found:
         value, epoch = readout.best
@@ -194,7 +212,8 @@ def _mapping(record: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _is_number(record: dict[str, Any], name: str) -> bool:
-    return isinstance(record.get(name), int | float)
+    value = record.get(name)
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12  # NaN is not
 
 
 def _duration(seconds: float) -> str:

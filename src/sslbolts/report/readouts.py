@@ -1,9 +1,10 @@
 """Which of the logged numbers judge the features, and their baselines."""
 
+import math
 import re
 from dataclasses import dataclass
 
-from sslbolts.report.metrics import Series
+from sslbolts.report.metrics import Gap, Series
 from sslbolts.report.run import Run
 
 __all__ = ["Readout", "losses", "others", "readouts"]
@@ -22,17 +23,19 @@ class Readout:
         label: in words.
         series: shares in [0, 1].
         baselines: in words -> share.
+        gap: values that are not finite.
     """
 
     metric: str
     label: str
     series: Series
     baselines: dict[str, float]
+    gap: Gap | None = None
 
     @property
     def last(self) -> float:
-        """The value at the end."""
-        return self.series[-1].value
+        """The value at the end; NaN where it is not finite."""
+        return math.nan if self.gap is not None and self.gap.lasting else self.series[-1].value
 
     @property
     def best(self) -> tuple[float, float]:
@@ -54,7 +57,7 @@ def readouts(run: Run) -> list[Readout]:
             for suffix, label in _BASELINES.items()
             if f"{metric}/{suffix}" in run.metrics
         }
-        found.append(Readout(metric, _label(metric), series, known))
+        found.append(Readout(metric, _label(metric), series, known, run.gaps.get(metric)))
     return sorted(found, key=lambda readout: _order(readout.metric))
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
-from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.result import Result, format_metric
 from sslbolts.redaction import redact, redact_command
-from sslbolts.report.metrics import Series, read_metrics
+from sslbolts.report.metrics import Gap, Log, Series, read_log
 
 __all__ = ["Picture", "Run", "read_run"]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _LARGEST = 12 * 2**20  # bytes of a picture
+_DEEPEST, _MOST_PARTS = 60, 100_000  # of a configuration
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Run:
 
     Attributes:
         folder: of the run.
-        metrics: what was logged, by name.
+        metrics: finite numbers that were logged, by name.
+        gaps: numbers that were logged and are not finite, by name.
         config: the configuration, plain types, without passwords and keys.
         record: what :class:`~sslbolts.callbacks.RunRecord` wrote.
         results: of evaluations.
@@ -53,6 +55,7 @@ class Run:
     results: list[Result] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    gaps: dict[str, Gap] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -74,7 +77,13 @@ class Run:
     @cached_property
     def epochs(self) -> float:
         """Epochs passed."""
-        return max((series[-1].epoch for series in self.metrics.values()), default=0.0)
+        ends = [series[-1].epoch for series in self.metrics.values()] + [gap.last for gap in self.gaps.values()]
+        return max(ends, default=0.0)
+
+    @property
+    def diverged(self) -> list[str]:
+        """Losses that ended in NaN or infinity, in words."""
+        return [f"{name} is {gap}" for name, gap in self.gaps.items() if gap.lasting and "loss" in name.lower()]
 
     @cached_property
     def flat_config(self) -> dict[str, str]:
@@ -105,16 +114,18 @@ def read_run(folder: str | Path) -> Run:
             f"{did_you_mean(folder.name, there)}"
         )
     notes: list[str] = []
+    log = _log(folder, notes)
     run = Run(
         folder=folder,
-        metrics=read_metrics(folder),
+        metrics=log.metrics,
+        gaps=log.gaps,
         config=_config(folder, notes),
         record=_record(folder, notes),
         results=_results(folder, notes),
         pictures=_pictures(folder, notes),
         notes=notes,
     )
-    if not (run.metrics or run.config or run.results or run.pictures):
+    if not (run.metrics or run.gaps or run.config or run.results or run.pictures):
         inner = sorted({str(path.parent) for path in folder.glob("*/**/metrics.csv")})[:5]
         hint = f" There are runs in {', '.join(inner)}." if inner else ""
         raise UsageError(
@@ -124,6 +135,16 @@ def read_run(folder: str | Path) -> Run:
     return run
 
 
+def _log(folder: Path, notes: list[str]) -> Log:
+    try:
+        log = read_log(folder)
+    except (OSError, ValueError) as error:
+        notes.append(f"what was logged cannot be read: {error}")
+        return Log({}, {})
+    notes += [f"{name}: {gap.values:,} values are not finite ({gap})." for name, gap in log.gaps.items()]
+    return log
+
+
 def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
     """``config.yaml``, which the command line writes; else the hyperparameters, which Lightning does."""
     for name in ("config.yaml", "hparams.yaml"):
@@ -131,7 +152,7 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            found = _load_yaml(path.read_text(encoding="utf-8"))
+            found = _bounded(_load_yaml(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             notes.append(f"{name} cannot be read: {str(error).splitlines()[0]}")
             continue
@@ -162,12 +183,39 @@ def _load_yaml(text: str) -> Any:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def _load_json(path: Path) -> Any:
+    try:
+        return _bounded(json.loads(path.read_text(encoding="utf-8")))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _bounded(value: Any) -> Any:
+    """The value as a tree of its own, if it can be one: in YAML, parts may contain themselves or each other manifold.
+
+    Raises:
+        ValueError: if it is nested too deep, or has too many parts.
+    """
+    left = _MOST_PARTS
+
+    def copied(part: Any, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if depth > _DEEPEST or left < 0:
+            raise ValueError("it is nested too deep" if left >= 0 else "it has too many parts")
+        if isinstance(part, dict):
+            return {key: copied(item, depth + 1) for key, item in part.items()}
+        return [copied(item, depth + 1) for item in part] if isinstance(part, list | tuple) else part
+
+    return copied(value, 0)
+
+
 def _record(folder: Path, notes: list[str]) -> dict[str, Any]:
     path = folder / "run.json"
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _load_json(path)
     except (OSError, ValueError) as error:
         notes.append(f"run.json cannot be read: {error}")
         return {}
@@ -185,9 +233,9 @@ def _results(folder: Path, notes: list[str]) -> list[Result]:
     results = []
     for path in sorted({*folder.glob("evaluation/*.json"), *folder.glob("checkpoints/evaluation/*.json")}):
         try:
-            result = Result.from_json(path.read_text(encoding="utf-8"))
+            result = Result.from_json(json.dumps(_load_json(path)))
             _check(result)
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (OSError, ValueError, TypeError, AttributeError, IndexError):
             notes.append(f"{path.relative_to(folder)} is no result of an evaluation.")
         else:
             results.append(_without_secrets(result))
@@ -208,11 +256,15 @@ def _check(result: Result) -> None:
         raise TypeError("a list is needed")
     if not all(isinstance(row, dict) for row in result.rows):
         raise TypeError("a mapping is needed")
+    for numbers in (result.metrics, *result.rows):
+        for name, value in numbers.items():
+            format_metric(name, value)
 
 
 def _pictures(folder: Path, notes: list[str]) -> list[Picture]:
     found = []
-    for place in ("", "pictures", "evaluation", "checkpoints/evaluation"):
+    for place in ("", "pictures", "evaluation", "checkpoints/pictures", "checkpoints/evaluation"):
+        stage = "checkpoint-" if place == "checkpoints/pictures" else ""  # of `sslbolts pictures`, after training
         for path in sorted((folder / place).glob("*")):
             if path.suffix.lower() not in _PICTURES or not path.is_file():
                 continue
@@ -221,7 +273,7 @@ def _pictures(folder: Path, notes: list[str]) -> list[Picture]:
                 continue
             name, _, epoch = path.stem.rpartition("-epoch")
             known = bool(name) and epoch.isdigit()
-            found.append(Picture(name if known else path.stem, path, int(epoch) if known else None))
+            found.append(Picture(stage + (name if known else path.stem), path, int(epoch) if known else None))
     return found
 
 

@@ -6,7 +6,7 @@ import mimetypes
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any
 
 from sslbolts.evaluation.result import Result, format_metric, format_setting
@@ -14,7 +14,18 @@ from sslbolts.report.markup import Markup, join, tag
 from sslbolts.report.results import titles
 from sslbolts.report.run import Picture, Run
 
-__all__ = ["Section", "document", "evaluations", "grid_of", "name_of_picture", "pictures", "settings_table", "table"]
+__all__ = [
+    "Section",
+    "alert",
+    "document",
+    "evaluations",
+    "grid_of",
+    "name_of_picture",
+    "percent",
+    "pictures",
+    "settings_table",
+    "table",
+]
 
 _TITLES = {
     "neighbours": "Nearest neighbours",
@@ -26,6 +37,8 @@ _TITLES = {
     "reconstructions": "Reconstructions",
 }
 _MOST_ROWS = 60  # of the candidates of a sweep
+_MOST_EARLIER = 5  # pictures of a kind besides the last
+_MOST_BYTES = 32 * 2**20  # of all pictures; base64 adds a third
 
 
 class Section:
@@ -151,18 +164,67 @@ def evaluations(results: Sequence[Result]) -> list[Markup]:
     return parts
 
 
-def pictures(run: Run) -> list[Markup]:
-    """The pictures of a run, each embedded; of one drawn at several epochs the last, and the others to unfold."""
+def pictures(run: Run, *, share: int = 1) -> list[Markup]:
+    """The pictures of a run, each embedded; of one drawn at several epochs the last, and some others to unfold.
+
+    Args:
+        run: whose pictures.
+        share: of so many runs on the page, which has room for 32 MB of pictures.
+    """
     order = list(_TITLES)
     known = sorted(run.pictures, key=lambda p: (order.index(p.name) if p.name in order else len(order), p.name))
+    groups = [
+        sorted(group, key=lambda picture: math.inf if picture.epoch is None else picture.epoch)
+        for _, group in groupby(known, key=lambda picture: picture.name)
+    ]
+    # The last of each kind come first, then the earlier ones of each in turn.
+    wanted = [versions[-1] for versions in groups]
+    turns = zip_longest(*(_spread(versions[:-1]) for versions in groups))
+    wanted += [picture for turn in turns for picture in turn if picture is not None]
+    room, kept = _MOST_BYTES // share, set()
+    for picture in wanted:
+        size = picture.path.stat().st_size
+        if size <= room:
+            room -= size
+            kept.add(picture)
     parts = []
-    for name, group in groupby(known, key=lambda picture: picture.name):
-        versions = sorted(group, key=lambda picture: math.inf if picture.epoch is None else picture.epoch)
-        earlier = [_sheet(picture) for picture in versions[:-1]]
-        parts.append(_sheet(versions[-1]))
+    for versions in groups:
+        name = name_of_picture(versions[0].name)
+        if versions[-1] in kept:
+            parts.append(_sheet(versions[-1]))
+        earlier = [_sheet(picture) for picture in versions[:-1] if picture in kept]
         if earlier:
-            parts.append(tag("details", tag("summary", f"{name_of_picture(name)}: earlier epochs"), *earlier))
+            some = "" if len(earlier) == len(versions) - 1 else f", {len(earlier)} of {len(versions) - 1}"
+            parts.append(tag("details", tag("summary", f"{name}: earlier epochs{some}"), *earlier))
+    if left := len(run.pictures) - len(kept):
+        parts.append(
+            tag("p", f"{left:,} of {len(run.pictures):,} pictures are left out here; the run's folder has all.")
+        )
     return parts
+
+
+def _spread(versions: Sequence[Picture]) -> list[Picture]:
+    """The first, and others at equal distances."""
+    if len(versions) <= _MOST_EARLIER:
+        return list(versions)
+    return [versions[place * len(versions) // _MOST_EARLIER] for place in range(_MOST_EARLIER)]
+
+
+def alert(diverged: Sequence[str]) -> Markup | None:
+    """What a reader must know before all numbers: which losses are none."""
+    if not diverged:
+        return None
+    return tag("p", tag("strong", "Diverged."), f" {'; '.join(diverged)}.", class_="alert", role="note")
+
+
+def percent(value: float) -> str:
+    """A share in percent, or NaN.
+
+    Example:
+        >>> percent(0.4567), percent(math.nan)
+        ('45.7', 'NaN')
+    """
+    return "NaN" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def grid_of(charts: Sequence[Markup]) -> str:
