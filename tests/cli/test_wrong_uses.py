@@ -1,6 +1,5 @@
 """A user's mistakes: one line on stderr and exit code 2 from the command line, a typed exception in Python."""
 
-import json
 import os
 import subprocess
 import sys
@@ -20,25 +19,11 @@ from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
 from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
-from tests.cli.wrong import Wrong
+from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.helpers.nets import TinyBackbone
 
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
-TRAINER = [
-    "--trainer.accelerator=cpu",
-    "--trainer.devices=1",
-    "--trainer.limit_train_batches=1",
-    "--trainer.limit_val_batches=1",
-    "--trainer.num_sanity_val_steps=0",
-    "--trainer.logger=false",
-    "--trainer.enable_checkpointing=false",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-]
-MODEL = ["--model.backbone=resnet18", f"--model.backbone_kwargs={json.dumps(TINY)}", "--model.hidden_dim=8"]
-DATA = ["--data.batch_size=8", "--data.num_workers=0"]
-SIMCLR = ["fit", "--model=SimCLR", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
 BYOL_RUN = ["fit", "--model=BYOL", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
 FOLDER = ["fit", "--model=SimCLR", *MODEL, "--data=ImageFolder", *DATA, *TRAINER, "--trainer.max_epochs=1"]
 
@@ -81,6 +66,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(pixels, mode).save(folder / path)
 
     (folder / "empty").mkdir()
+    (folder / "folder.npz").mkdir()
     for number in range(10):
         image(f"flat/{number}.png")
         image(f"corrupt/{number}.png")
@@ -372,45 +358,7 @@ WRONG = [
         ["predict", *SIMCLR[1:-1], "--output=features.csv"],
         "must end in .npz or .parquet",
     ),
-    Wrong(
-        "a logger that is not installed",
-        [*SIMCLR, "--trainer.logger=CometLogger"],
-        "CometLogger cannot be made: ",
-    ),
-    Wrong(
-        "negative seed",
-        [*SIMCLR, "--seed_everything=-5"],
-        "--seed_everything -5: a seed is between 0 and 4294967295.",
-    ),
-    Wrong("negative seed of the demo", ["demo", "--seed=-5"], "--seed -5: a seed is between 0 and 4294967295."),
-    Wrong("a demo in a file", ["demo", "--folder={files}/notes.ckpt"], "notes.ckpt is a file, and a folder is needed"),
-    Wrong(
-        "a run in a file",
-        [*SIMCLR, "--trainer.default_root_dir={files}/notes.ckpt"],
-        "--trainer.default_root_dir",
-    ),
-    Wrong(
-        "a log below a file",
-        [*SIMCLR, "--trainer.logger=CSVLogger", "--trainer.logger.save_dir={files}/notes.ckpt/logs"],
-        "notes.ckpt is a file, and a folder is needed",
-    ),
-    Wrong(
-        "checkpoints in a file",
-        [*SIMCLR, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.dirpath={files}/notes.ckpt"],
-        "--trainer.callbacks.dirpath",
-    ),
-    Wrong(
-        "a word for one or several numbers",
-        [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=abc"],
-        'trainer.callbacks.k: expected an integer or a list, got "abc"',
-    ),
-    Wrong("no name of a method", ["fit", "--model="], "--model has no value: give a name"),
-    Wrong(
-        "an argument before its model",
-        ["fit", "--model.temperature=0.9", "--model=SimCLR"],
-        "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
-    ),
-    Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
+    *WRONG_PLACES_AND_VALUES,
     *WRONG_EVALUATIONS,
     Wrong(
         "no file for a checkpoint's data",

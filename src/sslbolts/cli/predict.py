@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info
+from sslbolts.cli.checks import check_folder
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 
@@ -26,7 +27,8 @@ class FeatureFile(Callback):
             ``indices (N,)`` int64; ``.parquet`` a table of columns ``index``, ``target``, ``f0`` ... ``f{D-1}``.
 
     Raises:
-        UsageError: for another ending, or for output that is not features.
+        UsageError: for another ending, a place where no file can be, several predict loaders (each would count its
+            images from 0), or for output that is not features.
     """
 
     def __init__(self, path: str) -> None:
@@ -36,7 +38,11 @@ class FeatureFile(Callback):
 
     @staticmethod
     def check(path: str) -> None:
-        """Refuse a file that could not be written at the end."""
+        """Refuse a file that could not be written at the end.
+
+        Raises:
+            UsageError: says why.
+        """
         if Path(path).suffix not in _ENDINGS:
             raise UsageError(f'--output "{path}": the file must end in {" or ".join(_ENDINGS)}.')
         if Path(path).suffix == ".parquet":
@@ -47,8 +53,18 @@ class FeatureFile(Callback):
                     f'--output "{path}" needs pyarrow: pip install "sslbolts[parquet]", or write .npz.'
                 ) from None
 
+        if Path(path).is_dir():
+            raise UsageError(f'--output "{path}" is a folder: give the name of a file in it.')
+        check_folder("--output: the folder of the file,", Path(path).parent)
+
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows = []
+        loaders = len(trainer.num_predict_batches)
+        if loaders != 1:
+            raise UsageError(
+                f"there are {loaders} predict loaders, and the rows of a file are the images of one dataset: let "
+                "predict_dataloader() return one loader, and run predict once for each."
+            )
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -63,11 +79,14 @@ class FeatureFile(Callback):
         self._rows.append((features.float(), targets.long(), indices.long()))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        columns = [torch.cat(column) for column in zip(*self._rows)]
-        self._rows = []
-        if not columns:
-            raise UsageError("there was nothing to predict: the predict loader gave no batch.")
+        width = self._rows[0][0].shape[1] if self._rows else 0
         # Collectives of an accelerator's process group take tensors on that device only.
+        widths = gather_ragged(torch.tensor([width], device=pl_module.device)).tolist()
+        if not max(widths):
+            raise UsageError("there was nothing to predict: the predict loader gave no batch.")
+        none = (torch.empty(0, max(widths)), *torch.empty(2, 0, dtype=torch.int64))  # of a rank without a batch
+        columns = [torch.cat(column) for column in zip(none, *self._rows)]
+        self._rows = []
         features, targets, indices = (gather_ragged(column.to(pl_module.device)).cpu() for column in columns)
         if rank() > 0:
             return

@@ -1,0 +1,53 @@
+"""Places where no file can be, and values that fail only when something is made of them."""
+
+from tests.cli.wrong import SIMCLR, Wrong
+
+WRONG_PLACES_AND_VALUES = [
+    Wrong(
+        "features into a folder", ["predict", *SIMCLR[1:-1], "--output={files}/folder.npz"], 'folder.npz" is a folder'
+    ),
+    Wrong(
+        "features below a file",
+        ["predict", *SIMCLR[1:-1], "--output={files}/notes.ckpt/features.npz"],
+        "notes.ckpt is a file, and a folder is needed",
+    ),
+    Wrong(
+        "a logger that is not installed",
+        [*SIMCLR, "--trainer.logger=CometLogger"],
+        "CometLogger cannot be made: ",
+    ),
+    Wrong(
+        "negative seed",
+        [*SIMCLR, "--seed_everything=-5"],
+        "--seed_everything -5: a seed is between 0 and 4294967295.",
+    ),
+    Wrong("negative seed of the demo", ["demo", "--seed=-5"], "--seed -5: a seed is between 0 and 4294967295."),
+    Wrong("a demo in a file", ["demo", "--folder={files}/notes.ckpt"], "notes.ckpt is a file, and a folder is needed"),
+    Wrong(
+        "a run in a file",
+        [*SIMCLR, "--trainer.default_root_dir={files}/notes.ckpt"],
+        "--trainer.default_root_dir",
+    ),
+    Wrong(
+        "a log below a file",
+        [*SIMCLR, "--trainer.logger=CSVLogger", "--trainer.logger.save_dir={files}/notes.ckpt/logs"],
+        "notes.ckpt is a file, and a folder is needed",
+    ),
+    Wrong(
+        "checkpoints in a file",
+        [*SIMCLR, "--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.dirpath={files}/notes.ckpt"],
+        "--trainer.callbacks.dirpath",
+    ),
+    Wrong(
+        "a word for one or several numbers",
+        [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=abc"],
+        'trainer.callbacks.k: expected an integer or a list, got "abc"',
+    ),
+    Wrong("no name of a method", ["fit", "--model="], "--model has no value: give a name"),
+    Wrong(
+        "an argument before its model",
+        ["fit", "--model.temperature=0.9", "--model=SimCLR"],
+        "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
+    ),
+    Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
+]
