@@ -2,29 +2,79 @@
 
 import json
 import shlex
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from sslbolts.callbacks import RunRecord
+from sslbolts.callbacks import RunRecord, record
 from sslbolts.redaction import redact, redact_command
 from tests.callbacks.host import Host, train_loader, trainer, val_loader
 
 
 def test_the_record_says_command_versions_machine_and_duration(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["/some/where/train.py", "--lr", "0.1", "two words"])
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "some/train.py", "--lr", "0.1", "two words"])
     trainer(RunRecord(), default_root_dir=tmp_path).fit(Host(), train_loader(), val_loader())
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert shlex.split(record["command"]) == ["python", "train.py", "--lr", "0.1", "two words"]
-    assert record["model"] == "Host"
-    assert record["data"] is None
-    assert record["versions"]["torch"] == torch.__version__
-    assert record["machine"]["processor"]
-    assert record["devices"] == "1 x cpu"
-    assert (record["epochs"], record["steps"]) == (2, 20)
-    assert record["seconds"] >= 0
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert shlex.split(written["command"]) == ["python", "some/train.py", "--lr", "0.1", "two words"]
+    assert written["working_directory"] == str(Path.cwd())
+    assert written["model"] == "Host"
+    assert written["data"] is None
+    assert written["versions"]["torch"] == torch.__version__
+    assert written["machine"]["processor"]
+    assert written["devices"] == "1 x cpu"
+    assert (written["epochs"], written["steps"]) == (2, 20)
+    assert written["seconds"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("started", "environment", "command"),
+    [
+        (["/usr/bin/python3", "-m", "pkg.train", "--lr=1"], {}, "python3 -m pkg.train --lr=1"),
+        (["python", str(Path(sys.executable).parent / "sslbolts"), "fit"], {}, "sslbolts fit"),
+        (
+            ["/usr/bin/python", "-u", "scripts/train.py", "--lr=1"],
+            {"TORCHELASTIC_RUN_ID": "1", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"},
+            "torchrun --nnodes=2 --nproc-per-node=4 scripts/train.py --lr=1",
+        ),
+        (["python"], {}, ""),  # at its prompt
+    ],
+)
+def test_the_command_is_one_that_runs(monkeypatch, started, environment, command):
+    monkeypatch.setattr(sys, "orig_argv", started)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert RunRecord().command == command
+
+
+def test_a_notebook_has_no_command(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    trainer(RunRecord(), default_root_dir=tmp_path, max_epochs=1).fit(Host(), train_loader(), val_loader())
+    assert json.loads((tmp_path / "run.json").read_text())["command"] is None
+
+
+def test_the_commit_of_a_project_is_not_that_of_what_is_installed_in_it(monkeypatch, tmp_path):
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=me", "-c", "user.email=me@host"]
+        return subprocess.run(
+            ["git", *who, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    installed = tmp_path / ".venv" / "record.py"
+    installed.parent.mkdir()
+    installed.touch()
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    monkeypatch.setattr(record, "_CODE", {"project": tmp_path, "sslbolts": installed})
+    trainer(RunRecord(["c"]), default_root_dir=tmp_path, max_epochs=1).fit(Host(), train_loader(), val_loader())
+    assert json.loads((tmp_path / "run.json").read_text())["commits"] == {"project": git("rev-parse", "HEAD").strip()}
+    git("add", str(installed))
+    git("commit", "-q", "-m", "second")
+    trainer(RunRecord(["c"]), default_root_dir=tmp_path, max_epochs=1).fit(Host(), train_loader(), val_loader())
+    assert set(json.loads((tmp_path / "run.json").read_text())["commits"]) == {"project", "sslbolts"}
 
 
 def test_a_resumed_run_keeps_the_command_it_was_begun_with(tmp_path):
@@ -34,9 +84,9 @@ def test_a_resumed_run_keeps_the_command_it_was_begun_with(tmp_path):
     for name in ("again", "and again"):
         more = trainer(RunRecord([name]), default_root_dir=tmp_path, max_epochs=2)
         more.fit(Host(), train_loader(), val_loader(), ckpt_path=tmp_path / "last.ckpt")
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["command"] == "'and again'"
-    assert record["earlier_commands"] == ["begin", "again"]
+    written = json.loads((tmp_path / "run.json").read_text())
+    assert written["command"] == "'and again'"
+    assert written["earlier_commands"] == ["begin", "again"]
 
 
 def test_no_record_of_a_dry_run(tmp_path):

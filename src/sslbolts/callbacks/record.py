@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ class RunRecord(Callback):
     that it was begun with. ``sslbolts fit`` and ``sslbolts demo`` have it already.
 
     Args:
-        command: the arguments of the command line; None is that of the process.
+        command: the arguments of the command line; None is that of the process, and in a notebook there is none.
 
     Example:
         >>> RunRecord(["sslbolts", "fit", "--model", "SimCLR"]).command
@@ -37,7 +38,7 @@ class RunRecord(Callback):
     """
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
-        self.command = shlex.join(redact(list(command or _of_process())))
+        self.command = shlex.join(redact(list(_of_process() if command is None else command)))
         self._path: Path | None = None
         self._record: dict[str, Any] = {}
         self._began = 0.0
@@ -56,7 +57,8 @@ class RunRecord(Callback):
             earlier = [*before.get("earlier_commands", []), *filter(None, [before.get("command")])]
         data = trainer.datamodule  # type: ignore[attr-defined]
         self._record = {
-            "command": self.command,
+            "command": self.command or None,
+            "working_directory": str(Path.cwd()),
             "earlier_commands": earlier,
             "model": type(pl_module).__name__,
             "data": None if data is None else type(data).__name__,
@@ -66,7 +68,7 @@ class RunRecord(Callback):
             "precision": str(trainer.precision),
             "versions": _versions(),
             "machine": _machine(),
-            "commits": {name: found for name, folder in _FOLDERS.items() if (found := _commit(folder))},
+            "commits": {name: found for name, path in _CODE.items() if (found := _commit(path))},
         }
         self._write()
 
@@ -86,14 +88,23 @@ class RunRecord(Callback):
         self._path.write_text(json.dumps(self._record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-_FOLDERS = {"project": Path(), "sslbolts": Path(__file__).parent}
+_CODE = {"project": Path(), "sslbolts": Path(__file__)}
 
 
 def _of_process() -> list[str]:
-    import sys
-
-    program = Path(sys.argv[0]).name if sys.argv else "python"
-    return [*(["python"] if program.endswith(".py") else []), program, *sys.argv[1:]]
+    """What was typed, as far as a process knows it; empty in a notebook or at a prompt."""
+    started = list(sys.orig_argv)
+    if len(started) < 2 or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        return []
+    interpreter, rest = Path(started[0]), started[1:]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        nodes, processes = (os.environ.get(f"{name}_WORLD_SIZE", "1") for name in ("GROUP", "LOCAL"))
+        launcher = ["torchrun", *([f"--nnodes={nodes}"] if nodes != "1" else []), f"--nproc-per-node={processes}"]
+        return [*launcher, *(rest[1:] if rest[0] == "-u" else rest)]  # -u is torchrun's
+    script = Path(rest[0])
+    if script.is_absolute() and script.parent == Path(sys.executable).parent:  # a program that pip installed
+        return [script.name, *rest[1:]]
+    return [interpreter.name, *rest]
 
 
 def _versions() -> dict[str, str]:
@@ -126,12 +137,25 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _commit(folder: Path) -> str | None:
-    """The commit that git has in a folder, with a mark if files differ from it; None without git."""
+def _commit(path: Path) -> str | None:
+    """The commit that git has of a folder, or of a file if it is git's; with a mark if files differ; None without git.
+
+    A package installed into a ``.venv`` lies in the repository of a project, whose commit is not the package's.
+    """
+    asked = [["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]]
+    if path.is_file():
+        asked.insert(0, ["ls-files", "--error-unmatch", path.name])
     try:
-        head, changes = (
-            subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        *_, head, changes = (
+            subprocess.run(
+                ["git", *arguments],
+                cwd=path.parent if path.is_file() else path,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            )
+            for arguments in asked
         )
     except (OSError, subprocess.SubprocessError):
         return None

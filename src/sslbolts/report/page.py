@@ -202,7 +202,9 @@ def _reproduce(run: Run) -> Section:
             parts.append(tag("p", "Or from the recorded configuration, without the files that the command names:"))
         again = shlex.join(["sslbolts", "fit", "--config", str(run.folder / "config.yaml")])
         parts.append(tag("pre", again, class_="command"))
-    lead = "The command that made this run." if command else "The run has not recorded its command."
+    where = run.record.get("working_directory")
+    made = f"The command that made this run, in {where}." if where else "The command that made this run."
+    lead = made if command else "The run has not recorded its command."
     return Section("reproduce", "Reproduce", *parts, lead=lead)
 
 
