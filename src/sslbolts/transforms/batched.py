@@ -30,7 +30,9 @@ class BatchedAugment:
 
     Every operation equals torchvision's on float images with the same parameters. On a CPU the images are put in
     groups with the same order of color operations, so that no operation is computed for an image that does not get
-    it; elsewhere all images go through the same kernels, without branches and without waiting for the device.
+    it; elsewhere all images go through the same kernels, without branches and without waiting for the device. Crops
+    and blur are matrix products there, which ``torch.set_float32_matmul_precision("high")`` lets a GPU round to TF32:
+    with it, pixels can be off by a fraction of a level of 255.
 
     Args:
         view: what to do.

@@ -170,14 +170,17 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - simclr: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
   arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out.
 - moco_v1: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv:1911.05722.
+  The official code takes the color away before it changes brightness, contrast, saturation and hue; here, as in all
+  recipes, after that. Either way the view is gray, of a somewhat other brightness.
 - moco_v2: Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297; simsiam: Chen and He,
   Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, has the same views.
 - byol: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733: the asymmetric pair (blur always or
   rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230), vicreg (Bardes et
-  al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair.
+  al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair. The
+  official code of MoCo v3 crops bilinearly; here its pair is BYOL's, bicubic.
 - moco_v3_resnet: the same pair with crops of at least a fifth of the image, for MoCo v3 with a ResNet.
 - npid: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
-  arXiv:1805.01978: one of MoCo v1's views; not flipped up to 64 pixels.
+  arXiv:1805.01978: one of MoCo v1's views, to which the same applies; not flipped up to 64 pixels.
 - swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
   arXiv:2006.09882: two large and six small crops; deepcluster_v2, of the same paper, has the same.
 - dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two
