@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
 
-__all__ = ["class_attention", "find_attention"]
+__all__ = ["attending", "class_attention", "find_attention"]
 
 
 @torch.no_grad()
@@ -77,6 +77,23 @@ def find_attention(network: nn.Module) -> nn.Module:
             "submodule that is one, or leave the maps out."
         )
     return layers[-1]
+
+
+def attending(network: nn.Module) -> str:
+    """Whose attention :func:`class_attention` shows, in words.
+
+    Example:
+        >>> import timm
+        >>> attending(timm.create_model("vit_tiny_patch16_224", depth=1, class_token=False, global_pool="avg"))
+        'the average patch'
+    """
+    modules = list(network.modules())
+    if any(isinstance(getattr(module, "attn_pool", None), nn.Module) for module in modules):
+        return "the pooling"
+    names = ("cls_token", "class_token")
+    if any(isinstance(getattr(module, name, None), Tensor) for module in modules for name in names):
+        return "the class token"
+    return "the first register token" if _prefix_tokens(network) else "the average patch"
 
 
 def _is_fused(module: nn.Module) -> bool:

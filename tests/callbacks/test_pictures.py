@@ -184,15 +184,27 @@ def test_attention_maps_of_a_transformer_in_any_module(tmp_path):
     class Transformer(Host):
         def __init__(self) -> None:
             super().__init__()
-            self.vit = timm.create_model("vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, num_classes=0)
+            no_token = {"class_token": False, "global_pool": "avg"}
+            self.vit = timm.create_model(
+                "vit_tiny_patch16_224", img_size=16, patch_size=4, depth=2, num_classes=0, **no_token
+            )
             self.encoder = nn.Sequential(self.vit, nn.Linear(192, 32))
 
     images = TensorDataset(torch.randn(12, 3, 16, 16), torch.arange(12) % 5)
     module = Transformer()
     fused = [block.attn.fused_attn for block in module.vit.blocks]
-    run = trainer(AttentionMaps("vit", images=1), default_root_dir=tmp_path)
+    titles = []
+
+    class Maps(AttentionMaps):
+        def draw(self, *args: Any) -> Any:
+            figure = super().draw(*args)
+            titles.append(" ".join(figure.get_suptitle().split()))
+            return figure
+
+    run = trainer(Maps("vit", images=1), default_root_dir=tmp_path)
     run.fit(module, DataLoader(images, batch_size=6), DataLoader(images, batch_size=6))
     assert pictures_of(tmp_path) == {"attention-epoch0002.png"}
+    assert titles == ["What the average patch attends to after 2 epochs"]
     assert [block.attn.fused_attn for block in module.vit.blocks] == fused
     assert not any(child._forward_hooks for child in module.modules())
 

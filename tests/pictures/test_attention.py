@@ -59,6 +59,31 @@ def _tokens(network: torch.nn.Module, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "who"),
+    [
+        ("vit_tiny_patch16_224", {}, "the class token"),
+        ("vit_tiny_patch16_224", {"class_token": False, "global_pool": "avg"}, "the average patch"),
+        (
+            "vit_tiny_patch16_224",
+            {"class_token": False, "reg_tokens": 2, "global_pool": "avg"},
+            "the first register token",
+        ),
+        ("vit_base_patch16_siglip_224", {}, "the pooling"),
+    ],
+)
+def test_the_title_says_whose_attention_it_is(name, settings, who):
+    from sslbolts.data import CIFAR10MiniDataModule
+    from sslbolts.evaluation import load_encoder
+    from sslbolts.evaluation.pictures import DRAW, Subject
+
+    network = timm.create_model(name, img_size=32, depth=1, num_classes=0, **settings).eval()
+    data = CIFAR10MiniDataModule(num_workers=0)
+    data.setup()
+    figure = DRAW["attention"](Subject(load_encoder(network, image_size=32), data, 8, 8, 1))
+    assert " ".join(figure.get_suptitle().split()).startswith(f"What {who} attends to: ")
+
+
+@pytest.mark.parametrize(
     "name", ["vit_base_patch16_siglip_224", "vit_medium_patch16_gap_240", "eva02_tiny_patch14_224"]
 )
 def test_transformers_without_class_token_and_with_rotary_positions(name):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts.attention_maps import class_attention, find_attention
+from sslbolts.attention_maps import attending, class_attention, find_attention
 from sslbolts.callbacks.pictures.images import raw_pixels, thumbnails
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
@@ -214,7 +214,8 @@ def _attention(subject: Subject) -> "Figure":
     images = torch.stack([item[0] for index in indices.tolist() if (item := split[index]) is not None])
     names = subject.data.class_names
     labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
-    return draw_attention(images, maps, labels=labels, title=f"Class token's attention: {subject.title}")
+    title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"
+    return draw_attention(images, maps, labels=labels, title=title)
 
 
 def _augmentations(subject: Subject) -> "Figure":

@@ -31,7 +31,7 @@ _TITLES = {
     "neighbours": "Nearest neighbours",
     "embedding": "Features in two dimensions",
     "clusters": "Clusters",
-    "attention": "Attention of the class token",
+    "attention": "Attention",
     "augmentations": "Augmentation",
     "curves": "Curves, as the run drew them",
     "reconstructions": "Reconstructions",

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.attention_maps import class_attention, find_attention
+from sslbolts.attention_maps import attending, class_attention, find_attention
 from sslbolts.callbacks.pictures.first_images import FirstImages
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.pictures.attention import draw_attention
@@ -20,6 +20,8 @@ __all__ = ["AttentionMaps"]
 
 class AttentionMaps(FirstImages):
     """Draws what the class token attends to in the last layer: a map for each head, and the patches that hold 60 %.
+
+    Without a class token it is what the attention pooling attends to, or the average patch; the title says it.
 
     Works with any timm or torchvision vision transformer in any module, also where fused attention hides the map.
     Weights, hooks and random states stay as they are.
@@ -63,12 +65,14 @@ class AttentionMaps(FirstImages):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         find_attention(self._transformer(pl_module))
 
-    def look(self, pl_module: LightningModule, images: Tensor) -> Tensor:
-        return class_attention(self._transformer(pl_module), images)
+    def look(self, pl_module: LightningModule, images: Tensor) -> tuple[Tensor, str]:
+        network = self._transformer(pl_module)
+        return class_attention(network, images), attending(network)
 
-    def draw(self, trainer: Trainer, images: Tensor, seen: Tensor, labels: list[str] | None) -> "Figure":
-        title = f"What the class token attends to after {self.outlet.passed(trainer)} epochs"
-        return draw_attention(images, seen, threshold=self.threshold, title=title, labels=labels)
+    def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
+        maps, who = seen
+        title = f"What {who} attends to after {self.outlet.passed(trainer)} epochs"
+        return draw_attention(images, maps, threshold=self.threshold, title=title, labels=labels)
 
     def _transformer(self, module: LightningModule) -> nn.Module:
         if self.network is None:
