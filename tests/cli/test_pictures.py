@@ -3,7 +3,9 @@
 import pytest
 from PIL import Image
 
+from sslbolts import SimCLR
 from sslbolts.cli.main import main
+from tests.callbacks.host import trainer
 
 FEW = ["--images=12", "--bank=12", "--rows=2", "--device=cpu", "--untrained"]
 
@@ -29,6 +31,16 @@ def test_attention_of_a_transformer_with_images_of_its_size(tmp_path):
     argv = ["pictures", "timm/vit_tiny_patch16_224", *FEW, "--what=attention", f"--output={tmp_path}"]
     assert main([*argv, "--data.image_size=64"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
+
+
+def test_the_report_shows_what_was_drawn_of_a_checkpoint(tmp_path):
+    run = trainer(default_root_dir=tmp_path, max_epochs=0)
+    run.strategy.connect(SimCLR("resnet18", hidden_dim=8, output_dim=4))
+    run.save_checkpoint(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    drawn = ["pictures", str(tmp_path / "checkpoints" / "last.ckpt"), *FEW[:-1], "--what=clusters"]
+    assert main([*drawn, "--data=CIFAR10Mini"]) == 0
+    assert main(["report", str(tmp_path)]) == 0
+    assert "Clusters, checkpoint" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
