@@ -70,12 +70,22 @@ def test_every_datamodule_trains_validates_and_predicts(folder, name):
     assert torch.cat([indices for _, _, indices in predicted]).tolist() == list(range(data.num_train_images))
 
 
-def test_the_place_of_the_augmentation_is_said_in_one_line(caplog):
+@pytest.mark.parametrize(
+    ("cores", "threads", "said"),
+    [
+        (2, 1, "in the loader (worker processes: 1,"),
+        (2, 2, "in the training process (worker processes: 0,"),  # there is no core for a worker
+        (1, 1, "in the training process (worker processes: 0,"),
+        (8, 8, "in the loader (worker processes: 1,"),
+    ],
+)
+def test_the_place_of_the_augmentation_is_said_in_one_line(caplog, monkeypatch, cores, threads, said):
+    monkeypatch.setattr("sslbolts.data.loader._cores", lambda processes: cores)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     with caplog.at_level("INFO"):
-        fit(CIFAR10MiniDataModule(batch_size=2500), max_epochs=1, limit_val_batches=0)
-    assert [line for line in caplog.messages if "training images" in line] == [
-        "5,000 training images: augmented in the loader (worker processes: 1, views: 2)."
-    ]
+        CIFAR10MiniDataModule(batch_size=2500).train_dataloader()
+    lines = [line for line in caplog.messages if "training images" in line]
+    assert lines == [f"5,000 training images: augmented {said} views: 2)."]
 
 
 # -------------------------------------------------------------------- resuming

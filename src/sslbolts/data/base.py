@@ -12,15 +12,15 @@ from sslbolts import distributed
 from sslbolts._lightning import LightningDataModule, rank_zero_info
 from sslbolts.batch import ViewBatch
 from sslbolts.data import arguments
-from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate
+from sslbolts.data.evaluation import EvaluationBatch, EvaluationImages, collate, untouched
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.labels import keep_labels
-from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice
+from sslbolts.data.loader import Placement, TrainLoader, automatic_workers, silence_advice, worker_for_memory
 from sslbolts.data.progress import Progress
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.data.views import Augment, CroppedViews, Draft, TensorViews
 from sslbolts.errors import UsageError, no_such_argument
-from sslbolts.transforms import BatchedEvaluate, Evaluation, MultiCrop, MultiView, evaluation
+from sslbolts.transforms import BatchedEvaluate, MultiCrop, MultiView, evaluation
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -135,7 +135,7 @@ class SSLDataModule(LightningDataModule):
         self._seed, self._progress = seed, Progress()
         self._images: dict[str, Images | None] = {}
         self._train_views: TensorViews | CroppedViews | None = None
-        self._evaluate = BatchedEvaluate(_untouched(self.image_size), mean=self.mean, std=self.std)
+        self._evaluate = BatchedEvaluate(untouched(self.image_size), mean=self.mean, std=self.std)
 
     # ------------------------------------------------------------------ what a data set says
 
@@ -177,7 +177,7 @@ class SSLDataModule(LightningDataModule):
         other = copy.copy(self)
         other.views = views
         other.mean, other.std = (None, None) if mean is None or std is None else (tuple(mean), tuple(std))
-        other._evaluate = BatchedEvaluate(_untouched(self.image_size), mean=other.mean, std=other.std)
+        other._evaluate = BatchedEvaluate(untouched(self.image_size), mean=other.mean, std=other.std)
         other._train_views = other._labels = None
         other._progress = Progress()
         other.trainer = None
@@ -351,6 +351,7 @@ class SSLDataModule(LightningDataModule):
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         accelerator = device.type != "cpu"
+        processes = 1 if trainer is None else trainer.num_devices
         on_device = self.augment_on == "device" or (self.augment_on == "auto" and accelerator)
         workers = self.num_workers
         if isinstance(images, TensorImages):
@@ -359,9 +360,10 @@ class SSLDataModule(LightningDataModule):
                     f'num_workers={workers} has no effect with augment_on="device": images in memory need no workers '
                     'there. Leave num_workers out, or give augment_on="worker".'
                 )
-            workers = 0 if on_device else 1 if workers is None else workers
+            one = worker_for_memory(processes) or int(self.persistent_workers is True)
+            workers = 0 if on_device else one if workers is None else workers
         elif workers is None:
-            workers = automatic_workers(1 if trainer is None else trainer.num_devices, accelerator=accelerator)
+            workers = automatic_workers(processes, accelerator=accelerator)
         if self.persistent_workers and workers == 0:
             raise UsageError("persistent_workers=True, but no workers are needed here: leave it out.")
         where = f"on {device}" if on_device else "in the training process" if workers == 0 else "in the loader"
@@ -389,11 +391,6 @@ class SSLDataModule(LightningDataModule):
             collate_fn=collate,
             **Placement(device, True, workers).loader_settings(workers, keep_workers=keep),
         )
-
-
-def _untouched(size: int) -> Evaluation:
-    """Evaluation of images that the loader has cut to their size already."""
-    return Evaluation(resize=size, size=size)
 
 
 def _is_uint8(images: Any) -> bool:

@@ -11,7 +11,7 @@ from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
 from sslbolts.transforms import Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
 
-__all__ = ["EvaluationBatch", "EvaluationImages", "collate"]
+__all__ = ["EvaluationBatch", "EvaluationImages", "collate", "untouched"]
 
 EvaluationBatch = tuple[Tensor, Tensor, Tensor]
 """Images ``(B, C, S, S)``, targets ``(B,)``, indices ``(B,)``."""
@@ -89,3 +89,8 @@ def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> E
         raise ImageError("none of the images of an evaluation batch could be read: check that the folder holds images.")
     images, targets, indices = default_collate(readable)
     return images, targets, indices
+
+
+def untouched(size: int) -> Evaluation:
+    """Evaluation of images that :class:`EvaluationImages` has cut to their size already."""
+    return Evaluation(resize=size, size=size)

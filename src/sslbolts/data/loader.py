@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from sslbolts.data.sampler import EpochSampler
 from sslbolts.transforms.allocator import tune_malloc
 
-__all__ = ["Placement", "TrainLoader", "automatic_workers", "silence_advice", "start_worker"]
+__all__ = ["Placement", "TrainLoader", "automatic_workers", "silence_advice", "start_worker", "worker_for_memory"]
 
 _MOST_WORKERS = 16
 
@@ -119,9 +119,26 @@ def automatic_workers(processes: int, *, accelerator: bool) -> int:
         processes: training processes on this machine, which share its cores.
         accelerator: whether training runs on one. If not, it needs the cores itself: half of them go to workers.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = cores // max(1, processes)
+    share = _cores(processes)
     return max(1, min(_MOST_WORKERS, share if accelerator else share // 2))
+
+
+def worker_for_memory(processes: int) -> int:
+    """One worker process for images in memory that are augmented on a CPU, or none where training leaves it no core.
+
+    Of two cores that training takes both of, a worker costs more than it gives: benchmarks/results/loader.md.
+
+    Args:
+        processes: training processes on this machine, which share its cores.
+    """
+    share = _cores(processes)
+    return int(share > 2 or torch.get_num_threads() < share)
+
+
+def _cores(processes: int) -> int:
+    """A training process's share of the cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores // max(1, processes)
 
 
 def silence_advice() -> None:
