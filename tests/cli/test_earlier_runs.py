@@ -7,7 +7,9 @@ import pytest
 import torch
 import yaml
 
+from sslbolts._lightning import Trainer, lightning_module
 from sslbolts.cli import main
+from sslbolts.cli.earlier_runs import earlier_run_kept
 from tests.cli.test_training import DATA, MODEL, QUIET
 
 FIT = [
@@ -184,3 +186,28 @@ def test_a_name_with_a_point_keeps_it():
     assert main(argv) == 0
     assert main(argv) == 0
     assert folders() == ["lr0.3", "lr0.3-1", "mine"]
+
+
+def test_a_folder_behind_a_link_is_moved_and_the_link_stays(tmp_path):
+    Path("runs/mine").rename("elsewhere")
+    Path("runs/mine").symlink_to(tmp_path / "elsewhere")
+    before = contents("elsewhere")
+    assert main(RUN) == 0
+    assert contents("elsewhere-1") == before
+    assert Path("runs/mine").is_symlink()
+    assert {"last.ckpt", "metrics.csv"} <= set(contents("elsewhere"))
+
+
+def test_only_the_first_process_of_all_nodes_touches_the_folder(monkeypatch):
+    """The first process of the second node has LOCAL_RANK 0, too."""
+    rank_zero_only = lightning_module("utilities").rank_zero_only
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # the Trainer below sets it for the whole process
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("NODE_RANK", "1")
+    settings = {"accelerator": "cpu", "devices": 1, "num_nodes": 2, "strategy": "ddp", "enable_progress_bar": False}
+    logger = lightning_module("loggers").CSVLogger("runs", name="mine", version="")
+    trainer = Trainer(logger=logger, **settings)
+    before = contents("runs")
+    with earlier_run_kept(trainer):
+        assert trainer.global_rank == 1
+        assert contents("runs") == before

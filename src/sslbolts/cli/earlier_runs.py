@@ -110,8 +110,12 @@ def _folder(trainer: Trainer) -> Path:
     folder = trainer.default_root_dir
     if loggers:
         folder = getattr(loggers[0], "log_dir", None) or loggers[0].save_dir or folder
-    path = Path(folder)
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return _without_link(folder)
+
+
+def _without_link(folder: str | os.PathLike[str]) -> Path:
+    """A folder's own name: a link to it would be renamed, and the folder not."""
+    return Path(os.path.realpath(folder)) if Path(folder).is_symlink() else Path(folder)
 
 
 def _is_shared(folder: Path, trainer: Trainer) -> bool:
@@ -129,7 +133,9 @@ def _is_elsewhere(ckpt_path: str | None, folder: Path, trainer: Trainer) -> bool
 
 def _csv_folders(trainer: Trainer) -> list[Path]:
     return [
-        Path(logger.log_dir) for logger in trainer.loggers if type(logger).__name__ == "CSVLogger" and logger.log_dir
+        _without_link(logger.log_dir)
+        for logger in trainer.loggers
+        if type(logger).__name__ == "CSVLogger" and logger.log_dir
     ]
 
 
