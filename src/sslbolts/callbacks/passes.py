@@ -115,6 +115,13 @@ class OwnLoader:
             a batch, and pairs (place in ``order``, row of the batch). A single rank may call it.
         """
         wanted = [divmod(code, _ROWS_PER_BATCH) for code in order.tolist()]
+        if self._plan is not None and getattr(self._whole.dataset, "leaves_out", False):
+            numbers = sorted({number for number, _ in wanted})  # rows count what was read: batches are read whole again
+            for number, batch in zip(
+                numbers, with_batches(self._whole, [self._plan[n] for n in numbers], num_workers=0)
+            ):
+                yield batch, [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
+            return
         if self._plan is not None:
             rows = [self._plan[number][row] for number, row in wanted]
             alone = with_batches(self._whole, [rows], num_workers=0)

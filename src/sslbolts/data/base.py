@@ -62,7 +62,7 @@ class SSLDataModule(LightningDataModule):
         predict_on: the images that ``predict_dataloader`` gives.
         persistent_workers: keep worker processes between epochs; None does where there are any.
         labels_per_class: leave only so many training images of each class their labels, drawn with the seed; the
-            others are trained on with label -1 (semi-supervised learning). None leaves all. Evaluation sees all labels.
+            others are trained on with label -1 (semi-supervised learning). None leaves all. Monitors see all.
 
     Raises:
         UsageError: for a value outside its range, or two that exclude each other.

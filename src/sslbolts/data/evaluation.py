@@ -34,6 +34,11 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a batch may lack images that it was to have, because they cannot be read."""
+        return getattr(self.images, "on_bad_image", "raise") == "skip"
+
     def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
         try:
             image, target = self.images.read(index)
