@@ -49,8 +49,8 @@ class SSLModule(LateBarModule):
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
-        own_statistics_from: images per device from which batch norm needs no other device's; below, Preflight advises to
-            synchronize.
+        own_statistics_from: images per device from which batch norm needs no other device's; below, Preflight advises
+            to synchronize.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
 
