@@ -48,10 +48,14 @@ class CheckpointValues:
         """
         if path is None or not is_file_name(path):
             return cls(path)
+        from sslbolts.export.shape import arguments_of_shape
+
         checkpoint = _load(path)
         hparams = dict(checkpoint.get("hyper_parameters") or {})
         class_path = hparams.pop("_class_path", None) or checkpoint.get("sslbolts_class")
         hparams.pop("_instantiator", None)
+        if hparams.get("backbone_kwargs"):  # the weights are in the checkpoint: nothing else is to be opened or fetched
+            hparams["backbone_kwargs"] = arguments_of_shape(hparams["backbone_kwargs"])
         return cls(path, class_path, {name: value for name, value in hparams.items() if _is_plain(value)})
 
     @property
