@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.data import ImageFolderDataModule
 
 
 def pixels(height: int, width: int, seed: int, channels: int = 3) -> np.ndarray:
@@ -81,3 +82,24 @@ def quiet_trainer(**settings: Any) -> Trainer:
         "enable_model_summary": False,
     }
     return Trainer(**(defaults | settings))
+
+
+def small(root: Any, **settings: Any) -> ImageFolderDataModule:
+    """A folder of images in batches of 4, read one by one in this process."""
+    arguments = {"batch_size": 4, "image_size": 32, "num_workers": 0, "seed": 0, "in_memory": False}
+    return ImageFolderDataModule(str(root) if not isinstance(root, list) else root, **(arguments | settings))
+
+
+def epoch(data: Any) -> list[Any]:
+    """The batches of an epoch of training."""
+    loader = data.train_dataloader()
+    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+def broken_folder(root: Path, good: int = 20, bad: int = 2) -> Path:
+    """Image files, of which some are cut off."""
+    for number in range(good):
+        write_image(root / f"good{number:02}.jpg", seed=number)
+    for number in range(bad):
+        (root / f"bad{number}.jpg").write_bytes((root / "good00.jpg").read_bytes()[:300])
+    return root

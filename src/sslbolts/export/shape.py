@@ -25,9 +25,9 @@ def arguments_of_shape(arguments: Any) -> dict[str, Any]:
     Example:
         >>> arguments_of_shape({"img_size": 32, "pretrained": True, "checkpoint_path": "weights.pth"})
         {'img_size': 32}
-        >>> arguments_of_shape({"act_layer": "/tmp/layer"})
+        >>> arguments_of_shape({"act_layer": "layers/mine"})
         Traceback (most recent call last):
-        sslbolts.errors.UsageError: backbone_kwargs act_layer='/tmp/layer' of a file: it must be numbers and names...
+        sslbolts.errors.UsageError: backbone_kwargs act_layer='layers/mine' of a file: it must be numbers and names...
     """
     if not isinstance(arguments or {}, Mapping):
         raise UsageError(f"backbone_kwargs of a file are a {type(arguments).__name__}, and must be a mapping of names.")
