@@ -35,13 +35,20 @@ from tests.helpers.nets import SmallConvNet, TinyBackbone
 from tests.helpers.trainers import Recorder, quiet_trainer
 from tests.invariants.cases import MethodCase, case_of
 
+
+class WithBatchNorm(SmallConvNet):
+    """Four convolutions with batch norm, two of them named as its stages."""
+
+    feature_info = ({"module": "layers.2"}, {"module": "layers.5"})
+
+
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "SimCLR": {name: {"objective": name} for name in ("nt_logistic", "margin_triplet")},
-    "MoCo": {"symmetric": {"symmetric": True, "bn_splits": 2}, "v1": {"milestones": (0.5,)}},
+    "MoCo": {"symmetric": {"symmetric": True, "bn_splits": 2, "queue_length": 64}, "v1": {"milestones": (0.5,)}},
     "InstanceDiscrimination": {"softmax": {"num_negatives": None}},
     "DINO": {"norms": {"batch_norm": True, "norm_last_layer": False, "warmup_teacher_temperature_epochs": 1}},
     "MeanTeacher": {"kl": {"distance": "kl"}},
-    "VICReg": {"paper": {"scaling": "paper"}},
+    "VICReg": {name: {"scaling": name} for name in ("listing", "equation")},
     "SimSiam": {"two layers": {"projector_layers": 2, "fix_predictor_lr": False}},
     "DeepCluster": {"sobel": {"sobel": True, "network": partial(TinyBackbone, 2)}},
     "SwAV": {"three coded": {"num_coded": 1}},
@@ -74,13 +81,14 @@ def runs(method: str) -> Iterator[tuple[str, dict[str, Any]]]:
     case = case_of(method)
     yield method, numbers_of(case)
     if "backbone" not in case.small:  # it is not bound to a network of its own
-        yield f"{method} with batch norm", numbers_of(case, network=SmallConvNet)
+        yield f"{method} with batch norm", numbers_of(case, network=WithBatchNorm)
     for name, arguments in VARIANTS.get(method, {}).items():
         yield f"{method} {name}", numbers_of(case, **arguments)
 
 
-def numbers_of(case: MethodCase, *, network: Any = partial(TinyBackbone, dropout=0.1), **arguments: Any) -> Any:
+def numbers_of(case: MethodCase, *, network: Any = None, **arguments: Any) -> dict[str, Any]:
     """What one run computes, by name."""
+    network = network or partial(TinyBackbone, dropout=0.1)
     module = case.module(network, **{"warmup_epochs": 0.5, "lr_scaling": "linear", **arguments})
     images = partial(CIFAR10MiniDataModule, batch_size=16, eval_batch_size=100, num_workers=0, seed=7)
     recorder = Recorder()

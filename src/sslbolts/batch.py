@@ -1,10 +1,18 @@
-"""The one batch type that training steps receive."""
+"""The one batch type that training steps receive, and what is read from batches of others."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-__all__ = ["ViewBatch"]
+from sslbolts.errors import UsageError
+
+__all__ = ["ViewBatch", "images_of", "indices_of", "targets_of"]
+
+_IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs")
+_TARGETS = ("target", "targets", "label", "labels", "y")
+_INDICES = ("index", "indices", "idx")
 
 
 class ViewBatch(NamedTuple):
@@ -28,3 +36,68 @@ class ViewBatch(NamedTuple):
     views: list[Tensor]
     targets: Tensor
     indices: Tensor
+
+
+def images_of(batch: Any) -> Tensor:
+    """The network's input: of ViewBatch the first view, of ``(x, ...)`` the first item, of a mapping its images.
+
+    Example:
+        >>> images_of((torch.zeros(4, 3, 8, 8), torch.arange(4))).shape
+        torch.Size([4, 3, 8, 8])
+    """
+    if isinstance(batch, ViewBatch):
+        return batch.views[0]
+    found = _find(batch, 0, _IMAGES)
+    if isinstance(found, list | tuple) and found:
+        found = found[0]
+    if isinstance(found, Tensor):
+        return found
+    raise UsageError(
+        f"no images are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), ViewBatch, or "
+        f"a mapping with one of {', '.join(_IMAGES)}. For others pass features= a callable (module, batch, outputs)."
+    )
+
+
+def targets_of(batch: Any) -> Tensor:
+    """Labels ``(B,)``: of ViewBatch, of ``(x, y, ...)`` the second item, of a mapping its labels.
+
+    Example:
+        >>> targets_of((torch.zeros(4, 3, 8, 8), torch.arange(4)))
+        tensor([0, 1, 2, 3])
+    """
+    found = batch.targets if isinstance(batch, ViewBatch) else _find(batch, 1, _TARGETS)
+    if isinstance(found, Tensor) and found.ndim == 1 and not found.is_floating_point():
+        return found
+    raise UsageError(
+        f"no integer labels (B,) are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), "
+        f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for others."
+    )
+
+
+def indices_of(batch: Any) -> Tensor | None:
+    """Rows of the dataset ``(B,)`` if the batch carries them: of ViewBatch, or the third item of ``(x, y, index)``.
+
+    Example:
+        >>> indices_of((torch.zeros(2, 3), torch.arange(2))) is None
+        True
+    """
+    found = batch.indices if isinstance(batch, ViewBatch) else _find(batch, 2, _INDICES)
+    return found if isinstance(found, Tensor) and found.ndim == 1 and found.dtype == torch.int64 else None
+
+
+def _find(batch: Any, position: int, names: tuple[str, ...]) -> Any:
+    if isinstance(batch, Tensor):
+        return batch if position == 0 else None
+    if isinstance(batch, Mapping):
+        return next((batch[name] for name in names if name in batch), None)
+    if isinstance(batch, list | tuple):
+        return batch[position] if len(batch) > position else None
+    return None
+
+
+def _describe(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"{type(batch).__name__} with keys {', '.join(map(str, batch))}"
+    if isinstance(batch, list | tuple):
+        return f"{type(batch).__name__} of {len(batch)}"
+    return type(batch).__name__

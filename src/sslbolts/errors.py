@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Unpack, get_args, get_origin
 
 __all__ = ["UsageError", "argument_names", "did_you_mean", "no_such_argument"]
 
@@ -33,7 +34,7 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 
 def argument_names(cls: type) -> list[str]:
-    """Names of the arguments that the constructors of a class and its bases take.
+    """Names of the arguments that a class can be made with, those that it passes on to its bases included.
 
     Example:
         >>> class Sheet:
@@ -43,10 +44,17 @@ def argument_names(cls: type) -> list[str]:
         >>> argument_names(Table)
         ['title', 'columns']
     """
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    constructors = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
-    parameters = [p for init in constructors for p in inspect.signature(init).parameters.values() if p.kind in named]
-    return list(dict.fromkeys(p.name for p in parameters if p.name != "self"))
+    names: list[str] = []
+    for constructor in [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]:
+        parameters = inspect.signature(constructor).parameters.values()
+        names += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        rest = next((p.annotation for p in parameters if p.kind is p.VAR_KEYWORD), None)
+        if get_origin(rest) is Unpack:  # it passes on the keys of a TypedDict, and nothing else
+            names += get_args(rest)[0].__annotations__
+            break
+        if rest is None:
+            break
+    return list(dict.fromkeys(name for name in names if name != "self"))
 
 
 def no_such_argument(cls: type, name: str, *_: str) -> str:

@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, TensorDataset
 
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
-from sslbolts.callbacks.rows import EvaluationRows
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank, world_size
 from sslbolts.methods import SSLModule
+from sslbolts.training.rows import EvaluationRows
 from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader
 from tests.helpers.nets import TinyBackbone
 

@@ -7,7 +7,7 @@ import torch
 
 from sslbolts._lightning import Callback, lightning_module
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
-from sslbolts.callbacks.passes import run_pass
+from sslbolts.training.passes import run_pass
 from tests.callbacks.host import Host, bank_loader, metrics, train_loader, trainer, val_loader
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from sslbolts._lightning import LightningDataModule
 from sslbolts.callbacks import KNNMonitor
-from sslbolts.callbacks.bank import Bank
+from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.errors import UsageError
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
 from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader

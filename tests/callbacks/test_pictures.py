@@ -21,7 +21,7 @@ from sslbolts.callbacks import (
     NeighbourSheet,
     Reconstructions,
 )
-from sslbolts.callbacks.pictures.images import displayable
+from sslbolts.callbacks.pictures.shared.images import displayable
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from tests.callbacks.host import Host, bank_loader, train_loader, trainer, val_loader

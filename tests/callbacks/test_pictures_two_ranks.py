@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.callbacks import ClusterSheet, KNNMonitor, NeighbourSheet
-from sslbolts.callbacks.pictures.images import displayable
+from sslbolts.callbacks.pictures.shared.images import displayable
 from sslbolts.distributed import rank
 from tests.callbacks.host import Host, bank_loader, trainer, val_loader
 from tests.callbacks.ranks import two_devices

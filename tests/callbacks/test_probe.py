@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslbolts.callbacks import OnlineLinearProbe
-from sslbolts.callbacks.linear_heads import LinearHeads
+from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.errors import UsageError
 from tests.callbacks.host import Host, images, metrics, train_loader, trainer, val_loader
 from tests.invariants.waiting import _NoCopies, _NoWaiting

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sslbolts.callbacks import RunRecord, record
-from sslbolts.redaction import redact, redact_command
+from sslbolts.callbacks.shared.redaction import redact, redact_command
 from tests.callbacks.host import Host, train_loader, trainer, val_loader
 
 

@@ -11,7 +11,7 @@ from sslbolts._lightning import Callback
 from sslbolts.callbacks import WhitenedStem
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
-from sslbolts.whitening import first_convolution, patches_for, set_whitening_filters_
+from sslbolts.networks.whitened_filters import first_convolution, patches_for, set_whitening_filters_
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
 

@@ -12,7 +12,7 @@ from sslbolts._lightning import lightning_module
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
 from sslbolts.errors import UsageError
-from sslbolts.scale import per_device_batch_size
+from sslbolts.training.facts import per_device_batch_size
 from tests.data.helpers import Recorder, quiet_trainer, write_folder
 
 ModelCheckpoint = lightning_module("callbacks").ModelCheckpoint

@@ -5,7 +5,7 @@ import torch
 
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler, even_draws
 from sslbolts.errors import UsageError
-from sslbolts.seeds import generator, mix
+from sslbolts.training.seeds import generator, mix
 
 
 def plans(images=20, batch_size=4, seed=3, epoch=0, **settings):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sslbolts import losses, optim
-from sslbolts.clusters import kmeans
 from sslbolts.distributed import gather, rank, world_size
+from sslbolts.readouts.kmeans import kmeans
 from tests.golden import naive_losses as naive
 from tests.golden.reference import Case, Parameters, Tensors
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import losses
-from sslbolts.memory import FeatureQueue
 from sslbolts.methods.contrastive.instance_discrimination import InstanceBank
+from sslbolts.training.memory import FeatureQueue
 from tests.golden import naive_losses as naive
 from tests.golden.reference import Case, Parameters, Tensors
 

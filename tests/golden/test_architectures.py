@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from sslbolts.backbones import create_backbone
+from sslbolts.networks.backbones import create_backbone
 from tests.golden.reference import architectures
 
 

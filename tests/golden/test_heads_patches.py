@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sslbolts.amdim_encoder import AMDIMEncoder
+from sslbolts.networks.amdim import AMDIMEncoder
 from tests.golden.reference import architectures
 
 REFERENCE = architectures()["amdim_encoder32_ndf128"]

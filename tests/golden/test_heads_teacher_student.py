@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sslbolts import OBoW, SimSiam
-from sslbolts.heads import DINOHead
+from sslbolts.networks.heads import DINOHead
 from tests.golden.reference import architectures
 
 

@@ -13,7 +13,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_mo
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
-from sslbolts.memory import Memory
+from sslbolts.training.memory import Memory
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase

@@ -7,8 +7,8 @@ import pytest
 
 import sslbolts
 from sslbolts.callbacks import Indicator
-from sslbolts.memory import FeatureQueue, forget_staged
 from sslbolts.methods.registry import METHODS, Method
+from sslbolts.training.memory import FeatureQueue, forget_staged
 from tests.invariants import checks, toy_vicreg, waiting
 from tests.invariants.cases import MethodCase, case_of
 

@@ -10,9 +10,9 @@ from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks import EMATeacher
 from sslbolts.distributed import gather
-from sslbolts.heads import mlp
 from sslbolts.losses.precision import full_precision
-from sslbolts.teacher import Teacher
+from sslbolts.networks.heads import mlp
+from sslbolts.networks.teacher import Teacher
 
 
 @full_precision

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Sampler
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
-from sslbolts.late_bar import LateBarModule
+from sslbolts.training.module import TrainingModule
 from tests.helpers.trainers import quiet_trainer
 from tests.invariants.cases import MethodCase
 
@@ -105,7 +105,7 @@ def step_never_waits_for_the_device(case: MethodCase) -> None:
     watch = _Watched(_NoCopies, _NoWaiting)
     # On a CPU the late copy for the progress bar cannot be told from the value that it stands for.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LateBarModule, "_show", lambda *args: None)
+        patch.setattr(TrainingModule, "_show", lambda *args: None)
         _train_watched(case, watch)
 
 

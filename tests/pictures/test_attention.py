@@ -6,8 +6,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from sslbolts.attention_maps import class_attention
 from sslbolts.errors import UsageError
+from sslbolts.networks.attention import class_attention
 from sslbolts.pictures.attention import draw_attention
 
 

@@ -6,7 +6,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from sslbolts.transforms import View
-from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, Draws
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, Draws
 
 ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
 

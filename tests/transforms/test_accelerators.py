@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslbolts.transforms import BatchedAugment, View
-from sslbolts.transforms.draws import Draws, draw
+from sslbolts.transforms.parameters import Draws, draw
 
 VIEW = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, solarize_p=0.2)
 

@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import functional as TF
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.transforms import RECIPES, BatchedAugment, BatchedEvaluate, Evaluation, View
-from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, draw
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw
 from tests.transforms.naive import levels, naive_batch
 from tests.transforms.pictures import pictures
 

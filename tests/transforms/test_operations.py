@@ -17,11 +17,11 @@ from sslbolts.transforms.color import (
     jitter_branch_free,
     solarize_,
 )
-from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, draw
 from sslbolts.transforms.geometry import _by_matrices as crop_by_matrices
 from sslbolts.transforms.geometry import _one_by_one as crop_one_by_one
 from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw
 from tests.transforms.naive import ADJUST, levels
 from tests.transforms.pictures import pictures
 

@@ -2,7 +2,6 @@
 
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.pictures import (
     AttentionMaps,
@@ -17,6 +16,7 @@ from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.record import RunRecord
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
 from sslbolts.callbacks.whitened_stem import WhitenedStem
+from sslbolts.health import Indicator
 
 __all__ = [
     "AttentionMaps",

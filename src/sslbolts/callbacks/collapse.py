@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.afresh import starts_afresh
-from sslbolts.callbacks.capture import Capture
-from sslbolts.callbacks.indicator import Indicator
+from sslbolts.callbacks.shared.features import Capture
 from sslbolts.distributed import gather_ragged, world_size
 from sslbolts.errors import UsageError
+from sslbolts.health import Indicator
 from sslbolts.readouts import effective_rank, normalized_std
+from sslbolts.training.facts import is_new_run
 
 __all__ = ["CollapseMonitor"]
 
@@ -87,7 +87,7 @@ class CollapseMonitor(Callback):
         self._capture = Capture(self.features or _default_features(pl_module))
         self._capture.attach(pl_module)
         self._bad = {}
-        if starts_afresh(trainer):
+        if is_new_run(trainer):
             self._warned = set()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
-from sslbolts.scale import total_steps
+from sslbolts.training.facts import total_steps
 
 __all__ = ["EMATeacher"]
 

@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.afresh import starts_afresh
-from sslbolts.callbacks.bank import Bank
-from sslbolts.callbacks.batches import images_of
-from sslbolts.callbacks.capture import FeatureFunction
-from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.passes import OwnLoader, Pass, run_pass, undisturbed
-from sslbolts.callbacks.queries import QueryMonitor
-from sslbolts.callbacks.rows import first_loader
+from sslbolts.batch import images_of
+from sslbolts.callbacks.shared.bank import Bank
+from sslbolts.callbacks.shared.features import FeatureFunction
+from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
+from sslbolts.training.facts import is_new_run
+from sslbolts.training.logs import log_reduced
+from sslbolts.training.passes import OwnLoader, Pass, run_pass, undisturbed
+from sslbolts.training.rows import first_loader
 
 __all__ = ["KNNMonitor"]
 
@@ -143,7 +143,7 @@ class KNNMonitor(QueryMonitor):
     # ------------------------------------------------------------------ baselines
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if starts_afresh(trainer):
+        if is_new_run(trainer):
             self.baseline_values = {}
             self._measured = -self.every_n_epochs
         self._warned = False

@@ -11,9 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module, rank_zero_warn
 from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.probe import OnlineLinearProbe
-from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
-from sslbolts.scale import effective_batch_size, per_device_batch_size, total_steps
+from sslbolts.training.facts import effective_batch_size, per_device_batch_size, total_steps
+from sslbolts.training.rows import first_loader
 
 __all__ = ["Preflight"]
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.afresh import starts_afresh
-from sslbolts.callbacks.capture import FeatureFunction, pooled
-from sslbolts.callbacks.linear_heads import LinearHeads
-from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.queries import QueryMonitor
+from sslbolts.callbacks.shared.features import FeatureFunction, pooled
+from sslbolts.callbacks.shared.linear_heads import LinearHeads
+from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
+from sslbolts.training.facts import is_new_run
+from sslbolts.training.logs import log_reduced
 
 __all__ = ["OnlineLinearProbe"]
 
@@ -27,7 +27,8 @@ class OnlineLinearProbe(QueryMonitor):
     computed: a forward hook reads them, detached, so there is no further forward pass. With gradient accumulation every
     micro-batch gives a step, since each brings new images. Several learning rates train at once, and the best is
     reported. Nothing of it enters the module's parameters, optimizer, gradient clipping or DDP reducer, it draws no
-    random number, and the host never waits for the device. See :class:`~sslbolts.callbacks.linear_heads.LinearHeads`.
+    random number, and the host never waits for the device. The heads are
+    :class:`~sslbolts.callbacks.shared.linear_heads.LinearHeads`.
 
     Logged, equal on all ranks: ``probe/top1`` at the end of validation, with the learning rate that is best on these
     images; ``test/probe/top1`` of testing, with the one that the last validation has chosen (where there was none, the
@@ -100,7 +101,7 @@ class OnlineLinearProbe(QueryMonitor):
     # ------------------------------------------------------------------ training
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if starts_afresh(trainer):
+        if is_new_run(trainer):
             self._heads = self._train_counts = self._chosen = None
             self.accuracies = {}
         self._reader.attach(pl_module)

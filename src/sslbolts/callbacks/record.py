@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
-from sslbolts.redaction import redact
+from sslbolts.callbacks.shared.redaction import redact
 
 __all__ = ["RunRecord"]
 

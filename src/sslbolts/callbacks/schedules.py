@@ -5,7 +5,7 @@ from typing import Any
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
-from sslbolts.scale import total_steps
+from sslbolts.training.facts import total_steps
 
 __all__ = ["TeacherTemperatureSchedule", "WeightDecaySchedule"]
 

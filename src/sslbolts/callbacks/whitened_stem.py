@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
-from sslbolts.callbacks.afresh import starts_afresh
-from sslbolts.callbacks.batches import images_of
-from sslbolts.callbacks.passes import OwnLoader, run_pass
+from sslbolts.batch import images_of
 from sslbolts.distributed import broadcast_
 from sslbolts.errors import UsageError
-from sslbolts.whitening import first_convolution, patches_for, set_whitening_filters_
+from sslbolts.networks.whitened_filters import first_convolution, patches_for, set_whitening_filters_
+from sslbolts.training.facts import is_new_run
+from sslbolts.training.passes import OwnLoader, run_pass
 
 __all__ = ["WhitenedStem"]
 
@@ -55,7 +55,7 @@ class WhitenedStem(Callback):
         self.max_images = max_images
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not starts_afresh(trainer):
+        if not is_new_run(trainer):
             return
         convolution = first_convolution(self._network(pl_module))
         loader = OwnLoader(self._find(trainer))

@@ -48,7 +48,7 @@ class CheckpointValues:
         """
         if path is None or not is_file_name(path):
             return cls(path)
-        from sslbolts.export.shape import arguments_of_shape
+        from sslbolts.checkpoints.safe_arguments import arguments_of_shape
 
         checkpoint = _load(path)
         hparams = dict(checkpoint.get("hyper_parameters") or {})

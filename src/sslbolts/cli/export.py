@@ -45,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--backbone", help="name of the network, where another library's checkpoint does not tell")
     options = parser.parse_args(list(argv))
 
+    from sslbolts.checkpoints.formats import choose_format
     from sslbolts.export import read_backbone
-    from sslbolts.export.formats import choose_format
 
     format = choose_format(options.format, Path(options.output))  # told before anything is read
     with warnings.catch_warnings():
@@ -77,8 +77,8 @@ def _images(entry: "Preprocessing | None") -> str:
 
 
 def _normalized(loaded: "Loaded", normalize: str) -> "Loaded":
+    from sslbolts.checkpoints.preprocessing import IMAGENET, Preprocessing
     from sslbolts.errors import UsageError
-    from sslbolts.export.preprocessing import IMAGENET, Preprocessing
 
     entry = loaded.preprocessing or Preprocessing()
     if entry.mean is not None:

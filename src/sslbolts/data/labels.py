@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 
 __all__ = ["keep_labels"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from sslbolts.errors import UsageError
-from sslbolts.seeds import generator, mix
+from sslbolts.training.seeds import generator, mix
 
 __all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws"]
 

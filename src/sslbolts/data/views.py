@@ -12,7 +12,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.data.images import Images, TensorImages, UnreadableImage
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.errors import UsageError
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 from sslbolts.transforms import BatchedAugment, View, random_crops
 
 __all__ = ["Augment", "CroppedViews", "Draft", "TensorViews"]

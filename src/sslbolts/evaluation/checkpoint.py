@@ -10,8 +10,8 @@ from zipfile import BadZipFile
 import torch
 from torch import nn
 
+from sslbolts.checkpoints.safe_arguments import arguments_of_shape
 from sslbolts.errors import argument_names
-from sslbolts.export.shape import arguments_of_shape
 from sslbolts.methods import SSLModule
 
 __all__ = ["method_of_checkpoint"]

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.backbones import create_backbone, feature_width
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.checkpoint import method_of_checkpoint
 from sslbolts.export import read_backbone
 from sslbolts.methods import SSLModule
+from sslbolts.networks.backbones import create_backbone, feature_width
 
 __all__ = ["Encoder", "choose_device", "load_encoder"]
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from sslbolts._lightning import LightningDataModule, rank_zero_warn
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import images_of, indices_of, targets_of
+from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages
 from sslbolts.errors import UsageError

@@ -14,12 +14,12 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder, choose_device
 from sslbolts.evaluation.features import EvaluationData, data_name
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
-from sslbolts.evaluation.logistic import fit_logistic
 from sslbolts.evaluation.probes.on_features import probe_on_features
 from sslbolts.evaluation.probes.recipes import probe_recipe
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import Splits, accuracies, labelled_splits, result_of, training_targets
-from sslbolts.seeds import generator
+from sslbolts.readouts.logistic import fit_logistic
+from sslbolts.training.seeds import generator
 
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
 

@@ -11,7 +11,7 @@ import torch
 from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.errors import UsageError
 
-__all__ = ["hushed", "protocol_trainer"]
+__all__ = ["protocol_trainer", "quiet"]
 
 _ADVICE = (  # none of it is about something to change
     r".*in eval mode at the start of training",
@@ -22,11 +22,11 @@ _ADVICE = (  # none of it is about something to change
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Leaves out Lightning's notes on devices and its advice, which are not about a protocol's run.
 
     Example:
-        >>> with hushed():
+        >>> with quiet():
         ...     trainer = protocol_trainer(torch.device("cpu"), max_epochs=1)
     """
     loggers = [logging.getLogger(name) for name in (LIGHTNING, f"{LIGHTNING}.utilities.rank_zero")]

@@ -1,46 +1,71 @@
-"""What every method is: a LightningModule with a backbone, one optimizer, and a schedule over its whole run."""
+"""The base of every method: a LightningModule with a backbone, one optimizer, and a schedule over its whole run."""
 
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import rank_zero_warn
-from sslbolts.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
+from sslbolts.checks import at_least, fraction, one_of
 from sslbolts.errors import UsageError, no_such_argument
-from sslbolts.late_bar import LateBarModule
-from sslbolts.memory import broadcast_memories, commit_memories, forget_staged, memory_names
-from sslbolts.methods.misfit import refuse_misfit
-from sslbolts.optim import LARS, OptimizerCallable, OptimizerSpec, Schedule, parameter_groups, warmup_cosine
-from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.seeds import mix
+from sslbolts.health import Indicator
+from sslbolts.networks.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
+from sslbolts.networks.teacher import Teacher
+from sslbolts.optim import (
+    LARS,
+    OptimizerCallable,
+    OptimizerSpec,
+    Schedule,
+    parameter_groups,
+    warmup_cosine,
+    warmup_steps,
+)
+from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
+from sslbolts.training.module import TrainingModule
 
-__all__ = ["LRScaling", "SSLModule"]
+__all__ = ["LRScaling", "NetworkArguments", "SSLModule"]
 
 LRScaling = Literal["linear", "sqrt", "none"]
 """How the learning rate follows the effective batch size B: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not."""
 
 
-class SSLModule(LateBarModule):
+class NetworkArguments(TypedDict, total=False):
+    """Arguments of the backbone, which every method passes on to :class:`SSLModule`.
+
+    Attributes:
+        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less; ``"imagenet"`` by default.
+        in_chans: channels of the images; 3 by default.
+        backbone_kwargs: further arguments of the named network.
+        compile_backbone: run the backbone through ``torch.compile``; not by default.
+    """
+
+    stem: Stem
+    in_chans: int
+    backbone_kwargs: dict[str, Any] | None
+    compile_backbone: bool
+
+
+class SSLModule(TrainingModule):
     """A backbone that is trained without labels. A method adds its heads and a ``training_step``.
 
     Args:
-        backbone: timm or torchvision name, or a module; see :func:`sslbolts.backbones.create_backbone`. A module is not
-            stored in checkpoints' hyperparameters: ``load_from_checkpoint`` then asks for ``backbone=`` again.
-        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
-        in_chans: channels of the images.
-        backbone_kwargs: further arguments of the named network.
+        backbone: timm or torchvision name, or a module; see :func:`sslbolts.networks.backbones.create_backbone`. A
+            module is not stored in checkpoints' hyperparameters: ``load_from_checkpoint`` then asks for ``backbone=``.
         optimizer: takes parameter groups, returns the optimizer; its ``lr`` is the one for 256 images per step. The
             description that a checkpoint stores, ``{"class_path": ..., "init_args": ...}``, is taken as well.
         lr_scaling: how that learning rate follows the effective batch size.
         warmup_epochs: epochs of linear rise from 0; then half a cosine over the rest of the run.
         final_lr: learning rate at the end, as a fraction of the peak.
+        milestones: parts of the run, between 0 and 1, at which the learning rate drops; none for the cosine.
+        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
+        in_chans: channels of the images.
+        backbone_kwargs: further arguments of the named network.
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:
@@ -53,6 +78,7 @@ class SSLModule(LateBarModule):
             to synchronize.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
+        milestone_factor: by which each of the milestones multiplies the learning rate.
 
     Raises:
         UsageError: for an unknown name, or a value out of its range.
@@ -63,40 +89,40 @@ class SSLModule(LateBarModule):
     embedding: ClassVar[str | None] = None
     own_statistics_from: ClassVar[float] = math.inf
     decay_vectors: bool = False
+    milestone_factor: ClassVar[float] = 0.1
 
     def __init__(
         self,
         backbone: BackboneLike = "resnet50",
-        *,
-        stem: Stem = "imagenet",
-        in_chans: int = 3,
-        backbone_kwargs: dict[str, Any] | None = None,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 10.0,
         final_lr: float = 0.0,
+        *,
+        milestones: Sequence[float] = (),
+        stem: Stem = "imagenet",
+        in_chans: int = 3,
+        backbone_kwargs: dict[str, Any] | None = None,
         compile_backbone: bool = False,
         **unknown: Any,
     ) -> None:
         if unknown:
             raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__()
-        if lr_scaling not in get_args(LRScaling):
-            raise UsageError(f'lr_scaling="{lr_scaling}": it must be one of {", ".join(get_args(LRScaling))}.')
-        if warmup_epochs < 0:
-            raise UsageError(f"warmup_epochs={warmup_epochs}: it cannot be negative.")
-        if not 0 <= final_lr <= 1:
-            raise UsageError(f"final_lr={final_lr}: it is a fraction of the peak learning rate, in [0, 1].")
+        one_of(get_args(LRScaling), lr_scaling=lr_scaling)
+        at_least(0, warmup_epochs=warmup_epochs)
+        fraction(final_lr=final_lr)
+        if not all(0 < milestone < 1 for milestone in milestones):
+            raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
         self.optimizer = OptimizerSpec(optimizer)
         self.lr_scaling = lr_scaling
         self.warmup_epochs = warmup_epochs
         self.final_lr = final_lr
+        self.milestones = tuple(milestones)
         self.compile_backbone = compile_backbone
         self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **(backbone_kwargs or {}))
         self.num_features = feature_width(self.backbone)
         self.backbone.to(memory_format=torch.channels_last)  # convolutions run faster, and compute the same
-        self._seed = 0
-        self._resumed_seed: int | None = None
 
         # Called here, it collects the arguments of every subclass too; modules are left out, the optimizer described.
         with warnings.catch_warnings():
@@ -138,8 +164,16 @@ class SSLModule(LateBarModule):
         return self.backbone
 
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages; none by default."""
-        return []
+        """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages: those of a ``self.teacher``."""
+        teacher = getattr(self, "teacher", None)
+        return teacher.pairs(self) if isinstance(teacher, Teacher) else []
+
+    def log_matching(
+        self, accuracy: Tensor, *, of: int, batch_size: int, name: str = "train/matching_accuracy"
+    ) -> None:
+        """Logs how often the right one of ``of`` candidates was found, and over chance, which finds 1 in ``of``."""
+        self.log(name, accuracy, batch_size=batch_size)
+        self.log("train/accuracy_over_chance", accuracy * of, batch_size=batch_size)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         """The loss of one batch of views."""
@@ -159,7 +193,7 @@ class SSLModule(LateBarModule):
         return self(images), targets, indices
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["sslbolts_seed"] = self._seed
+        super().on_save_checkpoint(checkpoint)
         checkpoint["sslbolts_class"] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -171,8 +205,7 @@ class SSLModule(LateBarModule):
             )
         if self.strict_loading and "state_dict" in checkpoint:  # a sharded one holds its weights elsewhere
             refuse_misfit(self, checkpoint)
-        if self._trainer is not None:  # a run is resumed, and goes on drawing what it would have drawn
-            self._resumed_seed = checkpoint.get("sslbolts_seed")
+        super().on_load_checkpoint(checkpoint)
 
     def setup(self, stage: str) -> None:
         """Compare the channels of the data with those of the backbone, before a convolution does."""
@@ -187,18 +220,15 @@ class SSLModule(LateBarModule):
             )
 
     def on_fit_start(self) -> None:
-        own = torch.initial_seed() % 2**63
-        self._seed = self.trainer.strategy.broadcast(own) if self._resumed_seed is None else self._resumed_seed
-        self._resumed_seed = None
+        super().on_fit_start()
         forget_staged(self)
         broadcast_memories(self)
         if self.compile_backbone:
             self.backbone.compile()  # in place: the keys of the state dict stay as they are
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed what the model draws; name a wrong first batch, instead of failing somewhere in a network."""
-        # Dropout and masks are a function of (seed, epoch, batch, rank), as views are: resuming needs no other state.
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        """Name a wrong first batch, instead of failing somewhere in a network."""
+        super().on_train_batch_start(batch, batch_idx)
         if batch_idx > 0 or self.trainer.current_epoch > 0:
             return
         name = type(self).__name__
@@ -226,7 +256,10 @@ class SSLModule(LateBarModule):
         return self.optimizer.lr * (ratio if self.lr_scaling == "linear" else ratio**0.5)
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        """Factor on the peak learning rate after ``step`` optimizer steps; warm-up and cosine, or a method's own."""
+        """Factor on the peak learning rate after ``step`` optimizer steps: warm-up, then a cosine or milestones."""
+        if self.milestones:
+            factor = self.milestone_factor
+            return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones, factor=factor)
         return warmup_cosine(step, total=total, warmup=warmup, floor=self.final_lr)
 
     def configure_optimizers(self) -> Any:
@@ -244,3 +277,33 @@ class SSLModule(LateBarModule):
             group["lr"] *= scale * group.get("lr_scale", 1.0)
         schedule = Schedule(optimizer, lambda step: self.lr_factor(step, total=total, warmup=warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def refuse_misfit(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of another method or of other arguments, in fewer words than a list of all its keys.
+
+    Args:
+        module: what is to load it.
+        checkpoint: what ``ModelCheckpoint`` wrote.
+
+    Raises:
+        UsageError: with one example of every kind of difference.
+    """
+    wanted: Mapping[str, Tensor] = module.state_dict()
+    stored: Mapping[str, Tensor] = checkpoint["state_dict"]
+    kinds = {
+        "missing": [key for key in wanted if key not in stored],
+        "unknown": [key for key in stored if key not in wanted],
+        "of other shape": [key for key in wanted if key in stored and wanted[key].shape != stored[key].shape],
+    }
+    differences = ", ".join(f"{len(keys)} {kind} ({keys[0]})" for kind, keys in kinds.items() if keys)
+    if not differences:
+        return
+    name = type(module).__name__
+    made_by = str(checkpoint.get("sslbolts_class", "")).rpartition(".")[2]
+    if made_by not in ("", name):
+        raise UsageError(f"the checkpoint is of {made_by}, not of {name}: {differences}. Load it with {made_by}.")
+    raise UsageError(
+        f"the checkpoint is not of this {name}: {differences}. Build it with the arguments that the checkpoint was "
+        "made with."
+    )

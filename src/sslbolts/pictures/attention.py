@@ -34,7 +34,7 @@ def draw_attention(
 
     Args:
         images: ``(N, C, H, W)`` uint8 or float in [0, 1], C of 1, 3 or 4.
-        attention: ``(N, heads, h, w)`` non-negative weights, as :func:`sslbolts.attention_maps.class_attention` gives.
+        attention: ``(N, heads, h, w)`` non-negative weights, as :func:`~sslbolts.networks.attention.class_attention`.
         threshold: share of a head's attention that its mask holds, in [0, 1].
         most_heads: draw at most so many heads.
         title: above the sheet.

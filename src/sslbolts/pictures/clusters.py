@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.clusters import kmeans, share
 from sslbolts.distributed import gather_ragged
 from sslbolts.errors import UsageError
 from sslbolts.pictures.style import INK, MUTED, image_grid, show_image
 from sslbolts.readouts.clustering import normalized_mutual_information, purity
+from sslbolts.readouts.kmeans import kmeans, shard
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def cluster_directions(features: Tensor, k: int, *, seed: int = 0) -> Tensor:
         )
     generator = torch.Generator().manual_seed(seed)
     x = features.float() - features.float().mean(0)
-    return gather_ragged(kmeans(share(x), k, iterations=20, generator=generator, spherical=True).assignments)
+    return gather_ragged(kmeans(shard(x), k, iterations=20, generator=generator, spherical=True).assignments)
 
 
 def draw_clusters(

@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sslbolts.callbacks.shared.redaction import redact, redact_command
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.result import Result, format_metric
-from sslbolts.redaction import redact, redact_command
 from sslbolts.report.metrics import Gap, Log, Series, read_log
 
 __all__ = ["Picture", "Run", "read_run"]

@@ -12,9 +12,9 @@ from torch import Tensor
 from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
-from sslbolts.transforms.draws import NOT_JITTERED, ORDERS, Draws, draw
 from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, Draws, draw
 from sslbolts.transforms.recipes import Evaluation, View
 
 __all__ = ["BatchedAugment", "BatchedEvaluate"]

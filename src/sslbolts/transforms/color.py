@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
+from sslbolts.transforms.parameters import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
 
 __all__ = [
     "adjust_brightness_",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 from sslbolts.transforms.batched import resize_and_center
-from sslbolts.transforms.draws import central_box
+from sslbolts.transforms.parameters import central_box
 from sslbolts.transforms.recipes import Evaluation, View
 
 __all__ = ["center_crop", "random_box", "random_crops"]

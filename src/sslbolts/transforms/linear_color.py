@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.transforms.color import LUMA
-from sslbolts.transforms.draws import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
+from sslbolts.transforms.parameters import BRIGHTNESS, CONTRAST, HUE, NOT_JITTERED, SATURATION, order_table
 
 __all__ = ["apply_color_maps", "color_maps"]
 

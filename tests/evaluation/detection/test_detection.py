@@ -13,13 +13,13 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from sslbolts import UsageError
-from sslbolts.backbones import create_backbone
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
 from sslbolts.evaluation.detection.run import evaluate_detection
+from sslbolts.networks.backbones import create_backbone
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 

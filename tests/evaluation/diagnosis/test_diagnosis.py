@@ -11,7 +11,7 @@ from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import load_encoder
 from sslbolts.evaluation.diagnosis.diagnose import diagnose
 from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS
-from sslbolts.evaluation.diagnosis.lost_information import held_information
+from sslbolts.evaluation.diagnosis.information import held_information
 from tests.helpers.nets import TinyBackbone
 
 

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslbolts import UsageError
-from sslbolts.backbones import create_backbone
-from sslbolts.evaluation.fine_tuning.drop_path import set_drop_path
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
-from sslbolts.evaluation.fine_tuning.layer_decay import layer_groups
 from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES
+from sslbolts.networks.backbones import create_backbone
+from sslbolts.networks.drop_path import set_drop_path
+from sslbolts.optim.layer_decay import layer_groups
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from sslbolts import UsageError
-from sslbolts.backbones import create_backbone
 from sslbolts.batch import ViewBatch
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
 from sslbolts.evaluation.layers.maps import PooledMaps, block_names, pooled_side
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
+from sslbolts.networks.backbones import create_backbone
 from tests.evaluation.fine_tuning.test_run import module
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer

@@ -17,11 +17,11 @@ from torchvision.datasets import Flowers102
 from sslbolts import MoCo, SimCLR, UsageError
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
-from sslbolts.evaluation.logistic import fit_logistic
 from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer.metrics import map_11point, mean_per_class
 from sslbolts.evaluation.transfer.run import PENALTIES, PreparedImages, evaluate_transfer, score_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, VOC_CLASSES, transfer_set
+from sslbolts.readouts.logistic import fit_logistic
 
 COLORS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 

@@ -12,8 +12,8 @@ from sslbolts import DeepCluster, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.data import DatasetDataModule
 from sslbolts.losses.clustering import balanced_cross_entropy
-from sslbolts.methods.clustering.alexnet import AlexNet, Sobel
 from sslbolts.methods.clustering.deepcluster import PseudoLabels
+from sslbolts.networks.alexnet import AlexNet, Sobel
 from sslbolts.transforms import MultiView, View
 from tests.golden.reference import architectures
 from tests.helpers.nets import TinyBackbone, without_batch_norm

@@ -8,7 +8,7 @@ import torch
 from sslbolts import DeepCluster, DeepClusterV2
 from sslbolts._lightning import Callback
 from sslbolts.callbacks import CollapseMonitor
-from sslbolts.methods.clustering.readings import INDICATORS, describe_clusters
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from sslbolts import AMDIM, UsageError
-from sslbolts.amdim_encoder import AMDIMEncoder
-from sslbolts.backbones import create_backbone
 from sslbolts.losses import amdim
+from sslbolts.networks.amdim import AMDIMEncoder
+from sslbolts.networks.backbones import create_backbone
 from tests.golden import naive_losses as naive
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.views import noise_loader

@@ -8,7 +8,7 @@ from sslbolts import OBoW, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.methods.teacher_student.obow import Vocabulary, WordGenerator
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader

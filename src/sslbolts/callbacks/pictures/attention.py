@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.attention_maps import attending, class_attention, find_attention
-from sslbolts.callbacks.pictures.first_images import FirstImages
+from sslbolts.callbacks.pictures.shared.first_images import FirstImages
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.pictures.attention import draw_attention
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class AttentionMaps(FirstImages):
     Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
 
     Example:
-        >>> AttentionMaps(images=2, every_n_epochs=5).outlet.name
+        >>> AttentionMaps(images=2, every_n_epochs=5).publisher.name
         'attention'
     """
 
@@ -71,7 +71,7 @@ class AttentionMaps(FirstImages):
 
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
         maps, who = seen
-        title = f"What {who} attends to after {self.outlet.passed(trainer)} epochs"
+        title = f"What {who} attends to after {self.publisher.passed(trainer)} epochs"
         return draw_attention(images, maps, threshold=self.threshold, title=title, labels=labels)
 
     def _transformer(self, module: LightningModule) -> nn.Module:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import images_of
-from sslbolts.callbacks.passes import undisturbed
-from sslbolts.callbacks.pictures.images import displayable, thumbnails
-from sslbolts.callbacks.pictures.outlet import Outlet
+from sslbolts.batch import ViewBatch, images_of
+from sslbolts.callbacks.pictures.shared.images import displayable, thumbnails
+from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations, draw_views
+from sslbolts.training.passes import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +36,7 @@ class AugmentationSheet(Callback):
         UsageError: for a value out of range.
 
     Example:
-        >>> AugmentationSheet(images=4).outlet.name
+        >>> AugmentationSheet(images=4).publisher.name
         'augmentations'
     """
 
@@ -48,18 +47,18 @@ class AugmentationSheet(Callback):
         self.images = images
         self.draws = draws
         self.seed = seed
-        self.outlet = Outlet("augmentations", folder=folder)
+        self.publisher = Publisher("augmentations", folder=folder)
         self._drawn = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._drawn or trainer.global_step:
             return
         self._drawn = True
-        path = self.outlet.path(trainer)
+        path = self.publisher.path(trainer)
         if rank() == 0:
             with undisturbed(trainer, pl_module):
                 figure = self._of_recipe(trainer) or self._of_batch(trainer, batch)
-            self.outlet.publish(trainer, figure, path)
+            self.publisher.publish(trainer, figure, path)
 
     def _of_recipe(self, trainer: Trainer) -> "Figure | None":
         """Of a DataModule with a recipe of views and images that can be read one by one; None for others."""

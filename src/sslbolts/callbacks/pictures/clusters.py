@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.callbacks.capture import FeatureFunction
-from sslbolts.callbacks.pictures.images import class_names_of
-from sslbolts.callbacks.pictures.queries import QueryPicture
+from sslbolts.callbacks.pictures.shared.images import class_names_of
+from sslbolts.callbacks.pictures.shared.queries import QueryPicture
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.errors import UsageError
 from sslbolts.pictures.clusters import cluster_directions, draw_clusters
 
@@ -39,7 +39,7 @@ class ClusterSheet(QueryPicture):
         UsageError: for a value out of range.
 
     Example:
-        >>> ClusterSheet(clusters=5).outlet.name
+        >>> ClusterSheet(clusters=5).publisher.name
         'clusters'
     """
 
@@ -84,5 +84,5 @@ class ClusterSheet(QueryPicture):
             targets,
             computed,
             class_names=class_names_of(trainer, self.class_names, targets),
-            title=f"Clusters (spherical k-means) after {self.outlet.passed(trainer)} epochs{self.left_out}",
+            title=f"Clusters (spherical k-means) after {self.publisher.passed(trainer)} epochs{self.left_out}",
         )

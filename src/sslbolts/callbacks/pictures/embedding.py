@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts._lightning import Trainer
-from sslbolts.callbacks.capture import FeatureFunction
-from sslbolts.callbacks.pictures.images import class_names_of
-from sslbolts.callbacks.pictures.queries import QueryPicture
+from sslbolts.callbacks.pictures.shared.images import class_names_of
+from sslbolts.callbacks.pictures.shared.queries import QueryPicture
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.pictures.embedding import draw_embedding
 from sslbolts.pictures.projections import Projection, available_projections, project
 
@@ -39,7 +39,7 @@ class EmbeddingPlot(QueryPicture):
         UsageError: for a value out of range; for a projection whose package is not there, when it draws.
 
     Example:
-        >>> EmbeddingPlot(projections=["pca"], every_n_epochs=5).outlet.name
+        >>> EmbeddingPlot(projections=["pca"], every_n_epochs=5).publisher.name
         'embedding'
     """
 
@@ -74,7 +74,7 @@ class EmbeddingPlot(QueryPicture):
         if chosen is None:
             there = available_projections()
             chosen = ("pca", "umap") if "umap" in there else there
-        title = f"Features of {len(features):,} images after {self.outlet.passed(trainer)} epochs{self.left_out}"
+        title = f"Features of {len(features):,} images after {self.publisher.passed(trainer)} epochs{self.left_out}"
         planes: dict[str, Tensor] = {name: project(features, name) for name in chosen}
         return draw_embedding(
             planes, targets, class_names=class_names_of(trainer, self.class_names, targets), title=title

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.callbacks.bank import Bank
-from sslbolts.callbacks.batches import images_of
-from sslbolts.callbacks.capture import FeatureFunction
+from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.passes import Pass, run_pass, undisturbed
-from sslbolts.callbacks.pictures.images import class_names_of, displayable, prepared, raw_pixels, thumbnails
-from sslbolts.callbacks.pictures.queries import QueryPicture
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, prepared, raw_pixels, thumbnails
+from sslbolts.callbacks.pictures.shared.queries import QueryPicture
+from sslbolts.callbacks.shared.bank import Bank
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.training.passes import Pass, run_pass, undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ class NeighbourSheet(QueryPicture):
         UsageError: for a value out of range; when evaluation starts, if there is no bank.
 
     Example:
-        >>> NeighbourSheet(k=8, every_n_epochs=5).outlet.name
+        >>> NeighbourSheet(k=8, every_n_epochs=5).publisher.name
         'neighbours'
     """
 
@@ -144,7 +144,7 @@ class NeighbourSheet(QueryPicture):
             computed.targets,
             computed.rows,
             class_names=class_names_of(trainer, self.class_names, targets, computed.targets),
-            title=f"Nearest neighbours after {self.outlet.passed(trainer)} epochs{self.left_out}",
+            title=f"Nearest neighbours after {self.publisher.passed(trainer)} epochs{self.left_out}",
         )
 
     def forget(self) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.callbacks.pictures.first_images import FirstImages
-from sslbolts.callbacks.pictures.images import displayable
+from sslbolts.callbacks.pictures.shared.first_images import FirstImages
+from sslbolts.callbacks.pictures.shared.images import displayable
 from sslbolts.errors import UsageError
 from sslbolts.pictures.reconstructions import draw_reconstructions
 
@@ -35,7 +35,7 @@ class Reconstructions(FirstImages):
         UsageError: for a value out of range; when the run starts, if the module has no ``reconstruct``.
 
     Example:
-        >>> Reconstructions(images=6).outlet.name
+        >>> Reconstructions(images=6).publisher.name
         'reconstructions'
     """
 
@@ -65,5 +65,5 @@ class Reconstructions(FirstImages):
 
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
         shown, output = (displayable(x, trainer.datamodule) for x in seen)  # type: ignore[attr-defined]
-        title = f"Reconstructions after {self.outlet.passed(trainer)} epochs"
+        title = f"Reconstructions after {self.publisher.passed(trainer)} epochs"
         return draw_reconstructions(images, shown, output, title=title, labels=labels)

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
-from sslbolts.feature_maps import feature_maps, last_stages, map_widths
-from sslbolts.late_bar import LateBarModule
+from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import Schedule, warmup_steps
-from sslbolts.scale import effective_batch_size, total_steps
-from sslbolts.seeds import mix
+from sslbolts.training.facts import effective_batch_size, total_steps
+from sslbolts.training.module import TrainingModule
+from sslbolts.training.seeds import mix
 
 __all__ = ["Detector"]
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-class Detector(LateBarModule):
+class Detector(TrainingModule):
     """Faster R-CNN on the maps of a backbone's last stages, trained whole, by SGD as in MoCo's runs on VOC.
 
     Training batches are lists of images and of targets, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`; an
@@ -55,7 +55,7 @@ class Detector(LateBarModule):
     there with a C4 head and SyncBN).
 
     Example:
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> detector = Detector(create_backbone("resnet18"), 20, width=32, image_size=(64, 64)).eval()
         >>> sorted(detector([torch.rand(3, 48, 64)])[0])
         ['boxes', 'labels', 'scores']

@@ -12,7 +12,7 @@ from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.statistics import statistics_for
 
@@ -74,7 +74,7 @@ def evaluate_detection(
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
     known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
     module = Detector(encoder.trainable(), len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
-    with hushed():
+    with quiet():
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,

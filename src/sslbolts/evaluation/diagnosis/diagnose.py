@@ -7,13 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.clusters import kmeans
 from sslbolts.data import SSLDataModule
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.views import Augment, CroppedViews
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.distortions import NOISE_STD
-from sslbolts.evaluation.diagnosis.lost_information import Reader, chosen_rows, held_information
+from sslbolts.evaluation.diagnosis.information import Reader, chosen_rows, held_information
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import Features, data_name, features_of, normalization, preprocessing
 from sslbolts.evaluation.result import Result
@@ -32,7 +31,8 @@ from sslbolts.readouts import (
     rankme,
     uniformity,
 )
-from sslbolts.seeds import generator, mix
+from sslbolts.readouts.kmeans import kmeans
+from sslbolts.training.seeds import generator, mix
 
 __all__ = ["Diagnosis", "diagnose"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 
 __all__ = ["DISTORTIONS", "NOISE_STD", "Distortion"]
 

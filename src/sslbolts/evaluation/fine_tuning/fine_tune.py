@@ -8,24 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.backbones import feature_width
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.fine_tuning.drop_path import set_drop_path
-from sslbolts.evaluation.fine_tuning.layer_decay import layer_groups
-from sslbolts.evaluation.fine_tuning.pooling import mean_pooled
 from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe, fine_tune_recipe
-from sslbolts.evaluation.judged import JudgedModule
-from sslbolts.evaluation.one_row import running_statistics
+from sslbolts.networks.backbones import feature_width
+from sslbolts.networks.drop_path import set_drop_path
+from sslbolts.networks.pooling import mean_pooled
+from sslbolts.networks.tiny_batches import running_statistics
 from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
-from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.seeds import mix
+from sslbolts.optim.layer_decay import layer_groups
+from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.seeds import mix
 
 __all__ = ["FineTune"]
 
 
-class FineTune(JudgedModule):
+class FineTune(LabelledEvaluation):
     """A backbone and a linear head, trained together on labelled images by a paper's recipe.
 
     The learning rate falls from layer to layer towards the first (ResNets by stage, vision transformers by block), and
@@ -52,7 +51,7 @@ class FineTune(JudgedModule):
     Source: the recipe's; layer-wise decay and this form of the protocol: Bao et al., BEiT, ICLR 2022, arXiv:2106.08254.
 
     Example:
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> tuned = FineTune(create_backbone("resnet18", stem="cifar"), 10, recipe="simclr_10pct")
         >>> tuple(tuned(torch.zeros(2, 3, 32, 32)).shape), tuned.recipe.epochs
         ((2, 10), 30)

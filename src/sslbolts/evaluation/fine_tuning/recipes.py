@@ -42,7 +42,7 @@ class FineTuneRecipe:
         drop_path: rate of stochastic depth in [0, 1) of the last block; it rises linearly from 0 at the first.
         head_std: standard deviation of the head's first weights; 0 starts at zero.
         pooling: "mean" of the patch tokens, for vision transformers of timm (see
-            :func:`~sslbolts.evaluation.fine_tuning.pooling.mean_pooled`), or the features that the network gives.
+            :func:`~sslbolts.networks.pooling.mean_pooled`), or the features that the network gives.
         interpolation: of the training images' crops.
         batch_size: images per step in the paper, for the record: the DataModule's is used.
 

@@ -14,9 +14,9 @@ from sslbolts.evaluation.features import data_name, preprocessing, size_notes
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
-from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.scale import effective_batch_size
+from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
 __all__ = ["evaluate_finetune", "suitable_recipe"]
@@ -85,7 +85,7 @@ def evaluate_finetune(
     nn.init.normal_(module.head.weight, std=module.recipe.head_std)  # from the seed
     crop = View(data.image_size, interpolation=module.recipe.interpolation)
     crops = labelled_crops(data, encoder, view=crop, rows=rows)
-    with hushed():
+    with quiet():
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,
@@ -132,7 +132,7 @@ def suitable_recipe(backbone: nn.Module) -> str:
     """The recipe for a kind of network: "mae" for vision transformers, else "simclr".
 
     Example:
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> suitable_recipe(create_backbone("resnet18")), suitable_recipe(create_backbone("vit_tiny_patch16_224"))
         ('simclr', 'mae')
     """

@@ -30,7 +30,7 @@ class PooledMaps(nn.Module):
 
     Example:
         >>> import torch
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> network = create_backbone("resnet18").eval()
         >>> maps = PooledMaps(network, network)
         >>> maps.layers, [tuple(rows.shape) for rows in maps(torch.zeros(1, 3, 224, 224))]
@@ -115,7 +115,7 @@ def block_names(backbone: nn.Module) -> list[str]:
         UsageError: for a network of which this is not known.
 
     Example:
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> block_names(create_backbone("torchvision/resnet18"))
         ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
     """

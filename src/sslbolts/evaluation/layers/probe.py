@@ -7,21 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.evaluation.layers.maps import PooledMaps
-from sslbolts.evaluation.one_row import batch_normalized
+from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import Schedule, warmup_steps
-from sslbolts.scale import effective_batch_size, total_steps
+from sslbolts.training.facts import effective_batch_size, total_steps
+from sslbolts.training.labelled_evaluation import LabelledEvaluation
 
 __all__ = ["LAYER_LRS", "LayerProbe"]
 
 LAYER_LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-class LayerProbe(JudgedModule):
+class LayerProbe(LabelledEvaluation):
     """Logistic regressions on every block, several learning rates each, all trained together from one pass per batch.
 
     A block's map is adaptively max-pooled to about 9,000 values, which are standardized (batch norm without scales).

@@ -16,7 +16,7 @@ from sslbolts.evaluation.features import data_name, preprocessing, size_notes
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
-from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, training_targets
 from sslbolts.progress import late_bar
@@ -115,7 +115,7 @@ def evaluate_layers(
         probe = LayerProbe(
             maps, data.num_classes, widths=[widths[i] for i in group], lrs=lrs, weight_decay=weight_decay
         )
-        with hushed():
+        with quiet():
             trainer = protocol_trainer(
                 encoder.device,
                 devices=devices,

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.one_row import batch_normalized
 from sslbolts.evaluation.probes.recipes import ProbeRecipe
+from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 
 __all__ = ["ProbeHeads", "probe_loss", "probe_optimizer"]

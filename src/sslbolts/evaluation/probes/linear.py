@@ -6,22 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.backbones import feature_width
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import images_of, targets_of
+from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.judged import JudgedModule
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
-from sslbolts.scale import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.seeds import mix
+from sslbolts.networks.backbones import feature_width
+from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.seeds import mix
 from sslbolts.transforms import MultiView, View
 
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
 
 
-class LinearProbe(JudgedModule):
+class LinearProbe(LabelledEvaluation):
     """Linear classifiers on a frozen network, one per learning rate, trained together on labelled images.
 
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
@@ -52,7 +51,7 @@ class LinearProbe(JudgedModule):
     Source: the recipe's; several heads at once: Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193.
 
     Example:
-        >>> from sslbolts.backbones import create_backbone
+        >>> from sslbolts.networks.backbones import create_backbone
         >>> probe = LinearProbe(create_backbone("resnet18", stem="cifar"), 10, recipe="byol")
         >>> tuple(probe(torch.zeros(2, 3, 32, 32)).shape), probe.recipe.epochs
         ((2, 5, 10), 80)

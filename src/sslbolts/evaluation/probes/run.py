@@ -22,7 +22,7 @@ from sslbolts.evaluation.probes.on_features import (
     recipe_settings,
 )
 from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe, with_own_lr
-from sslbolts.evaluation.protocol_trainer import hushed, protocol_trainer
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
 
@@ -161,7 +161,7 @@ def _on_images(
     torch.manual_seed(seed)
     probe = make(encoder, data.num_classes, recipe=recipe)
     validated = {"check_val_every_n_epoch": recipe.epochs} if held.any() else {"limit_val_batches": 0}
-    with hushed():
+    with quiet():
         fitter = protocol_trainer(encoder.device, **{"max_epochs": recipe.epochs, **validated, **settings})
         images.batch_size = batch_size = max(1, min(recipe.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)
@@ -171,7 +171,7 @@ def _on_images(
         rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, shares)]
         chosen = f"of {len(shares)} on {int(held.sum()):,} held-out training images ({100 * max(shares):.2f} % right)"
     lr = recipe.lrs[probe.chosen_head]
-    with hushed():
+    with quiet():
         fitter.test(probe, datamodule=images, verbose=False)
     metrics = {
         name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name

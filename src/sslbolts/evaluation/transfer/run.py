@@ -11,13 +11,13 @@ from torch.utils.data import Dataset
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
-from sslbolts.evaluation.logistic import fit_logistic
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer.metrics import TRANSFER_METRICS
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
-from sslbolts.seeds import mix
+from sslbolts.readouts.logistic import fit_logistic
+from sslbolts.training.seeds import mix
 
 __all__ = ["PENALTIES", "PreparedImages", "TransferScore", "evaluate_transfer", "score_transfer"]
 
@@ -55,7 +55,7 @@ def score_transfer(
         train, val, test: features ``(N, D)`` and labels ``(N,)``, or ``(N, C)`` of images with several.
         metric: "top1", "mean_per_class" or "map_11point".
         num_classes: number of classes.
-        penalties: candidates for the l2 penalty, see :func:`sslbolts.evaluation.logistic.fit_logistic`.
+        penalties: candidates for the l2 penalty, see :func:`sslbolts.readouts.logistic.fit_logistic`.
         max_iter: L-BFGS steps of each fit.
 
     Source: Chen et al., SimCLR, ICML 2020, arXiv:2002.05709, appendix B.8.

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from sslbolts.errors import UsageError, did_you_mean
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 
 __all__ = ["TRANSFER_SETS", "VOC_CLASSES", "Splits", "TransferSet", "transfer_set", "voc_labels"]
 

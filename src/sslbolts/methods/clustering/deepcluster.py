@@ -6,20 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.clusters import kmeans, pca_whiten, share
 from sslbolts.distributed import gather_ragged
 from sslbolts.errors import UsageError
+from sslbolts.health import Indicator
 from sslbolts.losses.clustering import balanced_cross_entropy
-from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
-from sslbolts.methods.clustering.alexnet import Sobel
-from sslbolts.methods.clustering.readings import INDICATORS, describe_clusters
-from sslbolts.methods.sweep import number_of_training_images, training_features
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
+from sslbolts.methods.training_features import number_of_training_images, training_features
+from sslbolts.networks.alexnet import Sobel
+from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
-from sslbolts.seeds import generator
+from sslbolts.readouts.kmeans import kmeans, pca_whiten, shard
+from sslbolts.training.memory import Memory
+from sslbolts.training.seeds import generator
 
 __all__ = ["DeepCluster", "PseudoLabels"]
 
@@ -41,7 +41,7 @@ class DeepCluster(SSLModule):
     clustered: ``N * num_features`` numbers. A run that is resumed needs the same images in the same order.
 
     Args:
-        backbone: see :class:`SSLModule`; the paper's is :class:`sslbolts.methods.clustering.alexnet.AlexNet`.
+        backbone: see :class:`SSLModule`; the paper's is :class:`sslbolts.networks.alexnet.AlexNet`.
         num_clusters: `K`; ten times the number of classes suits ImageNet.
         pca_dim: width of the whitened features; None clusters the features as they are, scaled to length 1.
         iterations: of k-means.
@@ -149,7 +149,7 @@ class DeepCluster(SSLModule):
         self._drawn_evenly = ask is not None and bool(ask(self.pseudo_labels.labels))
 
     def _cluster(self, features: Tensor) -> None:
-        mine = share(features)
+        mine = shard(features)
         if self.pca_dim is not None:
             mine = pca_whiten(mine, self.pca_dim)(mine)
         found = kmeans(

@@ -7,21 +7,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.clusters import kmeans, share
 from sslbolts.distributed import gather, gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import deepcluster_v2
 from sslbolts.losses.precision import full_precision
-from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
-from sslbolts.methods.clustering.readings import INDICATORS, describe_clusters
-from sslbolts.methods.sweep import number_of_training_images, training_features
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
+from sslbolts.methods.training_features import number_of_training_images, training_features
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARC, OptimizerCallable
-from sslbolts.seeds import generator
+from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.training.memory import Memory
+from sslbolts.training.seeds import generator
 
 __all__ = ["DeepClusterV2", "EmbeddingBank"]
 
@@ -254,7 +254,7 @@ class EmbeddingBank(Memory):
         known = self.seen.nonzero().flatten()
         for head, centroids in enumerate(self.centroids):
             found = kmeans(
-                share(self.rows[head % len(self.rows), known]),
+                shard(self.rows[head % len(self.rows), known]),
                 len(centroids),
                 iterations=iterations,
                 generator=generator(seed, epoch, head),

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.clusters import share
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import sinkhorn, swapped_prediction
 from sslbolts.losses.precision import full_precision
-from sslbolts.memory import FeatureQueue
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARC, OptimizerCallable
+from sslbolts.readouts.kmeans import shard
+from sslbolts.training.memory import FeatureQueue
 
 __all__ = ["CodeQueue", "SwAV"]
 
@@ -151,7 +151,7 @@ class SwAV(SSLModule):
         """Codes ``(B, K)`` of one view, with the queue's share of this rank where it is full."""
         images = len(scores)
         if self.queue is not None and self.queue.is_full:
-            _, former = _scores(share(self.queue.view(view)), self.prototypes.weight)
+            _, former = _scores(shard(self.queue.view(view)), self.prototypes.weight)
             scores = torch.cat([former.detach(), scores])
         return sinkhorn(scores, epsilon=self.epsilon, iterations=self.iterations)[-images:]
 

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import rank, world_size
 from sslbolts.errors import UsageError
+from sslbolts.health import Indicator
 from sslbolts.losses import amdim, matching_accuracy
 from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable, warmup_steps
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 
 __all__ = ["AMDIM"]
 
@@ -35,10 +35,10 @@ class AMDIM(SSLModule):
     classifiers, trained on the side, are what ``OnlineLinearProbe`` does for every method.
 
     Args:
-        backbone: "sslbolts/amdim", with ``backbone_kwargs`` as :class:`sslbolts.amdim_encoder.AMDIMEncoder` takes them:
-            ``image_size`` (32, 64, 128), ``width``, ``n_rkhs``, ``depth``. Or a module whose ``forward(x, maps=None)``
-            returns vectors `r1` ``(B, D)`` and appends `r5` and `r7`, ``(B, D, 5, 5)`` and ``(B, D, 7, 7)``, to the
-            list ``maps``, if it is given one.
+        backbone: "sslbolts/amdim", with ``backbone_kwargs`` as :class:`~sslbolts.networks.amdim.AMDIMEncoder` takes
+            them: ``image_size`` (32, 64, 128), ``width``, ``n_rkhs``, ``depth``. Or a module whose
+            ``forward(x, maps=None)`` returns vectors `r1` ``(B, D)`` and appends `r5` and `r7`, ``(B, D, 5, 5)`` and
+            ``(B, D, 7, 7)``, to the list ``maps``, if it is given one.
         clip: bound of the scores.
         regularization: weight of the mean squared score.
         milestones: parts of the run at which the learning rate is divided by 5; none for a cosine. Epochs 30 and 45 of

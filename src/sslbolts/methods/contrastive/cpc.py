@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbolts._lightning import rank_zero_warn
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import rank, world_size
 from sslbolts.errors import UsageError
+from sslbolts.health import Indicator
 from sslbolts.losses import cpc
 from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
-from sslbolts.seeds import generator
+from sslbolts.training.seeds import generator
 
 __all__ = ["CPC", "MaskedContext"]
 

@@ -9,19 +9,19 @@ from torch import Tensor
 from torch.optim import SGD
 
 from sslbolts._lightning import Trainer
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import all_sum, gather, rank, world_size
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import instance_nce, instance_softmax
 from sslbolts.losses.precision import full_precision
-from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
-from sslbolts.methods.sweep import number_of_training_images
+from sslbolts.methods.training_features import number_of_training_images
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable, warmup_steps
-from sslbolts.seeds import generator
+from sslbolts.training.memory import Memory
+from sslbolts.training.seeds import generator
 
 __all__ = ["InstanceBank", "InstanceDiscrimination"]
 

@@ -1,7 +1,7 @@
 """MoCo: momentum contrast for unsupervised visual representation learning, versions 1 and 2."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
+from sslbolts.checks import fraction, positive, whole
 from sslbolts.distributed import gather, rank, world_size
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator, accuracy_over_chance
 from sslbolts.losses import info_nce, matching_accuracy
-from sslbolts.memory import FeatureQueue
-from sslbolts.methods.base import SSLModule
-from sslbolts.optim import OptimizerCallable, warmup_steps
-from sslbolts.seeds import generator
-from sslbolts.split_norm import join_batch_norms, split_batch_norms
-from sslbolts.teacher import Teacher
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
+from sslbolts.networks.split_batch_norm import join_batch_norms, split_batch_norms
+from sslbolts.networks.teacher import Teacher
+from sslbolts.optim import OptimizerCallable
+from sslbolts.training.memory import FeatureQueue
 
 __all__ = ["MoCo"]
 
@@ -52,8 +52,10 @@ class MoCo(SSLModule):
             batch norms, or with synchronized ones.
         milestones: parts of the run at which the learning rate is divided by 10; none for a cosine.
         optimizer: SGD, with decay of all parameters.
+        lr_scaling: see :class:`SSLModule`.
         warmup_epochs: see :class:`SSLModule`.
-        recipe: what :class:`SSLModule` takes besides.
+        final_lr: see :class:`SSLModule`.
+        network: see :class:`NetworkArguments`.
 
     Raises:
         UsageError: for a value out of its range; when training starts, if ``queue_length`` is no multiple of the keys
@@ -75,12 +77,11 @@ class MoCo(SSLModule):
             meaning="nearly every key is found among the queue's: batch statistics tell which key is whose",
             fixes=("more groups with bn_splits", "a backbone without batch norm", "sync_batchnorm=True"),
         ),
-        Indicator(
-            metric="train/accuracy_over_chance",
-            below=2.0,
-            meaning="keys are found among the queue's no more often than by chance: nothing is learned, or all "
-            "embeddings are equal",
-            fixes=("a lower learning rate or a warm-up", "a temperature in 0.07 to 0.2", "a higher momentum"),
+        accuracy_over_chance(
+            "keys are found among the queue's",
+            "a lower learning rate or a warm-up",
+            "a temperature in 0.07 to 0.2",
+            "a higher momentum",
         ),
     )
 
@@ -100,21 +101,19 @@ class MoCo(SSLModule):
         bn_splits: int = 8,
         milestones: Sequence[float] = (),
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
-        if bn_splits < 1:
-            raise UsageError(f"bn_splits={bn_splits}: there is at least one group; 1 splits nothing.")
-        if not all(0 < milestone < 1 for milestone in milestones):
-            raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
+        positive(temperature=temperature)
+        fraction(momentum=momentum)
+        whole(bn_splits=bn_splits, queue_length=queue_length)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.temperature = temperature
         self.momentum = momentum
         self.symmetric = symmetric
         self.bn_splits = bn_splits
-        self.milestones = tuple(milestones)
         hidden = () if hidden_dim is None else (hidden_dim,)
         self.projector = mlp(self.num_features, *hidden, output_dim, batch_norm=False)
         self.teacher = Teacher(self.backbone, self.projector)
@@ -134,26 +133,16 @@ class MoCo(SSLModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
         if self.global_step * self._keys_per_step(batch) >= len(self.queue.rows):  # keys have replaced the noise in it
             accuracy = matching_accuracy(q, k, self.queue.rows)
-            self.log("train/accuracy", accuracy, batch_size=len(x1))
-            self.log("train/accuracy_over_chance", accuracy * (1 + len(self.queue.rows)), batch_size=len(x1))
+            self.log_matching(accuracy, of=1 + len(self.queue.rows), batch_size=len(x1), name="train/accuracy")
         return loss
 
     @torch.no_grad()
     def keys(self, x: Tensor, batch_idx: int) -> Tensor:
         """The teacher's embeddings of unit length ``(B, output_dim)``, made in batches shuffled over all ranks."""
         everyone = gather(x)
-        draw = generator(self._seed, self.current_epoch, batch_idx, device=x.device)  # equal on all ranks
-        order = torch.randperm(len(everyone), generator=draw, device=x.device)
+        order = torch.randperm(len(everyone), generator=self.generator(batch_idx, device=x.device), device=x.device)
         shuffled = gather(self.teacher(everyone[order.chunk(world_size())[rank()]]))
         return F.normalize(shuffled[order.argsort()].chunk(world_size())[rank()], dim=1)
-
-    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        if self.milestones:
-            return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones)
-        return super().lr_factor(step, total=total, warmup=warmup)
-
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
 
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum, final_momentum=self.momentum)]

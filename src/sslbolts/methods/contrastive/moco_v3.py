@@ -7,16 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.heads import LastNorm, mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import matching_accuracy, moco_v3_contrastive
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import LastNorm, mlp
+from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import LARS, OptimizerCallable
-from sslbolts.teacher import Teacher
 
 __all__ = ["MoCoV3"]
 

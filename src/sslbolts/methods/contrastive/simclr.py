@@ -1,18 +1,19 @@
 """SimCLR: a simple framework for contrastive learning of visual representations."""
 
 import math
-from typing import Any, Literal, get_args
+from typing import Literal, Unpack, get_args
 
 from torch import Tensor
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
+from sslbolts.checks import one_of, positive
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import accuracy_over_chance, loss_of_chance
 from sslbolts.losses import margin_triplet, matching_accuracy, nt_logistic, nt_xent
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARS, OptimizerCallable
 
 __all__ = ["Objective", "SimCLR"]
@@ -46,7 +47,10 @@ class SimCLR(SSLModule):
         semi_hard: one semi-hard negative per anchor, in place of all.
         margin: of the margin triplet loss alone, in cosine.
         optimizer: LARS with the learning rate inside the momentum, as in the official code.
-        recipe: what :class:`SSLModule` takes besides.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: see :class:`SSLModule`.
+        final_lr: see :class:`SSLModule`.
+        network: see :class:`NetworkArguments`.
 
     Raises:
         UsageError: for a value out of its range, or one that the objective does not use.
@@ -61,20 +65,8 @@ class SimCLR(SSLModule):
     """
 
     indicators = (
-        Indicator(
-            metric="train/accuracy_over_chance",
-            below=2.0,
-            meaning="two views of one image are each other's nearest no more often than by chance: nothing is learned, "
-            "or all embeddings are equal",
-            fixes=_FIXES,
-        ),
-        Indicator(
-            metric="train/loss_of_chance",
-            above=0.98,
-            meaning="the loss is that of guessing among all other embeddings of the batch: nothing is learned, or all "
-            "embeddings are equal",
-            fixes=_FIXES,
-        ),
+        accuracy_over_chance("two views of one image are each other's nearest", *_FIXES),
+        loss_of_chance("guessing among all other embeddings of the batch", *_FIXES),
     )
 
     def __init__(
@@ -88,16 +80,17 @@ class SimCLR(SSLModule):
         semi_hard: bool = False,
         margin: float = 0.5,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True),
-        **recipe: Any,
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
-        if objective not in get_args(Objective):
-            raise UsageError(f'objective="{objective}": it must be one of {", ".join(get_args(Objective))}.')
+        positive(temperature=temperature, margin=margin)
+        one_of(get_args(Objective), objective=objective)
         unused = ("temperature", temperature, 0.1) if objective == "margin_triplet" else ("margin", margin, 0.5)
         if unused[1] != unused[2]:
             raise UsageError(f'{unused[0]}={unused[1]} has no effect with objective="{objective}": leave it out.')
-        super().__init__(backbone, optimizer=optimizer, **recipe)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.temperature = temperature
         self.objective = objective
         self.semi_hard = semi_hard
@@ -108,9 +101,7 @@ class SimCLR(SSLModule):
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each
         loss = self.contrast(z1, z2)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
-        accuracy = matching_accuracy(z1, z2)
-        self.log("train/matching_accuracy", accuracy, batch_size=len(z1))
-        self.log("train/accuracy_over_chance", accuracy * len(z1), batch_size=len(z1))
+        self.log_matching(matching_accuracy(z1, z2), of=len(z1), batch_size=len(z1))
         if self.objective == "nt_xent" and not self.semi_hard:
             chance = math.log(2 * len(z1) * world_size() - 1)
             self.log("train/loss_of_chance", loss.detach() / chance, batch_size=len(z1))

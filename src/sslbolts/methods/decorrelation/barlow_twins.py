@@ -5,13 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses.decorrelation import cross_correlation, redundancy
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARS, OptimizerCallable
 
 __all__ = ["BarlowTwins"]

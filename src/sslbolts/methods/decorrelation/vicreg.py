@@ -4,13 +4,13 @@ from typing import Any
 
 from torch import Tensor
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses.decorrelation import VICRegScaling, vicreg_terms
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARS, OptimizerCallable
 
 __all__ = ["VICReg"]

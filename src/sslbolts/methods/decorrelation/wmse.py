@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import w_mse
 from sslbolts.losses.precision import full_precision
 from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable, warmup_steps
 
 __all__ = ["WMSE"]

@@ -7,22 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.clusters import kmeans, share
 from sslbolts.errors import UsageError
-from sslbolts.feature_maps import feature_maps, last_stages, map_widths
+from sslbolts.health import Indicator
 from sslbolts.losses import bag_of_words
 from sslbolts.losses.bag_of_words import hard_bags, perplexities, word_distances
 from sslbolts.losses.precision import full_precision
-from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
-from sslbolts.methods.draws import uniform
-from sslbolts.methods.sweep import training_features
 from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
+from sslbolts.methods.training_features import training_features
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import OptimizerCallable
-from sslbolts.seeds import generator
+from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.training.memory import Memory
+from sslbolts.training.seeds import generator
+from sslbolts.training.shared_draws import uniform
 from sslbolts.transforms.cutmix import cut_and_mix
 
 __all__ = ["BoWNet", "WordClassifier", "Words"]
@@ -186,7 +186,7 @@ class BoWNet(SSLModule):
         """k-means on local features of all training images, under their evaluation transforms; needs a Trainer."""
         features = training_features(self, self._local_features, description="Features for visual words")
         seed = generator(self._seed)  # the same on all ranks
-        rows = share(features.flatten(0, 1))
+        rows = shard(features.flatten(0, 1))
         count = len(self.words.rows)
         clusters = kmeans(rows, count, iterations=self.kmeans_iterations, generator=seed, progress=True)
         self.words.rows.copy_(clusters.centroids)

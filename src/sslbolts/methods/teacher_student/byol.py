@@ -1,20 +1,21 @@
 """BYOL: bootstrap your own latent."""
 
-from typing import Any
+from typing import Unpack
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.heads import mlp
+from sslbolts.checks import fraction
+from sslbolts.health import spread
 from sslbolts.losses import byol_regression
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
+from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import LARS, OptimizerCallable
 from sslbolts.readouts import normalized_std
-from sslbolts.teacher import Teacher
 
 __all__ = ["BYOL"]
 
@@ -32,7 +33,10 @@ class BYOL(SSLModule):
         output_dim: width of the embeddings.
         momentum: of the teacher at the beginning (0.996 for 1000 epochs, 0.99 for 300 and 100); it rises to 1.
         optimizer: LARS as in the official code.
-        recipe: what :class:`SSLModule` takes besides.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: see :class:`SSLModule`.
+        final_lr: see :class:`SSLModule`.
+        network: see :class:`NetworkArguments`.
 
     Source: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020,
     arXiv:2006.07733.
@@ -44,15 +48,11 @@ class BYOL(SSLModule):
     """
 
     indicators = (
-        Indicator(
-            metric="train/spread",
+        spread(
+            "a smaller learning rate or a longer warm-up",
+            "a higher momentum of the teacher, or a lower one in short runs",
+            "no weight decay on biases and norms",
             below=0.1,
-            meaning="the embeddings of all images are nearly one point (evenly spread ones would have 1): collapse",
-            fixes=(
-                "a smaller learning rate or a longer warm-up",
-                "a higher momentum of the teacher, or a lower one in short runs",
-                "no weight decay on biases and norms",
-            ),
         ),
     )
 
@@ -64,9 +64,13 @@ class BYOL(SSLModule):
         output_dim: int = 256,
         momentum: float = 0.996,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.2, weight_decay=1.5e-6),
-        **recipe: Any,
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        super().__init__(backbone, optimizer=optimizer, **recipe)
+        fraction(momentum=momentum)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.momentum = momentum
         self.projector = mlp(self.num_features, hidden_dim, output_dim, last_bias=False)
         self.predictor = mlp(output_dim, hidden_dim, output_dim, last_bias=False)
@@ -81,9 +85,6 @@ class BYOL(SSLModule):
         # 1 where the embeddings spread evenly, 0 where all are equal
         self.log("train/spread", normalized_std(z1) * z1.shape[1] ** 0.5, batch_size=len(x1))
         return loss
-
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
 
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum)]

@@ -8,20 +8,20 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
-from sslbolts.heads import DINOHead
+from sslbolts.health import Indicator
 from sslbolts.losses import dino
 from sslbolts.losses.dino import dino_targets, mean_entropy
-from sslbolts.memory import Memory
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import DINOHead
+from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, clip_each_
-from sslbolts.teacher import Teacher
+from sslbolts.training.memory import Memory
 
 __all__ = ["DINO", "Center"]
 

@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.backbones import BackboneLike, feature_width
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.errors import UsageError
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import byol_regression, matching_accuracy
 from sslbolts.methods.base import SSLModule
 from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
+from sslbolts.networks.backbones import BackboneLike, feature_width
+from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable
 
 __all__ = ["Distillation"]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.backbones import create_backbone
 from sslbolts.errors import UsageError
 from sslbolts.export import backbone_spec, load_backbone
+from sslbolts.networks.backbones import create_backbone
 
 __all__ = ["FrozenTeacher", "accept_eval_mode", "teacher_network"]
 
@@ -59,7 +59,7 @@ def teacher_network(teacher: str | nn.Module | Mapping[str, Any]) -> tuple[nn.Mo
         teacher: a file with a trained backbone, a name, a module, or a mapping; see :class:`~sslbolts.Distillation`.
 
     Returns:
-        the network, and plain arguments of :func:`sslbolts.backbones.create_backbone`, or None for a module.
+        the network, and plain arguments of :func:`sslbolts.networks.backbones.create_backbone`, or None for a module.
 
     Raises:
         UsageError: for a file that does not exist or holds no backbone, an unknown name, or a wrong mapping.

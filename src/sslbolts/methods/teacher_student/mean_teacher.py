@@ -8,21 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
-from sslbolts.batch import ViewBatch
-from sslbolts.callbacks.batches import targets_of
-from sslbolts.callbacks.counts import RightCounts
+from sslbolts.batch import ViewBatch, targets_of
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
-from sslbolts.callbacks.logs import log_reduced
-from sslbolts.callbacks.rows import first_loader
 from sslbolts.errors import UsageError
+from sslbolts.health import Indicator
 from sslbolts.losses import consistency, labelled_cross_entropy
 from sslbolts.losses.consistency import Distance
 from sslbolts.methods.base import SSLModule
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, sigmoid_ramp
-from sslbolts.scale import steps_per_epoch
-from sslbolts.teacher import Teacher
+from sslbolts.training.counts import RightCounts
+from sslbolts.training.facts import steps_per_epoch
+from sslbolts.training.logs import log_reduced
+from sslbolts.training.rows import first_loader
 
 __all__ = ["MeanTeacher"]
 

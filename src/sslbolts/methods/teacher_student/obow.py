@@ -9,23 +9,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts._lightning import Callback
-from sslbolts.backbones import BackboneLike
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.callbacks.indicator import Indicator
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
-from sslbolts.feature_maps import feature_maps, last_stages, map_widths
-from sslbolts.heads import mlp
+from sslbolts.health import Indicator
 from sslbolts.losses import bag_of_words
 from sslbolts.losses.bag_of_words import perplexities, soft_bags, word_distances
 from sslbolts.losses.precision import full_precision
-from sslbolts.memory import FeatureQueue
 from sslbolts.methods.base import SSLModule
-from sslbolts.methods.draws import uniform
+from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.heads import mlp
+from sslbolts.networks.taps import feature_maps, last_stages, map_widths
+from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable
-from sslbolts.seeds import generator
-from sslbolts.teacher import Teacher
+from sslbolts.training.memory import FeatureQueue
+from sslbolts.training.seeds import generator
+from sslbolts.training.shared_draws import uniform
 
 __all__ = ["OBoW", "Vocabulary", "WordGenerator"]
 

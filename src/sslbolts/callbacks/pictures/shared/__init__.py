@@ -1,0 +1,1 @@
+"""What several pictures use: their images, and where they go."""

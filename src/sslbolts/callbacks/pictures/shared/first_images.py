@@ -1,0 +1,104 @@
+"""What the pictures share that show the network at work on a few validation images."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.batch import images_of
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, targets_or_none
+from sslbolts.callbacks.pictures.shared.publisher import Publisher
+from sslbolts.distributed import rank
+from sslbolts.errors import UsageError
+from sslbolts.training.passes import undisturbed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FirstImages"]
+
+
+class FirstImages(Callback):
+    """Runs the network on the first images of the first validation (or test) batch; a subclass says how, and draws.
+
+    The network is in eval mode and random states come back, so the run is as without the picture.
+
+    Args:
+        picture: name of the picture.
+        images: how many.
+        class_names: None takes those of the DataModule.
+        every_n_epochs: see :class:`~sslbolts.callbacks.pictures.shared.publisher.Publisher`.
+        folder: see :class:`~sslbolts.callbacks.pictures.shared.publisher.Publisher`.
+    """
+
+    def __init__(
+        self,
+        picture: str,
+        *,
+        images: int,
+        class_names: Sequence[str] | None,
+        every_n_epochs: int,
+        folder: str | Path | None,
+    ) -> None:
+        if not 1 <= images <= 32:
+            raise UsageError(f"images={images}: it must be in 1 to 32.")
+        self.images = images
+        self.class_names = class_names
+        self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
+
+    @abstractmethod
+    def look(self, pl_module: LightningModule, images: Tensor) -> Any:
+        """What the network makes of images ``(N, C, H, W)``; called on all ranks."""
+
+    @abstractmethod
+    def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
+        """The figure, drawn on rank 0.
+
+        Args:
+            trainer: that runs.
+            images: ``(N, C, H, W)`` uint8.
+            seen: what :meth:`look` returned.
+            labels: names of the images' classes, if they have any.
+        """
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.publisher.name)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.publisher.begin(trainer)
+
+    @torch.no_grad()
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if batch_idx or dataloader_idx or trainer.sanity_checking or not self.publisher.due(trainer):
+            return
+        # With the first batch, not at the end of the epoch, where WeightAveraging may have changed the weights back.
+        images = images_of(batch)[: self.images]
+        with undisturbed(trainer, pl_module), trainer.precision_plugin.forward_context():
+            seen = self.look(pl_module, images)
+        path = self.publisher.path(trainer)
+        if rank() == 0:
+            shown = displayable(images, trainer.datamodule)  # type: ignore[attr-defined]
+            self.publisher.publish(trainer, self.draw(trainer, shown, seen, self._labels(trainer, batch)), path)
+
+    def on_test_batch_end(self, *args: Any) -> None:
+        self.on_validation_batch_end(*args)
+
+    def _labels(self, trainer: Trainer, batch: Any) -> list[str] | None:
+        targets = targets_or_none(batch)[: self.images].cpu()
+        names = class_names_of(trainer, self.class_names, targets)
+        if names is None:
+            return None
+        return [names[label] if label >= 0 else "" for label in targets.tolist()]

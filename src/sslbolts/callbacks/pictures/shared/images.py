@@ -1,0 +1,92 @@
+"""From a batch of anybody's images to what can be shown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.batch import images_of, targets_of
+from sslbolts.errors import UsageError
+
+__all__ = ["class_names_of", "displayable", "prepared", "raw_pixels", "targets_or_none", "thumbnails"]
+
+_THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
+_RAW = 32
+
+
+def displayable(images: Tensor, source: Any = None) -> Tensor:
+    """Images in their own colors, ``(N, C, H, W)`` uint8 on the CPU.
+
+    Args:
+        images: ``(N, C, H, W)``, uint8; or float, normalized with the ``mean`` and ``std`` of ``source`` if it has
+            them, else in [0, 1], else of any range: then the range of each image is stretched to what can be shown.
+        source: the DataModule.
+
+    Example:
+        >>> displayable(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 1, 3)).flatten().tolist()
+        [0, 128, 255]
+    """
+    if images.ndim != 4:
+        raise UsageError(f"pictures show images (N, C, H, W), got shape {tuple(images.shape)}.")
+    images = images.detach().cpu()
+    if images.dtype == torch.uint8:
+        return images
+    images = images.float()
+    mean, std = getattr(source, "mean", None), getattr(source, "std", None)
+    if _per_channel(mean, images) and _per_channel(std, images):
+        images = images * _column(std) + _column(mean)
+    elif not (float(images.min()) >= 0 and float(images.max()) <= 1):
+        low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+        images = (images - low) / (high - low).clamp(min=1e-12)
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """The same uint8 images, averaged down to at most 96 pixels on the longer side."""
+    if max(images.shape[2:]) <= _THUMBNAIL:
+        return images
+    scale = _THUMBNAIL / max(images.shape[2:])
+    size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
+
+
+def raw_pixels(images: Tensor) -> Tensor:
+    """Images ``(B, C, H, W)`` as vectors ``(B, C * H * W)``, averaged down to at most 32 x 32 pixels."""
+    x = images.float()
+    if max(x.shape[2:]) > _RAW:
+        x = F.adaptive_avg_pool2d(x, (min(_RAW, x.shape[2]), min(_RAW, x.shape[3])))
+    return x.flatten(1)
+
+
+def targets_or_none(batch: Any) -> Tensor:
+    """Labels ``(B,)`` of a batch, -1 where it has none: a picture can do without."""
+    try:
+        return targets_of(batch)
+    except UsageError:
+        return torch.full((len(images_of(batch)),), -1)
+
+
+def prepared(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
+    """A batch of one's own, moved and prepared as the Trainer does it."""
+    batch = trainer.precision_plugin.convert_input(batch)
+    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
+    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+
+
+def class_names_of(trainer: Trainer, given: Sequence[str] | None, *labels: Tensor) -> Sequence[str] | None:
+    """Names of the classes: those given, or the DataModule's, if there are enough of them for all labels."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    names: Sequence[str] | None = given if given is not None else getattr(datamodule, "class_names", None)
+    largest = max((int(label.max()) for label in labels if len(label)), default=-1)
+    return names if names is not None and len(names) > largest else None
+
+
+def _per_channel(values: Any, images: Tensor) -> bool:
+    return isinstance(values, Sequence | Tensor) and len(values) == images.shape[1]
+
+
+def _column(values: Any) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1)

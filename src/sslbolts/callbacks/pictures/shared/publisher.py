@@ -1,0 +1,126 @@
+"""When a picture is drawn, and where it goes."""
+
+import io
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sslbolts._lightning import Trainer
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Publisher"]
+
+
+class Publisher:
+    """Sends a figure to the Trainer's loggers that take pictures, and to ``FOLDER/pictures/NAME-epoch0010.png``.
+
+    TensorBoard loggers get it by ``add_image``, others that have ``log_image`` (Weights & Biases) by that. What draws
+    is only called on rank 0.
+
+    Args:
+        name: of the picture: the tag in loggers is ``pictures/NAME``.
+        every_n_epochs: drawn at the first validation that ends an epoch when so many more are over, and at the last
+            that ``max_epochs`` and ``max_steps`` leave room for; always in ``validate`` and ``test``.
+        folder: None is the folder of the first logger, or the Trainer's ``default_root_dir``.
+
+    Raises:
+        UsageError: for fewer than one epoch.
+
+    Example:
+        >>> Publisher("neighbours", every_n_epochs=5).name
+        'neighbours'
+    """
+
+    def __init__(self, name: str, *, every_n_epochs: int = 1, folder: str | Path | None = None) -> None:
+        if every_n_epochs < 1:
+            raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
+        self.name = name
+        self.every_n_epochs = every_n_epochs
+        self.folder = folder
+        self._drawn = 0  # epochs that were over at the last picture
+
+    def begin(self, trainer: Trainer) -> None:
+        """Count epochs from here; where training starts or is resumed."""
+        self._drawn = trainer.current_epoch
+
+    def due(self, trainer: Trainer) -> bool:
+        """Whether this epoch ends with a picture, and this validation is its last as far as one can know."""
+        if trainer.state.fn != "fit" or _is_last_validation(trainer):
+            return True
+        passed, every = self.passed(trainer), self.every_n_epochs
+        # Not each tenth epoch alone: validation itself may come every three epochs only, and miss it.
+        last = passed == trainer.max_epochs and passed > self._drawn
+        enough = last or passed // every > self._drawn // every
+        return enough and not _validates_again(trainer)
+
+    def path(self, trainer: Trainer) -> Path:
+        """The file of the picture that is drawn now. All ranks must call it: the loggers tell each other the folder."""
+        if trainer.state.fn == "fit":
+            self._drawn = self.passed(trainer)
+        folder = self.folder or trainer.log_dir or trainer.default_root_dir
+        stage = "" if trainer.state.fn in ("fit", None) else f"{trainer.state.fn.value}-"
+        return Path(folder) / "pictures" / f"{stage}{self.name}-epoch{self.passed(trainer):04d}.png"
+
+    @staticmethod
+    def passed(trainer: Trainer) -> int:
+        """Epochs that are over when this one is; outside of ``fit`` those of the checkpoint."""
+        return trainer.current_epoch + int(trainer.state.fn == "fit")
+
+    def publish(self, trainer: Trainer, figure: "Figure", path: Path) -> None:
+        """Write and log a figure; on rank 0."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return  # which leaves no files
+        from PIL import Image
+
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=130)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png.getvalue())
+        tag = f"pictures/{self.name}"
+        for logger in trainer.loggers:
+            # Only TensorBoard's experiment is looked at: asking others for theirs may start a connection.
+            if type(logger).__name__ == "TensorBoardLogger":
+                import numpy as np
+
+                pixels = np.asarray(Image.open(png).convert("RGB"))
+                logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]
+            elif callable(log_image := getattr(logger, "log_image", None)):
+                log_image(key=tag, images=[Image.open(png).convert("RGB")], step=trainer.global_step)
+
+
+def _is_last_validation(trainer: Trainer) -> bool:
+    """Whether training ends before there could be another validation.
+
+    Nobody knows before the end of a training pass that a callback stops after its validation, as EarlyStopping does.
+    """
+    passed, most_epochs, most_steps = trainer.current_epoch + 1, trainer.max_epochs or -1, trainer.max_steps
+    loop = trainer.fit_loop
+    if trainer.should_stop and passed >= (loop.min_epochs or 0) and trainer.global_step >= (loop.min_steps or 0):
+        return True
+    progress, batches = loop.epoch_loop.batch_progress, trainer.num_training_batches
+    done = progress.current.ready
+    every: Any = trainer.check_val_every_n_epoch  # None where an interval goes on from one epoch to the next
+    interval: Any = trainer.val_check_batch  # type: ignore[attr-defined]
+    if interval is None:  # validation goes by time
+        return passed == most_epochs
+    if batches == math.inf and progress.is_last_batch and passed + (every or 1) > most_epochs > 0:
+        return True
+    interval = min(interval, batches) if every else interval  # infinite where the data has no length
+    again = every is None or done + interval <= batches
+    ahead = interval if again else every * batches - done + interval  # batches, until the next one
+    if not math.isfinite(ahead):
+        return False
+    if most_epochs > 0 and (most_epochs - trainer.current_epoch) * batches - done < ahead:
+        return True
+    # Steps in batches: gradients may be accumulated, or several optimizers step in each.
+    return most_steps > 0 and (most_steps - trainer.global_step) * progress.total.ready < ahead * trainer.global_step
+
+
+def _validates_again(trainer: Trainer) -> bool:
+    """Whether there is another validation in this epoch, where that is known."""
+    progress, batches = trainer.fit_loop.epoch_loop.batch_progress, trainer.num_training_batches
+    interval = trainer.val_check_batch  # type: ignore[attr-defined]  # None where validation goes by time
+    return interval is not None and batches != math.inf and progress.current.ready + interval <= batches

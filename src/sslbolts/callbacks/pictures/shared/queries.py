@@ -1,0 +1,148 @@
+"""What the pictures share that show features of the validation images."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
+from sslbolts.batch import images_of
+from sslbolts.callbacks.pictures.shared.images import displayable, targets_or_none, thumbnails
+from sslbolts.callbacks.pictures.shared.publisher import Publisher
+from sslbolts.callbacks.shared.features import FeatureFunction
+from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.distributed import gather_ragged, rank, world_size
+from sslbolts.errors import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["QueryPicture", "even"]
+
+_FEWEST = 4  # images of a picture
+
+
+class QueryPicture(QueryMonitor):
+    """Keeps features, labels and small copies of validation (or test) images; a subclass draws them.
+
+    They are taken evenly from all batches, since data sets are often sorted by class.
+
+    Args:
+        picture: name of the picture.
+        features: see :class:`~sslbolts.callbacks.shared.features.FeatureReader`.
+        targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings, and does without labels.
+        max_images: keep so many of all ranks together.
+        class_names: None takes those of the DataModule.
+        every_n_epochs: see :class:`~sslbolts.callbacks.pictures.shared.publisher.Publisher`.
+        folder: see :class:`~sslbolts.callbacks.pictures.shared.publisher.Publisher`.
+    """
+
+    def __init__(
+        self,
+        picture: str,
+        *,
+        features: str | FeatureFunction | None,
+        targets: Callable[[Any], Tensor] | None,
+        max_images: int,
+        class_names: Sequence[str] | None,
+        every_n_epochs: int,
+        folder: str | Path | None,
+    ) -> None:
+        if max_images < _FEWEST:
+            raise UsageError(f"max_images={max_images}: a picture of features takes at least {_FEWEST} images.")
+        super().__init__(type(self).__name__, features, targets or targets_or_none)
+        self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
+        self.max_images = max_images
+        self.class_names = class_names
+        self.left_out = ""  # what the title says of images that cannot be drawn
+        self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # images, features, labels, rows of this rank
+        self._seen = 0
+
+    @abstractmethod
+    def draw(
+        self, trainer: Trainer, images: Tensor, features: Tensor, targets: Tensor, computed: Any
+    ) -> "Figure | None":
+        """The figure, drawn on rank 0; None if there is nothing to draw.
+
+        Args:
+            trainer: that runs.
+            images: ``(N, C, H, W)`` uint8, at most 96 pixels wide, of all ranks.
+            features: ``(N, D)`` float32, on the CPU.
+            targets: ``(N,)``, -1 where an image has no label.
+            computed: what :meth:`compute` returned.
+        """
+
+    def compute(
+        self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor
+    ) -> Any:
+        """What :meth:`draw` needs besides, found on all ranks, which all have the same images."""
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(name=self.publisher.name)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.publisher.begin(trainer)
+
+    def due(self, trainer: Trainer) -> bool:
+        return self.publisher.due(trainer)
+
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
+        rows = even(len(features), self._per_batch(trainer))
+        images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
+        self._kept.append((thumbnails(images), features[rows], targets[rows], self._seen + rows))
+        self._seen += len(features)
+
+    def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if not self._kept:
+            return
+        path = self.publisher.path(trainer)
+        images, features, targets, rows = (torch.cat(parts) for parts in zip(*self._kept))
+        first_seen = first_seen[rows.to(first_seen.device)]
+        shape = images.shape[1:]
+        # Collectives of an accelerator's process group take tensors on that device only.
+        images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
+        features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
+        finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
+        sick = int((~finite).sum())
+        self.left_out = f", without {sick:,} whose features are not finite" if sick else ""
+        if sick and len(finite) - sick < _FEWEST:
+            rank_zero_warn(
+                f"{type(self).__name__} draws nothing after epoch {self.publisher.passed(trainer)}: features of "
+                f"{sick:,} of {len(finite):,} validation images are NaN or infinite."
+            )
+            return
+        images, features, targets = images[finite], features[finite], targets[finite]
+        chosen = even(len(images), self.max_images)
+        images, features, targets = (x[chosen] for x in (images, features, targets))
+        computed = self.compute(trainer, pl_module, images, features, targets)
+        if rank() == 0:
+            figure = self.draw(trainer, images, features, targets, computed)
+            if figure is not None:
+                self.publisher.publish(trainer, figure, path)
+
+    def forget(self) -> None:
+        self._kept, self._seen = [], 0
+
+    def _per_batch(self, trainer: Trainer) -> int:
+        """How many images of a batch are kept."""
+        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+        number = batches[0] if batches else 1
+        if number == float("inf"):  # nobody knows how many will come: the first
+            return max(0, -(-self.max_images // world_size()) - sum(len(kept[0]) for kept in self._kept))
+        return -(-self.max_images // (max(1, int(number)) * world_size()))
+
+
+def even(size: int, most: int) -> Tensor:
+    """At most ``most`` rows of ``size``, in order and at equal distances.
+
+    Example:
+        >>> even(10, 5).tolist(), even(3, 5).tolist()
+        ([0, 2, 4, 6, 8], [0, 1, 2])
+    """
+    return torch.arange(size) if size <= most else torch.arange(most) * size // most

@@ -1,0 +1,78 @@
+"""The labelled images that queries are compared with."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.distributed import world_size
+from sslbolts.errors import UsageError
+from sslbolts.training.passes import OwnLoader, Pass, isolated, run_pass, stratified
+
+__all__ = ["Bank"]
+
+
+class Bank:
+    """Finds the bank's loader, and limits it to a number of images.
+
+    Args:
+        source: a loader, a callable that makes one, or None for the DataModule's.
+        max_rows: at most so many images, each class in proportion; None for all.
+        targets: labels of a batch.
+    """
+
+    def __init__(self, source: Any, *, max_rows: int | None, targets: Callable[[Any], Tensor]) -> None:
+        self.source = source
+        self.max_rows = max_rows
+        self.targets = targets
+        self._loader: OwnLoader | None = None
+
+    def loader(self, trainer: Trainer, module: LightningModule) -> OwnLoader:
+        """The loader, made at the first call.
+
+        Raises:
+            UsageError: if there is no bank.
+        """
+        if self._loader is None:
+            with isolated():  # what it draws to choose images must not shift what training draws
+                found = self._find(trainer)
+            most = None
+            if trainer.fast_dev_run:  # type: ignore[attr-defined]
+                most = int(trainer.limit_val_batches) * world_size()
+            bank = OwnLoader(found)
+            if self.max_rows is not None:
+                labels = bank.labels()
+                if labels is None:  # load the images once, without the network
+                    labels = run_pass(trainer, module, bank, readers=[], targets=self.targets).gathered().targets
+                if int((labels >= 0).sum()) > self.max_rows:
+                    bank = bank.only(stratified(labels, self.max_rows))
+            self._loader = bank.first(most)
+        return self._loader
+
+    def forget(self) -> None:
+        """Look for the loader anew the next time."""
+        self._loader = None
+
+    def whole(self, share: Pass) -> Pass:
+        """What all ranks have read, on every rank."""
+        bank = share.gathered()
+        if self.max_rows is None or len(bank.targets) <= self.max_rows:
+            return bank
+        # The loader is one that cannot be told which images to give.
+        rows = stratified(bank.targets, self.max_rows).to(bank.targets.device)
+        return Pass([x[rows] for x in bank.features], bank.targets[rows], bank.order[rows])
+
+    def _find(self, trainer: Trainer) -> Any:
+        if self.source is not None:
+            return self.source() if callable(self.source) else self.source
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if hasattr(datamodule, "bank_dataloader"):
+            return datamodule.bank_dataloader()
+        lack = (
+            "there is no DataModule" if datamodule is None else f"{type(datamodule).__name__} has no bank_dataloader()"
+        )
+        raise UsageError(
+            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labelled (x, y) "
+            "batches, or a callable that makes one: usually the training images without augmentation."
+        )

@@ -1,0 +1,307 @@
+"""The backbone alone: out of a method, its checkpoint or another library's, into a file, and back into a network."""
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from sslbolts.checkpoints.files import METADATA, PREPROCESSING, read_checkpoint, read_safetensors, some
+from sslbolts.checkpoints.foreign import ImportReport, read_foreign, uncompiled
+from sslbolts.checkpoints.formats import choose_format, write
+from sslbolts.checkpoints.layouts import Layout
+from sslbolts.checkpoints.preprocessing import IMAGENET, Preprocessing
+from sslbolts.checkpoints.safe_arguments import arguments_of_shape
+from sslbolts.errors import UsageError
+from sslbolts.networks.backbones import create_backbone
+
+__all__ = ["Loaded", "backbone_spec", "export_backbone", "load_backbone", "read_backbone"]
+
+_DATA = ("image_size", "mean", "std", "in_chans")  # what a DataModule says of its images
+_SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A backbone's weights, and what is known of it.
+
+    Attributes:
+        weights: under the names that the bare network gives them.
+        spec: arguments of ``create_backbone``; None where the network was given as a module.
+        preprocessing: how images entered; None where it is not known.
+        report: what was found in another library's checkpoint; None for files of sslbolts.
+        source: the file or class, for messages.
+        module: the network itself, where there is one already.
+    """
+
+    weights: dict[str, Tensor]
+    spec: dict[str, Any] | None
+    preprocessing: Preprocessing | None
+    report: ImportReport | None
+    source: str
+    module: nn.Module | None = None
+
+    def network(self) -> nn.Module:
+        """The network with these weights, in eval mode.
+
+        Raises:
+            UsageError: if the file does not say what network it is of, or the weights are of another one.
+        """
+        network = _rebuild(self.spec, self.source) if self.module is None else self.module
+        _fill(network, self.weights, self.source)
+        return network.eval()
+
+    def write(self, path: str | Path, *, format: str = "auto", image_size: int | None = None) -> Path:
+        """Write it to a file; see :func:`export_backbone`.
+
+        Raises:
+            UsageError: for an unknown format, or a network that has no such form.
+        """
+        path = Path(path)
+        chosen = choose_format(format, path)
+        entry = self.preprocessing
+        if image_size is not None:
+            if image_size < 1:
+                raise UsageError(f"image_size={image_size}: it is the side of the images in pixels, 1 or more.")
+            entry = replace(entry or Preprocessing(), image_size=image_size)
+        write(chosen, path, self.weights, self.spec, entry, self.network)
+        return path
+
+
+def export_backbone(
+    source: nn.Module | str | Path,
+    path: str | Path,
+    *,
+    teacher: bool = False,
+    format: str = "auto",
+    image_size: int | None = None,
+    layout: str | Layout | None = None,
+    backbone: str | nn.Module | None = None,
+) -> Path:
+    """Write the backbone alone to a file that other programs read.
+
+    Args:
+        source: a method (any module with a ``backbone``); or the path of a checkpoint of one, of a file of this
+            function, or of a checkpoint of another library that :func:`load_backbone` reads.
+        path: file to write; its folder is made.
+        teacher: the teacher's backbone instead of the student's.
+        format: "safetensors": the weights, with what :func:`load_backbone` needs to rebuild the network; "timm" and
+            "torchvision": the weights under that library's names, loaded strictly into its network and seen to give the
+            same features before anything is written; "onnx" and "torch-export": the network with its weights, for any
+            number of images of one size. "auto" goes by the ending: ``.onnx``, ``.pt2``, else safetensors.
+        image_size: side of the images, pixels, for "onnx" and "torch-export"; None is that of the training data where
+            it is known, or else 224.
+        layout: of another library's checkpoint; see :func:`load_backbone`.
+        backbone: see :func:`load_backbone`.
+
+    Returns:
+        ``path``. Safetensors and ONNX files hold mean, standard deviation and size of the images among their metadata,
+        a torch-export program in its extra file ``sslbolts.json``.
+
+    Raises:
+        UsageError: if there is no such file or format, nothing in the source is a backbone or, if asked for, a teacher,
+            or the other library has no network that gives the same features.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from sslbolts import SimCLR
+        >>> method = SimCLR("resnet18", stem="cifar")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = load_backbone(export_backbone(method, f"{folder}/resnet18.safetensors"))
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> torch.allclose(network(images), method.eval()(images), atol=1e-5)
+        True
+    """
+    choose_format(format, Path(path))  # a mistake is told before anything is read
+    loaded = read_backbone(source, teacher=teacher, layout=layout, backbone=backbone)
+    return loaded.write(path, format=format, image_size=image_size)
+
+
+def load_backbone(
+    path: str | Path,
+    *,
+    teacher: bool = False,
+    backbone: str | nn.Module | None = None,
+    layout: str | Layout | None = None,
+) -> nn.Module:
+    """The trained network ``(B, C, H, W) -> (B, D)``, in eval mode, without Lightning or anything of its method.
+
+    It warns where another library's checkpoint leaves open something that changes features, and says what it took.
+
+    Args:
+        path: a file of :func:`export_backbone`; a checkpoint of a method; one of lightning-bolts, solo-learn or
+            lightly; one of the official releases of MoCo v1 to v3, SimSiam, SwAV, DINO, Barlow Twins, VICReg and MAE;
+            or the weights of a timm or torchvision network (:data:`sslbolts.export.LAYOUTS` has the table).
+        teacher: out of a checkpoint, the teacher's backbone instead of the student's.
+        backbone: the network to fill, where it was given to the method as a module; of another library's checkpoint
+            also its name, where names and shapes of the weights do not tell.
+        layout: name of another library's layout, or one of your own; None recognises it.
+
+    Raises:
+        UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network.
+
+    Example:
+        >>> load_backbone("runs/nowhere.safetensors")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: there is no file "runs/nowhere.safetensors".
+    """
+    return read_backbone(path, teacher=teacher, layout=layout, backbone=backbone).network()
+
+
+def backbone_spec(path: str | Path) -> dict[str, Any] | None:
+    """Arguments of :func:`sslbolts.networks.backbones.create_backbone` that make the network of a file.
+
+    Args:
+        path: any file that :func:`load_backbone` reads.
+
+    Returns:
+        ``backbone``, ``stem``, ``in_chans`` and ``backbone_kwargs``; None where the method was given a module.
+
+    Raises:
+        UsageError: if there is no such file, or it holds no backbone.
+    """
+    return read_backbone(path).spec
+
+
+def read_backbone(
+    source: nn.Module | str | Path,
+    *,
+    teacher: bool = False,
+    layout: str | Layout | None = None,
+    backbone: str | nn.Module | None = None,
+) -> Loaded:
+    """Weights, form and preprocessing of a backbone, and for another library's checkpoint what matched in it.
+
+    Args:
+        source: as in :func:`export_backbone`.
+        teacher: as in :func:`load_backbone`.
+        layout: as in :func:`load_backbone`.
+        backbone: as in :func:`load_backbone`.
+
+    Raises:
+        UsageError: if there is no such file, or it holds no backbone.
+    """
+    if isinstance(source, nn.Module):
+        return _of_module(source, teacher)
+    if Path(source).suffix in (".onnx", ".pt2"):
+        reader = 'onnxruntime.InferenceSession("{}")' if Path(source).suffix == ".onnx" else 'torch.export.load("{}")'
+        raise UsageError(
+            f'"{source}" is a program and not weights, and running it is yours to decide: {reader.format(source)}.'
+        )
+    if Path(source).suffix == ".safetensors":
+        tensors, metadata = read_safetensors(source)
+        if METADATA in metadata:
+            if teacher:
+                raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
+            entry = Preprocessing.of(metadata.get(PREPROCESSING))
+            return _ours(tensors, _spec(metadata[METADATA]), entry, source, backbone)
+        checkpoint: dict[str, Any] = dict(tensors)
+    else:
+        checkpoint = read_checkpoint(source)
+        if layout is None and "sslbolts_class" in checkpoint:  # others have a hyperparameter "backbone", too
+            return _of_checkpoint(source, checkpoint, teacher, backbone)
+    found = read_foreign(source, checkpoint, teacher=teacher, layout=layout, backbone=backbone)
+    if found.report.assumed:
+        warnings.warn(f'"{source}" was read as {found.report.source}: {found.report.assumed}.', stacklevel=3)
+    entry = replace(IMAGENET, image_size=found.image_size or IMAGENET.image_size) if found.layout.imagenet else None
+    return Loaded(found.weights, found.spec, entry, found.report, str(source), found.network)
+
+
+def _of_module(module: nn.Module, teacher: bool) -> Loaded:
+    network: Any = getattr(module, "backbone", None)
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"{type(module).__name__} has no backbone to export: pass a module with an attribute of that name."
+        )
+    if teacher:
+        pairs: list[tuple[nn.Module, nn.Module]] = getattr(module, "ema_pairs", list)()
+        of_backbone = [kept for student, kept in pairs if student is network]
+        if not of_backbone:
+            raise UsageError(f"{type(module).__name__} has no teacher of its backbone: leave teacher=True out.")
+        network = of_backbone[0]
+    entrance = getattr(module, "input_module", None)  # methods have it
+    if entrance is not None and entrance() is not module.backbone:
+        raise _filtered(type(module).__name__, type(entrance()).__name__)
+    weights = {uncompiled(name): tensor for name, tensor in network.state_dict().items()}
+    # In another module a hyperparameter "backbone" may be a name that it made into a network in its own way.
+    spec = None if entrance is None else _spec(getattr(module, "hparams", {}))
+    data = getattr(getattr(module, "_trainer", None), "datamodule", None)
+    entry = Preprocessing.of({name: getattr(data, name) for name in _DATA if hasattr(data, name)})
+    bare = getattr(network, "_orig_mod", network)
+    return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
+
+
+def _of_checkpoint(
+    path: str | Path, checkpoint: Mapping[str, Any], teacher: bool, backbone: str | nn.Module | None
+) -> Loaded:
+    prefix = "teacher.backbone." if teacher else "backbone."
+    names = {uncompiled(name): tensor for name, tensor in checkpoint.get("state_dict", {}).items()}
+    weights = {name.removeprefix(prefix): tensor for name, tensor in names.items() if name.startswith(prefix)}
+    if not weights:
+        parts = list(dict.fromkeys(name.partition(".")[0] for name in names))
+        what = "teacher's backbone: leave teacher=True out" if teacher else f"backbone, only {some(parts)}"
+        raise UsageError(f'the checkpoint "{path}" holds no {what}.')
+    hparams = checkpoint.get("hyper_parameters", {})
+    if hparams.get("sobel"):
+        raise _filtered(str(checkpoint["sslbolts_class"]).rpartition(".")[2], "Sobel")
+    entries = filter(None, map(Preprocessing.of, checkpoint.values()))  # the DataModule's state has it
+    return _ours(weights, _spec(hparams), next(entries, None), path, backbone)
+
+
+def _ours(
+    weights: dict[str, Tensor],
+    spec: dict[str, Any] | None,
+    entry: Preprocessing | None,
+    path: str | Path,
+    backbone: str | nn.Module | None,
+) -> Loaded:
+    if isinstance(backbone, str):
+        raise UsageError(
+            f'"{path}" says itself what network it is: leave backbone="{backbone}" out.'
+            if spec
+            else f'"{path}" is of a method that was given a module: pass that module, backbone=..., and not a name.'
+        )
+    return Loaded(weights, spec, entry, None, str(path), backbone)
+
+
+def _filtered(method: str, filter_name: str) -> UsageError:
+    return UsageError(
+        f"this {method} sees images through {filter_name}, which its backbone alone leaves out: take "
+        f"{method}.load_from_checkpoint(path) itself, or export a module of yours whose attribute backbone is "
+        "nn.Sequential(method.input_module(), method.backbone)."
+    )
+
+
+def _spec(hparams: Any) -> dict[str, Any] | None:
+    """How to make the network again, or None where it was given as a module."""
+    if not isinstance(hparams, Mapping) or not isinstance(hparams.get("backbone"), str):
+        return None
+    spec = {name: hparams[name] for name in _SPEC if name in hparams}
+    return {**spec, "backbone_kwargs": arguments_of_shape(spec.get("backbone_kwargs"))}
+
+
+def _rebuild(spec: dict[str, Any] | None, path: str) -> nn.Module:
+    if spec is None:
+        raise UsageError(
+            f'"{path}" does not say what network it is, since its method was given a module: pass that module, '
+            "backbone=..., to be filled with the weights."
+        )
+    arguments = dict(spec)
+    kwargs = arguments.pop("backbone_kwargs", {})
+    return create_backbone(arguments.pop("backbone"), **arguments, **kwargs)
+
+
+def _fill(network: nn.Module, weights: dict[str, Tensor], path: str) -> None:
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    reshaped = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
+    if missing or unexpected or reshaped:
+        raise UsageError(
+            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(missing)}; '
+            f"unexpected {some(unexpected)}; of another shape {some(reshaped)}."
+        )
+    network.load_state_dict(weights)

@@ -1,0 +1,87 @@
+"""What arguments must be: one function for each kind of bound, one wording for all that raise.
+
+Each takes arguments by their names, and passes over those that are None:
+
+>>> positive(temperature=0.1, lr=None)
+>>> fraction(momentum=1.5)
+Traceback (most recent call last):
+sslbolts.errors.UsageError: momentum=1.5: it must be in 0 to 1.
+"""
+
+import math
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any
+
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["at_least", "fraction", "one_of", "positive", "whole"]
+
+
+def positive(**numbers: float | None) -> None:
+    """Refuse a number that is not above 0.
+
+    Raises:
+        UsageError: names the argument, its value and the bound; so do all checks here.
+    """
+    for name, value in _given(numbers):
+        _refuse_unless(value > 0, name, value, "be positive")
+
+
+def at_least(least: float, /, **numbers: float | None) -> None:
+    """Refuse a number below ``least``.
+
+    Example:
+        >>> at_least(0, warmup_epochs=-1)
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: warmup_epochs=-1: it must be at least 0.
+    """
+    for name, value in _given(numbers):
+        _refuse_unless(value >= least, name, value, f"be at least {least:g}")
+
+
+def whole(least: int = 1, /, **numbers: int | None) -> None:
+    """Refuse what is no whole number from ``least`` on: a width, a length, a number of crops.
+
+    Example:
+        >>> whole(hidden_dim=0.5)
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: hidden_dim=0.5: it must be a whole number of at least 1.
+    """
+    for name, value in _given(numbers):
+        _refuse_unless(value == int(value) >= least, name, value, f"be a whole number of at least {least}")
+
+
+def fraction(**numbers: float | None) -> None:
+    """Refuse a number outside 0 to 1; both ends are allowed."""
+    for name, value in _given(numbers):
+        _refuse_unless(0 <= value <= 1, name, value, "be in 0 to 1")
+
+
+def one_of(allowed: Iterable[str], /, **words: str | None) -> None:
+    """Refuse a word that is not ``allowed``, and suggest the nearest.
+
+    Example:
+        >>> one_of(("linear", "sqrt", "none"), lr_scaling="linaer")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: lr_scaling="linaer": it must be one of linear, sqrt, none. Did you mean "linear"?
+    """
+    options = [str(option) for option in allowed]
+    for name, value in words.items():
+        if value is not None and value not in options:
+            hint = did_you_mean(str(value), options)
+            raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.{hint}')
+
+
+def _given(numbers: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        _refuse_unless(isinstance(value, Real) and not isinstance(value, bool), name, value, "be a number")
+        _refuse_unless(math.isfinite(value), name, value, "be finite")
+        yield name, value
+
+
+def _refuse_unless(right: bool, name: str, value: Any, rule: str) -> None:
+    if not right:
+        raise UsageError(f"{name}={value!r}: it must {rule}.")

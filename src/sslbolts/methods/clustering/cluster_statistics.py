@@ -1,0 +1,59 @@
+"""What the clusters of an epoch say about a method's health."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sslbolts.health import Indicator
+from sslbolts.readouts import normalized_mutual_information
+
+__all__ = ["INDICATORS", "describe_clusters"]
+
+INDICATORS = (
+    Indicator(
+        metric="train/clusters_in_use",
+        below=0.5,
+        meaning="more than half of the clusters have no images: the others are alike",
+        fixes=("a lower learning rate or a longer warm-up", "fewer clusters"),
+    ),
+    Indicator(
+        metric="train/nmi_to_last_epoch",
+        below=0.01,
+        above=0.999,
+        meaning="from one epoch to the next clusters have nothing in common (0), or do not change at all (1)",
+        fixes=("at 0 a lower learning rate", "at 1 a higher one, or stronger augmentation"),
+    ),
+)
+"""Of both methods that cluster all images; each has one of its own for ``train/largest_cluster``."""
+
+
+@torch.no_grad()
+def describe_clusters(now: Tensor, num_clusters: Sequence[int], before: Tensor | None = None) -> dict[str, Tensor]:
+    """What to log in every step of an epoch, as scalars on the device and means over the clusterings.
+
+    Args:
+        now: ``(H, N)`` int64, the cluster of each image in each of `H` clusterings; negative for none.
+        num_clusters: of each clustering.
+        before: ``now`` of the epoch before; None where it is not known.
+
+    Returns:
+        ``train/clusters`` that have images; ``train/clusters_in_use`` and ``train/largest_cluster``, as fractions of
+        the clusters and of the images; and, if there was a clustering before, ``train/nmi_to_last_epoch``.
+
+    Example:
+        >>> readings = describe_clusters(torch.tensor([[0, 0, 2, 0]]), [4])
+        >>> {name: value.item() for name, value in readings.items()}
+        {'train/clusters': 2.0, 'train/clusters_in_use': 0.5, 'train/largest_cluster': 0.75}
+    """
+    sizes = [torch.bincount(labels[labels >= 0], minlength=k).float() for labels, k in zip(now, num_clusters)]
+    used = torch.stack([(size > 0).float().sum() for size in sizes])
+    readings = {
+        "train/clusters": used.mean(),
+        "train/clusters_in_use": torch.stack([u / len(size) for u, size in zip(used, sizes)]).mean(),
+        "train/largest_cluster": torch.stack([size.max() / size.sum() for size in sizes]).mean(),
+    }
+    if before is not None and bool((before >= 0).any()):
+        agreement = [normalized_mutual_information(old, new) for old, new in zip(before, now)]
+        readings["train/nmi_to_last_epoch"] = torch.stack(agreement).mean().float()
+    return readings

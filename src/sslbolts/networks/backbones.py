@@ -1,0 +1,211 @@
+"""Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
+
+import warnings
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sslbolts.errors import UsageError, did_you_mean
+
+__all__ = ["BackboneLike", "Stem", "create_backbone", "feature_width", "warn_small_images"]
+
+BackboneLike = str | nn.Module
+"""``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
+
+Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
+"""The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
+
+
+def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans: int = 3, **kwargs: Any) -> nn.Module:
+    """A network that turns images ``(B, in_chans, H, W)`` into pooled features ``(B, D)``, without classifier.
+
+    Args:
+        backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
+            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; or a module that returns pooled
+            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
+            ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
+            of several sizes. ResNets of timm start with residual branches that are zero, those of torchvision do not:
+            ``zero_init_last=False`` (timm) and ``zero_init_residual=True`` (torchvision) change that.
+        stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
+            max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
+            same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
+            without the first ReLU (lightly's ResNets as ``nn.Sequential`` of their children), or ``"no_pool"``, the
+            7x7 convolution without max-pooling (lightning-bolts on STL-10).
+        in_chans: channels of the images.
+        kwargs: passed to ``timm.create_model`` or ``torchvision.models.get_model``.
+
+    Raises:
+        UsageError: for an unknown name or stem, arguments that the network does not take, or a module with
+            arguments that could only be ignored.
+
+    Example:
+        >>> network = create_backbone("resnet18", stem="cifar")
+        >>> feature_width(network), sum(p.numel() for p in network.parameters())
+        (512, 11168832)
+    """
+    if stem not in get_args(Stem):
+        raise UsageError(
+            f'stem="{stem}": it must be one of {", ".join(get_args(Stem))}.{did_you_mean(stem, get_args(Stem))}'
+        )
+    if isinstance(backbone, nn.Module):
+        if stem != "imagenet" or in_chans != 3 or kwargs:
+            raise UsageError(
+                "stem, in_chans and backbone_kwargs describe a backbone given by name; a module is taken as it is: "
+                "build it with them, or pass a name."
+            )
+        if hasattr(backbone, "reset_classifier") and getattr(backbone, "num_classes", 0) > 0:
+            raise UsageError(
+                f"this {type(backbone).__name__} of timm still has its classifier, and returns {backbone.num_classes} "
+                "logits instead of features: make it with num_classes=0."
+            )
+        return backbone
+    if backbone == "sslbolts/amdim":
+        return _create_amdim(in_chans, stem, kwargs)
+    library, _, name = (
+        backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
+    )
+    network = _create(library, name, in_chans, kwargs)
+    return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
+
+
+def feature_width(backbone: nn.Module) -> int:
+    """Width ``D`` of a backbone's pooled features, without disturbing its batch-norm statistics.
+
+    Read from ``feature_width``, ``head_hidden_size`` (timm) or ``num_features``; a module that has none of them is run
+    once in eval mode on a blank 64x64 image.
+
+    Raises:
+        UsageError: if the module does not return pooled features.
+    """
+    for attribute in ("feature_width", "head_hidden_size", "num_features"):
+        width = getattr(backbone, attribute, None)
+        if isinstance(width, int):
+            return width
+    modes = {module: module.training for module in backbone.modules()}
+    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    example = next(backbone.parameters(), torch.empty(0))
+    image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
+    backbone.eval()
+    try:
+        with torch.no_grad():
+            features = backbone(image)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"the feature width of {type(backbone).__name__} cannot be found by running it on a 64x64 image ({error}): "
+            "set an integer attribute num_features on it."
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    if not isinstance(features, Tensor) or features.dim() != 2:
+        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise UsageError(
+            f"{type(backbone).__name__} returned {shape} for one image; a backbone must return pooled features "
+            "(B, D): add a global pooling layer."
+        )
+    return features.shape[1]
+
+
+def warn_small_images(backbone: nn.Module, image_size: int) -> None:
+    """Warn where a 7x7 convolution of stride 2 is to see images of 64 pixels or fewer."""
+    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.kernel_size == (7, 7) and first.stride == (2, 2) and image_size <= 64:
+        warnings.warn(
+            f"the backbone's first layer is a 7x7 convolution of stride 2, but the images have {image_size} pixels: "
+            "most of their detail is lost before the first block. Pass stem='cifar'.",
+            stacklevel=2,
+        )
+
+
+def _create(library: str, name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+    import timm
+    import torchvision
+
+    try:
+        if library != "torchvision" and timm.is_model(name):
+            return _create_timm(name, in_chans, kwargs)
+        if library != "timm" and name in torchvision.models.list_models(module=torchvision.models):
+            return _create_torchvision(name, in_chans, kwargs)
+    except TypeError as error:  # an argument that the network's constructor does not know
+        raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
+    names = [] if library == "torchvision" else timm.list_models()
+    names += [] if library == "timm" else torchvision.models.list_models(module=torchvision.models)
+    raise UsageError(
+        f'there is no backbone "{name}" in {library or "timm or torchvision"}.{did_you_mean(name, names)} '
+        'timm.list_models("*resnet*") lists names by pattern.'
+    )
+
+
+def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    from sslbolts.networks.amdim import AMDIMEncoder
+
+    if stem != "imagenet":
+        raise UsageError('stem="cifar" is for ResNets; AMDIM\'s network has a form for small images: image_size=32.')
+    try:
+        return AMDIMEncoder(in_chans=in_chans, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
+
+
+def _create_timm(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+    import timm
+
+    network: nn.Module = timm.create_model(name, num_classes=0, in_chans=in_chans, **kwargs)
+    if getattr(network, "dynamic_img_size", None) is False and "dynamic_img_size" not in kwargs:
+        network = timm.create_model(name, num_classes=0, in_chans=in_chans, dynamic_img_size=True, **kwargs)
+    return network
+
+
+def _create_torchvision(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+    import torchvision
+
+    network: nn.Module = torchvision.models.get_model(name, **kwargs)
+    linears = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linears:
+        raise UsageError(
+            f'torchvision\'s "{name}" has no linear classifier to remove: take the timm network of that name.'
+        )
+    parent = network.get_submodule(linears[-1].rpartition(".")[0])
+    attribute = linears[-1].rpartition(".")[2]
+    network.feature_width = parent.get_submodule(attribute).in_features
+    setattr(parent, attribute, nn.Identity())
+    if in_chans != 3:
+        path, first = next((path, m) for path, m in network.named_modules() if isinstance(m, nn.Conv2d))
+        _replace(network, path, _convolution_like(first, in_chans))
+    return network
+
+
+def _convolution_like(layer: nn.Conv2d, in_chans: int) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_chans,
+        layer.out_channels,
+        layer.kernel_size,  # type: ignore[arg-type]
+        layer.stride,  # type: ignore[arg-type]
+        layer.padding,  # type: ignore[arg-type]
+        bias=layer.bias is not None,
+    )
+
+
+def _replace(network: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, attribute = path.rpartition(".")
+    setattr(network.get_submodule(parent), attribute, layer)
+
+
+def _with_stem(network: nn.Module, stem: Stem, name: str, in_chans: int) -> nn.Module:
+    first = getattr(network, "conv1", None)
+    if first is None or not hasattr(network, "maxpool"):
+        raise UsageError(
+            f'stem="{stem}" replaces conv1 and maxpool of a ResNet, and "{name}" has none: pass a ResNet, or shape '
+            "this network with backbone_kwargs (a ViT: img_size=32, patch_size=4)."
+        )
+    _replace(network, "maxpool", nn.Identity())
+    if stem == "no_pool":
+        return network
+    width = [m for m in first.modules() if isinstance(m, nn.Conv2d)][-1].out_channels  # conv1, or timm's deep stem
+    convolution = nn.Conv2d(in_chans, width, 3, stride=1, padding=2 if stem == "cifar_pad2" else 1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    _replace(network, "conv1", convolution)
+    if stem == "cifar_no_relu":
+        _replace(network, "act1" if hasattr(network, "act1") else "relu", nn.Identity())  # timm, torchvision
+    return network

@@ -1,0 +1,64 @@
+"""How often a classifier is right on evaluation images, each of them counted once on any number of processes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sslbolts.batch import targets_of
+from sslbolts.distributed import all_sum
+from sslbolts.training.rows import EvaluationRows
+
+__all__ = ["RightCounts"]
+
+
+class RightCounts:
+    """Shares of right answers over an evaluation, whose batches come one by one.
+
+    Args:
+        loader: the evaluation loader, which tells which images a distributed sampler repeats; None without one.
+
+    Example:
+        >>> counts = RightCounts()
+        >>> batch = (torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, -1]), torch.arange(3))
+        >>> counts.add(batch, {"top1": torch.tensor([True, False, True])})
+        >>> counts.shares()
+        {'top1': 0.5}
+    """
+
+    def __init__(self, loader: Any = None) -> None:
+        self._rows = EvaluationRows(loader)
+        self._values: dict[str, list[Tensor]] = {}
+        self._labelled: list[Tensor] = []
+
+    def add(self, batch: Any, values: dict[str, Tensor]) -> None:
+        """Count a batch.
+
+        Args:
+            batch: as the loader gave it; rows with label -1 do not count.
+            values: ``(B,)`` or ``(B, M)`` of each metric: right or wrong, or any number to be averaged.
+        """
+        targets = targets_of(batch)
+        self._rows.add(batch, len(targets))
+        self._labelled.append(targets >= 0)
+        for name, value in values.items():
+            self._values.setdefault(name, []).append(value)
+
+    def shares(self) -> dict[str, Any]:
+        """Mean of each metric over all labelled images of all processes: a float, or a list for ``(B, M)``.
+
+        All processes must call it. Without a labelled image: an empty dictionary.
+        """
+        if not self._labelled:
+            return {}
+        labelled = torch.cat(self._labelled)
+        counted = (labelled & self._rows.first_seen(labelled.device)).double()
+        total = all_sum(counted.sum())
+        if not bool(total > 0):
+            return {}
+        means = {}
+        for name, values in self._values.items():
+            columns = torch.cat(values).double()
+            weights = counted if columns.dim() == 1 else counted[:, None]
+            means[name] = (all_sum((columns * weights).sum(0)) / total).tolist()
+        return means
