@@ -7,12 +7,8 @@ import torch
 import sslbolts
 from sslbolts.cli.demo import RESNET10
 from sslbolts.cli.main import main
-from tests.helpers.few_images import use_few_images
 
-
-@pytest.fixture(autouse=True)
-def _few_images(monkeypatch):
-    use_few_images(monkeypatch, train=500, test=200)
+pytestmark = pytest.mark.usefixtures("few_images")
 
 
 def test_demo_leaves_table_pictures_checkpoint_and_a_backbone_that_timm_loads(tmp_path, capsys):

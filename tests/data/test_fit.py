@@ -35,9 +35,9 @@ def fit(data, max_epochs=2, model=None, ckpt_path=None, **settings):
 
 def sets(folder):
     return {
-        "mini": CIFAR10MiniDataModule(batch_size=1000, num_workers=0),
-        "mini worker": CIFAR10MiniDataModule(batch_size=1000, views="byol"),
-        "mini device": CIFAR10MiniDataModule(batch_size=1000, augment_on="device"),
+        "mini": CIFAR10MiniDataModule(batch_size=100, num_workers=0),
+        "mini worker": CIFAR10MiniDataModule(batch_size=100, views="byol"),
+        "mini device": CIFAR10MiniDataModule(batch_size=100, augment_on="device"),
         "dataset": few(),
         "dataset in memory": few(in_memory=True, num_workers=1),
         "folder": ImageFolderDataModule(str(folder), batch_size=6, image_size=32, num_workers=0),
@@ -53,6 +53,7 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("images"), per_class=8, size=(70, 90))
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("name", sets("."))
 def test_every_datamodule_trains_validates_and_predicts(folder, name):
     data = sets(folder)[name]
