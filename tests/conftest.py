@@ -1,4 +1,7 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use.
+
+What they import is imported in them: the process that only hands out tests then starts seconds earlier.
+"""
 
 import multiprocessing.process
 import subprocess
@@ -8,8 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from sslbolts._lightning import Trainer
-from tests.helpers.few_images import use_few_images
 from tests.helpers.ranks import TwoRanks
 
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
@@ -28,6 +29,8 @@ def _quick(request: pytest.FixtureRequest) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("quick"):
+            from sslbolts._lightning import Trainer
+
             patch.setattr(Trainer, "fit", skip)
             patch.setattr(subprocess.Popen, "__init__", skip)
             patch.setattr(multiprocessing.process.BaseProcess, "start", skip)
@@ -42,6 +45,8 @@ def _seeded() -> None:
 @pytest.fixture
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """500 packaged images to train on and 200 to test with, in a tenth of the time."""
+    from tests.helpers.few_images import use_few_images
+
     use_few_images(monkeypatch, train=500, test=200)
 
 

@@ -42,15 +42,14 @@ class WithBatchNorm(nn.Module):
 
 
 class SmallConvNet(nn.Module):
-    """Four convolutions of stride 2 with batch norm: ``(B, 3, 32, 32) -> (B, 128)``, a million products per image."""
+    """Convolutions of stride 2 with batch norm: ``(B, 3, 32, 32) -> (B, 128)``, a million products per image."""
 
-    num_features = 128
-
-    def __init__(self) -> None:
+    def __init__(self, *widths: int) -> None:
         super().__init__()
-        widths = (3, 16, 32, 64, 128)
+        widths = widths or (16, 32, 64, 128)
+        self.num_features = widths[-1]
         layers: list[nn.Module] = []
-        for width, out in pairwise(widths):
+        for width, out in pairwise((3, *widths)):
             layers += [nn.Conv2d(width, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 

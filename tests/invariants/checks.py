@@ -15,6 +15,7 @@ from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, P
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
 from sslbolts.training.memory import Memory
+from tests.helpers.few_images import HalvedImages
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
@@ -247,17 +248,14 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
     """kNN-20 accuracy on the packaged images before and after a short run."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = case.learner(SmallConvNet())
+        module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
     monitor = KNNMonitor(k=20)
     trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
-    views = case.learning_views or case.views
-    images = CIFAR10MiniDataModule(batch_size=case.batch_size, views=views, color="linear", num_workers=0, seed=seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several cost more than they give a network of this size
-    try:
-        trainer.fit(module, datamodule=images)
-    finally:
-        torch.set_num_threads(threads)
+    images = HalvedImages if case.halved else CIFAR10MiniDataModule
+    data = images(
+        batch_size=case.batch_size, views=case.learning_views or case.views, color="linear", num_workers=0, seed=seed
+    )
+    trainer.fit(module, datamodule=data)
     return monitor.baseline_values["knn/k20_t0.07/untrained"], float(trainer.callback_metrics["knn/k20_t0.07"])
 
 
