@@ -22,13 +22,13 @@ def test_an_epoch_drops_its_last_batch_only_of_many(batch_size, images):
     assert sum(len(batch[1]) for batch in crops.train_dataloader()) == images
 
 
-def test_a_recipes_batch_uses_every_image_and_says_how_few_steps_it_leaves():
+def test_a_large_batch_uses_every_image_and_says_how_few_steps_it_leaves():
     trained = []
     counting = nn.Sequential(nn.AvgPool2d(16), nn.Flatten())
     encoder = load_encoder(counting, in_chans=3, image_size=32, device="cpu")
     hook = encoder.network.register_forward_hook(lambda module, given, out: trained.append(len(out)))
     data = CIFAR10MiniDataModule(batch_size=8)
-    result = evaluate_linear(encoder, data, recipe="simclr", on="images", epochs=1, lr=0.1)
+    result = evaluate_linear(encoder, data, settings="simclr", on="images", epochs=1, lr=0.1)
     hook.remove()
     assert trained[:2] == [4096, 904]
     assert any("2 steps per epoch only, of 4,096 images each" in note for note in result.notes)

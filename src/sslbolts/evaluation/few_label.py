@@ -15,7 +15,7 @@ from sslbolts.evaluation.encoder import Encoder, choose_device
 from sslbolts.evaluation.features import EvaluationData, data_name
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.probes.on_features import probe_on_features
-from sslbolts.evaluation.probes.recipes import probe_recipe
+from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import Splits, accuracies, labelled_splits, result_of, training_targets
 from sslbolts.readouts.logistic import fit_logistic
@@ -39,7 +39,7 @@ def evaluate_few_label(
     rows: Tensor | str | Path | None = None,
     rows_file: str | Path | None = None,
     classifier: str = "logistic",
-    recipe: str | None = None,
+    settings: str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     **changes: Any,
@@ -55,13 +55,14 @@ def evaluate_few_label(
         rows: the labelled images themselves: rows of the training data set, or a file of :func:`write_rows`.
         rows_file: where the rows are listed; None lists them nowhere.
         classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
-            cross-validation on the labelled images; "linear": a probe by ``recipe``, on features; "finetune": the
-            whole network by ``recipe``.
-        recipe: of "linear", a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES` (default "features");
-            of "finetune", of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES` (default "auto").
+            cross-validation on the labelled images; "linear": a probe by ``settings``, on features; "finetune": the
+            whole network by ``settings``.
+        settings: for "linear", a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, by default
+            "features"; for "finetune", of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, by
+            default "auto".
         seed: of the images and of all that is drawn.
         cache: folder of features.
-        **changes: values in place of the recipe's.
+        **changes: values in place of theirs.
 
     Raises:
         UsageError: for a value out of its range, or a class with too few images.
@@ -72,8 +73,8 @@ def evaluate_few_label(
         raise UsageError(f'classifier="{classifier}": it is one of {", ".join(_CLASSIFIERS)}.')
     if sum(given is not None for given in (fraction, per_class, rows)) != 1:
         raise UsageError("which labels? Give one of fraction=, per_class= and rows= (the indices of a file).")
-    if classifier == "logistic" and (recipe or changes):
-        raise UsageError('classifier="logistic" has no recipe: give "linear" or "finetune", or leave the recipe out.')
+    if classifier == "logistic" and (settings or changes):
+        raise UsageError('classifier="logistic" has no settings: leave them out, or give "linear" or "finetune".')
     listed = read_rows(rows) if isinstance(rows, str | Path) else rows
 
     if classifier == "finetune":
@@ -84,7 +85,7 @@ def evaluate_few_label(
             few_label_rows(targets, fraction=fraction, per_class=per_class, seed=seed) if listed is None else listed
         )
         _check_rows(chosen, torch.arange(len(targets)))
-        result = evaluate_finetune(encoder, data, recipe=recipe or "auto", rows=chosen, seed=seed, **changes)
+        result = evaluate_finetune(encoder, data, settings=settings or "auto", rows=chosen, seed=seed, **changes)
     else:
         splits = labelled_splits(encoder, data, test=test, cache=cache)
         if listed is None:
@@ -105,7 +106,7 @@ def evaluate_few_label(
         if classifier == "logistic":
             found = logistic_on_features(small, seed=seed, device=encoder.device)
         else:
-            named = probe_recipe(recipe or "features", **changes)
+            named = probe_settings(settings or "features", **changes)
             found = probe_on_features(small, named, seed=seed, device=encoder.device)
         result = result_of("few-label", encoder, data, splits, found)
         result.settings["images"] = f"labelled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"

@@ -95,7 +95,7 @@ def labelled_crops(
 
 
 def few_steps(images: int, batch_size: int) -> list[str]:
-    """What to tell where a recipe's batches leave an epoch hardly a step; nothing else.
+    """What to tell where batches leave an epoch hardly a step; nothing else.
 
     Args:
         images: that are trained on.
@@ -109,8 +109,8 @@ def few_steps(images: int, batch_size: int) -> list[str]:
     if steps >= _FEW_STEPS:
         return []
     return [
-        f"{steps} step{'s' if steps > 1 else ''} per epoch only, of {batch_size:,} images each: the recipe is for more "
-        f"images than these {images:,}, and a smaller batch_size may serve them better."
+        f"{steps} step{'s' if steps > 1 else ''} per epoch only, of {batch_size:,} images each: the settings are for "
+        f"more images than these {images:,}, and a smaller batch_size may serve them better."
     ]
 
 

@@ -176,7 +176,7 @@ def ridge_on_features(
         Metrics, settings and one row per penalty.
     """
     home = choose_device(device)
-    readout = ridge_classifier(
+    ridge = ridge_classifier(
         splits.test_x.to(home),
         splits.x.to(home),
         splits.y.to(home),
@@ -185,12 +185,12 @@ def ridge_on_features(
     )
     settings = {
         "standardized": "by mean and deviation of the training features",
-        "penalty": readout.penalty,
-        "chosen": f"of {len(readout.candidates)} penalties per training image, by leave-one-out on the training images "
-        f"({100 * readout.bank_accuracy:.2f} % right)",
+        "penalty": ridge.penalty,
+        "chosen": f"of {len(ridge.candidates)} penalties per training image, by leave-one-out on the training images "
+        f"({100 * ridge.bank_accuracy:.2f} % right)",
     }
-    rows = [{"penalty": penalty, "training top1": share} for penalty, share in readout.candidates.items()]
-    return accuracies(readout.scores, splits.test_y), settings, rows
+    rows = [{"penalty": penalty, "training top1": share} for penalty, share in ridge.candidates.items()]
+    return accuracies(ridge.scores, splits.test_y), settings, rows
 
 
 def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:

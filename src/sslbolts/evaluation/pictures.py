@@ -104,8 +104,8 @@ class Subject:
     def title(self) -> str:
         """The network, its layer, and the data."""
 
-        readout = "" if self.encoder.readout == "backbone" else f" ({self.encoder.readout})"
-        return f"{self.encoder.name}{readout} on {data_name(self.data)}"
+        features = "" if self.encoder.feature_name == "backbone" else f" ({self.encoder.feature_name})"
+        return f"{self.encoder.name}{features} on {data_name(self.data)}"
 
     @cached_property
     def queries(self) -> tuple[Tensor, Features]:

@@ -118,26 +118,26 @@ class Result:
         return table
 
 
-def result_path(source: str, protocol: str, data: str, *, readout: str = "backbone", recipe: str = "") -> Path:
+def result_path(source: str, protocol: str, data: str, *, features: str = "backbone", settings: str = "") -> Path:
     """Where a result goes if nobody says otherwise: beside the checkpoint, where the report page looks.
 
     Args:
         source: as in :class:`Result`.
         protocol: as in :class:`Result`.
         data: as in :class:`Result`.
-        readout: which features: :attr:`sslbolts.evaluation.encoder.Encoder.readout`.
-        recipe: name of the protocol's recipe, where there are several.
+        features: which features: :attr:`sslbolts.evaluation.encoder.Encoder.feature_name`.
+        settings: name of the protocol's settings, where there are several.
 
     Example:
-        >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", readout="projector of the teacher"))
+        >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", features="projector of the teacher"))
         runs/a/evaluation/knn-CIFAR10Mini-projector-of-the-teacher-last.json
-        >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", recipe="moco"))
+        >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", settings="moco"))
         runs/timm-resnet18.a1_in1k/evaluation/linear-CIFAR10Mini-moco.json
     """
     named = source.startswith(("timm/", "torchvision/", "sslbolts/"))  # whose tags look like the endings of files
     file = Path(source) if not named and (Path(source).suffix or Path(source).is_file()) else None
     folder = Path("runs") / _plain_word(source) if file is None else file.parent
-    words = [protocol, data, "" if readout == "backbone" else readout, recipe, "" if file is None else file.stem]
+    words = [protocol, data, "" if features == "backbone" else features, settings, "" if file is None else file.stem]
     return folder / "evaluation" / f"{'-'.join(_plain_word(word) for word in words if word)}.json"
 
 

@@ -103,7 +103,7 @@ def labelled_splits(
         num_classes=int(max(y.max(), test_y.max())) + 1,
         indices=train.indices[train.targets >= 0],
         settings={
-            "features": f"{x.shape[1]} of {encoder.readout}",
+            "features": f"{x.shape[1]} of {encoder.feature_name}",
             "network": encoder.description,
             "preprocessing": preprocessing(encoder, data),
             "images": f'{len(x):,} labelled of "{train_split}"{few}, '

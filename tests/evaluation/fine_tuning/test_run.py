@@ -37,12 +37,12 @@ def encoder() -> Any:
 
 
 def test_a_network_is_fine_tuned_and_measured_once_on_the_held_out_images() -> None:
-    result = evaluate_finetune(encoder(), module(), recipe="swav_10pct", epochs=3, lr=0.05, progress=False)
+    result = evaluate_finetune(encoder(), module(), settings="swav_10pct", epochs=3, lr=0.05, progress=False)
     assert result.metrics["top1"] > 0.9
     assert result.settings["epochs"] == 3
-    assert "epochs, lr changed" in result.settings["recipe"]
+    assert "epochs, lr changed" in result.settings["settings"]
     assert result.settings["images"] == '96 labelled of "train", judged on 33 of "test"'
-    again = evaluate_finetune(encoder(), module(), recipe="swav_10pct", epochs=3, lr=0.05, progress=False)
+    again = evaluate_finetune(encoder(), module(), settings="swav_10pct", epochs=3, lr=0.05, progress=False)
     assert again.metrics == result.metrics, "one seed, one result"
 
 
@@ -75,7 +75,7 @@ def test_images_are_normalized_as_the_network_wants_them() -> None:
 def test_the_encoder_keeps_the_weights_whose_features_are_cached(tmp_path: Path) -> None:
     network, data = encoder(), module()
     before = features_of(network, data, "bank", cache=tmp_path).features
-    evaluate_finetune(network, data, recipe="swav_10pct", epochs=1, lr=0.1, progress=False)
+    evaluate_finetune(network, data, settings="swav_10pct", epochs=1, lr=0.1, progress=False)
     assert torch.equal(features_of(network, data, "bank").features, before)
     assert torch.equal(features_of(network, data, "bank", cache=tmp_path).features, before)
 
@@ -85,14 +85,14 @@ def test_images_of_another_size_than_the_networks_are_noted() -> None:
 
     for size, notes in ((32, 1), (64, 2)):
         wanting = replace(encoder(), image_size=size)
-        result = evaluate_finetune(wanting, module(), recipe="swav_10pct", epochs=1, progress=False)
+        result = evaluate_finetune(wanting, module(), settings="swav_10pct", epochs=1, progress=False)
         assert len(result.notes) == notes
     assert "trained on images of 64 pixels" in result.notes[1]
 
 
-def test_crops_are_interpolated_as_the_recipe_says() -> None:
-    for recipe, how in (("swav_10pct", "bilinear"), ("simclr", "bicubic")):
-        result = evaluate_finetune(encoder(), module(), recipe=recipe, epochs=1, progress=False)
+def test_crops_are_interpolated_as_the_settings_say() -> None:
+    for settings, how in (("swav_10pct", "bilinear"), ("simclr", "bicubic")):
+        result = evaluate_finetune(encoder(), module(), settings=settings, epochs=1, progress=False)
         assert how in result.settings["preprocessing"]["training"]
 
 
@@ -121,5 +121,5 @@ def test_the_command_fine_tunes_the_packaged_images(tmp_path: Path, capsys: pyte
     result = Result.from_json(output.read_text())
     assert result.settings["images"].startswith("20 labelled")
     assert "head.weight" in torch.load(tmp_path / "tuned.ckpt", weights_only=True)["state_dict"]
-    assert main([*argv, "--recipe", "swav"]) == 2
+    assert main([*argv, "--settings", "swav"]) == 2
     assert main([*argv, "--layer_decay", "2"]) == 2

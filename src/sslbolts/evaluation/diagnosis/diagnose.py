@@ -69,7 +69,7 @@ def diagnose(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Diagnosis:
-    """What features `h` hold, and what of it the projector throws away: the same readouts of `h` and of `g(h)`.
+    """What features `h` hold, and what of it the projector throws away: the same measures of both.
 
     Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
     them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbours
@@ -243,7 +243,7 @@ def _settings(
     seed: int,
 ) -> dict[str, Any]:
     widths = {name: read(h[:2]).shape[1] for name, read in readers.items()}
-    layers = {"h": encoder.readout, "g(h)": f"{embedding}{' of the teacher' if encoder.teacher else ''}"}
+    layers = {"h": encoder.feature_name, "g(h)": f"{embedding}{' of the teacher' if encoder.teacher else ''}"}
     return {
         **{name: f"{layers[name]}, {width} numbers" for name, width in widths.items()},
         "preprocessing": preprocessing(encoder, data),

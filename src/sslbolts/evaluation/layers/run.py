@@ -147,7 +147,7 @@ def evaluate_layers(
         data=data_name(data),
         metrics={"top1": best_layer["top1"], **{f"{row['layer']}/top1": row["top1"] for row in found}},
         settings={
-            "features": f"maps of the {encoder.readout}'s blocks, adaptively max-pooled to about {values} values, "
+            "features": f"maps of the {encoder.feature_name}'s blocks, adaptively max-pooled to about {values} values, "
             "standardized by batch norm without scales",
             "classifier": f"logistic regression, SGD with Nesterov momentum 0.9, weight decay {weight_decay:g}, "
             f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",

@@ -179,7 +179,7 @@ def evaluate_transfer(
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
         metrics=metrics,
         settings={
-            "features": encoder.readout,
+            "features": encoder.feature_name,
             "network": encoder.description,
             "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",
             "classifier": "logistic regression by L-BFGS, no augmentation; minimized is the summed cross-entropy + "
