@@ -141,7 +141,7 @@ class SSLDataModule(LightningDataModule):
         return len(self.images("train"))
 
     def has_images(self, split: Split) -> bool:
-        """Whether a split has images; they are loaded then."""
+        """True if a split has images; they are loaded then."""
         return self._loaded(split) is not None
 
     def images(self, split: Split) -> Images:
@@ -234,7 +234,7 @@ class SSLDataModule(LightningDataModule):
     # ------------------------------------------------------------------ loaders
 
     def setup(self, stage: str | None = None) -> None:
-        """Settles the seed, the same on all ranks. Images are loaded when a loader first needs them."""
+        """Settles the seed, which is equal on all ranks. Images are loaded when a loader first needs them."""
         if self._seed is None:
             seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
             self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)

@@ -87,7 +87,7 @@ class EncodedData:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What is done to an image before the network sees it: for a result's settings, and part of the cache's key."""
+        """The preparation of an image for the network: for a result's settings, and part of the cache's key."""
         if not isinstance(self.data, SSLDataModule):
             return {"transform": "the dataset's own"}
         encoder, (mean, std) = self.encoder, self.normalization
@@ -109,7 +109,7 @@ class EncodedData:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of images whose size is not that of the network's training; nothing of others."""
+        """A sentence on images that are not of the size that the network was trained on; none on others."""
         return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
 
     def prepared(self, images: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ class EncodedData:
         rows: list[dict[str, Any]] | None = None,
         notes: list[str] | None = None,
     ) -> Result:
-        """What a protocol found, of this network on this data; ``notes`` are the data's if None are given."""
+        """The result of a protocol for this network on this data; None takes the notes of this object."""
         stated = self.notes if notes is None else notes
         return Result(protocol, self.encoder.source, self.name, metrics, settings, rows or [], stated)
 
@@ -232,7 +232,7 @@ def labelled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tenso
 
 
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
-    """What to tell where images are not of the size that the network was trained on; nothing else.
+    """A sentence where images are not of the size that the network was trained on; none elsewhere.
 
     Args:
         encoder: the network.
@@ -245,7 +245,7 @@ def size_notes(encoder: Encoder, size: int | None) -> list[str]:
 
 
 def data_name(data: EvaluationData) -> str:
-    """How results call a data set.
+    """The name of a data set in results.
 
     Example:
         >>> from sslbolts.data import CIFAR10MiniDataModule

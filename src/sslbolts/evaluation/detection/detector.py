@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checks import at_least, positive, whole
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
@@ -82,11 +83,9 @@ class Detector(TrainingModule):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 1 or lr <= 0 or weight_decay < 0 or warmup < 0:
-            raise UsageError(
-                f"num_classes={num_classes}, lr={lr}, weight_decay={weight_decay}, warmup={warmup}: at least one class "
-                "and a positive lr are needed, and nothing can be negative."
-            )
+        whole(num_classes=num_classes)
+        positive(lr=lr)
+        at_least(0, weight_decay=weight_decay, warmup=warmup)
         if not 0 < image_size[0] <= image_size[1]:
             raise UsageError(f"image_size={tuple(image_size)}: it is (shorter side, longest side), in pixels.")
         if mean is None and in_chans != 3:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
@@ -64,8 +65,7 @@ class FineTune(LabelledEvaluation):
         self, backbone: nn.Module, num_classes: int, *, settings: str | FineTuneSettings = "mae", **changes: Any
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
+        whole(2, num_classes=num_classes)
         self.settings = fine_tune_settings(settings, **changes)
         pooled = self.settings.pooling == "mean" and mean_pooled(backbone)
         self.pooling = "mean of the patch tokens" if pooled else "the network's own"

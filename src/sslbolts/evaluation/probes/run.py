@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sslbolts.checks import one_of
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
@@ -102,8 +103,7 @@ def _evaluate(
     seed: int,
     trainer: dict[str, Any] | None,
 ) -> Result:
-    if on not in ("auto", "images", "features"):
-        raise UsageError(f'on="{on}": it is "images", "features" or "auto".')
+    one_of(("auto", "images", "features"), on=on)
     if on == "auto":
         on = "features" if settings.norm == "standardize" else "images"
     if on == "images":

@@ -26,7 +26,7 @@ PENALTIES = tuple(float(value) for value in torch.logspace(-6, 5, 45, dtype=torc
 
 
 class TransferScore(NamedTuple):
-    """What the classifier of a data set reached.
+    """The measures of the classifier of a data set.
 
     Attributes:
         test: the metric on the test images, after training on training and validation images.
