@@ -111,25 +111,25 @@ WRONG = [
     Wrong(
         "negative temperature",
         [*SIMCLR, "--model.temperature=-0.5"],
-        "temperature=-0.5: it divides the similarities and must be positive.",
+        "temperature=-0.5: it must be positive.",
         lambda files: simclr(temperature=-0.5),
     ),
     Wrong(
         "momentum above 1",
         [*BYOL_RUN, "--model.momentum=1.5"],
-        "momentum=1.5: the teacher's momentum must be in [0, 1].",
+        "momentum=1.5: it must be in 0 to 1.",
         lambda files: fit(BYOL(TinyBackbone(), hidden_dim=8, momentum=1.5), mini(views="byol")),
     ),
     Wrong(
         "negative warm-up",
         [*SIMCLR, "--model.warmup_epochs=-1"],
-        "warmup_epochs=-1.0: it cannot be negative.",
+        "warmup_epochs=-1.0: it must be at least 0.",
         lambda files: simclr(warmup_epochs=-1.0),
     ),
     Wrong(
         "final learning rate above the peak",
         [*SIMCLR, "--model.final_lr=2"],
-        "final_lr=2.0: it is a fraction of the peak learning rate",
+        "final_lr=2.0: it must be in 0 to 1",
         lambda files: simclr(final_lr=2.0),
     ),
     Wrong(
