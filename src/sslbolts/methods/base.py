@@ -110,7 +110,9 @@ class SSLModule(TrainingModule):
         if not all(0 < milestone < 1 for milestone in milestones):
             raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
         if milestones and final_lr:
-            raise UsageError(f"final_lr={final_lr} has no effect with milestones: leave one of them out.")
+            raise UsageError(
+                f"final_lr={final_lr} has no effect with milestones={tuple(milestones)}: leave one of them out."
+            )
         self.optimizer = OptimizerSpec(optimizer)
         self.lr_scaling = lr_scaling
         self.warmup_epochs = warmup_epochs

@@ -13,7 +13,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checks import fraction, whole
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import loss_of_chance
 from sslbolts.losses import cpc
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
@@ -74,11 +74,11 @@ class _GridMean(nn.Module):
 class CPC(SSLModule):
     r"""CPC v2: from the upper rows of an image's patches, predict which patch is further below; in all four directions.
 
-    An image is cut into overlapping patches, each of which goes through the backbone on its own. A masked convolution
-    over the grid makes contexts `c`, of which a linear head per step `k` predicts the features of the patch `k` rows
-    below, among all patches of the batch (:func:`sslbolts.losses.cpc`). The first `k` is the least for which patches
-    do not overlap. Each of the four directions has a context network and heads of its own. The loss is the mean over
-    steps and directions, where the paper's listing has the sum.
+    An image is cut into overlapping patches, and each goes through the backbone on its own. A masked convolution over
+    the grid makes contexts `c`, from which a linear head per step `k` predicts the features of the patch `k` rows
+    below, among all patches of the batch (:func:`sslbolts.losses.cpc`). The first `k` is the least for which patches do
+    not overlap. Each of the four directions has a context network and heads of its own. The loss is the mean over steps
+    and directions, where the paper's listing has the sum.
 
     The features for other tasks are the mean of the backbone's over the patches: ``OnlineLinearProbe(features="pool")``
     probes those while training; with "backbone", each patch would be probed on its own.
@@ -121,11 +121,11 @@ class CPC(SSLModule):
 
     num_views = 1
     indicators = (
-        Indicator(
-            metric="train/loss_of_chance",
-            above=0.98,
-            meaning="patches are found no better than by guessing among all of the batch: nothing is learned",
-            fixes=("a lower learning rate, or gradients clipped to a small norm", "a larger batch"),
+        loss_of_chance(
+            "guessing among all patches of the batch",
+            "a lower learning rate, or gradients clipped to a small norm",
+            "a larger batch",
+            of="features",
         ),
     )
 

@@ -85,7 +85,7 @@ class BoWNet(SSLModule):
 
     The words are k-means centroids of the local features of a frozen teacher, which some other task has trained (the
     paper's: rotation prediction). They are made from the training images when training starts. The target is the
-    histogram of the nearest words of the clean image's map, of which the border is left out: it has seen the padding.
+    histogram of the nearest words of the clean image's map, without its border, which has seen the padding.
     Of two neighbouring images in the batch one may get a patch of the other (CutMix), and so many of its words.
 
     The student may teach in the next round: give a checkpoint of this method as ``teacher``, or see :meth:`next_round`.

@@ -36,10 +36,10 @@ class MeanTeacher(LabelledEvaluation, SSLModule):
     label -1 are unlabelled; ``labels_per_class=`` of a DataModule leaves some of a labelled data set with labels.
 
     The cross entropy is the mean over the labelled images of a batch, and the squared distance the mean over images
-    and classes. The official code divides the cross entropy, too, by the number of all images, of which it makes a
-    constant share labelled. A weight `w` of it is therefore `w` divided by that share here: for the 100 of its CIFAR-10
-    runs, in which a quarter are labelled, give ``consistency_weight=400``. The default of 100 is as much as the
-    official one only where all images are labelled. Left out: its second output layer.
+    and classes. The official code divides the cross entropy, too, by the number of all images, a constant share of them
+    labelled. Its weight `w` is therefore `w` divided by that share here: for the 100 of its CIFAR-10 runs, in which a
+    quarter are labelled, give ``consistency_weight=400``. The default of 100 is as much as the official one only where
+    all images are labelled. Left out: its second output layer.
 
     Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes. How
     often it is right on validation images is ``val/top1``, the teacher ``val/teacher_top1``.
