@@ -19,6 +19,7 @@ from sslbolts.cli.earlier_runs import earlier_run_kept
 from sslbolts.cli.explain import cause_of
 from sslbolts.cli.logs import log_apart
 from sslbolts.cli.names import expand
+from sslbolts.cli.passed_on import Parser
 from sslbolts.cli.predict import FeatureFile
 from sslbolts.errors import UsageError
 from sslbolts.methods import METHODS, get_method
@@ -83,6 +84,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             args=[verb, *arguments],
+            parser_class=Parser,
             auto_configure_optimizers=False,
         )
 

@@ -13,7 +13,6 @@ from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.module import TrainingModule
-from sslbolts.training.seeds import mix
 
 __all__ = ["Detector"]
 
@@ -107,7 +106,6 @@ class Detector(TrainingModule):
             for norm in self._norms:
                 norm.requires_grad_(False)
         self.train()
-        self._seed = 0
         self._found: list[Tensor] = []
         self._true: list[Tensor] = []
         self._images: list[Tensor] = []
@@ -125,12 +123,6 @@ class Detector(TrainingModule):
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """In eval mode ``boxes``, ``labels`` and ``scores`` of each image; in training mode the losses by name."""
         return self.detector(images, targets)
-
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the four losses: objectness and boxes of the proposals, classes and boxes of the detections."""

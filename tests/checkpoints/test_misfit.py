@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from sslbolts import UsageError
-from sslbolts.methods.base import refuse_misfit
+from sslbolts.checkpoints.misfit import refuse_misfit
 
 
 def test_the_same_module_is_taken():
