@@ -9,12 +9,13 @@ from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_predict
 from sslbolts.losses.consistency import consistency, labelled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.losses.cpc import cpc
-from sslbolts.losses.decorrelation import barlow_twins, vicreg, w_mse
+from sslbolts.losses.decorrelation import barlow_twins, vicreg
 from sslbolts.losses.dino import dino
 from sslbolts.losses.instance import instance_nce, instance_softmax
 from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.regression import byol_regression, negative_cosine
+from sslbolts.losses.whitening import w_mse
 
 __all__ = [
     "amdim",
