@@ -1,6 +1,7 @@
 """Losses of self-supervised learning as pure functions: tensors in, scalar out, grouped by family.
 
-They compute in float32 (or float64) whatever autocast says, and gather over ranks where their method does.
+They compute in float32 (or float64) whatever autocast says, and gather over ranks where their method does. A wrong
+shape or word is refused; temperatures and weights are a method's to check, and may be tensors that learn.
 """
 
 from sslbolts.losses.amdim import amdim

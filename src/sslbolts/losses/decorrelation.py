@@ -1,13 +1,14 @@
-"""Decorrelating losses: views agree, and the dimensions of their embeddings say different things."""
+"""Decorrelating losses: views agree, and no two dimensions of their embeddings are correlated."""
 
 from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, gather, world_size
-from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = [
     "VICRegScaling",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 VICRegScaling = Literal["code", "listing", "equation"]
-"""Which of three published forms of VICReg's loss: see :func:`vicreg`."""
+"""The three published forms of VICReg's loss: see :func:`vicreg`."""
 
 
 class VICRegTerms(NamedTuple):
@@ -31,14 +32,9 @@ class VICRegTerms(NamedTuple):
     covariance: Tensor
 
 
-def _check(name: str, z1: Tensor, z2: Tensor) -> None:
-    if z1.shape != z2.shape or z1.dim() != 2:
-        raise UsageError(f"{name} takes two embeddings of one shape (B, D), got {tuple(z1.shape)}, {tuple(z2.shape)}.")
-
-
 @full_precision
 def cross_correlation(z1: Tensor, z2: Tensor, *, normalize: bool = True, eps: float = 1e-5) -> Tensor:
-    r"""How every dimension of one view goes with every dimension of the other, over the global batch.
+    r"""Correlation of every dimension of one view with every dimension of the other, over the global batch.
 
     .. math:: C_{ij} = \frac{1}{N} \sum_n \hat z^1_{ni} \hat z^2_{nj}, \quad
               \hat z_{ni} = \frac{z_{ni} - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}}
@@ -66,7 +62,7 @@ def cross_correlation(z1: Tensor, z2: Tensor, *, normalize: bool = True, eps: fl
         >>> torch.allclose(cross_correlation(z, 5 * z + 1).diagonal(), torch.ones(3), atol=1e-4)
         True
     """
-    _check("cross_correlation", z1, z2)
+    one_shape("cross_correlation", z1=z1, z2=z2)
     images = len(z1) * world_size()
     if normalize:
         z1, z2 = (_standardized(z, images, eps) for z in (z1, z2))
@@ -83,7 +79,7 @@ def _standardized(z: Tensor, images: int, eps: float) -> Tensor:
 
 @full_precision
 def redundancy(correlation: Tensor, lambd: float = 0.0051) -> Tensor:
-    r"""How far a cross-correlation matrix is from the identity, `Σ_i (1 - C_ii)² + λ Σ_{i≠j} C_ij²`.
+    r"""Distance of a cross-correlation matrix from the identity, `Σ_i (1 - C_ii)² + λ Σ_{i≠j} C_ij²`.
 
     Args:
         correlation: ``(D, D)``, of :func:`cross_correlation`.
@@ -105,7 +101,7 @@ def redundancy(correlation: Tensor, lambd: float = 0.0051) -> Tensor:
 
 
 def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bool = True, eps: float = 1e-5) -> Tensor:
-    r"""Redundancy reduction: the cross-correlation of two views' embeddings shall be the identity.
+    r"""Redundancy reduction: the cross-correlation of two views' embeddings is pulled to the identity.
 
     .. math:: \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2
 
@@ -124,7 +120,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bo
         Scalar in float32 (float64 for float64 embeddings), equal on all ranks; `D` if nothing is correlated.
 
     Raises:
-        UsageError: if the shapes differ or ``lambd`` is negative.
+        UsageError: if the shapes differ.
 
     Source: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021,
     arXiv:2103.03230, equation 1.
@@ -135,8 +131,6 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bo
         >>> bool(barlow_twins(z, z) < barlow_twins(z, z.roll(1, dims=0)))
         True
     """
-    if lambd < 0:
-        raise UsageError(f"lambd={lambd}: the weight of the off-diagonal terms cannot be negative.")
     return redundancy(cross_correlation(z1, z2, normalize=normalize, eps=eps), lambd)
 
 
@@ -152,9 +146,8 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, scaling: VICRegScaling = "code", eps
     Returns:
         three scalars; the first is that of this rank's images, the others are of the global batch.
     """
-    _check("vicreg", z1, z2)
-    if scaling not in get_args(VICRegScaling):
-        raise UsageError(f'scaling="{scaling}": it must be one of {", ".join(get_args(VICRegScaling))}.')
+    one_shape("vicreg", z1=z1, z2=z2)
+    one_of(get_args(VICRegScaling), scaling=scaling)
     invariance = _mean_square(z1, z2)
     if scaling == "equation":
         invariance = invariance * z1.shape[1]
@@ -196,7 +189,7 @@ def vicreg(
     scaling: VICRegScaling = "code",
     eps: float = 1e-4,
 ) -> Tensor:
-    r"""Variance, invariance, covariance: views agree, every dimension varies, and no two say the same.
+    r"""Variance, invariance, covariance: views agree, every dimension varies, and no two are correlated.
 
     .. math:: \lambda \frac{|z^1 - z^2|^2}{N D} + \mu \frac{v(z^1) + v(z^2)}{2} + \nu \, (c(z^1) + c(z^2)), \\
               v(z) = \frac{1}{D} \sum_j \max(0, 1 - \sqrt{\mathrm{Var}(z_j) + \epsilon}), \quad

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.checks import whole
+from sslbolts.checks import below_one, whole
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
@@ -57,13 +57,12 @@ def w_mse(views: Sequence[Tensor], permutations: Tensor | None = None, *, group_
             f"w_mse takes two or more embeddings of one shape (B, D), got {[tuple(v.shape) for v in views]}."
         )
     whole(2, group_size=group_size)
-    if not 0 <= eps < 1:
-        raise UsageError(f"eps={eps}: it must be in [0, 1).")
+    below_one(eps=eps)
     batch, width = views[0].shape
     if batch % group_size:
         raise UsageError(
-            f"a batch of {batch} images does not split into groups of {group_size}: give a batch size that is a "
-            "multiple of the group size."
+            f"a batch of {batch} images per device does not split into groups of {group_size}: give a batch size that "
+            "is a multiple of the group size, or another group size."
         )
     if group_size <= width and eps == 0:
         raise UsageError(
