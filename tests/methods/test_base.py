@@ -299,6 +299,7 @@ def test_compiling_the_backbone_leaves_names_alone(tmp_path):
         ({"lr_scaling": "square"}, "lr_scaling"),
         ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"final_lr": 2}, "final_lr=2"),
+        ({"final_lr": 0.1, "milestones": (0.5,)}, "has no effect with milestones"),
         ({"stem": "cifra"}, "stem"),
         ({"temprature": 0.1}, 'Did you mean "temperature"'),
         ({"optimizer": 0.1}, "optimizer=0.1"),

@@ -28,6 +28,7 @@ from sslbolts.optim import (
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
 from sslbolts.training.module import TrainingModule
+from sslbolts.training.resized import resize_to_checkpoint
 
 __all__ = ["LRScaling", "NetworkArguments", "SSLModule"]
 
@@ -114,6 +115,10 @@ class SSLModule(TrainingModule):
         fraction(final_lr=final_lr)
         if not all(0 < milestone < 1 for milestone in milestones):
             raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
+        if milestones and final_lr:
+            raise UsageError(
+                f"final_lr={final_lr} has no effect with milestones={tuple(milestones)}: leave one of them out."
+            )
         self.optimizer = OptimizerSpec(optimizer)
         self.lr_scaling = lr_scaling
         self.warmup_epochs = warmup_epochs
@@ -203,6 +208,7 @@ class SSLModule(TrainingModule):
                 f"this checkpoint's backbone was given as a module, which it does not hold, so {name} cannot make it "
                 f"again: pass that module, {name}.load_from_checkpoint(path, backbone=...)."
             )
+        resize_to_checkpoint(self, checkpoint.get("state_dict", {}))
         if self.strict_loading and "state_dict" in checkpoint:  # a sharded one holds its weights elsewhere
             refuse_misfit(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
