@@ -300,6 +300,7 @@ def test_compiling_the_backbone_leaves_names_alone(tmp_path):
         ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"final_lr": 2}, "final_lr=2"),
         ({"in_chans": 0}, "in_chans=0"),
+        ({"final_lr": 0.1, "milestones": (0.5,)}, "has no effect with milestones"),
         ({"stem": "cifra"}, "stem"),
         ({"temprature": 0.1}, 'Did you mean "temperature"'),
         ({"optimizer": 0.1}, "optimizer=0.1"),

@@ -14,7 +14,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import normalization
 from sslbolts.progress import late_bar
 from sslbolts.readouts import ridge_classifier
-from sslbolts.training.passes import with_batches
+from sslbolts.training.own_loader import with_batches
 from sslbolts.training.seeds import generator
 from sslbolts.transforms import BatchedEvaluate, Evaluation
 

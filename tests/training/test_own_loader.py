@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts.training.passes import OwnLoader
+from sslbolts.training.own_loader import OwnLoader
 
 
 class Numbers(Dataset):

@@ -1,4 +1,4 @@
-"""What is said of the clusters of an epoch, and when."""
+"""Statistics of the clusters of an epoch, and when they are logged."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ import torch
 from sslbolts import DeepCluster, DeepClusterV2
 from sslbolts._lightning import Callback
 from sslbolts.callbacks import CollapseMonitor
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -30,10 +30,10 @@ def _labels(method):
     return method.pseudo_labels.labels if isinstance(method, DeepCluster) else method.bank.assignments[0]
 
 
-def test_readings_are_those_of_a_count():
+def test_statistics_are_those_of_a_count():
     now = torch.tensor([[0, 0, 2, 2, 2, -100], [1, 1, 1, 1, 1, 1]])
-    readings = describe_clusters(now, [5, 2])
-    assert {name: value.item() for name, value in readings.items()} == pytest.approx(
+    statistics = cluster_statistics(now, [5, 2])
+    assert {name: value.item() for name, value in statistics.items()} == pytest.approx(
         {"train/clusters": 1.5, "train/clusters_in_use": (2 / 5 + 1 / 2) / 2, "train/largest_cluster": (3 / 5 + 1) / 2}
     )
 
@@ -41,10 +41,10 @@ def test_readings_are_those_of_a_count():
 def test_equal_clusters_under_other_names_agree_and_unrelated_ones_do_not():
     before = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
     for now, expected in (([[1, 1, 0, 0], [3, 3, 2, 2]], 1.0), ([[0, 1, 0, 1], [0, 1, 0, 1]], 0.0)):
-        agreement = describe_clusters(torch.tensor(now), [4, 4], before)["train/nmi_to_last_epoch"]
+        agreement = cluster_statistics(torch.tensor(now), [4, 4], before)["train/nmi_to_last_epoch"]
         assert agreement.item() == pytest.approx(expected, abs=1e-6)
         assert INDICATORS[1].is_bad(agreement.item())
-    assert "train/nmi_to_last_epoch" not in describe_clusters(torch.tensor(now), [4, 4], torch.full((2, 4), -1))
+    assert "train/nmi_to_last_epoch" not in cluster_statistics(torch.tensor(now), [4, 4], torch.full((2, 4), -1))
 
 
 class _Values(Callback):
