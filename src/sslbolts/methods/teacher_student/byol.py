@@ -76,7 +76,8 @@ class BYOL(SSLModule):
         x1, x2 = batch.views
         z1, z2 = self.projector(self.backbone(x1)), self.projector(self.backbone(x2))  # (B, output_dim) each
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        loss = byol_regression(p1, self.teacher(x2)) + byol_regression(p2, self.teacher(x1))
+        t1, t2 = self.teacher(x1), self.teacher(x2)  # in this order, which its running statistics remember
+        loss = byol_regression(p1, t2) + byol_regression(p2, t1)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
         self.log_spread(z1)
         return loss
