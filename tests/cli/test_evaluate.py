@@ -46,7 +46,7 @@ def test_other_layers_have_their_own_file(checkpoint, tmp_path):
     assert (tmp_path / "mine.json").is_file()
 
 
-def test_one_label_per_class_takes_the_recipes_learning_rate_or_another(checkpoint, tmp_path):
+def test_one_label_per_class_takes_the_settings_learning_rate_or_another(checkpoint, tmp_path):
     arguments = ["evaluate", "few-label", str(checkpoint), "--per_class=1", "--classifier=linear", "--epochs=1"]
     arguments += ["--device=cpu", f"--output={tmp_path}/few.json"]
     for given, lr in (([], "lr 0.1 "), (["--lr=0.25"], "lr 0.25 ")):

@@ -33,12 +33,16 @@ WRONG_EVALUATIONS = [
         'so no split "VOC2007:trainval"',
         lambda files: evaluate_detection(load_encoder(files / "simclr.ckpt", device="cpu"), files / "empty"),
     ),
-    Wrong("detection of no steps", ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"], "at least one of each"),
     Wrong(
-        "misspelt recipe of fine-tuning",
-        ["evaluate", "finetune", "{files}/simclr.ckpt", "--recipe=simclr_1pc"],
-        'there is no recipe "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
-        lambda files: FineTune(TinyBackbone(), 10, recipe="simclr_1pc"),
+        "detection of no steps",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"],
+        "steps=0: it must be a whole number of at least 1",
+    ),
+    Wrong(
+        "misspelt settings of fine-tuning",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--settings=simclr_1pc"],
+        'there are no settings "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
+        lambda files: FineTune(TinyBackbone(), 10, settings="simclr_1pc"),
     ),
     Wrong(
         "fine-tuning of the projector",
@@ -90,7 +94,9 @@ WRONG_EVALUATIONS = [
     ),
     Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
     Wrong(
-        "misspelt recipe of a probe", ["evaluate", "linear", "{files}/simclr.ckpt", "--recipe=simcrl"], 'mean "simclr"?'
+        "misspelt probe settings",
+        ["evaluate", "linear", "{files}/simclr.ckpt", "--settings=simcrl"],
+        'mean "simclr"?',
     ),
     Wrong("no learning rate", ["evaluate", "linear", "{files}/simclr.ckpt", "--lr", "0"], "all must be positive"),
     Wrong("no hidden layer", ["evaluate", "mlp", "{files}/simclr.ckpt", "--hidden_dim=0"], "it is at least 1"),

@@ -43,11 +43,11 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     "knn": Protocol("sslbolts.cli.protocols.knn", "nearest neighbours: k, temperature and metric swept"),
     "ridge": Protocol("sslbolts.cli.protocols.ridge", "linear classifier in closed form, penalty swept"),
-    "linear": Protocol("sslbolts.cli.protocols.linear", "linear classifier by gradient, by a paper's recipe"),
+    "linear": Protocol("sslbolts.cli.protocols.linear", "linear classifier by gradient, by a paper's settings"),
     "few-label": Protocol("sslbolts.cli.protocols.few_label", "a classifier from 1 %, 10 % or n labels per class"),
     "mlp": Protocol("sslbolts.cli.protocols.mlp", "classifier with one hidden layer"),
     "layers": Protocol("sslbolts.cli.protocols.layers", "logistic regression on the maps of every block"),
-    "finetune": Protocol("sslbolts.cli.protocols.finetune", "the whole network trained further, by a paper's recipe"),
+    "finetune": Protocol("sslbolts.cli.protocols.finetune", "the whole network trained further, by a paper's settings"),
 }
 
 _MOST_ROWS = 20  # of a sweep that are printed; the file has them all

@@ -139,7 +139,7 @@ _OPTIONS = (
     *("--config", "--model", "--data", "--trainer", "--ckpt_path", "--seed_everything", "--print_config", "--output"),
     *("--views", "--images", "--draws", "--seed"),
     *("--teacher", "--untrained", "--max_images", "--cache", "--device"),
-    *("--layer", "--k", "--temperature", "--metric", "--penalty", "--recipe", "--lr", "--epochs", "--batch_size"),
+    *("--layer", "--k", "--temperature", "--metric", "--penalty", "--settings", "--lr", "--epochs", "--batch_size"),
     *("--on", "--labels", "--per_class", "--fraction", "--indices", "--classifier", "--hidden_dim"),
 )
 

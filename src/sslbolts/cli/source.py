@@ -127,9 +127,10 @@ def result_file(result: "Result", config: Any, encoder: "Encoder") -> Path:
 
     if config.output is not None:
         return Path(config.output)
-    recipe = getattr(config, "recipe", None) or ""
+    settings = getattr(config, "settings", None) or ""
     return free_path(
-        result, result_path(result.source, result.protocol, result.data, readout=encoder.readout, recipe=recipe)
+        result,
+        result_path(result.source, result.protocol, result.data, features=encoder.feature_name, settings=settings),
     )
 
 

@@ -15,9 +15,9 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--per_class", type=int | None, default=None, help="labelled images of every class")
     parser.add_argument("--indices", type=str | None, default=None, help="file with the rows of the labelled images")
     parser.add_argument("--classifier", default="logistic", help="logistic, linear (on features) or finetune")
-    parser.add_argument("--recipe", type=str | None, default=None, help="of linear and finetune")
+    parser.add_argument("--settings", type=str | None, default=None, help="of linear and finetune")
     parser.add_argument(
-        "--epochs", type=int | None, default=None, help="of linear and finetune: in place of the recipe's"
+        "--epochs", type=int | None, default=None, help="of linear and finetune: in place of the settings' own"
     )
     parser.add_argument("--lr", type=float | None, default=None, help="as --epochs")
 
@@ -47,7 +47,7 @@ def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
         rows=config.indices,
         rows_file=listed,
         classifier=config.classifier,
-        recipe=config.recipe,
+        settings=config.settings,
         seed=config.seed,
         cache=config.cache,
         **{name: config[name] for name in ("epochs", "lr") if config[name] is not None},

@@ -14,14 +14,14 @@ _CHANGES = (
 
 
 def add_options(parser: Any) -> None:
-    """The recipe, and values in place of its own."""
-    from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES
+    """The settings, and values in place of their own."""
+    from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS
 
-    names = ", ".join(FINE_TUNE_RECIPES)
-    parser.add_argument("--recipe", default="auto", help=f"auto (mae for vision transformers, else simclr), {names}")
-    parser.add_argument("--epochs", type=int | None, default=None, help="passes over the images; default: the recipe's")
+    names = ", ".join(FINE_TUNE_SETTINGS)
+    parser.add_argument("--settings", default="auto", help=f"auto (mae for vision transformers, else simclr), {names}")
+    parser.add_argument("--epochs", type=int | None, default=None, help="passes; default: the settings' own")
     for name in _CHANGES[1:]:
-        parser.add_argument(f"--{name}", type=float | None, default=None, help="default: the recipe's")
+        parser.add_argument(f"--{name}", type=float | None, default=None, help="default: the settings' own")
     parser.add_argument("--devices", type=int, default=1, help="devices that train")
     parser.add_argument("--precision", default="32-true", help="of the Trainer")
     parser.add_argument("--save", type=str | None, default=None, help="checkpoint of the trained network to write")
@@ -35,7 +35,7 @@ def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
     return evaluate_finetune(
         encoder,
         data,
-        recipe=config.recipe,
+        settings=config.settings,
         devices=config.devices,
         precision=config.precision,
         seed=config.seed,

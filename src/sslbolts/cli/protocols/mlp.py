@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from sslbolts.cli.protocols.linear import add_recipe, recipe_changes
+from sslbolts.cli.protocols.linear import add_settings, settings_changes
 
 if TYPE_CHECKING:
     from sslbolts.evaluation import Encoder, Result
@@ -11,8 +11,8 @@ __all__ = ["add_options", "evaluate"]
 
 
 def add_options(parser: Any) -> None:
-    """The recipe and the hidden layer."""
-    add_recipe(parser, recipe="amdim", on="features")
+    """The settings and the hidden layer."""
+    add_settings(parser, settings="amdim", on="features")
     parser.add_argument("--hidden_dim", type=int, default=1024, help="width of the hidden layer")
     parser.add_argument("--dropout", type=float, default=0.2, help="before both layers")
 
@@ -24,11 +24,11 @@ def evaluate(encoder: "Encoder", data: Any, config: Any) -> "Result":
     return evaluate_mlp(
         encoder,
         data,
-        recipe=config.recipe,
+        settings=config.settings,
         hidden_dim=config.hidden_dim,
         dropout=config.dropout,
         on=config.on,
         seed=config.seed,
         cache=config.cache,
-        **recipe_changes(config),
+        **settings_changes(config),
     )

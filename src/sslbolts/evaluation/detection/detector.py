@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checks import at_least, positive, whole
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
@@ -16,6 +17,7 @@ from sslbolts.training.module import TrainingModule
 
 __all__ = ["Detector"]
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -80,11 +82,9 @@ class Detector(TrainingModule):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 1 or lr <= 0 or weight_decay < 0 or warmup < 0:
-            raise UsageError(
-                f"num_classes={num_classes}, lr={lr}, weight_decay={weight_decay}, warmup={warmup}: at least one class "
-                "and a positive lr are needed, and nothing can be negative."
-            )
+        whole(num_classes=num_classes)
+        positive(lr=lr)
+        at_least(0, weight_decay=weight_decay, warmup=warmup)
         if not 0 < image_size[0] <= image_size[1]:
             raise UsageError(f"image_size={tuple(image_size)}: it is (shorter side, longest side), in pixels.")
         if mean is None and in_chans != 3:
@@ -100,7 +100,7 @@ class Detector(TrainingModule):
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size
         self.frozen_norm = frozen_norm
-        self._norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._norms = [m for m in backbone.modules() if isinstance(m, _BATCH_NORMS)]
         backbone.requires_grad_()
         if frozen_norm:
             for norm in self._norms:

@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from sslbolts._lightning import seed_everything
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
@@ -61,11 +61,8 @@ def evaluate_detection(
     Raises:
         UsageError: if images, boxes, maps or a package are missing.
     """
-    if steps < 1 or batch_size < 1 or num_workers < 0 or devices < 1:
-        raise UsageError(
-            f"steps={steps}, batch_size={batch_size}, num_workers={num_workers}, devices={devices}: at least one of "
-            "each is needed, and of workers none or more."
-        )
+    whole(steps=steps, batch_size=batch_size, devices=devices)
+    whole(0, num_workers=num_workers)
     coco_metric()  # a missing package is told before training
     seed_everything(seed, verbose=False)
     images = VOCBoxes(root, train, in_chans=encoder.in_chans)

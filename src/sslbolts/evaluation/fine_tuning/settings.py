@@ -1,14 +1,15 @@
-"""How the papers fine-tune a whole network, as a frozen table."""
+"""The papers' settings for fine-tuning a whole network, as a frozen table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sslbolts.checks import at_least, one_of, whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
-__all__ = ["FINE_TUNE_RECIPES", "FineTuneRecipe", "fine_tune_recipe"]
+__all__ = ["FINE_TUNE_SETTINGS", "FineTuneSettings", "fine_tune_settings"]
 
 Optimizer = Literal["adamw", "sgd"]
 Decay = Literal["cosine", "steps", "constant"]
@@ -17,7 +18,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
-class FineTuneRecipe:
+class FineTuneSettings:
     """Everything that the result of fine-tuning depends on, besides the network and the data.
 
     Args:
@@ -50,7 +51,7 @@ class FineTuneRecipe:
         UsageError: for a value out of its range.
 
     Example:
-        >>> FineTuneRecipe("mine", optimizer="sgd", lr=0.01, epochs=10).head_lr is None
+        >>> FineTuneSettings("mine", optimizer="sgd", lr=0.01, epochs=10).head_lr is None
         True
     """
 
@@ -78,14 +79,14 @@ class FineTuneRecipe:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay))
-        for name, allowed in (*kinds, ("pooling", Pooling), ("interpolation", Interpolation)):
-            value, options = getattr(self, name), get_args(allowed)
-            if value not in options:
-                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
-        for name in ("lr", "head_lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix", "head_std"):
-            if (getattr(self, name) or 0.0) < 0:
-                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
+        one_of(get_args(Optimizer), optimizer=self.optimizer)
+        one_of(get_args(LRScaling), lr_scaling=self.lr_scaling)
+        one_of(get_args(Decay), decay=self.decay)
+        one_of(get_args(Pooling), pooling=self.pooling)
+        one_of(get_args(Interpolation), interpolation=self.interpolation)
+        at_least(0, lr=self.lr, head_lr=self.head_lr, min_lr=self.min_lr, weight_decay=self.weight_decay)
+        at_least(0, warmup_epochs=self.warmup_epochs, mixup=self.mixup, cutmix=self.cutmix, head_std=self.head_std)
+        whole(epochs=self.epochs)
         if not self.lr and not self.head_lr:
             raise UsageError("lr=0 without a head_lr: nothing would be trained; give the head its own rate, head_lr=.")
         for name in ("label_smoothing", "drop_path"):
@@ -93,14 +94,12 @@ class FineTuneRecipe:
                 raise UsageError(f"{name}={getattr(self, name)}: it must be in [0, 1).")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay={self.layer_decay}: it must be in (0, 1], and 1 is without.")
-        if self.epochs < 1:
-            raise UsageError(f"epochs={self.epochs}: at least one pass over the images is needed.")
         object.__setattr__(self, "milestones", tuple(self.milestones))
         if not all(0 < milestone < 1 for milestone in self.milestones):
             raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")
 
 
-_MAE = FineTuneRecipe(
+_MAE = FineTuneSettings(
     "He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, official code for ViT-B "
     "(without its RandAugment and erasing)",
     optimizer="adamw",
@@ -119,7 +118,7 @@ _MAE = FineTuneRecipe(
     interpolation="bicubic",
     batch_size=1024,
 )
-_SWAV = FineTuneRecipe(
+_SWAV = FineTuneSettings(
     "Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, "
     "arXiv:2006.09882, official code",
     optimizer="sgd",
@@ -130,7 +129,7 @@ _SWAV = FineTuneRecipe(
     decay="steps",
     milestones=(0.6, 0.8),
 )
-_SIMCLR_LABELS = FineTuneRecipe(
+_SIMCLR_LABELS = FineTuneSettings(
     "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, arXiv:2002.05709, "
     "appendix B.5; the head starts at zero, as in the official code",
     optimizer="sgd",
@@ -141,7 +140,7 @@ _SIMCLR_LABELS = FineTuneRecipe(
     interpolation="bicubic",
     batch_size=4096,
 )
-_VICREG = FineTuneRecipe(
+_VICREG = FineTuneSettings(
     "Bardes et al., VICReg, ICLR 2022, arXiv:2105.04906, official code",
     optimizer="sgd",
     lr=0.01,
@@ -150,7 +149,7 @@ _VICREG = FineTuneRecipe(
     epochs=20,
 )
 
-FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
+FINE_TUNE_SETTINGS: Mapping[str, FineTuneSettings] = MappingProxyType(
     {
         "mae": _MAE,
         "mae_large": replace(
@@ -163,7 +162,7 @@ FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
             lr=1e-3,
             warmup_epochs=20,
         ),
-        "simclr": FineTuneRecipe(
+        "simclr": FineTuneSettings(
             "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, "
             "arXiv:2002.05709, appendix B.8 (transfer): 20,000 steps, learning rate (1e-4 to 0.1) and weight decay (0, "
             "or 1e-6 to 1e-3, divided by the learning rate) to be chosen on validation images; here lr 0.01, 100 "
@@ -194,32 +193,31 @@ FINE_TUNE_RECIPES: Mapping[str, FineTuneRecipe] = MappingProxyType(
 """Recipes by name. "1pct" and "10pct" are those for a hundredth and a tenth of ImageNet's labels."""
 
 
-def fine_tune_recipe(recipe: str | FineTuneRecipe, **changes: Any) -> FineTuneRecipe:
-    """A recipe by name, with some of its values changed.
+def fine_tune_settings(settings: str | FineTuneSettings, **changes: Any) -> FineTuneSettings:
+    """Settings by name, with some of their values changed.
 
     Args:
-        recipe: a name of :data:`FINE_TUNE_RECIPES`, or a recipe.
-        **changes: values of :class:`FineTuneRecipe` in place of the recipe's.
+        settings: a name of :data:`FINE_TUNE_SETTINGS`, or settings of your own.
+        **changes: values of :class:`FineTuneSettings` in place of the settings' own.
 
     Raises:
         UsageError: for an unknown name or value.
 
     Example:
-        >>> fine_tune_recipe("mae", epochs=5).layer_decay
+        >>> fine_tune_settings("mae", epochs=5).layer_decay
         0.65
-        >>> fine_tune_recipe("swav")
+        >>> fine_tune_settings("swav")
         Traceback (most recent call last):
-        sslbolts.errors.UsageError: there is no recipe "swav" of fine-tuning. ... It is one of mae, mae_large, beit, ...
+        sslbolts.errors.UsageError: there are no settings "swav" of fine-tuning. ... There are mae, mae_large, beit, ...
     """
-    if isinstance(recipe, str):
-        if recipe not in FINE_TUNE_RECIPES:
-            raise UsageError(
-                f'there is no recipe "{recipe}" of fine-tuning.{did_you_mean(recipe, FINE_TUNE_RECIPES)} It is one of '
-                f"{', '.join(FINE_TUNE_RECIPES)}."
-            )
-        recipe = FINE_TUNE_RECIPES[recipe]
-    known = [name for name in FineTuneRecipe.__dataclass_fields__ if name not in ("source", "batch_size")]
+    if isinstance(settings, str):
+        if settings not in FINE_TUNE_SETTINGS:
+            hint = did_you_mean(settings, FINE_TUNE_SETTINGS)
+            names = ", ".join(FINE_TUNE_SETTINGS)
+            raise UsageError(f'there are no settings "{settings}" of fine-tuning.{hint} There are {names}.')
+        settings = FINE_TUNE_SETTINGS[settings]
+    known = [name for name in FineTuneSettings.__dataclass_fields__ if name not in ("source", "batch_size")]
     for name in changes:
         if name not in known:
-            raise UsageError(f'a recipe of fine-tuning has no "{name}".{did_you_mean(name, known)}')
-    return replace(recipe, **changes)
+            raise UsageError(f'settings of fine-tuning have no "{name}".{did_you_mean(name, known)}')
+    return replace(settings, **changes)

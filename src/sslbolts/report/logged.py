@@ -1,4 +1,4 @@
-"""Which of the logged numbers judge the features, and their baselines."""
+"""The logged numbers by kind: accuracies with their baselines, losses, and others."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sslbolts.report.metrics import Gap, Series
 from sslbolts.report.run import Run
 
-__all__ = ["Readout", "losses", "others", "readouts"]
+__all__ = ["Accuracy", "accuracies", "losses", "others"]
 
 _BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
 _ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|k\d+_t[\d.]+)$", re.IGNORECASE)
@@ -15,7 +15,7 @@ _TESTING = re.compile(r"(^|[/_])train[/_]|^test/")
 
 
 @dataclass(frozen=True)
-class Readout:
+class Accuracy:
     """An accuracy over the run.
 
     Attributes:
@@ -44,7 +44,7 @@ class Readout:
         return point.value, point.epoch
 
 
-def readouts(run: Run) -> list[Readout]:
+def accuracies(run: Run) -> list[Accuracy]:
     """Accuracies on validation images: of nearest neighbours, ridge, probes, and whatever is named an accuracy."""
     found = []
     for metric, series in run.metrics.items():
@@ -57,8 +57,8 @@ def readouts(run: Run) -> list[Readout]:
             for suffix, label in _BASELINES.items()
             if f"{metric}/{suffix}" in run.metrics
         }
-        found.append(Readout(metric, _label(metric), series, known, run.gaps.get(metric)))
-    return sorted(found, key=lambda readout: _order(readout.metric))
+        found.append(Accuracy(metric, _label(metric), series, known, run.gaps.get(metric)))
+    return sorted(found, key=lambda accuracy: _order(accuracy.metric))
 
 
 def losses(run: Run) -> dict[str, Series]:
@@ -67,8 +67,8 @@ def losses(run: Run) -> dict[str, Series]:
 
 
 def others(run: Run) -> dict[str, Series]:
-    """What is neither a loss, nor an accuracy, nor a baseline, and was logged more than once."""
-    taken = {*losses(run), *(readout.metric for readout in readouts(run))}
+    """Everything else that was logged more than once: no loss, no accuracy, no baseline."""
+    taken = {*losses(run), *(accuracy.metric for accuracy in accuracies(run))}
     return {
         name: series
         for name, series in run.metrics.items()

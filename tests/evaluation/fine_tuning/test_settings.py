@@ -1,10 +1,10 @@
-"""The recipes of fine-tuning, as their papers and codes have them."""
+"""The papers' settings of fine-tuning, as their papers and codes have them."""
 
 from typing import Any
 
 import pytest
 
-from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES
+from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS
 
 # Learning rates are those at the batch size beside them. Read in the repositories named; what a command of theirs says
 # stands before what the code has as a default.
@@ -75,20 +75,20 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def test_every_recipe_has_a_source_to_be_compared_with() -> None:
-    assert set(PUBLISHED) == set(FINE_TUNE_RECIPES)
+def test_all_settings_have_a_source_to_be_compared_with() -> None:
+    assert set(PUBLISHED) == set(FINE_TUNE_SETTINGS)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_recipes_are_the_published_ones(name: str) -> None:
-    recipe, published = FINE_TUNE_RECIPES[name], PUBLISHED[name]
-    scale = recipe.batch_size / 256 if recipe.lr_scaling == "linear" else 1.0
-    head_lr = recipe.lr if recipe.head_lr is None else recipe.head_lr
+def test_settings_are_the_published_ones(name: str) -> None:
+    settings, published = FINE_TUNE_SETTINGS[name], PUBLISHED[name]
+    scale = settings.batch_size / 256 if settings.lr_scaling == "linear" else 1.0
+    head_lr = settings.lr if settings.head_lr is None else settings.head_lr
     for setting, value in published.items():
-        found = {"lr": recipe.lr * scale, "head_lr": head_lr * scale}.get(setting, getattr(recipe, setting))
+        found = {"lr": settings.lr * scale, "head_lr": head_lr * scale}.get(setting, getattr(settings, setting))
         assert found == (pytest.approx(value) if isinstance(value, float | tuple) else value), setting
-    assert "arXiv" in recipe.source
+    assert "arXiv" in settings.source
     plain = {"layer_decay": 1.0, "mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.0, "drop_path": 0.0}
     for setting, value in plain.items():
         if setting not in published:
-            assert getattr(recipe, setting) == value, setting
+            assert getattr(settings, setting) == value, setting

@@ -1,14 +1,15 @@
-"""How the papers train a classifier on frozen features, as a frozen table."""
+"""The papers' settings for a classifier on frozen features, as a frozen table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sslbolts.checks import at_least, one_of, whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
-__all__ = ["PROBE_RECIPES", "ProbeRecipe", "probe_recipe", "recipe_name", "with_own_lr"]
+__all__ = ["PROBE_SETTINGS", "ProbeSettings", "probe_settings", "settings_name", "with_own_lr"]
 
 Optimizer = Literal["sgd", "lars", "larc", "adam"]
 Decay = Literal["cosine", "steps", "constant"]
@@ -16,7 +17,7 @@ Norm = Literal["none", "batch_norm", "standardize", "l2"]
 
 
 @dataclass(frozen=True)
-class ProbeRecipe:
+class ProbeSettings:
     """Everything that the result of a probe depends on, besides the features.
 
     Args:
@@ -46,7 +47,7 @@ class ProbeRecipe:
         UsageError: for a value out of its range.
 
     Example:
-        >>> ProbeRecipe("mine", lr=0.1).optimizer
+        >>> ProbeSettings("mine", lr=0.1).optimizer
         'sgd'
     """
 
@@ -70,17 +71,13 @@ class ProbeRecipe:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay), ("norm", Norm))
-        for name, allowed in kinds:
-            value, options = getattr(self, name), get_args(allowed)
-            if value not in options:
-                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
-        for name in ("lr", "weight_decay", "warmup_epochs", "weight_std"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}: it must be at least 1.")
+        one_of(get_args(Optimizer), optimizer=self.optimizer)
+        one_of(get_args(LRScaling), lr_scaling=self.lr_scaling)
+        one_of(get_args(Decay), decay=self.decay)
+        one_of(get_args(Norm), norm=self.norm)
+        at_least(0, lr=self.lr, weight_decay=self.weight_decay)
+        at_least(0, warmup_epochs=self.warmup_epochs, weight_std=self.weight_std)
+        whole(epochs=self.epochs, batch_size=self.batch_size)
         for name in ("sweep", "milestones", "betas", "crop"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.sweep or min(self.sweep) <= 0:
@@ -93,25 +90,25 @@ class ProbeRecipe:
         """Learning rates of the heads for 256 images per step.
 
         Example:
-            >>> ProbeRecipe("mine", lr=0.5, sweep=(0.1, 1, 2)).lrs
+            >>> ProbeSettings("mine", lr=0.5, sweep=(0.1, 1, 2)).lrs
             (0.05, 0.5, 1.0)
         """
         return tuple(self.lr * factor for factor in self.sweep)
 
 
-_MOCO = ProbeRecipe(
+_MOCO = ProbeSettings(
     "He et al., Momentum Contrast, CVPR 2020, arXiv:1911.05722, official code (MoCo v1 and v2)",
     lr=30.0,
     decay="steps",
     milestones=(0.6, 0.8),
 )
-_VICREG = ProbeRecipe(
+_VICREG = ProbeSettings(
     "Bardes et al., VICReg, ICLR 2022, arXiv:2105.04906, official code",
     lr=0.02,
     lr_scaling="none",
     weight_decay=1e-6,
 )
-_SIMSIAM = ProbeRecipe(
+_SIMSIAM = ProbeSettings(
     "Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, appendix A and "
     "official code",
     optimizer="larc",
@@ -120,9 +117,9 @@ _SIMSIAM = ProbeRecipe(
     batch_size=4096,
 )
 
-PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
+PROBE_SETTINGS: Mapping[str, ProbeSettings] = MappingProxyType(
     {
-        "features": ProbeRecipe(
+        "features": ProbeSettings(
             "this package's, for features that are computed once: softmax regression on standardized features",
             lr=0.1,
             sweep=(0.03, 0.1, 0.3, 1.0, 3.0),
@@ -131,7 +128,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             norm="standardize",
             weight_std=0.0,
         ),
-        "simclr": ProbeRecipe(
+        "simclr": ProbeSettings(
             "Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020, "
             "arXiv:2002.05709, appendices B.5 and B.6; the cosine and the start at zero are the official code's",
             lr=0.1,
@@ -142,7 +139,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             interpolation="bicubic",
         ),
         "moco": _MOCO,
-        "byol": ProbeRecipe(
+        "byol": ProbeSettings(
             "Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733, appendix C.1: the best of "
             "several learning rates on held-out training images",
             lr=0.2,
@@ -153,7 +150,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             interpolation="bicubic",
         ),
         "simsiam": _SIMSIAM,
-        "swav": ProbeRecipe(
+        "swav": ProbeSettings(
             "Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, "
             "arXiv:2006.09882, official code",
             lr=0.3,
@@ -164,13 +161,13 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             _VICREG, source="Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, official code", lr=0.3
         ),
         "vicreg": _VICREG,
-        "dino": ProbeRecipe(
+        "dino": ProbeSettings(
             "Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294, "
             "official code; its ViT-S takes the class tokens of the last four blocks, and here are those of layer=",
             lr=0.001,
             batch_size=1024,
         ),
-        "dinov2": ProbeRecipe(
+        "dinov2": ProbeSettings(
             "Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193, official code: thirteen learning rates at once, 12,500 "
             "steps; here in ten epochs, and on the features of layer= only",
             lr=1e-3,
@@ -189,7 +186,7 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
             norm="batch_norm",
             interpolation="bicubic",
         ),
-        "amdim": ProbeRecipe(
+        "amdim": ProbeSettings(
             "Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019, "
             "arXiv:1906.00910, official code for CIFAR and STL-10 (on ImageNet 30 epochs, times 0.2 at 15 and 25); "
             "there the images are augmented as in pre-training",
@@ -209,30 +206,32 @@ PROBE_RECIPES: Mapping[str, ProbeRecipe] = MappingProxyType(
 """Recipes by name. ImageNet's are for features of width 2048 and about; the batch sizes are the papers'."""
 
 
-def probe_recipe(recipe: str | ProbeRecipe | Mapping[str, Any], **changes: Any) -> ProbeRecipe:
-    """A recipe by name, with other values where they are given.
+def probe_settings(settings: str | ProbeSettings | Mapping[str, Any], **changes: Any) -> ProbeSettings:
+    """Settings by name, with other values where they are given.
 
     Args:
-        recipe: a name of :data:`PROBE_RECIPES`, a recipe, or its values as a checkpoint holds them.
-        **changes: values in place of the recipe's; None leaves it. A new ``lr`` alone trains one head with it, and
+        settings: a name of :data:`PROBE_SETTINGS`, a settings, or its values as a checkpoint holds them.
+        **changes: values in place of theirs; None leaves it. A new ``lr`` alone trains one head with it, and
             several (``lrs=``) one head each.
 
     Raises:
         UsageError: for an unknown name or value.
 
     Example:
-        >>> probe_recipe("moco", epochs=10).lr, probe_recipe("byol", lr=0.3).lrs, probe_recipe("dino", lrs=[1, 2]).lrs
-        (30.0, (0.3,), (1.0, 2.0))
+        >>> probe_settings("moco", epochs=10).lr
+        30.0
+        >>> probe_settings("byol", lr=0.3).lrs, probe_settings("dino", lrs=[1, 2]).lrs
+        ((0.3,), (1.0, 2.0))
     """
-    if isinstance(recipe, str):
-        if recipe not in PROBE_RECIPES:
+    if isinstance(settings, str):
+        if settings not in PROBE_SETTINGS:
+            hint = did_you_mean(settings, PROBE_SETTINGS)
             raise UsageError(
-                f'there is no recipe "{recipe}" of a probe.{did_you_mean(recipe, PROBE_RECIPES)} It is one of '
-                f"{', '.join(PROBE_RECIPES)}."
+                f'there are no settings "{settings}" of a probe.{hint} There are {", ".join(PROBE_SETTINGS)}.'
             )
-        recipe = PROBE_RECIPES[recipe]
-    elif isinstance(recipe, Mapping):
-        recipe = ProbeRecipe(**recipe)
+        settings = PROBE_SETTINGS[settings]
+    elif isinstance(settings, Mapping):
+        settings = ProbeSettings(**settings)
     changes = {name: value for name, value in changes.items() if value is not None}
     if "lr" in changes and "lrs" in changes:
         raise UsageError("lr= and lrs= exclude each other: give one.")
@@ -243,45 +242,47 @@ def probe_recipe(recipe: str | ProbeRecipe | Mapping[str, Any], **changes: Any) 
         changes |= {"lr": 1.0, "sweep": tuple(map(float, lrs))}
     elif "lr" in changes and "sweep" not in changes:
         changes["sweep"] = (1.0,)
-    known = [field.name for field in fields(ProbeRecipe)]
+    known = [field.name for field in fields(ProbeSettings)]
     for name in changes:
         if name not in known:
-            raise UsageError(f'a recipe has no "{name}".{did_you_mean(name, known)} It has {", ".join(known)}.')
-    return replace(recipe, **changes)
+            raise UsageError(
+                f'settings of a probe have no "{name}".{did_you_mean(name, known)} There are {", ".join(known)}.'
+            )
+    return replace(settings, **changes)
 
 
-def recipe_name(recipe: ProbeRecipe) -> str:
-    """What a result calls a recipe: its name, and the values that are not those of its source.
+def settings_name(settings: ProbeSettings) -> str:
+    """The name of settings in a result, with the values that are not those of their source.
 
     Example:
-        >>> recipe_name(probe_recipe("moco")), recipe_name(probe_recipe("moco", lr=0.1, norm="l2"))
+        >>> settings_name(probe_settings("moco")), settings_name(probe_settings("moco", lr=0.1, norm="l2"))
         ('moco', 'moco, with other values: lr=0.1, norm=l2')
-        >>> recipe_name(ProbeRecipe("mine", lr=0.1))
+        >>> settings_name(ProbeSettings("mine", lr=0.1))
         'given'
     """
-    for name, published in PROBE_RECIPES.items():
-        if recipe.source == published.source:
+    for name, published in PROBE_SETTINGS.items():
+        if settings.source == published.source:
             other = [
-                f"{field.name}={getattr(recipe, field.name)}"
-                for field in fields(ProbeRecipe)
-                if getattr(recipe, field.name) != getattr(published, field.name)
+                f"{field.name}={getattr(settings, field.name)}"
+                for field in fields(ProbeSettings)
+                if getattr(settings, field.name) != getattr(published, field.name)
             ]
             return f"{name}, with other values: {', '.join(other)}" if other else name
     return "given"
 
 
-def with_own_lr(recipe: ProbeRecipe) -> ProbeRecipe:
-    """The recipe with its own learning rate alone, where there is nothing to choose one of several on.
+def with_own_lr(settings: ProbeSettings) -> ProbeSettings:
+    """The settings with their own learning rate alone, where there is nothing to choose one of several on.
 
     Raises:
-        UsageError: if none of the several is its own.
+        UsageError: if none of the several is their own.
 
     Example:
-        >>> with_own_lr(PROBE_RECIPES["byol"]).lrs
+        >>> with_own_lr(PROBE_SETTINGS["byol"]).lrs
         (0.2,)
     """
-    if 1.0 not in recipe.sweep:
+    if 1.0 not in settings.sweep:
         raise UsageError(
-            f"no class has two labelled training images to choose one of lrs={list(recipe.lrs)} on: give one, lr=."
+            f"no class has two labelled training images to choose one of lrs={list(settings.lrs)} on: give one, lr=."
         )
-    return replace(recipe, sweep=(1.0,))
+    return replace(settings, sweep=(1.0,))

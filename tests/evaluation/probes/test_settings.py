@@ -1,10 +1,10 @@
-"""The papers' recipes, as their papers and codes have them."""
+"""The papers' settings of probes, as their papers and codes have them."""
 
 import pytest
 
 from sslbolts import UsageError
-from sslbolts.evaluation import PROBE_RECIPES, probe_views
-from sslbolts.evaluation.probes.recipes import probe_recipe
+from sslbolts.evaluation import PROBE_SETTINGS, probe_views
+from sslbolts.evaluation.probes.settings import probe_settings
 
 # What is not named: plain momentum, no warm-up, a cosine to 0, no norm, weights of deviation 0.01, bilinear crops.
 PLAIN = {
@@ -63,22 +63,22 @@ PUBLISHED = {
 }  # fmt: skip
 
 
-def test_every_recipe_but_our_own_has_a_source_to_be_compared_with():
-    assert set(PUBLISHED) == set(PROBE_RECIPES) - {"features"}
+def test_all_settings_but_our_own_have_a_source_to_be_compared_with():
+    assert set(PUBLISHED) == set(PROBE_SETTINGS) - {"features"}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_recipes_are_the_published_ones(name):
-    recipe = PROBE_RECIPES[name]
-    scale = recipe.batch_size / 256 if recipe.lr_scaling == "linear" else 1
+def test_settings_are_the_published_ones(name):
+    settings = PROBE_SETTINGS[name]
+    scale = settings.batch_size / 256 if settings.lr_scaling == "linear" else 1
     translated = {
-        "lrs": [lr * scale for lr in recipe.lrs],
-        "milestones": [milestone * recipe.epochs for milestone in recipe.milestones],
+        "lrs": [lr * scale for lr in settings.lrs],
+        "milestones": [milestone * settings.epochs for milestone in settings.milestones],
     }
     for setting, value in (PLAIN | PUBLISHED[name]).items():
-        found = translated.get(setting, getattr(recipe, setting))
+        found = translated.get(setting, getattr(settings, setting))
         assert found == (pytest.approx(value) if isinstance(value, list) else value), setting
-    assert "arXiv" in recipe.source
+    assert "arXiv" in settings.source
 
 
 def test_the_crop_is_imagenets():
@@ -89,15 +89,15 @@ def test_the_crop_is_imagenets():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"recipe": "simclrr"}, 'Did you mean "simclr"'),
-        ({"recipe": "moco", "epoch": 3}, 'Did you mean "epochs"'),
-        ({"recipe": "moco", "epochs": 0}, "at least 1"),
-        ({"recipe": "moco", "lr": -1}, "cannot be negative"),
-        ({"recipe": "moco", "lrs": [0.0]}, "must be positive"),
-        ({"recipe": "moco", "lr": 1, "lrs": [1]}, "exclude each other"),
-        ({"recipe": "moco", "norm": "layer"}, "must be one of none, batch_norm"),
+        ({"settings": "simclrr"}, 'Did you mean "simclr"'),
+        ({"settings": "moco", "epoch": 3}, 'Did you mean "epochs"'),
+        ({"settings": "moco", "epochs": 0}, "at least 1"),
+        ({"settings": "moco", "lr": -1}, "lr=-1: it must be at least 0"),
+        ({"settings": "moco", "lrs": [0.0]}, "must be positive"),
+        ({"settings": "moco", "lr": 1, "lrs": [1]}, "exclude each other"),
+        ({"settings": "moco", "norm": "layer"}, "must be one of none, batch_norm"),
     ],
 )
-def test_wrong_recipes_are_named(arguments, message):
+def test_wrong_settings_are_named(arguments, message):
     with pytest.raises(UsageError, match=message):
-        probe_recipe(**arguments)
+        probe_settings(**arguments)
