@@ -12,14 +12,15 @@ from sslbolts._lightning import (
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
-from sslbolts.cli.checkpoint import CheckpointValues
-from sslbolts.cli.checks import check_places, check_seed
-from sslbolts.cli.config_file import ConfigFile
-from sslbolts.cli.earlier_runs import earlier_run_kept
-from sslbolts.cli.explain import cause_of
-from sslbolts.cli.logs import log_apart
-from sslbolts.cli.names import expand
-from sslbolts.cli.predict import FeatureFile
+from sslbolts.cli.run.checkpoint import CheckpointValues
+from sslbolts.cli.run.config_file import ConfigFile
+from sslbolts.cli.run.earlier_runs import earlier_run_kept
+from sslbolts.cli.run.feature_file import FeatureFile
+from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.shared.checks import check_places, check_seed
+from sslbolts.cli.shared.explain import cause_of
+from sslbolts.cli.shared.names import expand
+from sslbolts.cli.shared.parser import parse
 from sslbolts.errors import UsageError
 from sslbolts.methods import METHODS, get_method
 
@@ -41,11 +42,11 @@ def main(argv: Sequence[str]) -> int:
     """Carry out one of the four verbs; ``argv`` begins with it.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
     _make_short_names_known()
     try:
-        TrainingCLI(argv[0], expand(list(argv[1:])))
+        TrainingCLI(argv[0], expand(argv[1:]))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     return 0
@@ -109,14 +110,15 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         verb, *explicit = args
         values = CheckpointValues.of(_option(explicit, "--ckpt_path"))
-        self.config = parser.parse_args([verb, *values.as_arguments(), *explicit])
+        of_the_verb = self._subcommand_parsers[verb]
+        self.config = parse(parser, [verb, *values.as_arguments(), *explicit], of_the_verb)
         config = self.config[verb]
         if (
             values.path != config.ckpt_path or values.needs_class
         ):  # the path is in a file, or Python made the checkpoint
             values = CheckpointValues.of(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            self.config = parser.parse_args([verb, *values.as_arguments(class_path), *explicit])
+            self.config = parse(parser, [verb, *values.as_arguments(class_path), *explicit], of_the_verb)
             config = self.config[verb]
         if config.model is None:
             raise UsageError(

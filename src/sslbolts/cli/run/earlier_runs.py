@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
-from sslbolts.cli.checkpoint import is_file_name
+from sslbolts.cli.run.checkpoint import is_file_name
 from sslbolts.errors import UsageError
 
 __all__ = ["earlier_run_kept"]
