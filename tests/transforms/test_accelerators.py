@@ -16,10 +16,10 @@ VIEW = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, solari
 @pytest.fixture
 def fake_accelerator():
     """Tensors that know their shape and device but hold no values: whatever would read one raises."""
-    from sslbolts.transforms import batched, blur, color, draws, geometry, linear_color
+    from sslbolts.transforms import batched, blur, color, geometry, linear_color, parameters
 
     def forget():
-        for module in (batched, blur, color, draws, geometry, linear_color):
+        for module in (batched, blur, color, geometry, linear_color, parameters):
             for member in vars(module).values():
                 if hasattr(member, "cache_clear"):
                     member.cache_clear()
