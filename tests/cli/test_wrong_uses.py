@@ -179,7 +179,7 @@ WRONG = [
     Wrong(
         "no images per batch",
         [*SIMCLR, "--data.batch_size=0"],
-        "batch_size=0 must be at least 1.",
+        "batch_size=0: it must be a whole number of at least 1.",
         lambda files: mini(batch_size=0),
     ),
     Wrong(

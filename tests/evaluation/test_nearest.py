@@ -10,8 +10,9 @@ from torch import nn
 from sslbolts import UsageError
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import evaluate_knn, evaluate_ridge, features_of, load_encoder
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.nearest import knn_on_features
-from sslbolts.evaluation.splits import Splits, accuracies, held_out
+from sslbolts.evaluation.splits import Splits, held_out
 from sslbolts.readouts import nearest_neighbours
 from tests.helpers.nets import SmallConvNet
 
@@ -69,7 +70,7 @@ def test_ridge_predicts_what_scikit_learn_predicts(real):
     assert result.metrics["top1"] == np.mean(expected == queries.targets.numpy())
 
 
-def test_the_best_candidate_on_training_images_is_the_one_that_is_judged(real):
+def test_the_best_candidate_on_training_images_is_the_one_that_is_measured(real):
     encoder, data, *_ = real
     result = evaluate_knn(encoder, data, k=(1, 20, 100))
     best = max(result.rows, key=lambda row: row["training top1"])

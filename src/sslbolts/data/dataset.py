@@ -2,14 +2,15 @@
 
 from collections.abc import Sized
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import ImageError, as_image
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.errors import UsageError
@@ -34,8 +35,8 @@ class DatasetDataModule(SSLDataModule):
         num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
         in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
             images; they must be of one size.
-        **common: arguments of :class:`SSLDataModule`. ``image_size=None`` is the size of the first image where that is
-            square and at most 96 pixels, else 224.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`. ``image_size=None`` is the size of the first image
+            where that is square and at most 96 pixels, else 224.
 
     Raises:
         UsageError: for a dataset without length, or an item that is no image.
@@ -58,7 +59,7 @@ class DatasetDataModule(SSLDataModule):
         bank: Dataset[Any] | None = None,
         num_classes: int | None = None,
         in_memory: bool = False,
-        **common: Any,
+        **common: Unpack[DataArguments],
     ) -> None:
         self._datasets = {
             "train": train,

@@ -1,4 +1,4 @@
-"""Nearest neighbours and ridge: judging features without training anything by gradient."""
+"""Nearest neighbours and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
-from sslbolts.evaluation.features import EvaluationData
-from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import Splits, accuracies, held_out, labelled_splits, result_of
+from sslbolts.evaluation.features import EncodedData, EvaluationData
+from sslbolts.evaluation.result import Found, Result
+from sslbolts.evaluation.splits import Splits, held_out, labelled_splits
 from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbours, neighbour_votes, ridge_classifier
 from sslbolts.readouts.knn import Metric
 
@@ -52,9 +53,10 @@ def evaluate_knn(
         UsageError: for a value out of its range, or data without labels.
     """
     _check_knn(k, temperature, metric)
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labelled_splits(subject)
     found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
-    return result_of("knn", encoder, data, splits, found)
+    return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def evaluate_ridge(
@@ -79,9 +81,10 @@ def evaluate_ridge(
     """
     if not penalty or min(penalty) <= 0:
         raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labelled_splits(subject)
     found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
-    return result_of("ridge", encoder, data, splits, found)
+    return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def knn_on_features(
@@ -92,10 +95,10 @@ def knn_on_features(
     metrics: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
 
-    Every candidate is judged on up to 2,000 training images, of every class alike, each of which finds its neighbours
+    Every candidate is measured on up to 2,000 training images, of every class alike, each of which finds its neighbours
     among all the others; the test images see the best candidate (the first of equals), and DINO's k = 20 at
     temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
@@ -107,9 +110,6 @@ def knn_on_features(
         metrics: "cosine", "euclidean".
         seed: of the draw of the images that choose.
         device: where it is computed.
-
-    Returns:
-        Metrics, settings and one row per candidate.
 
     Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     arXiv:1805.01978; Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021,
@@ -149,25 +149,25 @@ def knn_on_features(
     queries = splits.test_x.to(home)
     searched: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def judge(metric: Metric, k: int, temperature: float) -> dict[str, float]:
+    def measured(metric: Metric, k: int, temperature: float) -> dict[str, float]:
         if metric not in searched:
             searched[metric] = nearest_neighbours(queries, bank, max(usable), metric=metric)
         similarity, neighbour = searched[metric]
         votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
         return accuracies(votes, splits.test_y)
 
-    metrics_found = judge(metric, k, temperature)
+    metrics_found = measured(metric, k, temperature)
     standard_k, standard_temperature = _STANDARD
     if "cosine" in metrics and standard_k in usable and rows:
-        standard = judge("cosine", standard_k, standard_temperature)
+        standard = measured("cosine", standard_k, standard_temperature)
         metrics_found[f"k{standard_k}_t{standard_temperature}/top1"] = standard["top1"]
     settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
-    return metrics_found, settings, rows
+    return Found(metrics_found, settings, rows)
 
 
 def ridge_on_features(
     splits: Splits, *, penalties: Sequence[float] = RIDGE_PENALTIES, device: str | torch.device = "auto"
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """The closed-form linear classifier, its penalty chosen by leaving out one training image after the other.
 
     Args:
@@ -175,8 +175,6 @@ def ridge_on_features(
         penalties: candidates, per training image.
         device: where it is computed.
 
-    Returns:
-        Metrics, settings and one row per penalty.
     """
     home = choose_device(device)
     ridge = ridge_classifier(
@@ -193,7 +191,7 @@ def ridge_on_features(
         f"({100 * ridge.bank_accuracy:.2f} % right)",
     }
     rows = [{"penalty": penalty, "training top1": share} for penalty, share in ridge.candidates.items()]
-    return accuracies(ridge.scores, splits.test_y), settings, rows
+    return Found(accuracies(ridge.scores, splits.test_y), settings, rows)
 
 
 def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:

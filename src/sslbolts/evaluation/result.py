@@ -1,4 +1,4 @@
-"""What a protocol found, with everything that its numbers depend on."""
+"""The result of a protocol, with everything that its numbers depend on."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -16,7 +16,7 @@ from sslbolts.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Result", "free_path", "result_path"]
+__all__ = ["Found", "Result", "free_path", "result_path"]
 
 _SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "map75", "purity", "per_class")
 """Last words of the names of metrics that are shares, printed in percent."""
@@ -32,6 +32,20 @@ def _environment() -> dict[str, str]:
         "machine": platform.machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
+
+
+class Found(NamedTuple):
+    """What a classifier on features found.
+
+    Attributes:
+        metrics: as in :class:`Result`.
+        settings: what they depend on, besides the features.
+        rows: as in :class:`Result`.
+    """
+
+    metrics: dict[str, float]
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from sslbolts import UsageError
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import LinearProbe, MLPProbe, evaluate_linear, evaluate_mlp, features_of, load_encoder
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.on_features import fit_heads, probe_on_features
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
-from sslbolts.evaluation.splits import Splits, accuracies
+from sslbolts.evaluation.splits import Splits
 from tests.helpers.nets import SmallConvNet, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
 

@@ -17,6 +17,7 @@ from sslbolts.training.seeds import mix
 
 __all__ = ["Detector"]
 
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -101,7 +102,7 @@ class Detector(TrainingModule):
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size
         self.frozen_norm = frozen_norm
-        self._norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._norms = [m for m in backbone.modules() if isinstance(m, _BATCH_NORMS)]
         backbone.requires_grad_()
         if frozen_norm:
             for norm in self._norms:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.networks.drop_path import set_drop_path
@@ -113,7 +114,9 @@ class FineTune(LabelledEvaluation):
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        return judged(self(images_of(batch)).float(), targets_of(batch))
+        logits, targets = self(images_of(batch)).float(), targets_of(batch)
+        losses = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
+        return {**right_answers(logits, targets), "loss": losses}
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""
@@ -149,28 +152,6 @@ class FineTune(LabelledEvaluation):
             lr=settings.lr,
             head_lr=settings.head_lr,
         )
-
-
-def judged(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Whether the label is the first, or among the first five, of each row; and the cross-entropy.
-
-    Args:
-        logits: ``(B, K)``.
-        targets: ``(B,)``; what is said of rows with label -1 is of no use.
-
-    Returns:
-        ``top1``, ``top5`` (from six classes on) and ``loss``, each ``(B,)``.
-
-    Example:
-        >>> values = judged(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))
-        >>> values["top1"].tolist(), [round(x, 3) for x in values["loss"].tolist()]
-        ([True, False], [0.127, 2.127])
-    """
-    values = {"top1": logits.argmax(1) == targets}
-    if logits.shape[1] > 5:
-        values["top5"] = (logits.topk(5).indices == targets[:, None]).any(1)
-    values["loss"] = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
-    return values
 
 
 def _mixers(settings: FineTuneSettings, num_classes: int) -> list[Any]:

@@ -7,10 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
-from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing, size_notes
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
@@ -68,11 +67,8 @@ def evaluate_finetune(
     """
     if encoder.layer != "backbone":
         raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
-    if not isinstance(data, SSLDataModule):
-        raise UsageError(
-            f"a {type(data).__name__} was given as data: fine-tuning crops images itself, and needs a DataModule of "
-            "sslbolts.data, e.g. DatasetDataModule(your_dataset)."
-        )
+    subject = EncodedData(encoder, data)
+    data = subject.module
     first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
     if first is not None and first.in_channels != encoder.in_chans:
         raise UsageError(
@@ -84,7 +80,7 @@ def evaluate_finetune(
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
     crop = View(data.image_size, interpolation=module.settings.interpolation)
-    crops = labelled_crops(data, encoder, view=crop, rows=rows)
+    crops = labelled_crops(subject, view=crop, rows=rows)
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
@@ -99,10 +95,8 @@ def evaluate_finetune(
         if save is not None:
             trainer.save_checkpoint(save)
     settings_name = name if isinstance(name, str) else "given"
-    return Result(
-        protocol="finetune",
-        source=encoder.source,
-        data=data_name(data),
+    return subject.result(
+        "finetune",
         metrics={metric.removeprefix("test/"): float(value) for metric, value in found.items()},
         settings={
             "features": f"{encoder.feature_name}, trained further with a linear head",
@@ -115,15 +109,15 @@ def evaluate_finetune(
             "preprocessing": {
                 "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, "
                 f"{module.settings.interpolation}), flipped",
-                **preprocessing(encoder, crops),
+                **subject.preprocessing,
             },
-            "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },
         notes=[
             "The number is of the last epoch, measured once; these images had no part in any choice.",
-            *size_notes(encoder, data.image_size),
+            *subject.notes,
         ],
     )
 

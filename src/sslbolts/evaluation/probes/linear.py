@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
@@ -120,7 +121,7 @@ class LinearProbe(LabelledEvaluation):
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        return _right(self(images_of(batch)), targets_of(batch))
+        return right_answers(self(images_of(batch)), targets_of(batch)[:, None])
 
     def judge(self, stage: str, shares: dict[str, Any]) -> None:
         """Validation chooses the head that it and testing report."""
@@ -210,11 +211,3 @@ def probe_views(settings: str | ProbeSettings, size: int, *, normalize: bool = T
     settings = probe_settings(settings)
     view = View(size, scale=settings.crop, interpolation=settings.interpolation)
     return MultiView((view,), normalize=normalize)
-
-
-def _right(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Whether the label is the first, or among the first five, of each head: ``(B, heads)``."""
-    values = {"top1": logits.argmax(2) == targets[:, None]}
-    if logits.shape[2] > 5:
-        values["top5"] = (logits.topk(5).indices == targets[:, None, None]).any(2)
-    return values

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import choose_device
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import (
@@ -15,7 +16,8 @@ from sslbolts.evaluation.probes.settings import (
     settings_name,
     with_own_lr,
 )
-from sslbolts.evaluation.splits import Splits, accuracies, held_out
+from sslbolts.evaluation.result import Found
+from sslbolts.evaluation.splits import Splits, held_out
 from sslbolts.progress import late_bar
 
 __all__ = [
@@ -43,11 +45,11 @@ def probe_on_features(
     dropout: float = 0.0,
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """A probe on features that are there already.
 
     With several learning rates, all train at once on nine tenths of every class, the one that is best on the last tenth
-    (at most 5,000 images; the smaller of equals) trains again on all, and that is judged. Where no class has two, it
+    (at most 5,000 images; the smaller of equals) trains again on all, and that is measured. Where no class has two, it
     is the settings' own learning rate.
 
     Args:
@@ -57,9 +59,6 @@ def probe_on_features(
         dropout: of the MLP.
         seed: of order, first weights and held-out images.
         device: where it is computed.
-
-    Returns:
-        Metrics, settings and one row per learning rate.
     """
     home = choose_device(device)
     x, y = splits.x.to(home), splits.y.to(home)
@@ -82,7 +81,7 @@ def probe_on_features(
     size = min(settings.batch_size, len(x))
     stated = settings_in_words(settings, hidden_dim, dropout, lr=lr, batch_size=size)
     stated["learning rate chosen"] = f"{chosen}; seed {seed}"
-    return accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), stated, rows
+    return Found(accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), stated, rows)
 
 
 def fit_heads(

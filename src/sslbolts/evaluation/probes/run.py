@@ -1,4 +1,4 @@
-"""Probes from start to end: trained, their learning rate chosen on held-out training images, and judged."""
+"""Probes from start to end: trained, their learning rate chosen on held-out training images, and measured."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from sslbolts.checks import one_of
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing, size_notes
+from sslbolts.evaluation.features import EncodedData, EvaluationData
 from sslbolts.evaluation.labelled_crops import few_steps, labelled_crops
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.on_features import (
@@ -25,7 +25,7 @@ from sslbolts.evaluation.probes.on_features import (
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings, with_own_lr
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
+from sslbolts.evaluation.splits import held_out, labelled_splits, training_targets
 
 __all__ = ["evaluate_linear", "evaluate_mlp"]
 
@@ -67,9 +67,8 @@ def evaluate_linear(
     Raises:
         UsageError: for unknown settings or values, or data without labels.
     """
-    return _evaluate(
-        "linear", LinearProbe, encoder, data, test, probe_settings(settings, lr=lr, **changes), on, seed, cache, trainer
-    )
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    return _evaluate("linear", LinearProbe, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def evaluate_mlp(
@@ -104,51 +103,56 @@ def evaluate_mlp(
         trainer: further arguments of the Trainer, on images.
         **changes: other values in place of theirs, e.g. ``epochs=20``.
     """
-    make, chosen = partial(MLPProbe, hidden_dim=hidden_dim, dropout=dropout), probe_settings(settings, lr=lr, **changes)
-    return _evaluate("mlp", make, encoder, data, test, chosen, on, seed, cache, trainer)
+    make = partial(MLPProbe, hidden_dim=hidden_dim, dropout=dropout)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    return _evaluate("mlp", make, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def _evaluate(
     protocol: str,
     make: Callable[..., LinearProbe],
-    encoder: Encoder,
-    data: EvaluationData,
-    test: EvaluationData | None,
+    subject: EncodedData,
     settings: ProbeSettings,
     on: str,
     seed: int,
-    cache: str | Path | None,
     trainer: dict[str, Any] | None,
 ) -> Result:
     one_of(get_args(On), on=on)
     if on == "auto":
         on = "features" if settings.norm == "standardize" else "images"
     if on == "images":
-        return _on_images(protocol, make, encoder, data, settings, seed, trainer or {})
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
+        return _on_images(protocol, make, subject, settings, seed, trainer or {})
+    splits = labelled_splits(subject)
     probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], settings=settings)
     found = probe_on_features(
-        splits, settings, hidden_dim=probe.hidden_dim, dropout=probe.dropout, seed=seed, device=encoder.device
+        splits,
+        settings,
+        hidden_dim=probe.hidden_dim,
+        dropout=probe.dropout,
+        seed=seed,
+        device=subject.encoder.device,
     )
-    result = result_of(protocol, encoder, data, splits, found)
-    result.notes.append("trained on features of whole images: without the crops and flips of the papers' protocols")
+    notes = [
+        *subject.notes,
+        "trained on features of whole images: without the crops and flips of the papers' protocols",
+    ]
     if settings.norm != "standardize":  # a paper's, not the one made for features of a few thousand images, too
-        result.notes.extend(few_steps(len(splits.x), settings.batch_size))
-    return result
+        notes += few_steps(len(splits.x), settings.batch_size)
+    return subject.result(protocol, found.metrics, splits.settings | found.settings, found.rows, notes)
 
 
 def _on_images(
     protocol: str,
     make: Callable[..., LinearProbe],
-    encoder: Encoder,
-    data: EvaluationData,
+    subject: EncodedData,
     settings: ProbeSettings,
     seed: int,
     trainer: dict[str, Any],
 ) -> Result:
+    encoder, data = subject.encoder, subject.data
     if not isinstance(data, SSLDataModule):
         raise UsageError(
-            f"{data_name(data)} is no DataModule of sslbolts, whose images can be cropped and flipped: evaluate on "
+            f"{subject.name} is no DataModule of sslbolts, whose images can be cropped and flipped: evaluate on "
             'features, on="features", or train LinearProbe with a Trainer and your own loaders.'
         )
     if settings.norm == "standardize":
@@ -164,8 +168,7 @@ def _on_images(
         held[:] = False
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
     images = labelled_crops(
-        data,
-        encoder,
+        subject,
         view=probe_views(settings, data.image_size).views[0],
         rows=kept,
         held_out=held.nonzero().squeeze(1),
@@ -190,20 +193,18 @@ def _on_images(
     metrics = {
         name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name
     }
-    return Result(
+    return subject.result(
         protocol,
-        encoder.source,
-        data_name(data),
         metrics,
         {
             "features": f"{encoder.num_features} of {encoder.feature_name}",
             "network": encoder.name,
-            "preprocessing": preprocessing(encoder, data),
+            "preprocessing": subject.preprocessing,
             "images": f"{len(kept):,} labelled, under flips and random crops of "
             f"{settings.crop[0]:g} to {settings.crop[1]:g} of the area ({settings.interpolation})",
             **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",
         },
         rows,
-        [*size_notes(encoder, data.image_size), *few_steps(len(kept), settings.batch_size)],
+        [*subject.notes, *few_steps(len(kept), settings.batch_size)],
     )

@@ -14,7 +14,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.statistics import statistics_for
-from sslbolts.evaluation.transfer.metrics import TRANSFER_METRICS
+from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
 from sslbolts.readouts.logistic import fit_logistic
@@ -67,14 +67,13 @@ def score_transfer(
         >>> score_transfer(*thirds, metric="top1", num_classes=2, penalties=[1.0, 100.0]).test > 0.8
         True
     """
-    measure = TRANSFER_METRICS[metric]
     candidates = sorted(penalties, reverse=True)
     fits = fit_logistic(*train, candidates, num_classes=num_classes, max_iter=max_iter)
-    on_val = [measure(fit.scores(val[0]), val[1].to(val[0].device)) for fit in fits]
+    on_val = [measure(metric, fit.scores(val[0]), val[1].to(val[0].device)) for fit in fits]
     best = on_val.index(max(on_val))
     features, targets = torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]])
     (final,) = fit_logistic(features, targets, [candidates[best]], num_classes=num_classes, max_iter=max_iter)
-    on_test = measure(final.scores(test[0]), test[1].to(test[0].device))
+    on_test = measure(metric, final.scores(test[0]), test[1].to(test[0].device))
     return TransferScore(on_test, on_val[best], candidates[best])
 
 
