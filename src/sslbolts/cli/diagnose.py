@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def tables(found: "Diagnosis") -> "list[Table]":
-    """What the command prints: what was done to an image, how the features lie, and the classes."""
+    """The printed tables: distortions of an image, geometry of the features, and classes."""
     from sslbolts.evaluation.result import format_metric
 
     result = found.result

@@ -35,7 +35,7 @@ _NOT_FROM_THE_COMMAND_LINE = {
 
 
 _MISTAKES = (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError)
-"""What the Trainer raises for values that only it can judge."""
+"""Exceptions of the Trainer for values that only it can check."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,14 +91,17 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return {self.verb: _NOT_FROM_THE_COMMAND_LINE[self.verb]}
 
     def init_parser(self, **kwargs: Any) -> Any:
-        return super().init_parser(**{"exit_on_error": False, **kwargs})
+        return super().init_parser(**{"prog": "sslbolts", "exit_on_error": False, **kwargs})
 
     def add_core_arguments_to_parser(self, parser: Any) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
         # Not required by the parser, which could only say so in its own words; and a checkpoint can name its class.
-        parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True, required=False)
-        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
+        for kind, name, words in (
+            (LightningModule, "model", "a method of `sslbolts methods` or a class path, and --model.ARGUMENT"),
+            (LightningDataModule, "data", "name or class path of a DataModule, and --data.ARGUMENT"),
+        ):
+            parser.add_subclass_arguments(kind, name, as_group=False, fail_untyped=False, required=False, help=words)
         parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
     def add_arguments_to_parser(self, parser: Any) -> None:
@@ -168,7 +171,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
 
     def fit(self, **arguments: Any) -> None:
-        """What Lightning calls in place of ``Trainer.fit``."""
+        """Training, called by Lightning in place of ``Trainer.fit``."""
         with earlier_run_kept(self.trainer, arguments.get("ckpt_path")):
             self.trainer.fit(**arguments)
 

@@ -63,7 +63,7 @@ _NO_CLASS = re.compile(
     r"|: module '[\w.]+' has no attribute '\w+'\. Got value: ([\w.]+)"
 )
 _FRAME = ("Parser key ", "Does not validate against any", "Subtypes:", "Errors:", "Given value", "Problem with given ")
-"""How the lines begin that stand around others."""
+"""Beginnings of the lines that stand around others."""
 
 _KINDS = {
     "int": "an integer",

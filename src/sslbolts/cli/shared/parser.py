@@ -25,7 +25,7 @@ class Parser(ArgumentParser):
         super().__init__(*args, **kwargs | {"exit_on_error": False, "allow_abbrev": False})
 
     def parse(self, arguments: Sequence[str]) -> Namespace:
-        """What a command line says; see :func:`parse`."""
+        """The values of a command line; see :func:`parse`."""
         return parse(self, expand(arguments), self)
 
     def add_options(
@@ -85,7 +85,7 @@ class Parser(ArgumentParser):
 
 
 def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: ArgumentParser) -> Namespace:
-    """What a command line says.
+    """The values of a command line.
 
     Args:
         parser: of the command line.
@@ -103,7 +103,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: Argumen
 
 
 def _option(kind: Any, default: Any, *, optional: bool) -> dict[str, Any] | None:
-    """How a value of a type is given on a command line: a list as several words, False as nothing.
+    """The option for a type of value: a list is several words, and False is nothing.
 
     Other objects, which Python could give, are left out of a union; None if there is nothing else.
     """

@@ -20,7 +20,7 @@ _MOST_ROWS = 20  # of a sweep that are printed; the file has them all
 
 
 def add_output(parser: Parser) -> None:
-    """Where the result goes."""
+    """The file of the result."""
     parser.add_argument("--output", type=str | None, default=None, help="FILE.json; default: beside the checkpoint")
 
 
@@ -71,7 +71,7 @@ def show(result: "Result", tables: "Sequence[Table | None]" = ()) -> None:
 
 
 def result_file(result: "Result", config: Any, encoder: "Encoder") -> Path:
-    """Where a result goes: as the command line says, or beside the checkpoint, in the place of none but the same."""
+    """The file of a result: the given one, or one beside the checkpoint in which no other result is."""
     from sslbolts.evaluation.result import free_path, result_path
 
     if config.output is not None:

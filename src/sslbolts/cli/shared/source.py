@@ -47,7 +47,7 @@ def add_data(parser: Parser, kind: type) -> None:
 
 
 def add_cache(parser: Parser) -> None:
-    """Where features are kept."""
+    """The folder of features."""
     parser.add_argument(
         "--cache", type=str | None, default="auto", help="folder of features; auto: beside the checkpoint; or none"
     )
@@ -96,7 +96,7 @@ def instantiated_data(parser: Parser, config: Any) -> Any:
 
 
 def cache_folder(config: Any, encoder: "Encoder") -> Path | None:
-    """Where features are kept: beside what they were computed from."""
+    """The folder of features, by default beside the network that they are computed with; None for none."""
     from sslbolts.evaluation.result import result_path
 
     if config.cache in (None, "none"):
@@ -107,7 +107,7 @@ def cache_folder(config: Any, encoder: "Encoder") -> Path | None:
 
 
 def arguments_of(function: Callable[..., Any], config: Any, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """What a function is called with, besides network and data.
+    """The arguments of a function, besides network and data.
 
     Args:
         function: gets the options that it has arguments for.
