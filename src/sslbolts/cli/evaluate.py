@@ -89,11 +89,12 @@ def main(argv: Sequence[str]) -> int:
     tables = {table: getattr(evaluation, table) for table in protocol.settings}
     given = parser.add_options(function, skip=_OF_THE_COMMAND, tables=tables)
     changes: list[str] = []
-    for name_of_table in protocol.settings[:1]:
-        kind = type(next(iter(tables[name_of_table].values())))
-        fields = protocol.fields or set(kind.__dataclass_fields__) - {*_NOT_CHANGED[name_of_table], *given}
-        left_out = set(kind.__dataclass_fields__) - set(fields)
-        changes = parser.add_options(kind, skip=left_out, instead_of="values in place of the settings' own")
+    if protocol.settings:
+        first = protocol.settings[0]
+        kind = type(next(iter(tables[first].values())))
+        known = set(kind.__dataclass_fields__)
+        fields = protocol.fields or known - {*_NOT_CHANGED[first], *given}
+        changes = parser.add_options(kind, skip=known - {*fields}, instead_of="values in place of the settings' own")
     config = parser.parse(arguments)
     results.check(config)
 
