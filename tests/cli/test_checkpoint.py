@@ -2,7 +2,7 @@
 
 import torch
 
-from sslbolts.cli.checkpoint import CheckpointValues
+from sslbolts.cli.run.checkpoint import CheckpointValues
 
 
 def test_a_checkpoint_names_no_other_file_to_start_from(tmp_path):

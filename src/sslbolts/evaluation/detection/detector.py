@@ -32,7 +32,7 @@ class Detector(TrainingModule):
     Args:
         backbone: a network whose stages give maps: a ResNet, a ConvNeXt, ... It is trained in place.
         num_classes: number of classes, without the background.
-        layers: names of its stages, from fine to coarse; None is the last four.
+        layers: names of the backbone's stages, from fine to coarse; None is the last four.
         lr: learning rate for 16 images per step, > 0; it follows the number of images linearly.
         weight_decay: >= 0.
         warmup: optimizer steps of linear rise.

@@ -40,13 +40,13 @@ def evaluate_detection(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
-        root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
-        train: splits to train on.
+        root: folder of one VOC set, or of several, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
+        train: splits to train on, as SET:SPLIT, or SPLIT of the only set.
         test: splits for the numbers.
         steps: optimizer steps.
         batch_size: images per device and step.
         num_workers: processes that read images.
-        normalize: see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.

@@ -39,7 +39,7 @@ class LinearProbe(LabelledEvaluation):
         num_classes: number of classes, at least 2.
         settings: a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or settings of your own.
         width: number of features; None is what the network says.
-        **changes: values in place of theirs, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+        **changes: values in place of theirs, e.g. ``epochs=20``, ``lr=(0.1, 1.0)``.
 
     Attributes:
         settings: the settings in use; their ``epochs`` are for the Trainer's ``max_epochs``.

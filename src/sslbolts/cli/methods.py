@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.shared.parser import Parser
 from sslbolts.methods.registry import METHODS
 
 __all__ = ["main"]
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = Parser("sslbolts methods", description="List the methods, what they need, and their papers.")
     parser.add_argument("--plain", action="store_true", help="columns divided by tabs, for other programs")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     rows = [
         (name, method.family.replace("_", "-"), method.views, method.needs, method.paper, method.published)
         for name, method in METHODS.items()

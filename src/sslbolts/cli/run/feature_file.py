@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info
-from sslbolts.cli.checks import check_folder
+from sslbolts.cli.shared.checks import check_folder
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 

@@ -1,32 +1,32 @@
-"""What the commands share that look at a trained network: which one, on which data, and where the result goes."""
+"""The trained network, the data and the features of a command line."""
 
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbolts.errors import UsageError
+from sslbolts.cli.shared.parser import Parser
 
 if TYPE_CHECKING:
-    from sslbolts.evaluation import Encoder, Result
+    from sslbolts.evaluation import Encoder
 
 __all__ = [
     "add_cache",
     "add_data",
-    "add_output",
     "add_source",
+    "arguments_of",
     "cache_folder",
-    "check",
     "data_of",
     "encoder_of",
     "instantiated_data",
-    "result_file",
 ]
 
 
-def add_source(parser: Any, *, layer: bool = True) -> None:
+def add_source(parser: Parser, *, layer: bool = True) -> None:
     """The network, and the seed of what is drawn.
 
     Args:
-        parser: argparse's or jsonargparse's.
+        parser: gets the options.
         layer: whether it may be asked for other features than the backbone's.
     """
     parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
@@ -38,34 +38,19 @@ def add_source(parser: Any, *, layer: bool = True) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 
-def add_data(parser: Any, kind: type) -> None:
-    """The DataModule, a subclass of ``kind``; jsonargparse's parser only."""
-    parser.add_subclass_arguments(kind, "data", required=False, help="name or class path of a DataModule")
+def add_data(parser: Parser, kind: type) -> None:
+    """The DataModule, a subclass of ``kind``."""
+    parser.add_subclass_arguments(
+        kind, "data", as_group=False, required=False, help="name or class path of a DataModule, and --data.ARGUMENT"
+    )
     parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
 
-def add_cache(parser: Any) -> None:
-    """Where features are kept."""
+def add_cache(parser: Parser) -> None:
+    """The folder of features."""
     parser.add_argument(
         "--cache", type=str | None, default="auto", help="folder of features; auto: beside the checkpoint; or none"
     )
-
-
-def add_output(parser: Any) -> None:
-    """Where the result goes."""
-    parser.add_argument("--output", default=None, help="FILE.json; default: beside the checkpoint")
-
-
-def check(config: Any) -> None:
-    """Refuse what could not be used at the end.
-
-    Raises:
-        UsageError: for a result that is no ``.json``, or a seed below 0.
-    """
-    if config.output is not None and Path(config.output).suffix != ".json":
-        raise UsageError(f'--output "{config.output}": the file must end in .json.')
-    if config.seed < 0:
-        raise UsageError(f"--seed {config.seed}: it cannot be negative.")
 
 
 def encoder_of(config: Any) -> "Encoder":
@@ -89,7 +74,7 @@ def encoder_of(config: Any) -> "Encoder":
     )
 
 
-def data_of(parser: Any, config: Any, encoder: "Encoder") -> Any:
+def data_of(parser: Parser, config: Any, encoder: "Encoder") -> Any:
     """The DataModule, its images of the size and normalization that the network was trained on where these are known.
 
     What is given explicitly stays.
@@ -104,14 +89,14 @@ def data_of(parser: Any, config: Any, encoder: "Encoder") -> Any:
     return instantiated_data(parser, config)
 
 
-def instantiated_data(parser: Any, config: Any) -> Any:
+def instantiated_data(parser: Parser, config: Any) -> Any:
     """The DataModule as the command line has it."""
     make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
     return make(config).data
 
 
 def cache_folder(config: Any, encoder: "Encoder") -> Path | None:
-    """Where features are kept: beside what they were computed from."""
+    """The folder of features, by default beside the network that they are computed with; None for none."""
     from sslbolts.evaluation.result import result_path
 
     if config.cache in (None, "none"):
@@ -121,17 +106,16 @@ def cache_folder(config: Any, encoder: "Encoder") -> Path | None:
     return result_path(encoder.source, "", "").parent / "features"
 
 
-def result_file(result: "Result", config: Any, encoder: "Encoder") -> Path:
-    """Where a result goes: as the command line says, or beside the checkpoint, in the place of none but the same."""
-    from sslbolts.evaluation.result import free_path, result_path
+def arguments_of(function: Callable[..., Any], config: Any, changes: Sequence[str] = ()) -> dict[str, Any]:
+    """The arguments of a function, besides network and data.
 
-    if config.output is not None:
-        return Path(config.output)
-    settings = getattr(config, "settings", None) or ""
-    return free_path(
-        result,
-        result_path(result.source, result.protocol, result.data, features=encoder.feature_name, settings=settings),
-    )
+    Args:
+        function: gets the options that it has arguments for.
+        config: of the command line.
+        changes: names of further options, of which it gets those that are not None.
+    """
+    names = [name for name in inspect.signature(function).parameters if name in config and name != "data"]
+    return {name: config[name] for name in names} | {n: config[n] for n in changes if config[n] is not None}
 
 
 def _data_arguments(config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""That validating deletes no log of training: a CSVLogger begins by deleting the metrics.csv in its folder."""
+"""Folders apart for the logs of validate, test and predict: a CSVLogger first deletes the metrics.csv in its own."""
 
 from pathlib import Path
 from typing import Any

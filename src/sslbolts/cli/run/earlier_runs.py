@@ -1,4 +1,4 @@
-"""That no run writes over an earlier one: what stands in its folder is moved aside before training begins."""
+"""Earlier runs, moved aside from the folder of a new one before its training begins."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
-from sslbolts.cli.checkpoint import is_file_name
+from sslbolts.cli.run.checkpoint import is_file_name
 from sslbolts.errors import UsageError
 
 __all__ = ["earlier_run_kept"]
@@ -17,7 +17,7 @@ _OF_A_RUN = ("config.yaml", "run.json", "metrics.csv")
 """Files by which a run is known, besides checkpoints."""
 
 _LOGS = ("metrics.csv", "hparams.yaml")
-"""What a CSVLogger writes."""
+"""Files of a CSVLogger."""
 
 
 @contextmanager
@@ -105,7 +105,7 @@ class _EarlierRun(Callback):
 
 
 def _folder(trainer: Trainer) -> Path:
-    """Where Lightning's and our callbacks write; as ``trainer.log_dir``, which asks the other processes."""
+    """The folder of Lightning's and our callbacks; as ``trainer.log_dir``, which asks the other processes."""
     loggers: list[Any] = trainer.loggers
     folder = trainer.default_root_dir
     if loggers:

@@ -1,5 +1,7 @@
 """Short names on the command line: ``--model SimCLR``, ``--data CIFAR10``."""
 
+from collections.abc import Sequence
+
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.registry import get_method
 
@@ -50,7 +52,7 @@ _EXPANSIONS = {
 }
 
 
-def expand(arguments: list[str]) -> list[str]:
+def expand(arguments: Sequence[str]) -> list[str]:
     """The same arguments with class paths in place of short names.
 
     A value that is no name (a file, or ``{...}``) stays as it is.
