@@ -173,7 +173,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "arguments": {
             "output_dim": 2,
             "group_size": 8,
-            "optimizer": partial(torch.optim.Adam, lr=3e-3, weight_decay=1e-6, eps=1e-3),
+            "optimizer": {
+                "class_path": "torch.optim.Adam",
+                "init_args": {"lr": 3e-3, "weight_decay": 1e-6, "eps": 1e-3},
+            },
         },
         "global_batch": 16,
         "margin": 0.025,

@@ -20,7 +20,6 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
 from sslbolts.readouts.kmeans import kmeans, shard
 from sslbolts.readouts.pca_whitening import pca_whiten
-from sslbolts.training.seeds import generator
 
 __all__ = ["DeepCluster", "PseudoLabels"]
 
@@ -151,7 +150,7 @@ class DeepCluster(SSLModule):
             F.normalize(mine, dim=1),
             self.classifier.out_features,
             iterations=self.iterations,
-            generator=generator(self._seed, self.current_epoch, 0),
+            generator=self.generator(0),
             progress=self.trainer.progress_bar_callback is not None,  # type: ignore[attr-defined]
         )
         self.pseudo_labels.take(gather_ragged(found.assignments), found.sizes, self.current_epoch)
@@ -160,7 +159,7 @@ class DeepCluster(SSLModule):
     def _renew_classifier(self) -> None:
         """New weights for new clusters, the same on all ranks; what the optimizer remembers of the old ones goes."""
         drawn = torch.empty(self.classifier.weight.shape)
-        drawn.normal_(0, 0.01, generator=generator(self._seed, self.current_epoch, 1))
+        drawn.normal_(0, 0.01, generator=self.generator(1))
         self.classifier.weight.copy_(drawn)
         self.classifier.bias.zero_()
         for optimizer in self.trainer.optimizers:
