@@ -12,7 +12,7 @@ from sslbolts._lightning import (
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
-from sslbolts.cli.checkpoint import CheckpointValues
+from sslbolts.cli import checkpoint
 from sslbolts.cli.checks import check_places, check_seed
 from sslbolts.cli.config_file import ConfigFile
 from sslbolts.cli.earlier_runs import earlier_run_kept
@@ -108,22 +108,21 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         verb, *explicit = args
-        values = CheckpointValues.of(_option(explicit, "--ckpt_path"))
-        self.config = parser.parse_args([verb, *values.as_arguments(), *explicit])
+        path = _option(explicit, "--ckpt_path")
+        stored = checkpoint.read(path)
+        self.config = parser.parse_args([verb, *checkpoint.model_arguments(stored), *explicit])
         config = self.config[verb]
-        if (
-            values.path != config.ckpt_path or values.needs_class
-        ):  # the path is in a file, or Python made the checkpoint
-            values = CheckpointValues.of(config.ckpt_path)
+        if path != config.ckpt_path or (stored and stored.class_path is None):  # it is in a file, or says no class
+            stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            self.config = parser.parse_args([verb, *values.as_arguments(class_path), *explicit])
+            self.config = parser.parse_args([verb, *checkpoint.model_arguments(stored, class_path), *explicit])
             config = self.config[verb]
         if config.model is None:
             raise UsageError(
                 "there is no model: give --model, a method's name such as SimCLR (`sslbolts methods` lists them) or "
                 "the class path of a LightningModule, or a configuration with --config."
             )
-        values.check_class(config.model.class_path)
+        checkpoint.check_class(stored, config.model.class_path)
         if config.ckpt_path == "best":
             raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
         check_seed("--seed_everything", config.seed_everything)

@@ -113,10 +113,10 @@ def features_of(
         if len(images) == 0:  # none of them could be read
             continue
         images = prepare(images.to(device, non_blocking=True))
-        if images.shape[1] != encoder.in_chans:
+        if images.shape[1] != encoder.preprocessing.in_chans:
             raise UsageError(
                 f"{data_name(data)} has images of {images.shape[1]} channels, but {encoder.name} takes "
-                f"{encoder.in_chans}: give the data in_chans={encoder.in_chans}."
+                f"{encoder.preprocessing.in_chans}: give the data in_chans={encoder.preprocessing.in_chans}."
             )
         features = encoder.network(images).float().cpu()
         targets = _targets(batch, len(features)).cpu()
@@ -161,10 +161,11 @@ def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
         "mean": "none" if mean is None else [round(value, 4) for value in mean],
         "std": "none" if std is None else [round(value, 4) for value in std],
     }
+    known = encoder.preprocessing
     if size_notes(encoder, view.size):
-        found["size of training"] = encoder.image_size
-    if encoder.crop_pct and encoder.image_size and view.size != view.resize:
-        own = (encoder.image_size, round(encoder.image_size / encoder.crop_pct), encoder.interpolation)
+        found["size of training"] = known.image_size
+    if known.crop_pct and known.image_size and view.size != view.resize:
+        own = (known.image_size, round(known.image_size / known.crop_pct), known.interpolation)
         if own != (view.size, view.resize, view.interpolation):
             found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
     return found
@@ -177,7 +178,7 @@ def size_notes(encoder: Encoder, size: int | None) -> list[str]:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    own = None if encoder.pretrained is False else encoder.image_size
+    own = None if encoder.pretrained is False else encoder.preprocessing.image_size
     if own is None or size is None or size == own:
         return []
     return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
@@ -203,8 +204,9 @@ def data_name(data: EvaluationData) -> str:
 
 def normalization(encoder: Encoder, data: SSLDataModule) -> tuple[Any, Any]:
     """Mean and deviation per channel: the encoder's where they are known, else the data's; None and None for none."""
-    known = encoder.mean is not None and len(encoder.mean) == data.in_chans
-    return (encoder.mean, encoder.std) if known else (data.mean, data.std)
+    known = encoder.preprocessing
+    of_data = known.mean is None or len(known.mean) != data.in_chans
+    return (data.mean, data.std) if of_data else (known.mean, known.std)
 
 
 def _prepare(encoder: Encoder, data: EvaluationData) -> Any:

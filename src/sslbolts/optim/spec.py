@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from sslbolts.checks import is_plain
 from sslbolts.errors import UsageError
 
 __all__ = ["OptimizerCallable", "OptimizerSpec"]
@@ -52,7 +53,7 @@ class OptimizerSpec:
         self.lr = float(example.defaults["lr"])
         # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
         accepted = inspect.signature(kind).parameters
-        plain = {name: value for name, value in example.defaults.items() if name in accepted and _is_plain(value)}
+        plain = {name: value for name, value in example.defaults.items() if name in accepted and is_plain(value)}
         self.plain = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
 
     def __call__(self, params: Iterable[Any]) -> Optimizer:
@@ -66,12 +67,6 @@ class OptimizerSpec:
         if not isinstance(optimizer, Optimizer):
             raise UsageError(f"the optimizer callable returned a {type(optimizer).__name__}, not a torch Optimizer.")
         return optimizer
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:

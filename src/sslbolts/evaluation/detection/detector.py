@@ -14,10 +14,9 @@ from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.seeds import mix
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Detector"]
-
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Detector(TrainingModule):
@@ -96,7 +95,7 @@ class Detector(TrainingModule):
             image_size,
             anchor_sizes,
             width,
-            (mean, std) if mean is not None else _IMAGENET,
+            (mean, std) if mean is not None else (IMAGENET_MEAN, IMAGENET_STD),
         )
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size

@@ -228,7 +228,7 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder
 
 @torch.no_grad()
 def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
-    maps.eval()(torch.zeros(1, encoder.in_chans, size, size, device=encoder.device))
+    maps.eval()(torch.zeros(1, encoder.preprocessing.in_chans, size, size, device=encoder.device))
     return maps.shapes
 
 

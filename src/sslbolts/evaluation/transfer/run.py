@@ -12,7 +12,6 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer.metrics import TRANSFER_METRICS
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
@@ -134,7 +133,7 @@ def evaluate_transfer(
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
             is not known.
-        normalize: "auto", "imagenet" or "none", see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto", "imagenet" or "none", see :meth:`Encoder.normalization`.
         penalties: see :func:`score_transfer`.
         cache: folder that keeps features.
         batch_size: images at a time.
@@ -152,8 +151,8 @@ def evaluate_transfer(
     arXiv:1805.08974.
     """
     chosen = _chosen(datasets)
-    size = image_size or encoder.image_size or 224
-    mean, std, whose = statistics_for(encoder, normalize)
+    size = image_size or encoder.preprocessing.image_size or 224
+    mean, std, whose = encoder.normalization(normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -163,7 +162,9 @@ def evaluate_transfer(
         except UsageError as missing:
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [PreparedImages(s, size=size, in_chans=encoder.in_chans, mean=mean, std=std) for s in splits]
+        prepared = [
+            PreparedImages(s, size=size, in_chans=encoder.preprocessing.in_chans, mean=mean, std=std) for s in splits
+        ]
         found = [
             _features(encoder, images, entry, part, cache=cache, batch_size=batch_size, num_workers=num_workers)
             for part, images in zip(Splits._fields, prepared)

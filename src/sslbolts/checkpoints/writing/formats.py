@@ -1,20 +1,24 @@
-"""The kinds of files a backbone is written to."""
+"""A backbone into a file that other programs read, and the formats of such files."""
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checkpoints.backbone import Loaded, read_backbone
 from sslbolts.checkpoints.files import METADATA, PREPROCESSING
-from sslbolts.checkpoints.libraries import check_image, in_library
-from sslbolts.checkpoints.preprocessing import Preprocessing
+from sslbolts.checkpoints.foreign.layouts import Layout
+from sslbolts.checkpoints.writing.libraries import check_image, in_library
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.transforms.preprocessing import Preprocessing
 
-__all__ = ["FORMATS", "choose_format", "write"]
+__all__ = ["FORMATS", "choose_format", "export_backbone", "write_backbone"]
 
 FORMATS = {
     "safetensors": ".safetensors",
@@ -50,36 +54,77 @@ def choose_format(format: str, path: Path) -> str:
     return format
 
 
-def write(
-    format: str,
-    path: Path,
-    weights: Mapping[str, Tensor],
-    spec: Mapping[str, Any] | None,
-    preprocessing: Preprocessing | None,
-    make: Callable[[], nn.Module],
-) -> None:
-    """Write a backbone.
+def export_backbone(
+    source: nn.Module | str | Path,
+    path: str | Path,
+    *,
+    teacher: bool = False,
+    format: str = "auto",
+    image_size: int | None = None,
+    layout: str | Layout | None = None,
+    backbone: str | nn.Module | None = None,
+) -> Path:
+    """Write the backbone alone to a file that other programs read.
 
     Args:
-        format: one of ``FORMATS``.
+        source: a method (any module with a ``backbone``); or the path of a checkpoint of one, of a file of this
+            function, or of a checkpoint of another library that :func:`load_backbone` reads.
         path: file to write; its folder is made.
-        weights: of the bare network.
-        spec: arguments of ``create_backbone`` that make the network; None for a module of the user's.
-        preprocessing: how images enter; None where it is not known.
-        make: makes the network with the weights, in eval mode.
+        teacher: the teacher's backbone instead of the student's.
+        format: "safetensors": the weights, with what :func:`load_backbone` needs to rebuild the network; "timm" and
+            "torchvision": the weights under that library's names, loaded strictly into its network and seen to give the
+            same features before anything is written; "onnx" and "torch-export": the network with its weights, for any
+            number of images of one size. "auto" goes by the ending: ``.onnx``, ``.pt2``, else safetensors.
+        image_size: side of the images, pixels, for "onnx" and "torch-export"; None is that of the training data where
+            it is known, or else 224.
+        layout: of another library's checkpoint; see :func:`load_backbone`.
+        backbone: see :func:`load_backbone`.
+
+    Returns:
+        ``path``. Safetensors and ONNX files hold mean, standard deviation and size of the images among their metadata,
+        a torch-export program in its extra file ``sslbolts.json``.
 
     Raises:
-        UsageError: if the network has no such form.
+        UsageError: if there is no such file or format, nothing in the source is a backbone or, if asked for, a teacher,
+            or the other library has no network that gives the same features.
+
+    Example:
+        >>> import tempfile
+        >>> from sslbolts import SimCLR, load_backbone
+        >>> method = SimCLR("resnet18", stem="cifar")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = load_backbone(export_backbone(method, f"{folder}/resnet18.safetensors"))
+        >>> images = torch.rand(2, 3, 32, 32)
+        >>> torch.allclose(network(images), method.eval()(images), atol=1e-5)
+        True
     """
+    choose_format(format, Path(path))  # a mistake is told before anything is read
+    loaded = read_backbone(source, teacher=teacher, layout=layout, backbone=backbone)
+    return write_backbone(loaded, path, format=format, image_size=image_size)
+
+
+def write_backbone(loaded: Loaded, path: str | Path, *, format: str = "auto", image_size: int | None = None) -> Path:
+    """Write a backbone that was read; see :func:`export_backbone`.
+
+    Raises:
+        UsageError: for an unknown format, or a network that has no such form.
+    """
+    path = Path(path)
+    format = choose_format(format, path)
+    spec, preprocessing = loaded.spec, loaded.preprocessing
+    whole(image_size=image_size)
+    if image_size is not None:
+        preprocessing = replace(preprocessing or Preprocessing(), image_size=image_size)
     path.parent.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
-        _write_weights(path, weights, spec, preprocessing)
+        _write_weights(path, loaded.weights, spec, preprocessing)
     elif format in ("timm", "torchvision"):
-        weights, named = in_library(format, make(), spec, preprocessing)
+        weights, named = in_library(format, loaded.network(), spec, preprocessing)
         _write_weights(path, weights, named, preprocessing)
     else:
-        network = make().to(memory_format=torch.contiguous_format)  # exporters warn of channels last
+        network = loaded.network().to(memory_format=torch.contiguous_format)  # exporters warn of channels last
         (_write_onnx if format == "onnx" else _write_program)(path, network, spec, preprocessing)
+    return path
 
 
 def _write_weights(

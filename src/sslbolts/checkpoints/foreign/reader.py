@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.checkpoints.architectures import infer_network, named_children, shape_arguments, united_statistics
-from sslbolts.checkpoints.files import some
-from sslbolts.checkpoints.layouts import LAYOUTS, Layout, get_layout
+from sslbolts.checkpoints.files import some, uncompiled
+from sslbolts.checkpoints.foreign.architectures import infer_network, named_children, shape_arguments, united_statistics
+from sslbolts.checkpoints.foreign.layouts import LAYOUTS, Layout, get_layout
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
 
-__all__ = ["Foreign", "ImportReport", "read_foreign", "uncompiled"]
-
+__all__ = ["Foreign", "ImportReport", "read_foreign"]
 
 _VIT = "vit."
 _ASSUMED_STEMS = ("cifar_pad2", "cifar_no_relu")  # the shapes of their weights are those of the usual stem
@@ -156,11 +155,6 @@ def read_foreign(
         _assumed(of_layout if layout is None else "", spec, notes),
     )
     return Foreign(taken, spec, chosen, kwargs.get("img_size"), report, network)
-
-
-def uncompiled(name: str) -> str:
-    """A tensor's name without what ``torch.compile`` put into it."""
-    return name.replace("_orig_mod.", "")
 
 
 def _inner(found: dict[str, Tensor]) -> dict[str, Tensor]:
