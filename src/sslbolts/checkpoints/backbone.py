@@ -26,7 +26,7 @@ _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone's weights, and what is known of it.
+    """A backbone's weights, and what a file says of their network.
 
     Attributes:
         weights: under the names that the bare network gives them.
@@ -208,7 +208,7 @@ def _filtered(method: str, filter_name: str) -> UsageError:
 
 
 def _spec(hparams: Any) -> dict[str, Any] | None:
-    """How to make the network again, or None where it was given as a module."""
+    """The arguments that make the network again; None where it was given as a module."""
     if not isinstance(hparams, Mapping) or not isinstance(hparams.get("backbone"), str):
         return None
     spec = {name: hparams[name] for name in _SPEC if name in hparams}

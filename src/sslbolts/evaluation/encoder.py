@@ -56,13 +56,13 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         first = next(self.network.parameters(), None)
         return torch.device("cpu") if first is None else first.device
 
     @property
     def readout(self) -> str:
-        """Which features these are, in words.
+        """The features in words.
 
         Example:
             >>> load_encoder(nn.Flatten(), image_size=4).readout

@@ -1,4 +1,4 @@
-"""How images enter a network: the one thing that its weights do not tell."""
+"""The preparation of images for a network, which its weights do not tell."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images were made before the network saw them; None where it is not known.
+    """The images that a network was made for; None where something is not known.
 
     Images in [0, 1] that were not normalized have mean 0 and deviation 1.
 
@@ -40,7 +40,7 @@ class Preprocessing:
 
     @property
     def neutral(self) -> bool:
-        """Whether images were seen as they are, in [0, 1]."""
+        """True where images were seen as they are, in [0, 1]."""
         return self.mean is not None and self.std is not None and not any(self.mean) and set(self.std) == {1.0}
 
     @property
@@ -72,4 +72,4 @@ class Preprocessing:
 
 
 IMAGENET = Preprocessing(224, IMAGENET_MEAN, IMAGENET_STD)
-"""That of nearly everything published."""
+"""The preprocessing of nearly everything published."""

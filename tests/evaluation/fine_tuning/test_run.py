@@ -69,7 +69,8 @@ def test_images_are_normalized_as_the_network_wants_them() -> None:
     assert (crops.mean, crops.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     images, _, _ = crops.on_after_batch_transfer(next(iter(crops.test_dataloader())), 0)
     pixels = coloured(33, seed=1).tensors[0][:12].float() / 255
-    expected = (pixels - torch.tensor(wanting.mean)[:, None, None]) / torch.tensor(wanting.std)[:, None, None]
+    mean, std = (torch.tensor(values)[:, None, None] for values in (crops.mean, crops.std))
+    expected = (pixels - mean) / std
     torch.testing.assert_close(images, expected)
 
 

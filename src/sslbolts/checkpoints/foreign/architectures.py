@@ -1,4 +1,4 @@
-"""Which network some weights are of, read from their names and shapes where these leave no choice."""
+"""The network that weights are of, read from their names and shapes where these leave no choice."""
 
 import math
 from collections.abc import Mapping

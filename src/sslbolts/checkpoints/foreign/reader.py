@@ -1,4 +1,4 @@
-"""Other libraries' checkpoints: which layout a file has, and the backbone's weights under the network's own names."""
+"""The backbone in another library's checkpoint: its layout, and its weights under the network's own names."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _NO_RELU = "its nn.Sequential of a ResNet's children has no ReLU after the first
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What of a checkpoint went where.
+    """An account of a checkpoint's tensors: taken, left, missing.
 
     Attributes:
         path: the checkpoint.
@@ -238,13 +238,13 @@ def _fitted(
 
 
 def _note(layout: Layout, spec: Mapping[str, Any] | None) -> str:
-    """What is said of the layout, unless it is of small stems and this network has another."""
+    """The layout's note, unless it is of small stems and this network has another."""
     of_stem = layout.small_stem in _ASSUMED_STEMS
     return "" if of_stem and spec is not None and spec["stem"] != layout.small_stem else layout.note
 
 
 def _assumed(of_layout: str, spec: Mapping[str, Any] | None, notes: list[str]) -> str:
-    """What may be otherwise, and what to do then."""
+    """Anything that was taken for granted, and what to do where it is wrong."""
     if of_layout and spec is not None and spec["stem"] in _ASSUMED_STEMS:
         return f"{of_layout}; where that is not so, pass layout= or the network as backbone="
     return f"{_ONLY_TEACHER}; teacher=True says that they are wanted" if _ONLY_TEACHER in notes else ""

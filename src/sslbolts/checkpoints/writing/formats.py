@@ -172,7 +172,7 @@ def _write_program(
 
 
 def _any_number() -> tuple[dict[int, Any]]:
-    """How the exporters are told that the number of images is free; below torch 2.7 they want a largest one."""
+    """The dynamic shape of any number of images; below torch 2.7 exporters want a largest one."""
     return ({0: torch.export.Dim("batch", min=1, max=2**31 - 1)},)
 
 
