@@ -14,11 +14,11 @@ from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.module import TrainingModule
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Detector"]
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Detector(TrainingModule):
@@ -95,7 +95,7 @@ class Detector(TrainingModule):
             image_size,
             anchor_sizes,
             width,
-            (mean, std) if mean is not None else _IMAGENET,
+            (mean, std) if mean is not None else (IMAGENET_MEAN, IMAGENET_STD),
         )
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size

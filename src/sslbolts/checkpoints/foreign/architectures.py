@@ -1,4 +1,4 @@
-"""Which network some weights are of, read from their names and shapes where these leave no choice."""
+"""The network that weights are of, read from their names and shapes where these leave no choice."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sslbolts.checkpoints.layouts import Layout
+from sslbolts.checkpoints.foreign.layouts import Layout
 from sslbolts.errors import UsageError
 
 __all__ = ["infer_network", "named_children", "shape_arguments", "united_statistics"]

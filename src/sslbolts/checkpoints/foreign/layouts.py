@@ -1,4 +1,4 @@
-"""Under which names other libraries' checkpoints keep their backbones: a table."""
+"""A table of the names under which other libraries' checkpoints keep their backbones."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ __all__ = ["LAYOUTS", "Layout", "get_layout"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the backbone stands in a checkpoint, after ``module.`` and ``_orig_mod.`` are taken off all names.
+    """The place of the backbone in a checkpoint, after ``module.`` and ``_orig_mod.`` are taken off all names.
 
     Attributes:
         name: by which it is chosen, ``load_backbone(path, layout=name)``.
@@ -50,7 +50,7 @@ class Layout:
     note: str = ""
 
     def fits(self, names: Iterable[str], hparams: Mapping[str, Any], arch: Any = None) -> bool:
-        """Whether tensors of these names, saved with these hyperparameters and this "arch", are of this layout."""
+        """True for tensors of these names, saved with these hyperparameters and this "arch"."""
         names = list(names)
         needs = (re.escape(self.student), *self.needs)
         return (

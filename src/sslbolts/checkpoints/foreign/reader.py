@@ -1,4 +1,4 @@
-"""Other libraries' checkpoints: which layout a file has, and the backbone's weights under the network's own names."""
+"""The backbone in another library's checkpoint: its layout, and its weights under the network's own names."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbolts.checkpoints.architectures import infer_network, named_children, shape_arguments, united_statistics
-from sslbolts.checkpoints.files import some
-from sslbolts.checkpoints.layouts import LAYOUTS, Layout, get_layout
+from sslbolts.checkpoints.files import some, uncompiled
+from sslbolts.checkpoints.foreign.architectures import infer_network, named_children, shape_arguments, united_statistics
+from sslbolts.checkpoints.foreign.layouts import LAYOUTS, Layout, get_layout
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
 
-__all__ = ["Foreign", "ImportReport", "read_foreign", "uncompiled"]
-
+__all__ = ["Foreign", "ImportReport", "read_foreign"]
 
 _VIT = "vit."
 _ASSUMED_STEMS = ("cifar_pad2", "cifar_no_relu")  # the shapes of their weights are those of the usual stem
@@ -27,7 +26,7 @@ _NO_RELU = "its nn.Sequential of a ResNet's children has no ReLU after the first
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What of a checkpoint went where.
+    """An account of a checkpoint's tensors: taken, left, missing.
 
     Attributes:
         path: the checkpoint.
@@ -158,11 +157,6 @@ def read_foreign(
     return Foreign(taken, spec, chosen, kwargs.get("img_size"), report, network)
 
 
-def uncompiled(name: str) -> str:
-    """A tensor's name without what ``torch.compile`` put into it."""
-    return name.replace("_orig_mod.", "")
-
-
 def _inner(found: dict[str, Tensor]) -> dict[str, Tensor]:
     """A transformer that lightly wraps, which adds a mask token, without its wrapper."""
     if not any(name.startswith(_VIT) for name in found):
@@ -244,13 +238,13 @@ def _fitted(
 
 
 def _note(layout: Layout, spec: Mapping[str, Any] | None) -> str:
-    """What is said of the layout, unless it is of small stems and this network has another."""
+    """The layout's note, unless it is of small stems and this network has another."""
     of_stem = layout.small_stem in _ASSUMED_STEMS
     return "" if of_stem and spec is not None and spec["stem"] != layout.small_stem else layout.note
 
 
 def _assumed(of_layout: str, spec: Mapping[str, Any] | None, notes: list[str]) -> str:
-    """What may be otherwise, and what to do then."""
+    """Anything that was taken for granted, and what to do where it is wrong."""
     if of_layout and spec is not None and spec["stem"] in _ASSUMED_STEMS:
         return f"{of_layout}; where that is not so, pass layout= or the network as backbone="
     return f"{_ONLY_TEACHER}; teacher=True says that they are wanted" if _ONLY_TEACHER in notes else ""

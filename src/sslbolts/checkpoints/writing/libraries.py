@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts.checkpoints.files import some
-from sslbolts.checkpoints.preprocessing import Preprocessing
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
+from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["check_image", "in_library"]
 
