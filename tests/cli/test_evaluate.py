@@ -28,7 +28,7 @@ def test_knn_prints_and_writes_what_python_finds(checkpoint, capsys):
     assert main(["evaluate", "knn", str(checkpoint), "--data", "CIFAR10Mini", "--device", "cpu", "--k", "5", "20"]) == 0
     file = checkpoint.parent / "evaluation" / "knn-CIFAR10Mini-last.json"
     written = Result.from_json(file.read_text())
-    expected = evaluate_knn(load_encoder(checkpoint, device="cpu"), CIFAR10MiniDataModule(), ks=[5, 20])
+    expected = evaluate_knn(load_encoder(checkpoint, device="cpu"), CIFAR10MiniDataModule(), k=[5, 20])
     assert (written.metrics, written.settings) == (expected.metrics, expected.settings)
     shown = capsys.readouterr().out
     assert f"{100 * written.metrics['top1']:.2f} %" in shown

@@ -22,6 +22,7 @@ from sslbolts.data.sampler import sampler_of
 from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import BatchedEvaluate, MultiCrop, MultiView, evaluation
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -49,9 +50,9 @@ class SSLDataModule(LightningDataModule):
 
     native_size = 224
     """Side of an image, pixels, where ``image_size`` says nothing."""
-    pixel_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    pixel_mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
-    pixel_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    pixel_std: tuple[float, ...] = IMAGENET_STD
     """Standard deviation of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
     class_names: tuple[str, ...] | None = None
     """Names of the classes, in the order of their labels; None where there are no labels."""

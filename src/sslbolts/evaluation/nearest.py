@@ -31,9 +31,9 @@ def evaluate_knn(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    ks: Sequence[int] = KNN_KS,
-    temperatures: Sequence[float] = KNN_TEMPERATURES,
-    metrics: Sequence[Metric] = ("cosine", "euclidean"),
+    k: Sequence[int] = KNN_KS,
+    temperature: Sequence[float] = KNN_TEMPERATURES,
+    metric: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Result:
@@ -43,16 +43,19 @@ def evaluate_knn(
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        ks, temperatures, metrics, seed: see :func:`knn_on_features`.
+        k: numbers of neighbors to choose from.
+        temperature: of the votes by cosine similarity, > 0; ``inf`` counts all neighbors alike.
+        metric: "cosine", "euclidean" or both.
+        seed: of the training images on which they are chosen.
         cache: folder of features; see :func:`~sslbolts.evaluation.features.features_of`.
 
     Raises:
         UsageError: for a value out of its range, or data without labels.
     """
-    _check_knn(ks, temperatures, metrics)
+    _check_knn(k, temperature, metric)
     subject = EncodedData(encoder, data, test=test, cache=cache)
     splits = labelled_splits(subject)
-    found = knn_on_features(splits, ks=ks, temperatures=temperatures, metrics=metrics, seed=seed, device=encoder.device)
+    found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
     return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
 
@@ -61,7 +64,7 @@ def evaluate_ridge(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    penalties: Sequence[float] = RIDGE_PENALTIES,
+    penalty: Sequence[float] = RIDGE_PENALTIES,
     cache: str | Path | None = None,
 ) -> Result:
     """Ridge regression on one-hot labels, on frozen features; see :func:`sslbolts.readouts.ridge_classifier`.
@@ -70,17 +73,17 @@ def evaluate_ridge(
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        penalties: candidates, per training image.
+        penalty: candidates, per training image, > 0.
         cache: folder of features.
 
     Raises:
         UsageError: for a penalty that is not positive, or data without labels.
     """
-    if not penalties or min(penalties) <= 0:
-        raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
+    if not penalty or min(penalty) <= 0:
+        raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
     subject = EncodedData(encoder, data, test=test, cache=cache)
     splits = labelled_splits(subject)
-    found = ridge_on_features(splits, penalties=penalties, device=encoder.device)
+    found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
     return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
 
@@ -201,9 +204,9 @@ def _named(temperature: float) -> float | str:
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
     if not ks or min(ks) < 1:
-        raise UsageError(f"ks={tuple(ks)}: numbers of neighbours are at least 1.")
+        raise UsageError(f"k={tuple(ks)}: numbers of neighbours are at least 1.")
     if not temperatures or min(temperatures) <= 0:
-        raise UsageError(f"temperatures={tuple(temperatures)}: they are positive (inf for equal votes).")
+        raise UsageError(f"temperature={tuple(temperatures)}: they are positive (inf for equal votes).")
     known = get_args(Metric)
     for metric in metrics or [""]:
         if metric not in known:

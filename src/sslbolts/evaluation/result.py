@@ -117,14 +117,14 @@ class Result:
             table.add_row("note", _escaped(note))
         return table
 
-    def rows_table(self) -> "Table | None":
+    def rows_table(self, title: str | None = None) -> "Table | None":
         """The candidates, layers or data sets beside each other; None where there are none."""
         from rich import box
         from rich.table import Table
 
         if not self.rows:
             return None
-        table = Table(box=box.SIMPLE_HEAD)
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for name in self.rows[0]:
             table.add_column(name, justify="right" if isinstance(self.rows[0][name], int | float) else "left")
         for row in self.rows:

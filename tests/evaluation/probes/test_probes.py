@@ -66,8 +66,8 @@ def test_with_one_image_of_each_class_the_learning_rate_is_the_settings_own_and_
     assert "lr 0.1 " in settings["optimizer"]
     assert "no class has two" in settings["learning rate chosen"]
     assert rows == []
-    with pytest.raises(UsageError, match="give one, lr="):
-        probe_on_features(splits, probe_settings("features", lrs=(0.1, 0.2)), device="cpu")
+    with pytest.raises(UsageError, match="give one"):
+        probe_on_features(splits, probe_settings("features", lr=(0.1, 0.2)), device="cpu")
 
 
 @pytest.mark.parametrize("on", ["images", "features"])
@@ -161,7 +161,7 @@ def test_the_mlp_is_the_layers_of_amdim():
 def test_the_learning_rate_is_chosen_without_test_images():
     x, y = _blobs(300)
     test_x, test_y = _blobs(100, seed=1)
-    settings = probe_settings("features", epochs=5, lrs=(1e-6, 0.1, 1.0))
+    settings = probe_settings("features", epochs=5, lr=(1e-6, 0.1, 1.0))
     one = probe_on_features(Splits(x, y, test_x, test_y, 3, torch.arange(300), {}), settings, device="cpu")
     other = probe_on_features(Splits(x, y, test_x, test_y.flip(0), 3, torch.arange(300), {}), settings, device="cpu")
     assert one[1:] == other[1:]
@@ -185,7 +185,7 @@ def test_training_on_images_moves_the_heads_only_and_test_reports_the_validated_
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(48, 3, 8, 8, generator=generator), torch.arange(48) % 3
     loader = DataLoader(TensorDataset(images, labels), batch_size=16)
-    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lrs=(1e-9, 1.0), epochs=2)
+    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lr=(1e-9, 1.0), epochs=2)
     before = state_of(probe.network)
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(probe, loader, loader)
@@ -223,7 +223,7 @@ def _on_a_rank() -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(31, 3, 8, 8, generator=generator), torch.arange(31) % 3
     torch.manual_seed(0)
-    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lrs=(0.1, 1.0), epochs=2)
+    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lr=(0.1, 1.0), epochs=2)
     dataset = TensorDataset(images, labels, torch.arange(31))
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     trainer = quiet_trainer(world=world, max_epochs=2, use_distributed_sampler=True)
@@ -260,7 +260,7 @@ def test_two_processes_learn_from_a_last_batch_of_one_image_each(two_ranks):
 
 
 def test_the_checkpoint_holds_the_chosen_head(tmp_path):
-    probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lrs=(0.1, 1.0))
+    probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lr=(0.1, 1.0))
     probe.chosen.fill_(1)
     trainer = quiet_trainer(max_epochs=0)
     trainer.strategy.connect(probe)

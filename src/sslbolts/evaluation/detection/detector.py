@@ -14,12 +14,11 @@ from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.module import TrainingModule
-from sslbolts.training.seeds import mix
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Detector"]
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Detector(TrainingModule):
@@ -33,7 +32,7 @@ class Detector(TrainingModule):
     Args:
         backbone: a network whose stages give maps: a ResNet, a ConvNeXt, ... It is trained in place.
         num_classes: number of classes, without the background.
-        layers: names of its stages, from fine to coarse; None is the last four.
+        layers: names of the backbone's stages, from fine to coarse; None is the last four.
         lr: learning rate for 16 images per step, > 0; it follows the number of images linearly.
         weight_decay: >= 0.
         warmup: optimizer steps of linear rise.
@@ -96,7 +95,7 @@ class Detector(TrainingModule):
             image_size,
             anchor_sizes,
             width,
-            (mean, std) if mean is not None else _IMAGENET,
+            (mean, std) if mean is not None else (IMAGENET_MEAN, IMAGENET_STD),
         )
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size
@@ -107,7 +106,6 @@ class Detector(TrainingModule):
             for norm in self._norms:
                 norm.requires_grad_(False)
         self.train()
-        self._seed = 0
         self._found: list[Tensor] = []
         self._true: list[Tensor] = []
         self._images: list[Tensor] = []
@@ -125,12 +123,6 @@ class Detector(TrainingModule):
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """In eval mode ``boxes``, ``labels`` and ``scores`` of each image; in training mode the losses by name."""
         return self.detector(images, targets)
-
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the four losses: objectness and boxes of the proposals, classes and boxes of the detections."""

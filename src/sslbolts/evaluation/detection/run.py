@@ -14,7 +14,6 @@ from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
 
 __all__ = ["evaluate_detection"]
 
@@ -40,13 +39,13 @@ def evaluate_detection(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
-        root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
-        train: splits to train on.
+        root: folder of one VOC set, or of several, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
+        train: splits to train on, as SET:SPLIT, or SPLIT of the only set.
         test: splits for the numbers.
         steps: optimizer steps.
         batch_size: images per device and step.
         num_workers: processes that read images.
-        normalize: see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -65,12 +64,13 @@ def evaluate_detection(
     whole(0, num_workers=num_workers)
     coco_metric()  # a missing package is told before training
     seed_everything(seed, verbose=False)
-    images = VOCBoxes(root, train, in_chans=encoder.in_chans)
-    held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
-    mean, std, normalized = statistics_for(encoder, normalize)
+    channels = encoder.preprocessing.in_chans
+    images = VOCBoxes(root, train, in_chans=channels)
+    held_out = VOCBoxes(root, test, classes=images.classes, in_chans=channels)
+    mean, std, normalized = encoder.normalization(normalize)
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
-    known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
-    module = Detector(encoder.trainable(), len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
+    known = {"mean": mean or (0.0,) * channels, "std": std or (1.0,) * channels}
+    module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
     with quiet():
         trainer = protocol_trainer(
             encoder.device,

@@ -39,7 +39,7 @@ def evaluate_finetune(
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
         data: a DataModule of sslbolts with labels; its batch size is used, and with ``labels_per_class`` only so many.
-        settings: a name of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, or settings of your
+        settings: one of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, or settings of your
             own; "auto" is "mae" for vision transformers, else "simclr".
         rows: positions of the training images to use; None is all.
         devices: devices that train.
@@ -70,7 +70,7 @@ def evaluate_finetune(
     subject = EncodedData(encoder, data)
     data = subject.module
     first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != encoder.in_chans:
+    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
         raise UsageError(
             f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
             "fine-tuning has no filter."

@@ -1,9 +1,9 @@
 """Probes from start to end: trained, their learning rate chosen on held-out training images, and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -29,6 +29,8 @@ from sslbolts.evaluation.splits import held_out, labelled_splits, training_targe
 
 __all__ = ["evaluate_linear", "evaluate_mlp"]
 
+On = Literal["auto", "images", "features"]
+
 
 def evaluate_linear(
     encoder: Encoder,
@@ -36,25 +38,27 @@ def evaluate_linear(
     *,
     test: EvaluationData | None = None,
     settings: str | ProbeSettings = "features",
-    on: str = "auto",
+    on: On = "auto",
+    lr: float | Sequence[float] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     trainer: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Result:
-    """A linear classifier on frozen features, by a settings.
+    """A linear classifier on frozen features, by a paper's settings.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule of sslbolts; on features also any other, or a dataset or loader that then needs ``test``.
         test: test images.
-        settings: a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or settings of your own.
+        settings: one of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or ProbeSettings of your own.
         on: "images", with the settings' random crops, by a Trainer; "features", computed once, without augmentation;
             "auto" is "features" for the settings "features", else "images".
+        lr: in place of theirs, for 256 images per step; several are trained at once, and the best is chosen.
         seed: of what is drawn.
         cache: folder of features.
         trainer: further arguments of the Trainer, on images.
-        **changes: values in place of theirs, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+        **changes: other values in place of theirs, e.g. ``epochs=20``.
 
     Returns:
         Accuracy on the test images of the learning rate that is best on a tenth of the training images, held out of
@@ -64,7 +68,7 @@ def evaluate_linear(
         UsageError: for unknown settings or values, or data without labels.
     """
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    return _evaluate("linear", LinearProbe, subject, probe_settings(settings, **changes), on, seed, trainer)
+    return _evaluate("linear", LinearProbe, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def evaluate_mlp(
@@ -75,7 +79,8 @@ def evaluate_mlp(
     settings: str | ProbeSettings = "amdim",
     hidden_dim: int = 1024,
     dropout: float = 0.2,
-    on: str = "features",
+    on: On = "features",
+    lr: float | Sequence[float] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     trainer: dict[str, Any] | None = None,
@@ -84,14 +89,23 @@ def evaluate_mlp(
     """A classifier with one hidden layer on frozen features; see :func:`evaluate_linear`.
 
     Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: as of :func:`evaluate_linear`.
+        test: test images.
+        settings: one of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or ProbeSettings of your own.
         hidden_dim: width of the hidden layer.
-        dropout: before both layers.
-
-    The other arguments are those of :func:`evaluate_linear`.
+        dropout: rate of dropout before both layers, in [0, 1).
+        on: "images", with the settings' random crops, by a Trainer; "features", computed once, without augmentation;
+            "auto" is "features" for the settings "features", else "images".
+        lr: in place of theirs, for 256 images per step; several are trained at once, and the best is chosen.
+        seed: of what is drawn.
+        cache: folder of features.
+        trainer: further arguments of the Trainer, on images.
+        **changes: other values in place of theirs, e.g. ``epochs=20``.
     """
     make = partial(MLPProbe, hidden_dim=hidden_dim, dropout=dropout)
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    return _evaluate("mlp", make, subject, probe_settings(settings, **changes), on, seed, trainer)
+    return _evaluate("mlp", make, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def _evaluate(
@@ -103,7 +117,7 @@ def _evaluate(
     seed: int,
     trainer: dict[str, Any] | None,
 ) -> Result:
-    one_of(("auto", "images", "features"), on=on)
+    one_of(get_args(On), on=on)
     if on == "auto":
         on = "features" if settings.norm == "standardize" else "images"
     if on == "images":

@@ -1,6 +1,6 @@
 """The papers' settings for a classifier on frozen features, as a frozen table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
@@ -206,13 +206,15 @@ PROBE_SETTINGS: Mapping[str, ProbeSettings] = MappingProxyType(
 """Recipes by name. ImageNet's are for features of width 2048 and about; the batch sizes are the papers'."""
 
 
-def probe_settings(settings: str | ProbeSettings | Mapping[str, Any], **changes: Any) -> ProbeSettings:
+def probe_settings(
+    settings: str | ProbeSettings | Mapping[str, Any], *, lr: float | Sequence[float] | None = None, **changes: Any
+) -> ProbeSettings:
     """Settings by name, with other values where they are given.
 
     Args:
         settings: a name of :data:`PROBE_SETTINGS`, a settings, or its values as a checkpoint holds them.
-        **changes: values in place of theirs; None leaves it. A new ``lr`` alone trains one head with it, and
-            several (``lrs=``) one head each.
+        lr: in place of theirs, for 256 images per step; of several, each trains a head of its own.
+        **changes: other values in place of theirs; None leaves them.
 
     Raises:
         UsageError: for an unknown name or value.
@@ -220,7 +222,7 @@ def probe_settings(settings: str | ProbeSettings | Mapping[str, Any], **changes:
     Example:
         >>> probe_settings("moco", epochs=10).lr
         30.0
-        >>> probe_settings("byol", lr=0.3).lrs, probe_settings("dino", lrs=[1, 2]).lrs
+        >>> probe_settings("byol", lr=0.3).lrs, probe_settings("dino", lr=[1, 2]).lrs
         ((0.3,), (1.0, 2.0))
     """
     if isinstance(settings, str):
@@ -233,15 +235,12 @@ def probe_settings(settings: str | ProbeSettings | Mapping[str, Any], **changes:
     elif isinstance(settings, Mapping):
         settings = ProbeSettings(**settings)
     changes = {name: value for name, value in changes.items() if value is not None}
-    if "lr" in changes and "lrs" in changes:
-        raise UsageError("lr= and lrs= exclude each other: give one.")
-    if "lrs" in changes:
-        lrs = changes.pop("lrs")
-        if not lrs or min(lrs) <= 0:
-            raise UsageError(f"lrs={list(lrs)}: at least one learning rate is needed, and all must be positive.")
-        changes |= {"lr": 1.0, "sweep": tuple(map(float, lrs))}
-    elif "lr" in changes and "sweep" not in changes:
-        changes["sweep"] = (1.0,)
+    if isinstance(lr, Sequence):
+        if not lr or min(lr) <= 0:
+            raise UsageError(f"lr={list(lr)}: at least one learning rate is needed, and all must be positive.")
+        changes |= {"lr": 1.0, "sweep": tuple(map(float, lr))}
+    elif lr is not None:
+        changes = {"lr": lr, "sweep": (1.0,), **changes}
     known = [field.name for field in fields(ProbeSettings)]
     for name in changes:
         if name not in known:
@@ -283,6 +282,6 @@ def with_own_lr(settings: ProbeSettings) -> ProbeSettings:
     """
     if 1.0 not in settings.sweep:
         raise UsageError(
-            f"no class has two labelled training images to choose one of lrs={list(settings.lrs)} on: give one, lr=."
+            f"no class has two labelled training images to choose one of lr={list(settings.lrs)} on: give one."
         )
     return replace(settings, sweep=(1.0,))

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
@@ -112,7 +112,7 @@ class PreparedImages(Dataset[Any]):
 
 def evaluate_transfer(
     encoder: Encoder,
-    datasets: Sequence[str],
+    datasets: Sequence[str] = ("all",),
     *,
     root: str | Path = "data",
     download: bool = False,
@@ -128,12 +128,12 @@ def evaluate_transfer(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
-        datasets: names of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, or ``["all"]``.
+        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
             is not known.
-        normalize: "auto", "imagenet" or "none", see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         penalties: see :func:`score_transfer`.
         cache: folder that keeps features.
         batch_size: images at a time.
@@ -144,15 +144,17 @@ def evaluate_transfer(
         One row per data set; ``metrics`` has ``NAME/METRIC`` of each, in [0, 1].
 
     Raises:
-        UsageError: for an unknown name, or if none of the data sets is there.
+        UsageError: for an unknown name, a size below 1, or if none of the data sets is there.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, appendix B.8; Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019,
     arXiv:1805.08974.
     """
     chosen = _chosen(datasets)
-    size = image_size or encoder.image_size or 224
-    mean, std, whose = statistics_for(encoder, normalize)
+    whole(image_size=image_size, batch_size=batch_size)
+    whole(0, num_workers=num_workers)
+    size = image_size or encoder.preprocessing.image_size or 224
+    mean, std, whose = encoder.normalization(normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -162,7 +164,9 @@ def evaluate_transfer(
         except UsageError as missing:
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [PreparedImages(s, size=size, in_chans=encoder.in_chans, mean=mean, std=std) for s in splits]
+        prepared = [
+            PreparedImages(s, size=size, in_chans=encoder.preprocessing.in_chans, mean=mean, std=std) for s in splits
+        ]
         found = [
             _features(encoder, images, entry, part, cache=cache, batch_size=batch_size, num_workers=num_workers)
             for part, images in zip(Splits._fields, prepared)
