@@ -16,7 +16,7 @@ __all__ = ["LabelledEvaluation"]
 class LabelledEvaluation(TrainingModule):
     """A module whose validation and test count right answers of the first loader, on any number of processes.
 
-    A subclass says in :meth:`answers` which rows of a batch are right, and in :meth:`judge` what becomes of the shares.
+    A subclass tells in :meth:`answers` the rows of a batch that are right, and in :meth:`report` takes their shares.
     """
 
     _counts: RightCounts | None = None
@@ -25,7 +25,7 @@ class LabelledEvaluation(TrainingModule):
         """Right or wrong for each row of a batch: see :meth:`sslbolts.training.counts.RightCounts.add`."""
         raise NotImplementedError
 
-    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Take what share was right over all labelled images; ``stage`` is "val" or "test"."""
         values = {f"{stage}/{name}": share for name, share in shares.items()}
         log_reduced(self, values, prog_bar=(f"{stage}/top1",))
@@ -49,15 +49,15 @@ class LabelledEvaluation(TrainingModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        self._judge("val")
+        self._end("val")
 
     def on_test_epoch_end(self) -> None:
-        self._judge("test")
+        self._end("test")
 
-    def _judge(self, stage: str) -> None:
+    def _end(self, stage: str) -> None:
         shares = {} if self._counts is None else self._counts.shares()
         self._counts = None
         if shares:
-            self.judge(stage, shares)
+            self.report(stage, shares)
         else:
             rank_zero_warn(f"{type(self).__name__} logs no accuracy for {stage}: none of the images has a label.")

@@ -112,7 +112,7 @@ class LayerProbe(LabelledEvaluation):
         targets = targets_of(batch)
         return {"top1": torch.cat([scores.argmax(2) == targets[:, None] for scores in self(_input(batch))], 1)}
 
-    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
         """The best learning rate of each layer; all of them are kept in ``shares``."""
         top1, count = shares["top1"], len(self.lrs)
         self.shares = [top1[start : start + count] for start in range(0, len(top1), count)]

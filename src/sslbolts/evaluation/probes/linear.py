@@ -118,14 +118,14 @@ class LinearProbe(LabelledEvaluation):
     def answers(self, batch: Any) -> dict[str, Tensor]:
         return right_answers(self(images_of(batch)), targets_of(batch)[:, None])
 
-    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Validation chooses the head that it and testing report."""
         if stage == "val":
             self.chosen.fill_(max(range(self.heads.count), key=lambda head: shares["top1"][head]))
             if self.heads.count > 1:
                 for lr, share in zip(self.settings.lrs, shares["top1"]):
                     self.log(f"val/top1_lr{lr:g}", share)
-        super().judge(stage, {name: values[self.chosen_head] for name, values in shares.items()})
+        super().report(stage, {name: values[self.chosen_head] for name, values in shares.items()})
 
     @property
     def chosen_head(self) -> int:
