@@ -38,7 +38,7 @@ def refused(case: MethodCase, name: str, value: Any) -> bool:
 def test_a_value_out_of_its_range_is_refused_by_name(name):
     case = case_of(name)
     parameters = inspect.signature(case.method).parameters
-    assert {"optimizer", "lr_scaling", "warmup_epochs", "final_lr"} <= parameters.keys()
+    assert {"optimizer", "lr_scaling", "warmup_epochs"} <= parameters.keys()
     taken = [
         f"{parameter.name}={value!r}"
         for parameter in parameters.values()

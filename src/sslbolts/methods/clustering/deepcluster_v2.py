@@ -98,8 +98,10 @@ class DeepClusterV2(SSLModule):
     ) -> None:
         positive(temperature=temperature)
         whole(hidden_dim=hidden_dim, output_dim=output_dim, num_banks=num_banks, iterations=iterations)
-        if not num_prototypes or min(num_prototypes) < 2:
-            raise UsageError(f"num_prototypes={tuple(num_prototypes)}: one number per head, each at least 2.")
+        if not num_prototypes:
+            raise UsageError("num_prototypes is empty: give one number per head.")
+        for clusters in num_prototypes:
+            whole(2, num_prototypes=clusters)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.temperature = temperature
         self.num_banks = num_banks

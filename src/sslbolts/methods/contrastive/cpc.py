@@ -17,6 +17,7 @@ from sslbolts.health import loss_of_chance
 from sslbolts.losses import cpc
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.split_batch_norm import BATCH_NORMS
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.shared_draws import uniform
 
@@ -161,8 +162,7 @@ class CPC(SSLModule):
         if network.get("backbone_kwargs") is None and isinstance(backbone, str):
             network["backbone_kwargs"] = {"norm_layer": "groupnorm1"}
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
-        norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
-        if any(isinstance(module, norms) for module in self.backbone.modules()):
+        if any(isinstance(module, BATCH_NORMS) for module in self.backbone.modules()):
             rank_zero_warn(
                 "CPC's backbone has batch norm, whose statistics tell a patch about the others of its image: take one "
                 "with layer norm, group norm or none."
