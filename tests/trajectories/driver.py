@@ -76,7 +76,7 @@ def _draws(recorded: dict[str, list[Tensor]]) -> Iterator[None]:
         def draw(*size: Any, **_: Any) -> Tensor:
             value = next(left[name], None)
             assert value is not None, f"torch.{name}{size} is asked for more often than recorded"
-            asked = size[-1] if isinstance(size[-1], tuple) else size
+            asked = tuple(size[-1]) if isinstance(size[-1], tuple | list) else size
             assert value.shape == asked, f"torch.{name}{size} where {tuple(value.shape)} were recorded"
             return value
 

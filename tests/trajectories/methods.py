@@ -156,7 +156,7 @@ class OfOBoW(Adapter):
         """Numbers in [0, 1) in the middle of what belongs to the place."""
         places = self.case.draws["places"]  # (T, levels, B)
         numbers = (places + 0.5) / torch.tensor(self.case.hyper["places"])[:, None]
-        return {"rand": list(numbers.flatten(0, 1)[..., None])}
+        return {"rand": list(numbers.flatten(0, 1))}
 
     def load(self, module: Any, init: dict[str, Tensor]) -> None:
         super().load(module, init)
