@@ -330,11 +330,15 @@ WRONG = [
     ),
     Wrong("config with an unknown key", ["fit", "--config={files}/unknown.yaml"], 'Did you mean "model"?'),
     Wrong("config that is a list", ["fit", "--config={files}/list.yaml"], "Unexpected config: - SimCLR"),
-    Wrong("missing checkpoint", [*SIMCLR, "--ckpt_path={files}/last.ckpt"], "there is no checkpoint"),
+    Wrong("missing checkpoint", [*SIMCLR, "--ckpt_path={files}/last.ckpt"], "there is no file"),
     Wrong(
-        "missing checkpoint of a keyword's name", [*SIMCLR, "--ckpt_path=lastt.ckpt"], "there is no checkpoint lastt"
+        "missing checkpoint of a keyword's name", [*SIMCLR, "--ckpt_path=lastt.ckpt"], 'there is no file "lastt.ckpt"'
     ),
-    Wrong("resume from a text file", [*SIMCLR, "--ckpt_path={files}/notes.ckpt"], "notes.ckpt is not a checkpoint"),
+    Wrong(
+        "resume from a text file",
+        [*SIMCLR, "--ckpt_path={files}/notes.ckpt"],
+        'notes.ckpt" cannot be read as a checkpoint',
+    ),
     Wrong("resume from weights", [*SIMCLR, "--ckpt_path={files}/weights.ckpt"], "it holds no state_dict"),
     Wrong(
         "checkpoint of another method",

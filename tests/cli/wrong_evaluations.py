@@ -42,7 +42,11 @@ WRONG_EVALUATIONS = [
         'so no split "VOC2007:trainval"',
         lambda files: evaluate_detection(load_encoder(files / "simclr.ckpt", device="cpu"), files / "empty"),
     ),
-    Wrong("detection of no steps", ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"], "at least one of each"),
+    Wrong(
+        "detection of no steps",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"],
+        "steps=0: it must be a whole number of at least 1",
+    ),
     Wrong(
         "misspelt settings of fine-tuning",
         ["evaluate", "finetune", "{files}/simclr.ckpt", "--settings=simclr_1pc"],

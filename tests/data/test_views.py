@@ -158,7 +158,7 @@ def test_drafts_for_a_device_hold_no_pixels_of_images_that_stay_there(folder):
 
 def test_large_sets_in_memory_send_their_images_with_the_batch(monkeypatch):
     resident = batches(mini(augment_on="device"))
-    monkeypatch.setattr("sslbolts.data.base._MOST_RESIDENT_BYTES", 1000)
+    monkeypatch.setattr("sslbolts.data.views._MOST_RESIDENT_BYTES", 1000)
     data = mini(augment_on="device")
     assert next(iter(data.train_dataloader())).images[0].dtype == torch.uint8
     assert equal(resident, batches(data))

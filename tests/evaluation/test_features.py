@@ -14,6 +14,7 @@ from sslbolts.data.dataset import DatasetImages
 from sslbolts.data.images import UnreadableImage
 from sslbolts.evaluation import features_of, load_encoder
 from sslbolts.evaluation.features import EncodedData, labelled_rows
+from sslbolts.transforms.preprocessing import Preprocessing
 
 
 class Counting(nn.Module):
@@ -69,7 +70,7 @@ def test_resizing_is_stated_and_how_the_network_was_evaluated_where_that_differs
     assert (stated["shorter side"], stated["interpolation"]) == (256, "bilinear")
     assert stated["the network's own"] == "224 of a shorter side of 249, bicubic"
     assert "the network's own" not in EncodedData(_encoder(), large).preprocessing
-    trained = replace(_encoder(), image_size=32)
+    trained = replace(_encoder(), preprocessing=Preprocessing(32))
     stated = EncodedData(trained, large).preprocessing
     assert (stated["size"], stated["size of training"]) == (224, 32)
 

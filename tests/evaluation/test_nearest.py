@@ -10,7 +10,6 @@ from torch import nn
 from sslbolts import UsageError
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import evaluate_knn, evaluate_ridge, features_of, load_encoder
-from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.nearest import knn_on_features
 from sslbolts.evaluation.splits import Splits, held_out
 from sslbolts.readouts import nearest_neighbours
@@ -106,18 +105,6 @@ def test_raw_pixels_are_an_encoder_too():
     result = evaluate_knn(encoder, CIFAR10MiniDataModule(), k=[5], temperature=[0.1], metric=["cosine"])
     assert 0.2 < result.metrics["top1"] < 0.4
     assert "3072 of backbone" in result.settings["features"]
-
-
-def test_accuracies_are_those_of_scikit_learn():
-    from sklearn.metrics import accuracy_score, balanced_accuracy_score, top_k_accuracy_score
-
-    generator = torch.Generator().manual_seed(0)
-    scores, targets = torch.randn(100, 7, generator=generator), torch.arange(100) % 7
-    found = accuracies(scores, targets)
-    predicted = scores.argmax(1).numpy()
-    assert found["top1"] == pytest.approx(accuracy_score(targets, predicted), abs=1e-12)
-    assert found["top5"] == pytest.approx(top_k_accuracy_score(targets, scores, k=5), abs=1e-12)
-    assert found["mean_per_class"] == pytest.approx(balanced_accuracy_score(targets, predicted), abs=1e-12)
 
 
 def test_held_out_rows_are_a_share_of_every_class():

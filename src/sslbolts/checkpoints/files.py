@@ -16,7 +16,7 @@ from torch.serialization import safe_globals
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["METADATA", "PREPROCESSING", "read_checkpoint", "read_safetensors", "some"]
+__all__ = ["METADATA", "PREPROCESSING", "read_checkpoint", "read_safetensors", "some", "uncompiled"]
 
 METADATA = "sslbolts"
 """Name in a file's metadata under which it says how its network is made."""
@@ -28,7 +28,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """What ``torch.save`` wrote, through ``weights_only=True``: tensors and plain data.
 
     Objects of other classes (configurations, callbacks, enumerations) become placeholders without content: their
-    classes are not imported, and none of their code is run.
+    classes are not imported, and none of their code is run. Tensors are mapped into memory where the file allows it
+    (not before torch 1.6), so that only what is used is read.
 
     Args:
         path: a file of ``torch.save`` or ``Trainer.save_checkpoint``.
@@ -39,7 +40,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     _must_exist(path)
     try:
         with _harmless(path):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(f'"{path}" cannot be read as a checkpoint of tensors and plain data: {_why(error)}') from error
     if not isinstance(checkpoint, dict):
@@ -76,6 +77,11 @@ def some(names: list[str]) -> str:
         ('a, b, c, d and 2 more', 'nothing')
     """
     return "nothing" if not names else ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def uncompiled(name: str) -> str:
+    """A tensor's name without what ``torch.compile`` put into it."""
+    return name.replace("_orig_mod.", "")
 
 
 class _Placeholder:

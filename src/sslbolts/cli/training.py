@@ -12,11 +12,12 @@ from sslbolts._lightning import (
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
-from sslbolts.cli.run.checkpoint import CheckpointValues
+from sslbolts.cli.run import checkpoint
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
 from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.run.passed_on import Parser
 from sslbolts.cli.shared.checks import check_places, check_seed
 from sslbolts.cli.shared.explain import cause_of
 from sslbolts.cli.shared.names import expand
@@ -84,6 +85,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             args=[verb, *arguments],
+            parser_class=Parser,
             auto_configure_optimizers=False,
         )
 
@@ -112,23 +114,23 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         verb, *explicit = args
-        values = CheckpointValues.of(_option(explicit, "--ckpt_path"))
+        path = _option(explicit, "--ckpt_path")
+        stored = checkpoint.read(path)
         of_the_verb = self._subcommand_parsers[verb]
-        self.config = parse(parser, [verb, *values.as_arguments(), *explicit], of_the_verb)
+        self.config = parse(parser, [verb, *checkpoint.model_arguments(stored), *explicit], of_the_verb)
         config = self.config[verb]
-        if (
-            values.path != config.ckpt_path or values.needs_class
-        ):  # the path is in a file, or Python made the checkpoint
-            values = CheckpointValues.of(config.ckpt_path)
+        if path != config.ckpt_path or (stored and stored.class_path is None):  # it is in a file, or says no class
+            stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            self.config = parse(parser, [verb, *values.as_arguments(class_path), *explicit], of_the_verb)
+            arguments = checkpoint.model_arguments(stored, class_path)
+            self.config = parse(parser, [verb, *arguments, *explicit], of_the_verb)
             config = self.config[verb]
         if config.model is None:
             raise UsageError(
                 "there is no model: give --model, a method's name such as SimCLR (`sslbolts methods` lists them) or "
                 "the class path of a LightningModule, or a configuration with --config."
             )
-        values.check_class(config.model.class_path)
+        checkpoint.check_class(stored, config.model.class_path)
         if config.ckpt_path == "best":
             raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
         check_seed("--seed_everything", config.seed_everything)

@@ -22,6 +22,7 @@ from sslbolts.data.sampler import sampler_of
 from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import BatchedEvaluate, MultiCrop, MultiView, evaluation
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -49,9 +50,9 @@ class SSLDataModule(LightningDataModule):
 
     native_size = 224
     """Side of an image, pixels, where ``image_size`` says nothing."""
-    pixel_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    pixel_mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
-    pixel_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    pixel_std: tuple[float, ...] = IMAGENET_STD
     """Standard deviation of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
     class_names: tuple[str, ...] | None = None
     """Names of the classes, in the order of their labels; None where there are no labels."""
@@ -141,7 +142,7 @@ class SSLDataModule(LightningDataModule):
         return len(self.images("train"))
 
     def has_images(self, split: Split) -> bool:
-        """Whether a split has images; they are loaded then."""
+        """True if a split has images; they are loaded then."""
         return self._loaded(split) is not None
 
     def images(self, split: Split) -> Images:
@@ -234,7 +235,7 @@ class SSLDataModule(LightningDataModule):
     # ------------------------------------------------------------------ loaders
 
     def setup(self, stage: str | None = None) -> None:
-        """Settles the seed, the same on all ranks. Images are loaded when a loader first needs them."""
+        """Settles the seed, which is equal on all ranks. Images are loaded when a loader first needs them."""
         if self._seed is None:
             seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
             self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)

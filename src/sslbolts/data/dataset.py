@@ -120,7 +120,7 @@ class DatasetImages:
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether any image has a label; found out when it is first asked for.
+        """True if any image has a label; found out when it is first asked for.
 
         ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless
         the first shows that there is no place for one.
@@ -158,7 +158,7 @@ def _split_item(item: Any) -> tuple[Any, int]:
 
 
 def _is_label(label: Any) -> bool:
-    """Whether it is one whole number."""
+    """True for one whole number."""
     if isinstance(label, Tensor):
         return label.ndim == 0 and not label.is_floating_point()
     if isinstance(label, np.generic | np.ndarray):
@@ -167,7 +167,7 @@ def _is_label(label: Any) -> bool:
 
 
 def _may_have_label(item: Any) -> bool:
-    """Whether items like this one can have a label, though this one may have -1 or None in its place."""
+    """True if items like this one can have a label, though this one may have -1 or None in its place."""
     return isinstance(item, tuple | list) and len(item) > 1 and (item[1] is None or _is_label(item[1]))
 
 

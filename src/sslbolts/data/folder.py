@@ -200,7 +200,7 @@ def _as_list(places: str | Sequence[str]) -> list[str]:
 
 
 def _is_small(files: FileImages) -> bool:
-    """Whether the images, judged by the first that can be read, are small enough to be held in memory."""
+    """True if the first image that can be read is small, and so many of its size take little memory."""
     for index in range(min(len(files), 100)):
         try:
             image, _ = files.read(index)

@@ -26,7 +26,7 @@ class Images(Protocol):
 
     @property
     def labelled(self) -> bool:
-        """Whether any image has a label."""
+        """True if any image has a label."""
         ...
 
     def __len__(self) -> int:

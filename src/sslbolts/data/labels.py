@@ -29,7 +29,7 @@ def labels_of(images: Images) -> Tensor:
 
 
 def few_labels(images: Images, per_class: int, *, seed: int) -> Tensor:
-    """Labels ``(N,)`` of training images of which so many of each class keep theirs; see :func:`keep_labels`.
+    """Labels ``(N,)`` of training images where only so many of each class keep theirs; see :func:`keep_labels`.
 
     Raises:
         UsageError: for images without labels, or whose labels are not known before they are read.

@@ -35,7 +35,7 @@ _MOST_WORKERS = 16
 class TrainLoader(DataLoader[Any]):
     """A DataLoader of whole batches, in which a resumed run goes on with the batch that would have come next.
 
-    The batches of all epochs are one stream, of which the Trainer takes an epoch's worth at a time; its own count of
+    The batches of all epochs are one stream, from which the Trainer takes an epoch's worth at a time; its own count of
     finished batches, which is in every checkpoint, says where it is. So batches that a worker had made in advance when
     a checkpoint was written are made again, and an epoch that ``max_steps`` or ``limit_train_batches`` cuts short is
     taken up where it stopped.
@@ -77,7 +77,7 @@ class TrainLoader(DataLoader[Any]):
         :meth:`sslbolts.data.sampler.EpochSampler.draw_evenly_over`.
 
         Args:
-            labels: ``(images,)``, the same on all ranks.
+            labels: ``(images,)``, equal on all ranks.
         """
         assert isinstance(self.sampler, EpochSampler)
         return self.sampler.draw_evenly_over(labels)
@@ -92,7 +92,7 @@ class TrainLoader(DataLoader[Any]):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where views are finished.
+    """The place where views are finished.
 
     Attributes:
         device: the training device.
@@ -128,7 +128,7 @@ def training_placement(
     num_workers: int | None,
     persistent_workers: bool | None,
 ) -> Placement:
-    """Where the views of training images are made; said in one line.
+    """The place where the views of training images are made, which one line of information says.
 
     Args:
         images: the training images.
@@ -163,7 +163,7 @@ def training_placement(
 
 
 def evaluation_placement(images: Images, trainer: Trainer | None, *, num_workers: int | None) -> Placement:
-    """Where evaluation images are prepared: on the device, by workers only where images are read one by one."""
+    """The place where evaluation images are prepared: the device, and workers where images are read one by one."""
     device, processes = _machine(trainer)
     if isinstance(images, TensorImages):
         return Placement(device, True, 0)

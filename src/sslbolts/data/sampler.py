@@ -18,7 +18,7 @@ _ORDER, _VIEWS = 0, 1  # what a seed is for
 
 
 class BatchPlan(NamedTuple):
-    """What a batch is made from.
+    """The rows and the seed that a batch is made from.
 
     Attributes:
         indices: ``(B,)`` int64 rows of the dataset.
@@ -112,7 +112,7 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         An epoch stays as long as it was; some of its images come several times, and some not at all.
 
         Args:
-            labels: ``(images,)``, the same on all ranks.
+            labels: ``(images,)``, equal on all ranks.
 
         Returns:
             whether it is done: not where every epoch has the dataset's order.

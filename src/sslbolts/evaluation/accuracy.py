@@ -20,6 +20,7 @@ def right_answers(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
         bool tensors ``(...)``.
 
     Example:
+        >>> import torch
         >>> right_answers(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))["top1"].tolist()
         [True, False]
     """
@@ -37,6 +38,7 @@ def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
         targets: labels ``(N,)``, at least one.
 
     Example:
+        >>> import torch
         >>> accuracies(torch.eye(3)[[0, 1, 1, 1]], torch.tensor([0, 1, 1, 2]))
         {'top1': 0.75, 'mean_per_class': 0.6666666666666666}
     """

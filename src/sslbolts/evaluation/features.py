@@ -82,15 +82,16 @@ class EncodedData:
     @property
     def normalization(self) -> tuple[Any, Any]:
         """Mean and deviation per channel: the encoder's where they are known, else the data's; None for none."""
-        known = self.encoder.mean is not None and len(self.encoder.mean) == self.module.in_chans
-        return (self.encoder.mean, self.encoder.std) if known else (self.module.mean, self.module.std)
+        known = self.encoder.preprocessing
+        of_data = known.mean is None or len(known.mean) != self.module.in_chans
+        return (self.module.mean, self.module.std) if of_data else (known.mean, known.std)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """What is done to an image before the network sees it: for a result's settings, and part of the cache's key."""
+        """The preparation of an image for the network: for a result's settings, and part of the cache's key."""
         if not isinstance(self.data, SSLDataModule):
             return {"transform": "the dataset's own"}
-        encoder, (mean, std) = self.encoder, self.normalization
+        known, (mean, std) = self.encoder.preprocessing, self.normalization
         view = evaluation(self.data.image_size)
         found: dict[str, Any] = {
             "size": view.size,
@@ -100,16 +101,16 @@ class EncodedData:
             "std": "none" if std is None else [round(value, 4) for value in std],
         }
         if self.notes:
-            found["size of training"] = encoder.image_size
-        if encoder.crop_pct and encoder.image_size and view.size != view.resize:
-            own = (encoder.image_size, round(encoder.image_size / encoder.crop_pct), encoder.interpolation)
+            found["size of training"] = known.image_size
+        if known.crop_pct and known.image_size and view.size != view.resize:
+            own = (known.image_size, round(known.image_size / known.crop_pct), known.interpolation)
             if own != (view.size, view.resize, view.interpolation):
                 found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
         return found
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of images whose size is not that of the network's training; nothing of others."""
+        """A sentence on images that are not of the size that the network was trained on; none on others."""
         return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
 
     def prepared(self, images: Tensor) -> Tensor:
@@ -150,10 +151,10 @@ class EncodedData:
             if len(images) == 0:  # none of them could be read
                 continue
             images = self.prepared(images.to(encoder.device, non_blocking=True))
-            if images.shape[1] != encoder.in_chans:
+            if images.shape[1] != encoder.preprocessing.in_chans:
                 raise UsageError(
                     f"{self.name} has images of {images.shape[1]} channels, but {encoder.name} takes "
-                    f"{encoder.in_chans}: give the data in_chans={encoder.in_chans}."
+                    f"{encoder.preprocessing.in_chans}: give the data in_chans={encoder.preprocessing.in_chans}."
                 )
             features = encoder.network(images).float().cpu()
             targets = _targets(batch, len(features)).cpu()
@@ -171,7 +172,7 @@ class EncodedData:
         rows: list[dict[str, Any]] | None = None,
         notes: list[str] | None = None,
     ) -> Result:
-        """What a protocol found, of this network on this data; ``notes`` are the data's if None are given."""
+        """The result of a protocol for this network on this data; None takes the notes of this object."""
         stated = self.notes if notes is None else notes
         return Result(protocol, self.encoder.source, self.name, metrics, settings, rows or [], stated)
 
@@ -232,20 +233,20 @@ def labelled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tenso
 
 
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
-    """What to tell where images are not of the size that the network was trained on; nothing else.
+    """A sentence where images are not of the size that the network was trained on; none elsewhere.
 
     Args:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    own = None if encoder.pretrained is False else encoder.image_size
+    own = None if encoder.pretrained is False else encoder.preprocessing.image_size
     if own is None or size is None or size == own:
         return []
     return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
 
 
 def data_name(data: EvaluationData) -> str:
-    """How results call a data set.
+    """The name of a data set in results.
 
     Example:
         >>> from sslbolts.data import CIFAR10MiniDataModule

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts.checks import one_of, whole
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import accuracies
@@ -69,8 +70,7 @@ def evaluate_few_label(
 
     Source: the protocol of 1 % and 10 % is that of Chen et al., SimCLR, ICML 2020, arXiv:2002.05709, section 6.
     """
-    if classifier not in _CLASSIFIERS:
-        raise UsageError(f'classifier="{classifier}": it is one of {", ".join(_CLASSIFIERS)}.')
+    one_of(_CLASSIFIERS, classifier=classifier)
     if sum(given is not None for given in (fraction, per_class, rows)) != 1:
         raise UsageError("which labels? Give one of fraction=, per_class= and rows= (the indices of a file).")
     if classifier == "logistic" and (settings or changes):
@@ -145,9 +145,8 @@ def few_label_rows(
     """
     if (fraction is None) == (per_class is None):
         raise UsageError("give one of fraction= and per_class=.")
+    whole(per_class=per_class)
     if per_class is not None:
-        if per_class < 1:
-            raise UsageError(f"per_class={per_class}: it is at least 1.")
         return (keep_labels(targets, per_class, seed=seed) >= 0).nonzero().squeeze(1)
     assert fraction is not None
     if not 0 < fraction <= 1:

@@ -23,7 +23,7 @@ _LOADERS = {
 
 
 def has_loader(data: LightningDataModule, name: str) -> bool:
-    """Whether a DataModule has a loader of its own under this name; Lightning's only raise."""
+    """True if a DataModule has a loader of its own under this name; Lightning's only raise."""
     return name in vars(data) or getattr(type(data), name, None) is not getattr(LightningDataModule, name, None)
 
 

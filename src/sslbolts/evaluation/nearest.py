@@ -98,8 +98,8 @@ def knn_on_features(
 ) -> Found:
     """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
 
-    Every candidate is measured on up to 2,000 training images, of every class alike, each of which finds its neighbours
-    among all the others; the test images see the best candidate (the first of equals), and DINO's k = 20 at
+    Every candidate is measured on up to 2,000 training images, of every class alike, whose neighbours are all the other
+    training images; the test images see the best candidate (the first of equals), and DINO's k = 20 at
     temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
 

@@ -148,7 +148,7 @@ class Subject:
 
 
 def _misfit(subject: Subject, error: Exception) -> str:
-    size, given = subject.encoder.image_size, subject.data.image_size
+    size, given = subject.encoder.preprocessing.image_size, subject.data.image_size
     hint = f"give --data.image_size={size}" if size and size != given else "give another --data.image_size"
     reason = str(error).strip().partition("\n")[0]
     return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."

@@ -35,7 +35,7 @@ def _environment() -> dict[str, str]:
 
 
 class Found(NamedTuple):
-    """What a classifier on features found.
+    """The numbers of a classifier on features, before it is said whose features.
 
     Attributes:
         metrics: as in :class:`Result`.
@@ -133,7 +133,7 @@ class Result:
 
 
 def result_path(source: str, protocol: str, data: str, *, features: str = "backbone", settings: str = "") -> Path:
-    """Where a result goes if nobody says otherwise: beside the checkpoint, where the report page looks.
+    """The default file of a result: beside the checkpoint, where the report page looks.
 
     Args:
         source: as in :class:`Result`.

@@ -84,8 +84,8 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Acc
     for run, name, of_run in zip(runs, names, found):
         values = {accuracy.label: accuracy.last for accuracy in of_run}
         cells = [_cell(values.get(label), best.get(label)) for label in labels]
-        sick = tag("span", "diverged", class_="when sick") if run.diverged else None
-        shown = tag("span", name, tag("span", run.model, class_="when"), sick)
+        mark = tag("span", "diverged", class_="when diverged") if run.diverged else None
+        shown = tag("span", name, tag("span", run.model, class_="when"), mark)
         rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *cells])
     return Section(
         "results",

@@ -67,7 +67,7 @@ def losses(run: Run) -> dict[str, Series]:
 
 
 def others(run: Run) -> dict[str, Series]:
-    """What is neither a loss, nor an accuracy, nor a baseline, and was logged more than once."""
+    """Everything else that was logged more than once: no loss, no accuracy, no baseline."""
     taken = {*losses(run), *(accuracy.metric for accuracy in accuracies(run))}
     return {
         name: series

@@ -1,4 +1,4 @@
-"""What results of evaluations are called, so that no two of a run have one name."""
+"""Titles of the results of evaluations, no two of a run alike."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ from sslbolts.evaluation import Result, features_of, load_encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.labelled_crops import labelled_crops
+from sslbolts.transforms.preprocessing import Preprocessing
 from tests.helpers.nets import SmallConvNet
 
 STATISTICS = {"views": "moco_v2", "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -64,12 +65,13 @@ def test_only_labelled_images_are_trained_on_and_the_datamodule_stays(in_memory:
 def test_images_are_normalized_as_the_network_wants_them() -> None:
     from dataclasses import replace
 
-    wanting = replace(encoder(), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    wanting = replace(encoder(), preprocessing=Preprocessing(None, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
     crops = labelled_crops(EncodedData(wanting, module()))
     assert (crops.mean, crops.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     images, _, _ = crops.on_after_batch_transfer(next(iter(crops.test_dataloader())), 0)
     pixels = coloured(33, seed=1).tensors[0][:12].float() / 255
-    expected = (pixels - torch.tensor(wanting.mean)[:, None, None]) / torch.tensor(wanting.std)[:, None, None]
+    mean, std = (torch.tensor(values)[:, None, None] for values in (crops.mean, crops.std))
+    expected = (pixels - mean) / std
     torch.testing.assert_close(images, expected)
 
 
@@ -85,7 +87,7 @@ def test_images_of_another_size_than_the_networks_are_noted() -> None:
     from dataclasses import replace
 
     for size, notes in ((32, 1), (64, 2)):
-        wanting = replace(encoder(), image_size=size)
+        wanting = replace(encoder(), preprocessing=Preprocessing(size))
         result = evaluate_finetune(wanting, module(), settings="swav_10pct", epochs=1, progress=False)
         assert len(result.notes) == notes
     assert "trained on images of 64 pixels" in result.notes[1]
@@ -106,7 +108,7 @@ def test_what_cannot_be_fine_tuned_is_refused() -> None:
     with pytest.raises(UsageError, match="leave layer out"):
         evaluate_finetune(replace(encoder(), layer="projector"), module())
     with pytest.raises(UsageError, match="filters its images"):
-        evaluate_finetune(replace(encoder(), in_chans=1), module())
+        evaluate_finetune(replace(encoder(), preprocessing=Preprocessing(in_chans=1)), module())
     unlabelled = DatasetDataModule(coloured(24).tensors[0], num_classes=3, batch_size=8, num_workers=0)  # type: ignore
     with pytest.raises(UsageError, match="no labelled training images"):
         evaluate_finetune(encoder(), unlabelled)

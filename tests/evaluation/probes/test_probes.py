@@ -286,7 +286,7 @@ def test_results_do_not_depend_on_what_was_drawn_before():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"on": "image"}, "must be one of auto, images"),
+        ({"on": "image"}, 'on="image": it must be one of auto, images, features'),
         ({"settings": "features", "on": "images"}, "computed once"),
         ({"settings": "resnet"}, "there are no settings"),
     ],

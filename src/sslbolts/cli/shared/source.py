@@ -82,9 +82,9 @@ def data_of(parser: Parser, config: Any, encoder: "Encoder") -> Any:
     from sslbolts.methods import METHODS
 
     arguments = _data_arguments(config)
-    if "image_size" in arguments and arguments["image_size"] is None and encoder.image_size is not None:
-        arguments["image_size"] = encoder.image_size
-    if arguments.get("views") == "simclr" and encoder.mean is None and encoder.name in METHODS:
+    if "image_size" in arguments and arguments["image_size"] is None and encoder.preprocessing.image_size is not None:
+        arguments["image_size"] = encoder.preprocessing.image_size
+    if arguments.get("views") == "simclr" and encoder.preprocessing.mean is None and encoder.name in METHODS:
         arguments["views"] = METHODS[encoder.name].views  # which say whether its images were normalized
     return instantiated_data(parser, config)
 

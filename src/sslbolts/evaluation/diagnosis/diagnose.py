@@ -47,7 +47,7 @@ _PAPER = (
 
 
 class Diagnosis(NamedTuple):
-    """What :func:`diagnose` found.
+    """The numbers and confusions that :func:`diagnose` found.
 
     Attributes:
         result: all numbers.
@@ -69,7 +69,7 @@ def diagnose(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Diagnosis:
-    """What features `h` hold, and what of it the projector throws away: the same measures of both.
+    """The information in features `h`, and what of it the projector throws away: the same measures of both.
 
     Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
     them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbours
@@ -212,7 +212,7 @@ def _geometry(h: Tensor, first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 def _classes(h: Tensor, targets: Tensor, seed: int) -> dict[str, float]:
-    """How the classes of these images lie among their features, and how far k-means finds them."""
+    """Separation of the classes among the features, and how far k-means finds them."""
     known = targets >= 0
     h, targets = F.normalize(h[known]), targets[known]
     classes = len(set(targets.tolist()))

@@ -12,7 +12,7 @@ from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS, Distortion
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.progress import late_bar
 from sslbolts.readouts import ridge_classifier
-from sslbolts.training.passes import with_batches
+from sslbolts.training.own_loader import with_batches
 from sslbolts.training.seeds import generator
 
 __all__ = ["Reader", "chosen_rows", "distorted_features", "held_information"]

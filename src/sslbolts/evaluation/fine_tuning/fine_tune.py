@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
@@ -20,7 +21,6 @@ from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
 from sslbolts.optim.layer_decay import layer_groups
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.labelled_evaluation import LabelledEvaluation
-from sslbolts.training.seeds import mix
 
 __all__ = ["FineTune"]
 
@@ -64,8 +64,7 @@ class FineTune(LabelledEvaluation):
         self, backbone: nn.Module, num_classes: int, *, settings: str | FineTuneSettings = "mae", **changes: Any
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
+        whole(2, num_classes=num_classes)
         self.settings = fine_tune_settings(settings, **changes)
         pooled = self.settings.pooling == "mean" and mean_pooled(backbone)
         self.pooling = "mean of the patch tokens" if pooled else "the network's own"
@@ -77,7 +76,6 @@ class FineTune(LabelledEvaluation):
         self._groups()  # a network whose blocks are not known is refused now
         self.num_classes = num_classes
         self._mixers = _mixers(self.settings, num_classes)
-        self._seed = 0
         self.save_hyperparameters({"num_classes": num_classes, "settings": asdict(self.settings)})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,11 +83,8 @@ class FineTune(LabelledEvaluation):
         logits: Tensor = self.head(self.backbone(x))
         return logits
 
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        super().on_train_batch_start(batch, batch_idx)
         if isinstance(batch, ViewBatch) and len(batch.views) != 1:
             raise UsageError(
                 f"fine-tuning takes one view of each image, and the batch has {len(batch.views)}: give the DataModule "

@@ -70,7 +70,7 @@ def evaluate_finetune(
     subject = EncodedData(encoder, data)
     data = subject.module
     first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != encoder.in_chans:
+    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
         raise UsageError(
             f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
             "fine-tuning has no filter."

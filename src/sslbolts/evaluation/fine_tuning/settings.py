@@ -1,10 +1,11 @@
-"""How the papers fine-tune a whole network, as a frozen table."""
+"""The papers' settings for fine-tuning a whole network, as a frozen table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sslbolts.checks import at_least, one_of, whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
@@ -78,14 +79,14 @@ class FineTuneSettings:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay))
-        for name, allowed in (*kinds, ("pooling", Pooling), ("interpolation", Interpolation)):
-            value, options = getattr(self, name), get_args(allowed)
-            if value not in options:
-                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
-        for name in ("lr", "head_lr", "weight_decay", "warmup_epochs", "min_lr", "mixup", "cutmix", "head_std"):
-            if (getattr(self, name) or 0.0) < 0:
-                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
+        one_of(get_args(Optimizer), optimizer=self.optimizer)
+        one_of(get_args(LRScaling), lr_scaling=self.lr_scaling)
+        one_of(get_args(Decay), decay=self.decay)
+        one_of(get_args(Pooling), pooling=self.pooling)
+        one_of(get_args(Interpolation), interpolation=self.interpolation)
+        at_least(0, lr=self.lr, head_lr=self.head_lr, min_lr=self.min_lr, weight_decay=self.weight_decay)
+        at_least(0, warmup_epochs=self.warmup_epochs, mixup=self.mixup, cutmix=self.cutmix, head_std=self.head_std)
+        whole(epochs=self.epochs)
         if not self.lr and not self.head_lr:
             raise UsageError("lr=0 without a head_lr: nothing would be trained; give the head its own rate, head_lr=.")
         for name in ("label_smoothing", "drop_path"):
@@ -93,8 +94,6 @@ class FineTuneSettings:
                 raise UsageError(f"{name}={getattr(self, name)}: it must be in [0, 1).")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay={self.layer_decay}: it must be in (0, 1], and 1 is without.")
-        if self.epochs < 1:
-            raise UsageError(f"epochs={self.epochs}: at least one pass over the images is needed.")
         object.__setattr__(self, "milestones", tuple(self.milestones))
         if not all(0 < milestone < 1 for milestone in self.milestones):
             raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")

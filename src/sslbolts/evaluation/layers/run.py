@@ -225,7 +225,7 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encod
 
 @torch.no_grad()
 def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
-    maps.eval()(torch.zeros(1, encoder.in_chans, size, size, device=encoder.device))
+    maps.eval()(torch.zeros(1, encoder.preprocessing.in_chans, size, size, device=encoder.device))
     return maps.shapes
 
 

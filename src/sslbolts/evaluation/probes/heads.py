@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.probes.settings import ProbeSettings
 from sslbolts.networks.tiny_batches import batch_normalized
@@ -48,12 +49,10 @@ class ProbeHeads(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        whole(2, num_classes=num_classes)
+        whole(0, hidden_dim=hidden_dim)
         if not 0 <= dropout < 1:
             raise UsageError(f"dropout={dropout}: it must be in [0, 1).")
-        if hidden_dim < 0:
-            raise UsageError(f"hidden_dim={hidden_dim}: it cannot be negative.")
         self.count = count
         self.num_classes = num_classes
         self.hidden_dim = hidden_dim

@@ -15,7 +15,6 @@ from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.labelled_evaluation import LabelledEvaluation
-from sslbolts.training.seeds import mix
 from sslbolts.transforms import MultiView, View
 
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
@@ -86,7 +85,6 @@ class LinearProbe(LabelledEvaluation):
             dropout=self.dropout,
         )
         self.register_buffer("chosen", torch.tensor(-1))
-        self._seed = 0
         self.save_hyperparameters({"num_classes": num_classes, "settings": asdict(self.settings)})
 
     def train(self, mode: bool = True) -> "LinearProbe":
@@ -102,11 +100,8 @@ class LinearProbe(LabelledEvaluation):
         logits: Tensor = self.heads(features.float())
         return logits
 
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))  # of dropout
+        super().on_train_batch_start(batch, batch_idx)
         if isinstance(batch, ViewBatch) and len(batch.views) != 1:
             raise UsageError(
                 f"a probe takes one view of each image, and the batch has {len(batch.views)}: give the DataModule "

@@ -1,10 +1,11 @@
-"""How the papers train a classifier on frozen features, as a frozen table."""
+"""The papers' settings for a classifier on frozen features, as a frozen table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from sslbolts.checks import at_least, one_of, whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
@@ -70,17 +71,13 @@ class ProbeSettings:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        kinds = (("optimizer", Optimizer), ("lr_scaling", LRScaling), ("decay", Decay), ("norm", Norm))
-        for name, allowed in kinds:
-            value, options = getattr(self, name), get_args(allowed)
-            if value not in options:
-                raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.')
-        for name in ("lr", "weight_decay", "warmup_epochs", "weight_std"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"{name}={getattr(self, name)}: it cannot be negative.")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}: it must be at least 1.")
+        one_of(get_args(Optimizer), optimizer=self.optimizer)
+        one_of(get_args(LRScaling), lr_scaling=self.lr_scaling)
+        one_of(get_args(Decay), decay=self.decay)
+        one_of(get_args(Norm), norm=self.norm)
+        at_least(0, lr=self.lr, weight_decay=self.weight_decay)
+        at_least(0, warmup_epochs=self.warmup_epochs, weight_std=self.weight_std)
+        whole(epochs=self.epochs, batch_size=self.batch_size)
         for name in ("sweep", "milestones", "betas", "crop"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.sweep or min(self.sweep) <= 0:
@@ -254,7 +251,7 @@ def probe_settings(
 
 
 def settings_name(settings: ProbeSettings) -> str:
-    """What a result calls a settings: its name, and the values that are not those of its source.
+    """The name of settings in a result, with the values that are not those of their source.
 
     Example:
         >>> settings_name(probe_settings("moco")), settings_name(probe_settings("moco", lr=0.1, norm="l2"))

@@ -13,7 +13,6 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
 from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
@@ -27,7 +26,7 @@ PENALTIES = tuple(float(value) for value in torch.logspace(-6, 5, 45, dtype=torc
 
 
 class TransferScore(NamedTuple):
-    """What the classifier of a data set reached.
+    """The measures of the classifier of a data set.
 
     Attributes:
         test: the metric on the test images, after training on training and validation images.
@@ -154,8 +153,8 @@ def evaluate_transfer(
     chosen = _chosen(datasets)
     whole(image_size=image_size, batch_size=batch_size)
     whole(0, num_workers=num_workers)
-    size = image_size or encoder.image_size or 224
-    mean, std, whose = statistics_for(encoder, normalize)
+    size = image_size or encoder.preprocessing.image_size or 224
+    mean, std, whose = encoder.normalization(normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -165,7 +164,9 @@ def evaluate_transfer(
         except UsageError as missing:
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [PreparedImages(s, size=size, in_chans=encoder.in_chans, mean=mean, std=std) for s in splits]
+        prepared = [
+            PreparedImages(s, size=size, in_chans=encoder.preprocessing.in_chans, mean=mean, std=std) for s in splits
+        ]
         found = [
             _features(encoder, images, entry, part, cache=cache, batch_size=batch_size, num_workers=num_workers)
             for part, images in zip(Splits._fields, prepared)

@@ -135,7 +135,7 @@ def _voc(root: str, download: bool, seed: int) -> Splits:
 
 
 def voc_labels(annotation: Mapping[str, Any], classes: Sequence[str] = VOC_CLASSES) -> Tensor:
-    """Which classes an image of VOC shows, ``(C,)``: 1 yes, 0 no, -1 where all its objects of the class are difficult.
+    """Labels ``(C,)`` of an image of VOC: 1 yes, 0 no, -1 where all its objects of the class are difficult.
 
     Args:
         annotation: as ``VOCDetection`` gives it.
