@@ -249,7 +249,7 @@ def test_an_exported_network_of_images_without_normalization_says_so(tmp_path):
         ("x.onnx", ["--format", "timm"], "must end in .safetensors for the format timm."),
         ("x.onnx", ["--format", "onxn"], 'Did you mean "onnx"?'),
         ("x.onnx", [], 'there is no file "lost.ckpt".'),
-        ("x.onnx", ["--fromat", "timm"], 'has no option "--fromat". Did you mean "--format"?'),
+        ("x.onnx", ["--fromat", "timm"], 'there is no option "--fromat". Did you mean "--format"?'),
     ],
 )
 def test_a_wrong_command_is_told_in_one_line(output, options, words, tmp_path, capsys, monkeypatch):
