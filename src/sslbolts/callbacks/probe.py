@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import FeatureFunction, pooled
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.distributed import all_sum
@@ -114,8 +114,8 @@ class OnlineLinearProbe(QueryMonitor):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # Activation checkpointing runs modules again in the backward pass. Under manual optimization there may be
         # further forward passes after a first backward, so recording goes on.
-        if self._reader.capture is not None and pl_module.automatic_optimization:
-            self._reader.capture.recording = False
+        if pl_module.automatic_optimization:
+            self._reader.pause()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -156,11 +156,9 @@ class OnlineLinearProbe(QueryMonitor):
             )
 
     def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
-        if self._reader.capture is None:
-            assert callable(self.features)
-            with torch.no_grad():
-                return pooled(self.features(pl_module, batch, outputs), "features")
-        found = self._reader.capture.take()
+        if callable(self.features):
+            return self._reader.call(pl_module, batch, outputs)
+        found = self._reader.take()
         if not found:
             raise UsageError(
                 f'{self.name}: training_step of {type(pl_module).__name__} does not run "{self.features}": name a '

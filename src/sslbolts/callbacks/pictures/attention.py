@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.first_images import FirstImages
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError
 from sslbolts.networks.attention import attending, class_attention, find_attention
+from sslbolts.networks.taps import find_layer
 from sslbolts.pictures.attention import draw_attention
 
 if TYPE_CHECKING:
@@ -78,11 +79,4 @@ class AttentionMaps(FirstImages):
         if self.network is None:
             backbone = getattr(module, "backbone", None)
             return backbone if isinstance(backbone, nn.Module) else module
-        modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
-        if self.network not in modules:
-            names = [name for name in modules if name and name.count(".") < 2]
-            raise UsageError(
-                f'{type(module).__name__} has no submodule "{self.network}".{did_you_mean(self.network, names)} Give '
-                f"AttentionMaps the transformer's: {', '.join(names[:20])}."
-            )
-        return modules[self.network]
+        return find_layer(module, self.network, advice="AttentionMaps takes the transformer's name.")
