@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.batch import images_of
@@ -16,6 +14,7 @@ from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
+from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
 from sslbolts.training.facts import is_new_run
 from sslbolts.training.logs import log_reduced
@@ -165,9 +164,9 @@ class KNNMonitor(QueryMonitor):
         self._reader.attach(pl_module)
         knn, ridge = self.metrics[:-1], self.metrics[-1:]
         plans: list[tuple[str, Callable[[Any], Tensor], tuple[str, ...]]] = [
-            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_KNN), knn),
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), knn),
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
-            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_RIDGE), ridge),
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), ridge),
         ]
         if trainer.global_step == 0:
             plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.metrics))
@@ -328,11 +327,3 @@ class KNNMonitor(QueryMonitor):
 def _is_finite(features: Tensor) -> Tensor:
     """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
     return features.square().sum(1).isfinite()
-
-
-def _raw_pixels(batch: Any, *, side: int) -> Tensor:
-    """The images themselves ``(B, C * H * W)``, averaged down to at most ``side`` pixels per side."""
-    x = images_of(batch).float()
-    if x.ndim == 4 and max(x.shape[2:]) > side:
-        x = F.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
-    return x.flatten(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts.callbacks.pictures.shared.images import raw_pixels, thumbnails
+from sslbolts.callbacks.pictures.shared.images import thumbnails
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.errors import UsageError
@@ -18,6 +18,7 @@ from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import Features, data_name, features_of, normalization
 from sslbolts.networks.attention import attending, class_attention, find_attention
+from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
 from sslbolts.pictures.clusters import cluster_directions, draw_clusters

@@ -11,10 +11,9 @@ from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
 
-__all__ = ["class_names_of", "displayable", "prepared", "raw_pixels", "targets_or_none", "thumbnails"]
+__all__ = ["class_names_of", "displayable", "prepared", "targets_or_none", "thumbnails"]
 
 _THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
-_RAW = 32
 
 
 def displayable(images: Tensor, source: Any = None) -> Tensor:
@@ -51,14 +50,6 @@ def thumbnails(images: Tensor) -> Tensor:
     scale = _THUMBNAIL / max(images.shape[2:])
     size = [max(1, round(side * scale)) for side in images.shape[2:]]
     return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
-
-
-def raw_pixels(images: Tensor) -> Tensor:
-    """Images ``(B, C, H, W)`` as vectors ``(B, C * H * W)``, averaged down to at most 32 x 32 pixels."""
-    x = images.float()
-    if max(x.shape[2:]) > _RAW:
-        x = F.adaptive_avg_pool2d(x, (min(_RAW, x.shape[2]), min(_RAW, x.shape[3])))
-    return x.flatten(1)
 
 
 def targets_or_none(batch: Any) -> Tensor:
