@@ -14,7 +14,14 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checks import at_least, fraction, one_of
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
-from sslbolts.networks.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
+from sslbolts.networks.backbones import (
+    BackboneLike,
+    Stem,
+    create_backbone,
+    feature_width,
+    first_convolution,
+    warn_small_images,
+)
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import (
     LARS,
@@ -212,7 +219,7 @@ class SSLModule(TrainingModule):
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
-        first = next((m for m in self.input_module().modules() if isinstance(m, nn.Conv2d)), None)
+        first = first_convolution(self.input_module())
         if first is not None and given is not None and first.in_channels != given:
             raise UsageError(
                 f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "

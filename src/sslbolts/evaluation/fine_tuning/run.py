@@ -16,6 +16,7 @@ from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
+from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
@@ -73,7 +74,7 @@ def evaluate_finetune(
             f"a {type(data).__name__} was given as data: fine-tuning crops images itself, and needs a DataModule of "
             "sslbolts.data, e.g. DatasetDataModule(your_dataset)."
         )
-    first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(encoder.backbone)
     if first is not None and first.in_channels != encoder.in_chans:
         raise UsageError(
             f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
