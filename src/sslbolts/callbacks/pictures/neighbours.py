@@ -18,7 +18,7 @@ from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
 from sslbolts.training.passes import Pass, run_pass, undisturbed
 
 if TYPE_CHECKING:
@@ -122,12 +122,14 @@ class NeighbourSheet(QueryPicture):
         if rank() > 0:
             return None
         chosen = choose_queries(targets, self.queries)
-        k, pixels = min(self.k, len(bank.targets)), self._pixels.features[0]
-        rows = {
-            type(pl_module).__name__: nearest(features[chosen], bank.features[0], k),
-            # With their mean image, all images are similar to each other.
-            "raw pixels": nearest(raw_pixels(images[chosen]), pixels, k, mean=pixels.float().mean(0)),
-        }
+        rows = nearest_beside_pixels(
+            type(pl_module).__name__,
+            features[chosen],
+            bank.features[0],
+            self.k,
+            query_pixels=raw_pixels(images[chosen]),
+            bank_pixels=self._pixels.features[0],
+        )
         needed = torch.unique(torch.cat([found.flatten() for found in rows.values()]))
         pictures = self._images(trainer, pl_module, source, bank.order.cpu()[needed])
         places = {name: torch.searchsorted(needed, found) for name, found in rows.items()}
