@@ -1,6 +1,5 @@
 """Nearest neighbours, ridge and rank of the representation at each validation."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,13 +8,15 @@ from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.batch import images_of
+from sslbolts.callbacks.shared.accuracies import accuracies, is_finite
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import positive, whole
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
-from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
+from sslbolts.readouts import class_separation, rankme
 from sslbolts.training.facts import is_new_run
 from sslbolts.training.logs import log_reduced
 from sslbolts.training.passes import OwnLoader, Pass, run_pass, undisturbed
@@ -94,12 +95,9 @@ class KNNMonitor(QueryMonitor):
         self.k = (k,) if isinstance(k, int) else tuple(k)
         if not self.k or min(self.k) < 1:
             raise UsageError(f"k={k}: the number of neighbours is at least 1.")
-        if not temperature > 0:
-            raise UsageError(f"temperature={temperature}: it must be positive.")
-        if every_n_epochs < 1:
-            raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
-        if max_bank is not None and max_bank < 2:
-            raise UsageError(f"max_bank={max_bank}: a bank has at least 2 images.")
+        positive(temperature=temperature)
+        whole(every_n_epochs=every_n_epochs)
+        whole(2, max_bank=max_bank)
         super().__init__(name or "KNNMonitor", features, targets)
         self.temperature = temperature
         self.every_n_epochs = every_n_epochs
@@ -137,7 +135,7 @@ class KNNMonitor(QueryMonitor):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the accuracies: of kNN for each `k`, then of ridge."""
-        return (*(f"{self._start}knn/k{k}_t{self.temperature:g}" for k in self.k), f"{self._start}ridge/top1")
+        return self._names(self.k, ridge=True)
 
     # ------------------------------------------------------------------ baselines
 
@@ -162,28 +160,28 @@ class KNNMonitor(QueryMonitor):
         most = validation.max_batches[0] if validation.max_batches else None
         most = None if most is None or most == float("inf") else int(most) * world_size()
         self._reader.attach(pl_module)
-        knn, ridge = self.metrics[:-1], self.metrics[-1:]
-        plans: list[tuple[str, Callable[[Any], Tensor], tuple[str, ...]]] = [
-            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), knn),
+        # Name, reader, and what is measured: numbers of neighbours, and whether ridge is.
+        plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), self.k, False),
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
-            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), ridge),
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), (), True),
         ]
         if trainer.global_step == 0:
-            plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.metrics))
+            plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.k, True))
 
         def read(own: OwnLoader) -> Pass:
-            readers = [reader for _, reader, _ in plans]
+            readers = [reader for _, reader, *_ in plans]
             return run_pass(trainer, pl_module, own, readers=readers, targets=self.targets)
 
         bank = self._bank.whole(read(self._bank.loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
-        for (which, _, metrics), x, features in zip(plans, bank.features, queries.features):
+        for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
             x, labels = self._finite(x, bank.targets)
             # With their mean image, all images are similar to each other.
-            mean = x.mean(0) if which == "raw_pixels" else x.new_zeros(())
-            reached = self._accuracies(metrics, features - mean, queries.targets, known, x - mean, labels)
-            self.baseline_values |= {f"{metric}/{which}": value for metric, value in reached.items()}
+            mean = x.mean(0) if name == "raw_pixels" else x.new_zeros(())
+            reached = self._accuracies(k, ridge, (features - mean)[known], queries.targets[known], x - mean, labels)
+            self.baseline_values |= {f"{metric}/{name}": value for metric, value in reached.items()}
 
     # ------------------------------------------------------------------ evaluation
 
@@ -226,7 +224,8 @@ class KNNMonitor(QueryMonitor):
         bank, labels = self._finite(found.features[0], found.targets)
         features, targets = (torch.cat(parts) for parts in zip(*(self._queries or [(bank[:0], labels[:0])])))
         self.forget()
-        values = self._accuracies(self.metrics, features, targets, first_seen & (targets >= 0), bank, labels)
+        counted = first_seen & (targets >= 0)
+        values = self._accuracies(self.k, True, features[counted], targets[counted], bank, labels)
         shape = bank.new_full((2,), torch.nan)
         if len(bank):
             shape = torch.stack([rankme(bank), class_separation(bank, labels)])
@@ -271,7 +270,7 @@ class KNNMonitor(QueryMonitor):
 
     def _finite(self, bank: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the bank that can be compared with anything."""
-        finite = _is_finite(bank)
+        finite = is_finite(bank)
         if bool(finite.all()):
             return bank, targets
         if not self._warned:
@@ -286,31 +285,17 @@ class KNNMonitor(QueryMonitor):
         return bank[finite], targets[finite]
 
     def _accuracies(
-        self,
-        metrics: tuple[str, ...],
-        features: Tensor,
-        targets: Tensor,
-        counted: Tensor,
-        bank: Tensor,
-        bank_targets: Tensor,
+        self, k: Sequence[int], ridge: bool, features: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor
     ) -> dict[str, float]:
-        """Accuracies, those of ``self.metrics`` that are asked for, of the counted queries of all ranks."""
-        if not len(bank):
-            return dict.fromkeys(metrics, math.nan)
-        features, targets = features[counted], targets[counted]
-        finite = _is_finite(features)  # of NaN, argmax gives a class that may be the right one
-        scores: dict[str, Tensor] = {}
-        *knn, ridge = self.metrics
-        if knn[0] in metrics:
-            scores |= zip(knn, knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature))
-        if ridge in metrics:
-            scores[ridge] = ridge_classifier(features, bank, bank_targets).scores
-        right = [((score.argmax(1) == targets) & finite).sum() for score in scores.values()]
-        *hits, rows = all_sum(torch.stack([*right, counted.sum()])).tolist()
-        if not rows:
+        """Accuracies by metric name: of kNN for each ``k``, and of ridge if it is asked for."""
+        found = accuracies(features, targets, bank, bank_targets, k=k, temperature=self.temperature, ridge=ridge)
+        if not found:
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
-            return {}
-        return {name: count / rows for name, count in zip(scores, hits)}
+        return dict(zip(self._names(k, ridge), found))
+
+    def _names(self, k: Sequence[int], ridge: bool) -> tuple[str, ...]:
+        knn = [f"{self._start}knn/k{neighbours}_t{self.temperature:g}" for neighbours in k]
+        return (*knn, *([f"{self._start}ridge/top1"] if ridge else []))
 
     # ------------------------------------------------------------------ state
 
@@ -322,8 +307,3 @@ class KNNMonitor(QueryMonitor):
         """Take up the baselines."""
         self.baseline_values = dict(state_dict["baselines"])
         self._measured = state_dict["measured"]
-
-
-def _is_finite(features: Tensor) -> Tensor:
-    """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
-    return features.square().sum(1).isfinite()
