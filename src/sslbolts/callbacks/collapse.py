@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.features import FeatureReader
+from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
@@ -68,9 +69,7 @@ class CollapseMonitor(Callback):
         min_rank: float = 0.01,
         patience: int = 3,
     ) -> None:
-        for name, value in (("every_n_steps", every_n_steps), ("patience", patience)):
-            if value < 1:
-                raise UsageError(f"{name}={value}: it is at least 1.")
+        whole(every_n_steps=every_n_steps, patience=patience)
         for name, fraction in (("min_std", min_std), ("min_rank", min_rank)):
             if not 0 <= fraction < 1:
                 raise UsageError(f"{name}={fraction}: it is a fraction in [0, 1).")

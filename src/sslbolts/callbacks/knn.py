@@ -1,6 +1,7 @@
 """Nearest neighbours, ridge and rank of the representation at each validation."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ _HALF_PRECISION = 0.05  # relative difference of the same features, at most
 
 
 class KNNMonitor(QueryMonitor):
-    """How good the frozen features are, at each validation, on any module: no training, nothing to tune.
+    """The quality of the frozen features, at each validation, on any module: no training, nothing to tune.
 
     The images of the validation loader (of the test loader in testing; the first, if there are several) are queries,
     and labelled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
@@ -105,28 +106,13 @@ class KNNMonitor(QueryMonitor):
         self._key = name
         self._start = f"{name}/" if name else ""
         self.baseline_values: dict[str, float] = {}
-        """What the baselines reached, by metric name."""
+        """Accuracies of the baselines, by metric name."""
         self._measured = -every_n_epochs  # the last epoch that was
-        self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
+        self.bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._compared = False  # features of the step with those of forward
         self._warned = False  # of features that are not finite
-
-    @property
-    def has_own_bank(self) -> bool:
-        """Whether ``bank=`` was given."""
-        return self._bank.source is not None
-
-    @property
-    def bank(self) -> Bank:
-        """The labelled images."""
-        return self._bank
-
-    @property
-    def features(self) -> str | FeatureFunction | None:
-        """Which features it reads."""
-        return self._reader.features
 
     @property
     def state_key(self) -> str:
@@ -144,7 +130,7 @@ class KNNMonitor(QueryMonitor):
             self.baseline_values = {}
             self._measured = -self.every_n_epochs
         self._warned = False
-        self._bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
+        self.bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.baselines or self.baseline_values or not trainer.enable_validation:
@@ -167,13 +153,13 @@ class KNNMonitor(QueryMonitor):
             ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), (), True),
         ]
         if trainer.global_step == 0:
-            plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.k, True))
+            plans.append(("untrained", partial(self.features_of, trainer, pl_module), self.k, True))
 
         def read(own: OwnLoader) -> Pass:
             readers = [reader for _, reader, *_ in plans]
             return run_pass(trainer, pl_module, own, readers=readers, targets=self.targets)
 
-        bank = self._bank.whole(read(self._bank.loader(trainer, pl_module)))
+        bank = self.bank.whole(read(self.bank.loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
         for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
@@ -210,8 +196,8 @@ class KNNMonitor(QueryMonitor):
             self._share = run_pass(
                 trainer,
                 pl_module,
-                self._bank.loader(trainer, pl_module),
-                readers=[lambda batch: self._read(trainer, pl_module, batch)],
+                self.bank.loader(trainer, pl_module),
+                readers=[partial(self.features_of, trainer, pl_module)],
                 targets=self.targets,
             )
         return self._share
@@ -220,7 +206,7 @@ class KNNMonitor(QueryMonitor):
         if not all_sum(torch.tensor(len(self._queries), device=first_seen.device)):
             return
         # A rank without a batch of queries has its share of the bank all the same: the others wait for it.
-        found = self._bank.whole(self.bank_pass(trainer, pl_module))
+        found = self.bank.whole(self.bank_pass(trainer, pl_module))
         bank, labels = self._finite(found.features[0], found.targets)
         features, targets = (torch.cat(parts) for parts in zip(*(self._queries or [(bank[:0], labels[:0])])))
         self.forget()
@@ -241,22 +227,18 @@ class KNNMonitor(QueryMonitor):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
         self._compared = False
-        self._bank.forget()  # another run may bring another DataModule
+        self.bank.forget()  # another run may bring another DataModule
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
         self._compared = False
-        self._bank.forget()
-
-    def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
-        self._reader.start()
-        return self._reader.read(trainer, pl_module, batch)
+        self.bank.forget()
 
     def _compare(self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor) -> None:
         """Refuse queries whose features are others than the bank's."""
         self._compared = True
         with undisturbed(trainer, pl_module):
-            forward = self._read(trainer, pl_module, batch)
+            forward = self.features_of(trainer, pl_module, batch)
         if forward.shape == features.shape:
             difference, size = (forward - features).norm(), features.norm()
             if not bool(difference > _HALF_PRECISION * size):  # NaN is another matter

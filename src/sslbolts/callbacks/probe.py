@@ -10,6 +10,7 @@ from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import at_least, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
@@ -69,19 +70,15 @@ class OnlineLinearProbe(QueryMonitor):
         name: str = "probe",
         every_n_batches: int = 1,
     ) -> None:
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        whole(2, num_classes=num_classes)
         if not lrs or min(lrs) <= 0:
             raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if every_n_batches < 1:
-            raise UsageError(f"every_n_batches={every_n_batches}: it is at least 1.")
+        at_least(0, weight_decay=weight_decay)
+        whole(every_n_batches=every_n_batches)
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
         super().__init__(name, features, targets)
         self.num_classes = num_classes
-        self.features = features
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
         self.every_n_batches = every_n_batches

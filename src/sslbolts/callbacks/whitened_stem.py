@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.batch import images_of
+from sslbolts.checks import whole
 from sslbolts.distributed import broadcast_
 from sslbolts.errors import UsageError
 from sslbolts.networks.taps import find_layer
@@ -49,8 +50,7 @@ class WhitenedStem(Callback):
         network: str = "backbone",
         max_images: int = 1000,
     ) -> None:
-        if max_images < 2:
-            raise UsageError(f"max_images={max_images}: at least two images are needed.")
+        whole(2, max_images=max_images)
         self.images = images
         self.network = network
         self.max_images = max_images

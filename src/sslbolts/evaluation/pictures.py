@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts.callbacks.pictures.shared.images import thumbnails
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.errors import UsageError
@@ -21,10 +20,11 @@ from sslbolts.networks.attention import attending, class_attention, find_attenti
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
-from sslbolts.pictures.clusters import cluster_directions, draw_clusters
+from sslbolts.pictures.clusters import cluster_count, cluster_directions, draw_clusters
 from sslbolts.pictures.embedding import draw_embedding
 from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
 from sslbolts.pictures.projections import available_projections, project
+from sslbolts.pictures.style import thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ class ChosenImages(Dataset[Any]):
 
 @dataclass
 class Subject:
-    """What is drawn: a network, images, and how many; features are computed once for all pictures.
+    """A network and images to draw, and how many of them; features are computed once for all pictures.
 
     Attributes:
         encoder: the network.
@@ -184,13 +184,11 @@ def _embedding(subject: Subject) -> "Figure":
 
 def _clusters(subject: Subject) -> "Figure":
     images, found = subject.queries
-    classes = len(torch.unique(found.targets[found.targets >= 0]))
-    k = min(classes or 10, 20, len(images))
     return draw_clusters(
         images,
         found.features,
         found.targets,
-        cluster_directions(found.features, k, seed=subject.seed),
+        cluster_directions(found.features, cluster_count(found.targets), seed=subject.seed),
         class_names=subject.data.class_names,
         title=f"Spherical k-means clusters: {subject.title}",
     )

@@ -18,8 +18,8 @@ def find_layer(network: nn.Module, name: str, *, advice: str = "") -> nn.Module:
 
     Args:
         network: any module.
-        name: as ``named_modules`` gives it; inside a ``backbone`` it may be left to begin there.
-        advice: what to do about a wrong name, the end of the message.
+        name: as ``named_modules`` gives it, with or without ``backbone.`` at its beginning.
+        advice: end of the message about a wrong name: what to do.
 
     Raises:
         UsageError: if there is none.
@@ -35,11 +35,9 @@ def find_layer(network: nn.Module, name: str, *, advice: str = "") -> nn.Module:
         except AttributeError:
             continue
     names = sorted((known for known, _ in network.named_modules() if known), key=lambda known: known.count("."))
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "") or "none"
-    raise UsageError(
-        f'{type(network).__name__} has no layer "{name}".{did_you_mean(name, names)} There are: {shown}.'
-        f"{advice and f' {advice}'}"
-    )
+    hint = did_you_mean(name, [*names, *(known.removeprefix("backbone.") for known in names)])
+    shown = ", ".join(names[:_NAMES_SHOWN] + ["..."] * (len(names) > _NAMES_SHOWN)) or "none"
+    raise UsageError(f'{type(network).__name__} has no layer "{name}".{hint} There are: {shown}. {advice}'.rstrip())
 
 
 class Tap:
@@ -229,7 +227,7 @@ def last_stages(network: nn.Module, count: int = 2) -> list[str]:
 
 
 def _stages(network: nn.Module) -> list[str]:
-    """What timm's ``feature_info`` lists, or the stem's activation and the stages of a ResNet; else nothing."""
+    """Names in timm's ``feature_info``, or of the stem's activation and the stages of a ResNet; else none."""
     info: Any = getattr(network, "feature_info", None)
     if info is not None:
         return [stage["module"] for stage in (info.info if hasattr(info, "info") else info)]

@@ -151,7 +151,7 @@ def draw_neighbours(
 
 
 def _agreement(query_targets: Tensor, targets: Tensor) -> str:
-    """How many neighbours ``(Q, k)`` are of their query's class, among those with labels."""
+    """The share of neighbours ``(Q, k)`` that are of their query's class, among those with labels, in words."""
     known = (targets >= 0) & (query_targets[:, None] >= 0)
     share = (targets == query_targets[:, None])[known].float().mean().item()
     return f"{100 * share:.0f} % of these neighbours are of the query's class"

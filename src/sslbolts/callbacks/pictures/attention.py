@@ -1,4 +1,4 @@
-"""Where a vision transformer looks, at validation."""
+"""The attention of a vision transformer, drawn at validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.first_images import FirstImages
-from sslbolts.errors import UsageError
+from sslbolts.checks import fraction
 from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.networks.taps import find_layer
 from sslbolts.pictures.attention import draw_attention
@@ -55,8 +55,7 @@ class AttentionMaps(FirstImages):
         every_n_epochs: int = 10,
         folder: str | Path | None = None,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise UsageError(f"threshold={threshold}: it is a share of the attention, in [0, 1].")
+        fraction(threshold=threshold)
         super().__init__(
             "attention", images=images, class_names=class_names, every_n_epochs=every_n_epochs, folder=folder
         )

@@ -1,4 +1,4 @@
-"""Validation images beside their nearest labelled images, at validation."""
+"""Validation images beside their nearest labelled images, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, prepared, thumbnails
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, prepared
 from sslbolts.callbacks.pictures.shared.queries import QueryPicture
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
@@ -19,6 +19,7 @@ from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
+from sslbolts.pictures.style import thumbnails
 from sslbolts.training.passes import Pass, run_pass, undisturbed
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ __all__ = ["NeighbourSheet"]
 
 
 class _Found(NamedTuple):
-    """What a sheet shows of the bank: images, their labels, and rows of these for each kind of features."""
+    """The part of the bank that a sheet shows: images, their labels, and rows of these for each kind of features."""
 
     queries: Tensor
     bank: Tensor
@@ -107,7 +108,7 @@ class NeighbourSheet(QueryPicture):
         if monitor is not None:
             self._share = monitor.bank_pass(trainer, pl_module), monitor.bank
         else:
-            reader = partial(self._features_of, trainer, pl_module)
+            reader = partial(self.features_of, trainer, pl_module)
             self._share = self._read(trainer, pl_module, self._bank, reader), self._bank
 
     def compute(
@@ -168,14 +169,10 @@ class NeighbourSheet(QueryPicture):
         if self._bank.source is not None or self.custom_targets:
             return None
         monitors = [c for c in trainer.callbacks if isinstance(c, KNNMonitor)]  # type: ignore[attr-defined]
-        return next((monitor for monitor in monitors if monitor.features == self._reader.features), None)
+        return next((monitor for monitor in monitors if monitor.features == self.features), None)
 
     def _read(self, trainer: Trainer, module: LightningModule, bank: Bank, reader: Callable[[Any], Tensor]) -> Pass:
         return run_pass(trainer, module, bank.loader(trainer, module), readers=[reader], targets=self.targets)
-
-    def _features_of(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
-        self._reader.start()
-        return self._reader.read(trainer, module, batch)
 
     def _images(self, trainer: Trainer, module: LightningModule, bank: Bank, order: Tensor) -> Tensor:
         """Small copies of these images of the bank; read by this rank alone."""

@@ -5,15 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
 
-__all__ = ["class_names_of", "displayable", "prepared", "targets_or_none", "thumbnails"]
-
-_THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
+__all__ = ["class_names_of", "displayable", "prepared", "targets_or_none"]
 
 
 def displayable(images: Tensor, source: Any = None) -> Tensor:
@@ -41,15 +38,6 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
         low, high = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
         images = (images - low) / (high - low).clamp(min=1e-12)
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def thumbnails(images: Tensor) -> Tensor:
-    """The same uint8 images, averaged down to at most 96 pixels on the longer side."""
-    if max(images.shape[2:]) <= _THUMBNAIL:
-        return images
-    scale = _THUMBNAIL / max(images.shape[2:])
-    size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
 
 
 def targets_or_none(batch: Any) -> Tensor:
