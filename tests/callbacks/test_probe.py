@@ -259,8 +259,8 @@ def test_wrong_arguments_are_named(arguments, message):
 @pytest.mark.parametrize(
     ("probe", "message"),
     [
-        (OnlineLinearProbe(5), r'Host has no submodule "backbone"\. There are: encoder, encoder\.0, .*classifier'),
-        (OnlineLinearProbe(5, "encodr"), r'no submodule "encodr"\. Did you mean "encoder"\?'),
+        (OnlineLinearProbe(5), r'Host has no layer "backbone"\. There are: encoder, classifier, encoder\.0'),
+        (OnlineLinearProbe(5, "encodr"), r'no layer "encodr"\. Did you mean "encoder"\?'),
         (OnlineLinearProbe(3, "encoder"), "label 4 but num_classes=3"),
         (OnlineLinearProbe(5, "encoder", targets=lambda batch: batch[1][:7]), "16 rows and the batch has 7 labels"),
         (OnlineLinearProbe(5, lambda module, batch, outputs: outputs), "has type dict"),

@@ -7,7 +7,7 @@ import torch
 
 from sslbolts.errors import UsageError
 from sslbolts.pictures.curves import draw_curves
-from sslbolts.pictures.neighbours import draw_neighbours
+from sslbolts.pictures.neighbours import draw_neighbours, nearest_beside_pixels
 from sslbolts.pictures.style import save
 
 
@@ -55,3 +55,14 @@ def test_neighbours_that_do_not_fit_the_queries_are_refused():
     images, labels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)
     with pytest.raises(UsageError, match="neighbours of 3 queries"):
         draw_neighbours(images, labels, images, labels, {"SimCLR": torch.zeros(2, 4, dtype=torch.int64)})
+
+
+def test_raw_pixels_are_compared_without_their_mean_image():
+    pixels = torch.tensor([[200, 100], [100, 200], [60, 60]], dtype=torch.uint8)  # their mean is (120, 120)
+    query, features = torch.tensor([[90.0, 60.0]]), torch.eye(3)
+    found = nearest_beside_pixels("SimCLR", features[1:2], features, 5, query_pixels=query, bank_pixels=pixels)
+    assert list(found) == ["SimCLR", "raw pixels"]
+    assert found["SimCLR"][0, 0] == 1
+    assert found["SimCLR"].shape == (1, 3)  # no more than the bank has
+    # (-30, -60) against (80, -20), (-20, 80) and (-60, -60): cosines -.22, -.76, .95; with the mean .99, .87, .98.
+    assert found["raw pixels"].tolist() == [[2, 0, 1]]

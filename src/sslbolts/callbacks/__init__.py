@@ -1,4 +1,4 @@
-"""Callbacks that any LightningModule can use: evaluation and pictures while it trains, the teacher, a look before."""
+"""Callbacks for any LightningModule: evaluation and pictures while it trains, the teacher, a check of the run."""
 
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import FeatureFunction, pooled
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import at_least, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
@@ -69,19 +70,15 @@ class OnlineLinearProbe(QueryMonitor):
         name: str = "probe",
         every_n_batches: int = 1,
     ) -> None:
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        whole(2, num_classes=num_classes)
         if not lrs or min(lrs) <= 0:
             raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if every_n_batches < 1:
-            raise UsageError(f"every_n_batches={every_n_batches}: it is at least 1.")
+        at_least(0, weight_decay=weight_decay)
+        whole(every_n_batches=every_n_batches)
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
         super().__init__(name, features, targets)
         self.num_classes = num_classes
-        self.features = features
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
         self.every_n_batches = every_n_batches
@@ -114,8 +111,8 @@ class OnlineLinearProbe(QueryMonitor):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # Activation checkpointing runs modules again in the backward pass. Under manual optimization there may be
         # further forward passes after a first backward, so recording goes on.
-        if self._reader.capture is not None and pl_module.automatic_optimization:
-            self._reader.capture.recording = False
+        if pl_module.automatic_optimization:
+            self._reader.pause()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -156,11 +153,9 @@ class OnlineLinearProbe(QueryMonitor):
             )
 
     def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
-        if self._reader.capture is None:
-            assert callable(self.features)
-            with torch.no_grad():
-                return pooled(self.features(pl_module, batch, outputs), "features")
-        found = self._reader.capture.take()
+        if callable(self.features):
+            return self._reader.call(pl_module, batch, outputs)
+        found = self._reader.take()
         if not found:
             raise UsageError(
                 f'{self.name}: training_step of {type(pl_module).__name__} does not run "{self.features}": name a '

@@ -20,6 +20,7 @@ from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.export import export_backbone
 from sslbolts.methods.contrastive.simclr import SimCLR
+from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.transforms import MultiView, recipe
 from sslbolts.transforms.allocator import tune_malloc
 
@@ -127,7 +128,7 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
     """Write curves.png, neighbours.png and augmentations.png."""
     from sslbolts.pictures.augmentations import draw_augmentations
     from sslbolts.pictures.curves import draw_curves
-    from sslbolts.pictures.neighbours import draw_neighbours, nearest
+    from sslbolts.pictures.neighbours import draw_neighbours, nearest_beside_pixels
     from sslbolts.pictures.style import save
 
     log = read_log(folder / "metrics.csv")
@@ -142,15 +143,20 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
 
     bank, queries = data.load("bank"), data.load("val")
     chosen = torch.cat([(queries.targets == label).nonzero()[3, :1] for label in range(data.num_classes)])
-    learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"), 6)
-    pixels = bank.data.flatten(1)
-    raw = nearest(queries.data[chosen].flatten(1), pixels, 6, mean=pixels.float().mean(0))
+    found = nearest_beside_pixels(
+        "SimCLR",
+        features(trainer, method, "val")[chosen],
+        features(trainer, method, "bank"),
+        6,
+        query_pixels=raw_pixels(queries.data[chosen]),
+        bank_pixels=raw_pixels(bank.data),
+    )
     figure = draw_neighbours(
         queries.data[chosen],
         queries.targets[chosen],
         bank.data,
         bank.targets,
-        {"SimCLR": learned, "raw pixels": raw},
+        found,
         class_names=data.class_names,
         title="Test images and their nearest training images",
     )

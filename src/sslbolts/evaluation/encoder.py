@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import one_of
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError
 from sslbolts.evaluation.checkpoint import method_of_checkpoint
 from sslbolts.evaluation.library import LIBRARIES, library_network
 from sslbolts.export import FORMATS, read_backbone
 from sslbolts.methods import METHODS, SSLModule
-from sslbolts.networks.backbones import feature_width
+from sslbolts.networks.backbones import feature_width, first_convolution
+from sslbolts.networks.taps import Tap, find_layer, pooled
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -220,25 +221,22 @@ class _Features(nn.Module):
         super().__init__()
         self.root = root
         self.layer = layer
-        self._path = "" if layer == "backbone" else _find(root, layer)
+        if layer != "backbone":
+            find_layer(root, layer, advice='Or "backbone", for its pooled features.')
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self._path:
-            return _as_matrix(self._backbone_features(x), self.layer)
-        found: list[Any] = []
-        handle = self.root.get_submodule(self._path).register_forward_hook(lambda _, __, out: found.append(out))
-        try:
+        if self.layer == "backbone":
+            return pooled(self._backbone_features(x), self.layer)
+        with Tap(find_layer(self.root, self.layer)) as tap:
             features = self._backbone_features(x)
             for name in _HEADS:  # a method's forward ends with the backbone
-                if not found and isinstance(head := getattr(self.root, name, None), nn.Module):
-                    features = head(_as_matrix(features, name))
-        finally:
-            handle.remove()
-        if not found:
+                if not tap.outputs and isinstance(head := getattr(self.root, name, None), nn.Module):
+                    features = head(pooled(features, name))
+        if not tap.outputs:
             raise UsageError(
                 f'neither the backbone nor the projector of {type(self.root).__name__} runs "{self.layer}".'
             )
-        return _as_matrix(found[0], self.layer)
+        return pooled(tap.outputs[0], self.layer)
 
     def _backbone_features(self, x: Tensor) -> Any:
         # A method's forward also does what stands before its backbone, such as DeepCluster's Sobel filter.
@@ -281,21 +279,9 @@ def _root(
     return root, known or Preprocessing()
 
 
-def _find(root: nn.Module, layer: str) -> str:
-    names = [name for name, _ in root.named_modules() if name]
-    for path in (layer, f"backbone.{layer}"):
-        if path in names:
-            return path
-    top = [name for name in names if name.removeprefix("backbone.").count(".") == 0 and name != "backbone"]
-    raise UsageError(
-        f'{type(root).__name__} has no layer "{layer}".{did_you_mean(layer, names)} It is "backbone", or a submodule '
-        f"such as {', '.join(top[:12])}."
-    )
-
-
 def _channels(root: nn.Module) -> int:
     stated = getattr(root, "hparams", {}).get("in_chans")
-    first = next((m for m in root.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(root)
     return int(stated) if stated is not None else first.in_channels if first is not None else 3
 
 
@@ -323,16 +309,3 @@ def _digest(network: _Features) -> str:
         found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _as_matrix(output: Any, layer: str) -> Tensor:
-    """``(B, D)`` of ``(B, D)``, tokens ``(B, T, D)`` or maps ``(B, D, H, W)``, averaged; gradients pass."""
-    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        output = output[0]
-    if isinstance(output, Tensor) and output.ndim in (2, 3, 4):
-        return output if output.ndim == 2 else output.mean(1) if output.ndim == 3 else output.mean((2, 3))
-    given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"type {type(output).__name__}"
-    raise UsageError(
-        f'the output of "{layer}" has {given}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): name '
-        "another layer."
-    )

@@ -21,6 +21,7 @@ from sslbolts.networks.backbones import (
     Stem,
     create_backbone,
     feature_width,
+    first_convolution,
     warn_small_images,
 )
 from sslbolts.networks.teacher import Teacher
@@ -214,7 +215,7 @@ class SSLModule(TrainingModule):
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
-        first = next((m for m in self.input_module().modules() if isinstance(m, nn.Conv2d)), None)
+        first = first_convolution(self.input_module())
         if first is not None and given is not None and first.in_channels != given:
             raise UsageError(
                 f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "

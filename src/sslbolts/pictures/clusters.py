@@ -16,9 +16,20 @@ from sslbolts.readouts.kmeans import kmeans, shard
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["cluster_directions", "draw_clusters"]
+__all__ = ["cluster_count", "cluster_directions", "draw_clusters"]
 
 _TEXT = 2.6  # width of the text beside a cluster, in images
+
+
+def cluster_count(targets: Tensor) -> int:
+    """As many clusters as there are classes; 10 without labels; at most 20, and one for each image.
+
+    Example:
+        >>> cluster_count(torch.tensor([3, 3, 0, -1])), cluster_count(torch.full((50,), -1))
+        (2, 10)
+    """
+    classes = len(torch.unique(targets[targets >= 0]))
+    return min(classes or 10, 20, len(targets))
 
 
 def cluster_directions(features: Tensor, k: int, *, seed: int = 0) -> Tensor:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["choose_queries", "draw_neighbours", "nearest"]
+__all__ = ["choose_queries", "draw_neighbours", "nearest", "nearest_beside_pixels"]
 
 _RIGHT, _WRONG = COLORS[0], COLORS[5]
 _LEGEND = "Solid blue frame: the query's class. Dashed frame: another class, named below."
@@ -41,6 +41,32 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0
     of = F.normalize(queries.to(bank.device).float() - mean, dim=1)
     parts = [of @ F.normalize(part.float() - mean, dim=1).T for part in torch.split(bank, _ROWS_AT_ONCE)]
     return torch.cat(parts, 1).nan_to_num(nan=-2.0).topk(k).indices.cpu()  # topk takes NaN for the largest
+
+
+def nearest_beside_pixels(
+    name: str, queries: Tensor, bank: Tensor, k: int, *, query_pixels: Tensor, bank_pixels: Tensor
+) -> dict[str, Tensor]:
+    """The rows of a bank nearest to each query by a network's features and, to compare, by the images' raw pixels.
+
+    Args:
+        name: of the network.
+        queries: its features ``(Q, D)``.
+        bank: its features ``(N, D)``.
+        k: how many; as many as there are, if the bank has fewer.
+        query_pixels: ``(Q, P)``, see :func:`~sslbolts.networks.raw_pixels.raw_pixels`.
+        bank_pixels: ``(N, P)``.
+
+    Returns:
+        Of both kinds of features ``(Q, min(k, N))``, as :func:`draw_neighbours` takes them.
+
+    Example:
+        >>> bank, pixels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[9.0, 2.0], [3.0, 8.0]])
+        >>> nearest_beside_pixels("SimCLR", bank[:1], bank, 1, query_pixels=pixels[1:], bank_pixels=pixels)
+        {'SimCLR': tensor([[0]]), 'raw pixels': tensor([[1]])}
+    """
+    k = min(k, len(bank))
+    mean = bank_pixels.float().mean(0)  # with their mean image, all images are similar to each other
+    return {name: nearest(queries, bank, k), "raw pixels": nearest(query_pixels, bank_pixels, k, mean=mean)}
 
 
 def choose_queries(targets: Tensor, count: int) -> Tensor:
@@ -125,7 +151,7 @@ def draw_neighbours(
 
 
 def _agreement(query_targets: Tensor, targets: Tensor) -> str:
-    """How many neighbours ``(Q, k)`` are of their query's class, among those with labels."""
+    """The share of neighbours ``(Q, k)`` that are of their query's class, among those with labels, in words."""
     known = (targets >= 0) & (query_targets[:, None] >= 0)
     share = (targets == query_targets[:, None])[known].float().mean().item()
     return f"{100 * share:.0f} % of these neighbours are of the query's class"

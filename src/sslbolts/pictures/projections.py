@@ -11,7 +11,7 @@ from sslbolts.errors import UsageError, did_you_mean
 __all__ = ["Projection", "available_projections", "project"]
 
 Projection = Literal["pca", "tsne", "umap"]
-"""How features come into the plane."""
+"""Ways of features into the plane."""
 
 _PACKAGES = {"tsne": ("sklearn", "scikit-learn"), "umap": ("umap", "umap-learn")}
 _WIDTH = 50  # principal components that neighbour embeddings start from: more are noise, and take time

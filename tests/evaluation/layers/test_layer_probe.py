@@ -14,10 +14,11 @@ from sslbolts import UsageError
 from sslbolts.batch import ViewBatch
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
-from sslbolts.evaluation.layers.maps import PooledMaps, block_names, pooled_side
+from sslbolts.evaluation.layers.maps import PooledMaps, pooled_side
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.networks.backbones import create_backbone
+from sslbolts.networks.taps import block_names
 from tests.evaluation.fine_tuning.test_run import module
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer

@@ -1,4 +1,4 @@
-"""Validation images beside their nearest labelled images, at validation."""
+"""Validation images beside their nearest labelled images, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,13 +11,15 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, raw_pixels, thumbnails
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable
 from sslbolts.callbacks.pictures.shared.queries import QueryPicture
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.networks.raw_pixels import raw_pixels
+from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
+from sslbolts.pictures.style import thumbnails
 from sslbolts.training.passes import Pass, prepared, run_pass
 from sslbolts.training.undisturbed import undisturbed
 
@@ -28,7 +30,7 @@ __all__ = ["NeighbourSheet"]
 
 
 class _Found(NamedTuple):
-    """What a sheet shows of the bank: images, their labels, and rows of these for each kind of features."""
+    """The part of the bank that a sheet shows: images, their labels, and rows of these for each kind of features."""
 
     queries: Tensor
     bank: Tensor
@@ -107,7 +109,7 @@ class NeighbourSheet(QueryPicture):
         if monitor is not None:
             self._share = monitor.bank_pass(trainer, pl_module), monitor.bank
         else:
-            reader = partial(self._features_of, trainer, pl_module)
+            reader = partial(self.features_of, trainer, pl_module)
             self._share = self._read(trainer, pl_module, self._bank, reader), self._bank
 
     def compute(
@@ -122,12 +124,14 @@ class NeighbourSheet(QueryPicture):
         if rank() > 0:
             return None
         chosen = choose_queries(targets, self.queries)
-        k, pixels = min(self.k, len(bank.targets)), self._pixels.features[0]
-        rows = {
-            type(pl_module).__name__: nearest(features[chosen], bank.features[0], k),
-            # With their mean image, all images are similar to each other.
-            "raw pixels": nearest(raw_pixels(images[chosen]), pixels, k, mean=pixels.float().mean(0)),
-        }
+        rows = nearest_beside_pixels(
+            type(pl_module).__name__,
+            features[chosen],
+            bank.features[0],
+            self.k,
+            query_pixels=raw_pixels(images[chosen]),
+            bank_pixels=self._pixels.features[0],
+        )
         needed = torch.unique(torch.cat([found.flatten() for found in rows.values()]))
         pictures = self._images(trainer, pl_module, source, bank.order.cpu()[needed])
         places = {name: torch.searchsorted(needed, found) for name, found in rows.items()}
@@ -166,14 +170,10 @@ class NeighbourSheet(QueryPicture):
         if self._bank.source is not None or self.custom_targets:
             return None
         monitors = [c for c in trainer.callbacks if isinstance(c, KNNMonitor)]  # type: ignore[attr-defined]
-        return next((monitor for monitor in monitors if monitor.features == self._reader.features), None)
+        return next((monitor for monitor in monitors if monitor.features == self.features), None)
 
     def _read(self, trainer: Trainer, module: LightningModule, bank: Bank, reader: Callable[[Any], Tensor]) -> Pass:
         return run_pass(trainer, module, bank.loader(trainer, module), readers=[reader], targets=self.targets)
-
-    def _features_of(self, trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
-        self._reader.start()
-        return self._reader.read(trainer, module, batch)
 
     def _images(self, trainer: Trainer, module: LightningModule, bank: Bank, order: Tensor) -> Tensor:
         """Small copies of these images of the bank; read by this rank alone."""

@@ -58,7 +58,7 @@ class Bank:
         self._loader = None
 
     def whole(self, share: Pass) -> Pass:
-        """What all ranks have read, on every rank."""
+        """The rows that all ranks have read, on every rank."""
         bank = share.gathered()
         if self.max_rows is None or len(bank.targets) <= self.max_rows:
             return bank

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sslbolts.checkpoints.files import some
 from sslbolts.errors import UsageError
-from sslbolts.networks.backbones import create_backbone
+from sslbolts.networks.backbones import create_backbone, first_convolution
 from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["check_image", "in_library"]
@@ -86,7 +86,7 @@ def check_image(
     known = preprocessing.image_size if preprocessing else None
     size = known or kwargs.get("img_size") or kwargs.get("image_size") or 224
     weight = next(network.parameters())
-    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(network)
     channels = (spec or {}).get("in_chans") or (first.in_channels if first else 3)
     return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(0)).to(weight)
 

@@ -15,6 +15,7 @@ from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
+from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
@@ -69,7 +70,7 @@ def evaluate_finetune(
         raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
     subject = EncodedData(encoder, data)
     data = subject.module
-    first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(encoder.backbone)
     if first is not None and first.in_channels != encoder.preprocessing.in_chans:
         raise UsageError(
             f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checks import at_least, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.layers.maps import PooledMaps
 from sslbolts.networks.tiny_batches import batch_normalized
@@ -61,14 +62,12 @@ class LayerProbe(LabelledEvaluation):
         milestones: Sequence[float] = (8 / 28, 16 / 28, 24 / 28),
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
+        whole(2, num_classes=num_classes)
+        at_least(0, weight_decay=weight_decay)
         if not lrs or min(lrs) <= 0 or len(set(lrs)) < len(lrs):
             raise UsageError(f"lrs={list(lrs)}: at least one learning rate is needed, positive and each once.")
         if len(widths) != len(maps.layers):
             raise UsageError(f"widths={list(widths)}: one number for each of the {len(maps.layers)} layers is needed.")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
         self.maps = maps.eval().requires_grad_(False)
         self.lrs = tuple(float(lr) for lr in lrs)
         self.num_classes = num_classes

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslbolts._lightning import seed_everything
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
@@ -60,7 +61,7 @@ def evaluate_layers(
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
-    """Logistic regression on every block, by learning rates that a tenth of the training images choses.
+    """Logistic regression on every block, with the learning rates that are best on a tenth of the training images.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
@@ -88,10 +89,8 @@ def evaluate_layers(
         UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
             choose on and the paper's is not among them.
     """
-    if epochs < 1 or batch_size < 1 or values < 1 or memory <= 0:
-        raise UsageError(
-            f"epochs={epochs}, batch_size={batch_size}, values={values}, memory={memory}: all must be positive."
-        )
+    whole(epochs=epochs, batch_size=batch_size, values=values)
+    positive(memory=memory)
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
     subject = EncodedData(encoder, data)
     targets = training_targets(subject.module)

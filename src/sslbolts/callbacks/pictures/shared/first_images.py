@@ -1,4 +1,4 @@
-"""What the pictures share that show the network at work on a few validation images."""
+"""The base of the pictures that show the network at work on a few validation images."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class FirstImages(Callback):
 
     @abstractmethod
     def look(self, pl_module: LightningModule, images: Tensor) -> Any:
-        """What the network makes of images ``(N, C, H, W)``; called on all ranks."""
+        """The network's answer to images ``(N, C, H, W)``; called on all ranks."""
 
     @abstractmethod
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
