@@ -1,4 +1,4 @@
-"""What arguments must be: one function for each kind of bound, one wording for all that raise.
+"""Checks of arguments: one function for each kind of bound, one wording for all that raise.
 
 Each takes arguments by their names, and passes over those that are None:
 
@@ -17,7 +17,17 @@ from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["at_least", "fraction", "import_class", "import_named_in_file", "is_plain", "one_of", "positive", "whole"]
+__all__ = [
+    "at_least",
+    "below_one",
+    "fraction",
+    "import_class",
+    "import_named_in_file",
+    "is_plain",
+    "one_of",
+    "positive",
+    "whole",
+]
 
 _HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
 
@@ -60,6 +70,12 @@ def fraction(**numbers: float | None) -> None:
     """Refuse a number outside 0 to 1; both ends are allowed."""
     for name, value in _given(numbers):
         _refuse_unless(0 <= value <= 1, name, value, "be in 0 to 1")
+
+
+def below_one(**numbers: float | None) -> None:
+    """Refuse a number outside 0 to 1, and 1 itself: a momentum with which nothing would ever move."""
+    for name, value in _given(numbers):
+        _refuse_unless(0 <= value < 1, name, value, "be at least 0 and below 1")
 
 
 def one_of(allowed: Iterable[str], /, **words: str | None) -> None:

@@ -114,7 +114,7 @@ class Counted(Items):
 def test_one_labelled_image_makes_a_labelled_dataset(labels, labelled):
     dataset = Counted([(ARRAYS[0], label) for label in labels])
     data = DatasetDataModule(dataset, num_classes=4, batch_size=2, num_workers=0)
-    assert data._split("bank").labelled is labelled
+    assert data.images("bank").labelled is labelled
     if labelled:
         targets = [batch[1] for batch in data.bank_dataloader()]
         assert torch.cat(targets).tolist() == [-1 if label is None else int(label) for label in labels]
@@ -126,10 +126,10 @@ def test_labels_that_a_dataset_lists_are_believed_unread(attribute, labels):
     setattr(dataset, attribute, labels)
     data = DatasetDataModule(dataset, image_size=32, num_classes=4)
     before = dataset.read
-    assert data._split("bank").labelled
+    assert data.images("bank").labelled
     assert dataset.read == before
     setattr(dataset, attribute, ["cat"] * 8)  # names, whose numbers are in the items
-    assert DatasetDataModule(dataset, num_classes=4)._split("bank").labelled
+    assert DatasetDataModule(dataset, num_classes=4).images("bank").labelled
 
 
 def test_image_size_is_that_of_small_square_images_and_else_224():

@@ -247,8 +247,8 @@ def test_small_images_of_one_size_are_held_in_memory(tmp_path, suffix):
     for number in range(6):
         write_image(tmp_path / f"{number}.{suffix}", seed=number, size=(32, 32))
     held, read = small(tmp_path, in_memory=None), small(tmp_path)
-    assert type(held._split("train")).__name__ == "HeldFiles"
-    assert type(read._split("train")).__name__ == "FileImages"
+    assert type(held.images("train")).__name__ == "HeldFiles"
+    assert type(read.images("train")).__name__ == "FileImages"
     for a, b in zip(held.predict_dataloader(), read.predict_dataloader()):
         assert all((x == y).all() for x, y in zip(a, b))
 
@@ -273,7 +273,7 @@ def test_images_held_in_memory_keep_their_file_names_without_the_bad(tmp_path):
 def test_small_images_of_several_sizes_are_read_one_by_one(tmp_path):
     write_folder(tmp_path, size=(32, 32))
     write_image(tmp_path / "cat" / "9.png", size=(30, 32))
-    assert type(small(tmp_path, in_memory=None)._split("train")).__name__ == "FileImages"
+    assert type(small(tmp_path, in_memory=None).images("train")).__name__ == "FileImages"
 
 
 def test_evaluation_images_are_resized_and_cut_like_torchvision(tmp_path):

@@ -59,7 +59,7 @@ def test_folders_of_files_lose_labels_too(tmp_path):
 def test_what_cannot_be_is_named():
     with pytest.raises(UsageError, match="class 0 has only 500 training images"):
         mini(labels_per_class=501).train_dataloader()
-    with pytest.raises(UsageError, match="labels_per_class=0 must be at least 1"):
+    with pytest.raises(UsageError, match="labels_per_class=0: it must be a whole number of at least 1"):
         mini(labels_per_class=0)
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
     dataset = torch.utils.data.TensorDataset(images, torch.arange(16) % 4)

@@ -6,6 +6,7 @@ from torch import nn
 
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import evaluate_linear, load_encoder
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.labelled_crops import labelled_crops
 from sslbolts.evaluation.layers.run import evaluate_layers
 from tests.helpers.nets import SmallConvNet
@@ -17,18 +18,18 @@ def _encoder():
 
 @pytest.mark.parametrize(("batch_size", "images"), [(4096, 5000), (313, 5000), (312, 16 * 312)])
 def test_an_epoch_drops_its_last_batch_only_of_many(batch_size, images):
-    crops = labelled_crops(CIFAR10MiniDataModule(batch_size=8), _encoder(), batch_size=batch_size)
+    crops = labelled_crops(EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8)), batch_size=batch_size)
     crops.batch_size = batch_size
     assert sum(len(batch[1]) for batch in crops.train_dataloader()) == images
 
 
-def test_a_recipes_batch_uses_every_image_and_says_how_few_steps_it_leaves():
+def test_a_large_batch_uses_every_image_and_says_how_few_steps_it_leaves():
     trained = []
     counting = nn.Sequential(nn.AvgPool2d(16), nn.Flatten())
     encoder = load_encoder(counting, in_chans=3, image_size=32, device="cpu")
     hook = encoder.network.register_forward_hook(lambda module, given, out: trained.append(len(out)))
     data = CIFAR10MiniDataModule(batch_size=8)
-    result = evaluate_linear(encoder, data, recipe="simclr", on="images", epochs=1, lr=0.1)
+    result = evaluate_linear(encoder, data, settings="simclr", on="images", epochs=1, lr=0.1)
     hook.remove()
     assert trained[:2] == [4096, 904]
     assert any("2 steps per epoch only, of 4,096 images each" in note for note in result.notes)

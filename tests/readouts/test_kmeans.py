@@ -7,7 +7,8 @@ from sklearn.decomposition import PCA
 
 from sslbolts import UsageError
 from sslbolts.distributed import rank
-from sslbolts.readouts.kmeans import kmeans, pca_whiten, shard
+from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.readouts.pca_whitening import pca_whiten
 from tests.golden import naive_losses as naive
 
 

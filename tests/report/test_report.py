@@ -62,7 +62,7 @@ def test_results_stand_beside_their_baselines(folder, tmp_path):
         ["SimCLR, best of all epochs", "45.0epoch 2", "40.0epoch 1"],
     ]
     assert ["top1", "51.20 %"] in rows
-    assert ["recipe", "dino"] in rows
+    assert ["settings", "dino"] in rows
 
 
 def test_curves_have_every_value_under_the_pointer(folder, tmp_path):
@@ -266,14 +266,14 @@ def test_yaml_of_python_objects_makes_none(tmp_path):
 
 def test_results_of_one_protocol_stand_beside_each_other_with_what_tells_them_apart(tmp_path):
     folders = [make_run(tmp_path / name, lr=lr) for name, lr in (("a", 0.1), ("b", 0.3))]
-    for number, (source, recipe, top1) in enumerate((("epoch=1.ckpt", "dino", 0.311), ("last.ckpt", "moco", 0.622))):
-        result = Result("linear", source, "CIFAR10Mini", {"top1": top1}, {"recipe": recipe})
+    for number, (source, settings, top1) in enumerate((("epoch=1.ckpt", "dino", 0.311), ("last.ckpt", "moco", 0.622))):
+        result = Result("linear", source, "CIFAR10Mini", {"top1": top1}, {"settings": settings})
         result.save(folders[0] / "evaluation" / f"linear-{number}.json")
     page = report(folders[0], output=tmp_path / "one.html")
-    for title in ("epoch=1.ckpt; recipe: dino", "last.ckpt; recipe: dino", "last.ckpt; recipe: moco"):
+    for title in ("epoch=1.ckpt; settings: dino", "last.ckpt; settings: dino", "last.ckpt; settings: moco"):
         assert f"linear on CIFAR10Mini (of: {title})" in page.text
     rows = report(*folders, output=tmp_path / "both.html").rows()
-    named = "linear on CIFAR10Mini (of: {}; recipe: {}): top1"
+    named = "linear on CIFAR10Mini (of: {}; settings: {}): top1"
     assert [named.format("epoch=1.ckpt", "dino"), "31.10 %", ""] in rows
     assert [named.format("last.ckpt", "moco"), "62.20 %", ""] in rows
     assert [named.format("last.ckpt", "dino"), "51.20 %", "51.20 %"] in rows

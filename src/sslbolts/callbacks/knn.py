@@ -19,8 +19,10 @@ from sslbolts.errors import UsageError
 from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
 from sslbolts.training.facts import is_new_run
 from sslbolts.training.logs import log_reduced
-from sslbolts.training.passes import OwnLoader, Pass, run_pass, undisturbed
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import Pass, run_pass
 from sslbolts.training.rows import first_loader
+from sslbolts.training.undisturbed import undisturbed
 
 __all__ = ["KNNMonitor"]
 

@@ -12,7 +12,8 @@ from sslbolts.distributed import broadcast_
 from sslbolts.errors import UsageError
 from sslbolts.networks.whitened_filters import first_convolution, patches_for, set_whitening_filters_
 from sslbolts.training.facts import is_new_run
-from sslbolts.training.passes import OwnLoader, run_pass
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import run_pass
 
 __all__ = ["WhitenedStem"]
 

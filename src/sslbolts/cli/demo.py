@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
-from sslbolts.cli.checks import check_folder, check_seed
-from sslbolts.cli.earlier_runs import earlier_run_kept
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.run.earlier_runs import earlier_run_kept
+from sslbolts.cli.shared.checks import check_folder, check_seed
+from sslbolts.cli.shared.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.export import export_backbone
@@ -35,7 +35,7 @@ RESNET10 = {
 """A narrow ResNet-10 as arguments of timm's ``resnet18``; its last two stages keep 4 x 4 pixels of 32 x 32."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Train, evaluate and draw; returns the exit code."""
     parser = Parser(prog="sslbolts demo", description=__doc__)
     parser.add_argument(
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--epochs", type=int, default=16, help="passes over the 5,000 images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs}: at least one pass over the images is needed.")
     check_folder("--folder", arguments.folder)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.shared.parser import Parser
 
 if TYPE_CHECKING:
     from sslbolts.export import Loaded, Preprocessing
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognised: moco, dino, ...")
     parser.add_argument("--backbone", help="name of the network, where another library's checkpoint does not tell")
-    options = parser.parse_args(list(argv))
+    options = parser.parse(argv)
 
     from sslbolts.checkpoints.writing.formats import choose_format
     from sslbolts.export import read_backbone, write_backbone

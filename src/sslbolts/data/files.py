@@ -1,4 +1,4 @@
-"""Image files: which there are, and how they are read."""
+"""Image files: found in folders, and read when they are asked for."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -190,7 +190,7 @@ class FileImages:
         return [os.fsdecode(path) for path in self._paths[self._bad.numpy()]]
 
     def report_bad(self) -> str:
-        """What to tell about files that could not be used; nothing if there are no new ones since the last report."""
+        """A sentence on files that could not be used; empty if there are no new ones since the last report."""
         bad = self.bad_images
         if len(bad) == self._reported:
             return ""

@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 
 from sslbolts._lightning import rank_zero_info
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.checks import one_of
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
 from sslbolts.data.loader import TrainLoader
@@ -43,7 +45,7 @@ class ImageFolderDataModule(SSLDataModule):
             training batch (batches keep their size), and evaluation batches are smaller, or even empty.
         in_memory: decode all images once at the start and hold them as one tensor; None does where they are of one
             size, at most 64 pixels a side, and take at most 1 GiB together.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: for a folder that is missing or empty, or classes that do not match.
@@ -59,17 +61,14 @@ class ImageFolderDataModule(SSLDataModule):
         val_seed: int = 0,
         on_bad_image: Literal["raise", "skip"] = "raise",
         in_memory: bool | None = None,
-        **common: Any,
+        **common: Unpack[DataArguments],
     ) -> None:
         super().__init__(**common)
         if not 0 <= val_fraction < 1:
             raise UsageError(f"val_fraction={val_fraction} must be from 0 to below 1.")
         if val_fraction > 0 and labelled_val is not None:
             raise UsageError("val_fraction= and labelled_val= both say what the queries are: give one of them.")
-        if on_bad_image not in ("raise", "skip"):
-            raise UsageError(
-                f'on_bad_image="{on_bad_image}" must be raise or skip.{did_you_mean(on_bad_image, ("raise", "skip"))}'
-            )
+        one_of(("raise", "skip"), on_bad_image=on_bad_image)
         self._places = {"root": root, "labelled_train": labelled_train, "labelled_val": labelled_val}
         for name, places in self._places.items():
             if places is not None:
@@ -95,7 +94,7 @@ class ImageFolderDataModule(SSLDataModule):
 
     def paths(self, split: Split) -> list[str]:
         """The file of each image of a split, in the order of the ``indices`` in its batches."""
-        images = self._split(split)
+        images = self.images(split)
         assert isinstance(images, FileImages | HeldFiles)
         return images.paths
 
@@ -126,7 +125,7 @@ class ImageFolderDataModule(SSLDataModule):
         Raises:
             UsageError: if ranks could not read the same files, and so hold different images.
         """
-        images = self._split("train")
+        images = self.images("train")
         if isinstance(images, HeldFiles) and self.on_bad_image == "skip" and self.trainer is not None:
             strategy = self.trainer.strategy
             held = strategy.all_gather(torch.tensor([len(images)], device=strategy.root_device)).flatten().tolist()
@@ -201,7 +200,7 @@ def _as_list(places: str | Sequence[str]) -> list[str]:
 
 
 def _is_small(files: FileImages) -> bool:
-    """Whether the images, judged by the first that can be read, are small enough to be held in memory."""
+    """True if the first image that can be read is small, and so many of its size take little memory."""
     for index in range(min(len(files), 100)):
         try:
             image, _ = files.read(index)

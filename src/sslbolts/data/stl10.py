@@ -1,10 +1,11 @@
 """STL-10, made for learning without labels."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.torchvision_sets import fetch
 
@@ -22,7 +23,7 @@ class STL10DataModule(SSLDataModule):
     Args:
         root: folder that holds the data set, as torchvision lays it out.
         download: fetch it (2.6 GB) if it is not there.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: if the data set is not there and cannot be fetched.
@@ -36,7 +37,7 @@ class STL10DataModule(SSLDataModule):
     pixel_std = (0.2683, 0.2610, 0.2687)
     class_names = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
-    def __init__(self, root: str = "data", *, download: bool = True, **common: Any) -> None:
+    def __init__(self, root: str = "data", *, download: bool = True, **common: Unpack[DataArguments]) -> None:
         super().__init__(**common)
         self.root = root
         self.download = download

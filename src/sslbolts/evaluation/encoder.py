@@ -61,11 +61,11 @@ class Encoder:
         return torch.device("cpu") if first is None else first.device
 
     @property
-    def readout(self) -> str:
-        """The features in words.
+    def feature_name(self) -> str:
+        """Which features these are, in words.
 
         Example:
-            >>> load_encoder(nn.Flatten(), image_size=4).readout
+            >>> load_encoder(nn.Flatten(), image_size=4).feature_name
             'backbone'
         """
         return f"{self.layer} of the teacher" if self.teacher else self.layer

@@ -1,62 +1,34 @@
 """A DataModule's labelled images as supervised training wants them: one random crop of each."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import torch
 from torch import Tensor
 
 from sslbolts.data import SSLDataModule
-from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.arguments import Split
+from sslbolts.data.images import chosen
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import normalization
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.transforms import MultiView, View
 
-__all__ = ["SomeImages", "decisive_split", "few_steps", "labelled_crops"]
+__all__ = ["decisive_split", "few_steps", "labelled_crops"]
 
 _MANY_BATCHES = 16
 _FEW_STEPS = 10
 
 
-class SomeImages:
-    """Some of the images that are read one by one.
-
-    Args:
-        images: all of them.
-        rows: which, by their positions.
-    """
-
-    def __init__(self, images: Images, rows: Sequence[int]) -> None:
-        self.images = images
-        self.rows = list(rows)
-        self.labelled = images.labelled
-        self.in_chans = images.in_chans
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label."""
-        return self.images.read(self.rows[index])
-
-
 def labelled_crops(
-    data: Any,
-    encoder: Encoder,
+    subject: EncodedData,
     *,
     view: View | None = None,
     rows: Tensor | None = None,
     held_out: Tensor | None = None,
     batch_size: int | None = None,
 ) -> SSLDataModule:
-    """A copy of a DataModule whose training batches have one view of each labelled image, normalized for a network.
+    """A copy of a DataModule whose training batches have one view of each labelled image, normalized for the network.
 
     Its test images are those of the DataModule, or else its validation images, under evaluation transforms.
 
     Args:
-        data: a DataModule of sslbolts; it is not changed.
-        encoder: the network, whose mean and deviation are used where they are known, else the data's.
+        subject: the network, and a DataModule of sslbolts, which is not changed.
         view: how a training image is augmented; None is a random resized crop (8 to 100 % of the area, bicubic),
             flipped with probability 1/2.
         rows: positions of the training images to keep, as in :func:`~sslbolts.evaluation.splits.training_targets`; None
@@ -67,35 +39,27 @@ def labelled_crops(
     Raises:
         UsageError: for another DataModule, or one without labels.
     """
-    if not isinstance(data, SSLDataModule):
-        raise UsageError(
-            f"a {type(data).__name__} was given as data: this protocol crops and normalizes images itself, and needs a "
-            "DataModule of sslbolts.data, e.g. DatasetDataModule(your_dataset)."
-        )
+    data = subject.module
     data.prepare_data()
     data.setup()
-    images = data.load("bank")
-    if images is None or not images.labelled:
+    if not data.has_images("bank") or not data.images("bank").labelled:
         raise UsageError(f"{type(data).__name__} has no labelled training images, and this protocol needs them.")
-    mean, std = normalization(encoder, data)
-    view = view or View(data.image_size, interpolation="bicubic")
-    made = data.with_views(MultiView((view,), normalize=mean is not None), mean=mean, std=std)
-    made._images = {}
+    images = data.images("bank")
     if rows is None and data.labels_per_class is not None:
-        kept = data._kept_labels(images)
-        rows = None if kept is None else (kept >= 0).nonzero().squeeze(1)
-    made.labels_per_class = None
-    made._images["train"] = _some(images, rows)
+        rows = (data.targets("bank") >= 0).nonzero().squeeze(1)
+    splits = {"train": images if rows is None else chosen(images, rows), "test": data.images(decisive_split(data))}
+    if held_out is not None and len(held_out):
+        splits["val"] = chosen(images, held_out)
+    mean, std = subject.normalization
+    view = view or View(data.image_size, interpolation="bicubic")
+    made = data.with_images(**splits).with_views(MultiView((view,), normalize=mean is not None), mean=mean, std=std)
     # Of a few images all are used: the last batch is smaller then.
-    made.drop_last = data.drop_last and len(made._split("train")) >= _MANY_BATCHES * (batch_size or data.batch_size)
-    made._images["test"] = data._loaded(decisive_split(data))
-    if held_out is not None:
-        made._images["val"] = _some(images, held_out)
+    made.drop_last = data.drop_last and made.num_train_images >= _MANY_BATCHES * (batch_size or data.batch_size)
     return made
 
 
 def few_steps(images: int, batch_size: int) -> list[str]:
-    """What to tell where a recipe's batches leave an epoch hardly a step; nothing else.
+    """A note where batches leave an epoch hardly a step; none elsewhere.
 
     Args:
         images: that are trained on.
@@ -109,27 +73,19 @@ def few_steps(images: int, batch_size: int) -> list[str]:
     if steps >= _FEW_STEPS:
         return []
     return [
-        f"{steps} step{'s' if steps > 1 else ''} per epoch only, of {batch_size:,} images each: the recipe is for more "
-        f"images than these {images:,}, and a smaller batch_size may serve them better."
+        f"{steps} step{'s' if steps > 1 else ''} per epoch only, of {batch_size:,} images each: the settings are for "
+        f"more images than these {images:,}, and a smaller batch_size may serve them better."
     ]
 
 
-def decisive_split(data: SSLDataModule) -> str:
-    """The split that a protocol's number is from: "test" where there are such images, else "val".
+def decisive_split(data: SSLDataModule) -> Split:
+    """The split that a protocol's number is from: "test" where it has labelled images, else "val".
 
     Raises:
         UsageError: if there is neither.
     """
-    for split in ("test", "val"):
-        images = data._loaded(split)
-        if images is not None and images.labelled:
+    splits: tuple[Split, ...] = ("test", "val")
+    for split in splits:
+        if data.has_images(split) and data.images(split).labelled:
             return split
     raise UsageError(f"{type(data).__name__} has no labelled images to measure on, neither for testing nor validation.")
-
-
-def _some(images: Images, rows: Tensor | None) -> Images:
-    if rows is None:
-        return images
-    if isinstance(images, TensorImages):
-        return TensorImages(images.data[rows], images.targets[rows])
-    return SomeImages(images, torch.as_tensor(rows).tolist())

@@ -1,4 +1,4 @@
-"""Nearest neighbours and ridge: judging features without training anything by gradient."""
+"""Nearest neighbours and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
-from sslbolts.evaluation.features import EvaluationData
-from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import Splits, accuracies, held_out, labelled_splits, result_of
+from sslbolts.evaluation.features import EncodedData, EvaluationData
+from sslbolts.evaluation.result import Found, Result
+from sslbolts.evaluation.splits import Splits, held_out, labelled_splits
 from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbours, neighbour_votes, ridge_classifier
 from sslbolts.readouts.knn import Metric
 
@@ -30,9 +31,9 @@ def evaluate_knn(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    ks: Sequence[int] = KNN_KS,
-    temperatures: Sequence[float] = KNN_TEMPERATURES,
-    metrics: Sequence[Metric] = ("cosine", "euclidean"),
+    k: Sequence[int] = KNN_KS,
+    temperature: Sequence[float] = KNN_TEMPERATURES,
+    metric: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Result:
@@ -42,16 +43,20 @@ def evaluate_knn(
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        ks, temperatures, metrics, seed: see :func:`knn_on_features`.
+        k: numbers of neighbors to choose from.
+        temperature: of the votes by cosine similarity, > 0; ``inf`` counts all neighbors alike.
+        metric: "cosine", "euclidean" or both.
+        seed: of the training images on which they are chosen.
         cache: folder of features; see :func:`~sslbolts.evaluation.features.features_of`.
 
     Raises:
         UsageError: for a value out of its range, or data without labels.
     """
-    _check_knn(ks, temperatures, metrics)
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
-    found = knn_on_features(splits, ks=ks, temperatures=temperatures, metrics=metrics, seed=seed, device=encoder.device)
-    return result_of("knn", encoder, data, splits, found)
+    _check_knn(k, temperature, metric)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labelled_splits(subject)
+    found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
+    return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def evaluate_ridge(
@@ -59,7 +64,7 @@ def evaluate_ridge(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    penalties: Sequence[float] = RIDGE_PENALTIES,
+    penalty: Sequence[float] = RIDGE_PENALTIES,
     cache: str | Path | None = None,
 ) -> Result:
     """Ridge regression on one-hot labels, on frozen features; see :func:`sslbolts.readouts.ridge_classifier`.
@@ -68,17 +73,18 @@ def evaluate_ridge(
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        penalties: candidates, per training image.
+        penalty: candidates, per training image, > 0.
         cache: folder of features.
 
     Raises:
         UsageError: for a penalty that is not positive, or data without labels.
     """
-    if not penalties or min(penalties) <= 0:
-        raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
-    found = ridge_on_features(splits, penalties=penalties, device=encoder.device)
-    return result_of("ridge", encoder, data, splits, found)
+    if not penalty or min(penalty) <= 0:
+        raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labelled_splits(subject)
+    found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
+    return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def knn_on_features(
@@ -89,11 +95,11 @@ def knn_on_features(
     metrics: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
 
-    Every candidate is judged on up to 2,000 training images, of every class alike, each of which finds its neighbours
-    among all the others; the test images see the best candidate (the first of equals), and DINO's k = 20 at
+    Every candidate is measured on up to 2,000 training images, of every class alike, whose neighbours are all the other
+    training images; the test images see the best candidate (the first of equals), and DINO's k = 20 at
     temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
 
@@ -104,9 +110,6 @@ def knn_on_features(
         metrics: "cosine", "euclidean".
         seed: of the draw of the images that choose.
         device: where it is computed.
-
-    Returns:
-        Metrics, settings and one row per candidate.
 
     Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     arXiv:1805.01978; Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021,
@@ -146,25 +149,25 @@ def knn_on_features(
     queries = splits.test_x.to(home)
     searched: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def judge(metric: Metric, k: int, temperature: float) -> dict[str, float]:
+    def measured(metric: Metric, k: int, temperature: float) -> dict[str, float]:
         if metric not in searched:
             searched[metric] = nearest_neighbours(queries, bank, max(usable), metric=metric)
         similarity, neighbour = searched[metric]
         votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
         return accuracies(votes, splits.test_y)
 
-    metrics_found = judge(metric, k, temperature)
+    metrics_found = measured(metric, k, temperature)
     standard_k, standard_temperature = _STANDARD
     if "cosine" in metrics and standard_k in usable and rows:
-        standard = judge("cosine", standard_k, standard_temperature)
+        standard = measured("cosine", standard_k, standard_temperature)
         metrics_found[f"k{standard_k}_t{standard_temperature}/top1"] = standard["top1"]
     settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
-    return metrics_found, settings, rows
+    return Found(metrics_found, settings, rows)
 
 
 def ridge_on_features(
     splits: Splits, *, penalties: Sequence[float] = RIDGE_PENALTIES, device: str | torch.device = "auto"
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """The closed-form linear classifier, its penalty chosen by leaving out one training image after the other.
 
     Args:
@@ -172,11 +175,9 @@ def ridge_on_features(
         penalties: candidates, per training image.
         device: where it is computed.
 
-    Returns:
-        Metrics, settings and one row per penalty.
     """
     home = choose_device(device)
-    readout = ridge_classifier(
+    ridge = ridge_classifier(
         splits.test_x.to(home),
         splits.x.to(home),
         splits.y.to(home),
@@ -185,12 +186,12 @@ def ridge_on_features(
     )
     settings = {
         "standardized": "by mean and deviation of the training features",
-        "penalty": readout.penalty,
-        "chosen": f"of {len(readout.candidates)} penalties per training image, by leave-one-out on the training images "
-        f"({100 * readout.bank_accuracy:.2f} % right)",
+        "penalty": ridge.penalty,
+        "chosen": f"of {len(ridge.candidates)} penalties per training image, by leave-one-out on the training images "
+        f"({100 * ridge.bank_accuracy:.2f} % right)",
     }
-    rows = [{"penalty": penalty, "training top1": share} for penalty, share in readout.candidates.items()]
-    return accuracies(readout.scores, splits.test_y), settings, rows
+    rows = [{"penalty": penalty, "training top1": share} for penalty, share in ridge.candidates.items()]
+    return Found(accuracies(ridge.scores, splits.test_y), settings, rows)
 
 
 def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:
@@ -203,9 +204,9 @@ def _named(temperature: float) -> float | str:
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
     if not ks or min(ks) < 1:
-        raise UsageError(f"ks={tuple(ks)}: numbers of neighbours are at least 1.")
+        raise UsageError(f"k={tuple(ks)}: numbers of neighbours are at least 1.")
     if not temperatures or min(temperatures) <= 0:
-        raise UsageError(f"temperatures={tuple(temperatures)}: they are positive (inf for equal votes).")
+        raise UsageError(f"temperature={tuple(temperatures)}: they are positive (inf for equal votes).")
     known = get_args(Metric)
     for metric in metrics or [""]:
         if metric not in known:

@@ -16,7 +16,7 @@ from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import Features, data_name, features_of, normalization
+from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
 from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
@@ -104,8 +104,8 @@ class Subject:
     def title(self) -> str:
         """The network, its layer, and the data."""
 
-        readout = "" if self.encoder.readout == "backbone" else f" ({self.encoder.readout})"
-        return f"{self.encoder.name}{readout} on {data_name(self.data)}"
+        features = "" if self.encoder.feature_name == "backbone" else f" ({self.encoder.feature_name})"
+        return f"{self.encoder.name}{features} on {data_name(self.data)}"
 
     @cached_property
     def queries(self) -> tuple[Tensor, Features]:
@@ -128,7 +128,7 @@ class Subject:
     def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
         """These images of a split, as the network takes them."""
 
-        chosen = ChosenImages(self.split(name), rows, *normalization(self.encoder, self.data))
+        chosen = ChosenImages(self.split(name), rows, *EncodedData(self.encoder, self.data).normalization)
         return DataLoader(chosen, batch_size=self.data.eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
 
     def _read(self, name: str, most: int) -> tuple[Tensor, Features]:

@@ -5,19 +5,21 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = ["Distance", "consistency", "labelled_cross_entropy"]
 
 Distance = Literal["mse", "kl"]
-"""How far two distributions over classes are apart: mean squared error, or Kullback-Leibler divergence."""
+"""Distance of two distributions over classes: mean squared error, or Kullback-Leibler divergence."""
 
 
 @full_precision
 def consistency(student: Tensor, teacher: Tensor, distance: Distance = "mse") -> Tensor:
-    r"""Distance between what student and teacher say of the same images, as distributions over classes.
+    r"""Distance of the student's distribution over classes from the teacher's, on the same images.
 
     .. math:: \frac{1}{BC} \sum_{ic} (p_{ic} - q_{ic})^2 \quad\text{or}\quad
               \frac{1}{B} \sum_{ic} q_{ic} (\log q_{ic} - \log p_{ic}), \qquad
@@ -42,12 +44,8 @@ def consistency(student: Tensor, teacher: Tensor, distance: Distance = "mse") ->
         >>> consistency(logits, logits + 3).item(), consistency(logits, torch.tensor([[99.0, 0.0]])).item()
         (0.0, 0.25)
     """
-    if student.shape != teacher.shape or student.dim() != 2:
-        raise UsageError(
-            f"consistency takes two logits of one shape (B, C), got {tuple(student.shape)} and {tuple(teacher.shape)}."
-        )
-    if distance not in get_args(Distance):
-        raise UsageError(f'distance="{distance}": it must be one of {", ".join(get_args(Distance))}.')
+    one_shape("consistency", "(B, C)", student=student, teacher=teacher)
+    one_of(get_args(Distance), distance=distance)
     teacher = teacher.detach()
     if distance == "kl":
         return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)

@@ -69,7 +69,7 @@ def dino(
         Scalar, at least the mean entropy of the targets; `ln K` where the student's output is uniform.
 
     Raises:
-        UsageError: if the shapes do not fit, or a temperature is not positive.
+        UsageError: if the shapes do not fit.
 
     Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294,
     equation 3.
@@ -85,9 +85,6 @@ def dino(
             f"dino takes logits (V, B, K) of two or more views of the student and (G, B, K) of the first of them by "
             f"the teacher, got {tuple(student.shape)} and {tuple(teacher.shape)}."
         )
-    for name, value in (("student_temperature", student_temperature), ("teacher_temperature", teacher_temperature)):
-        if value <= 0:
-            raise UsageError(f"{name}={value}: it divides the logits and must be positive.")
     targets = dino_targets(teacher, center, teacher_temperature)  # (G, B, K)
     log_p = F.log_softmax(student / student_temperature, dim=2)  # (V, B, K)
     all_pairs = (targets.sum(0) * log_p.sum(0)).sum(1).mean()

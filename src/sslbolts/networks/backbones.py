@@ -1,20 +1,36 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
 import warnings
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["BackboneLike", "Stem", "create_backbone", "feature_width", "warn_small_images"]
+__all__ = ["BackboneLike", "NetworkArguments", "Stem", "create_backbone", "feature_width", "warn_small_images"]
 
 BackboneLike = str | nn.Module
 """``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
 
 Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
 """The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
+
+
+class NetworkArguments(TypedDict, total=False):
+    """Arguments of the backbone, which every method passes on to :class:`~sslbolts.SSLModule`, where the defaults are.
+
+    Attributes:
+        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less; see :func:`create_backbone`.
+        in_chans: channels of the images.
+        backbone_kwargs: further arguments of the named network.
+        compile_backbone: run the backbone through ``torch.compile``.
+    """
+
+    stem: Stem
+    in_chans: int
+    backbone_kwargs: dict[str, Any] | None
+    compile_backbone: bool
 
 
 def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans: int = 3, **kwargs: Any) -> nn.Module:

@@ -1,6 +1,5 @@
 """An optimizer as plain data: what the hyperparameters of a checkpoint can hold and rebuild."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sslbolts.checks import is_plain
+from sslbolts.checks import import_class, is_plain
 from sslbolts.errors import UsageError
 
 __all__ = ["OptimizerCallable", "OptimizerSpec"]
@@ -71,12 +70,8 @@ class OptimizerSpec:
 
 def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
     path, arguments = description.get("class_path", ""), dict(description.get("init_args", {}))
-    module, _, name = path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"optimizer class_path={path!r} cannot be imported: {error}.") from error
-    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+    kind = import_class(path) if path else None
+    if kind is None or not issubclass(kind, Optimizer):
         raise UsageError(f"optimizer class_path={path!r} is not a torch Optimizer.")
 
     def make(params: Iterable[Any]) -> Optimizer:

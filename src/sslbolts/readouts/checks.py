@@ -1,4 +1,4 @@
-"""What every readout asks of its arguments."""
+"""Checks of features and labels, shared by all readouts."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""How embeddings lie on the sphere."""
+"""Places of embeddings on the sphere: alignment, uniformity, spread."""
 
 import math
 
@@ -64,7 +64,7 @@ def alignment(z1: Tensor, z2: Tensor, *, alpha: float = 2.0) -> Tensor:
 
 @torch.no_grad()
 def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
-    r"""How evenly embeddings cover the unit sphere; lower is more even, 0 is a single point.
+    r"""Evenness of embeddings on the unit sphere; lower is more even, 0 is a single point.
 
     `log( 1/(N(N-1)/2) Σ_{i<j} exp(-t |z_i - z_j|²) )` with L2-normalized `z`.
 

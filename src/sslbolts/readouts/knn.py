@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import positive
 from sslbolts.errors import UsageError
 from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
 
@@ -65,8 +66,7 @@ def knn_predict(
     ks = list(k) if isinstance(k, Sequence) else [k]
     if not ks or min(ks) < 1:
         raise UsageError(f"k={k}: the number of neighbours is at least 1.")
-    if not temperature > 0:
-        raise UsageError(f"temperature={temperature}: it must be positive.")
+    positive(temperature=temperature)
     queries = as_features(queries, "queries", min_rows=0)
     bank, targets = labelled(bank, bank_targets, width=queries.shape[1])
     classes = number_of_classes(targets, num_classes)

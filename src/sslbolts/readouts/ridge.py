@@ -19,7 +19,7 @@ _SCORES_AT_ONCE = 2**24
 
 
 class RidgeReadout(NamedTuple):
-    """What a ridge classifier says.
+    """Answer of a ridge classifier.
 
     Attributes:
         scores: ``(N, num_classes)`` of the queries; ``scores.argmax(-1)`` predicts.
@@ -121,7 +121,7 @@ def _moments(x: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 def _leave_one_out(
     x: Tensor, targets: Tensor, vectors: Tensor, shrink: Tensor, cross: Tensor, prior: Tensor
 ) -> list[int]:
-    """How many bank rows each penalty predicts rightly when the row itself is left out of the fit."""
+    """Number of bank rows that each penalty predicts rightly when the row itself is left out of the fit."""
     width, candidates = shrink.shape
     weights = (shrink[:, :, None] * cross[:, None, :]).reshape(width, -1).to(x.dtype)  # (D, L * C)
     vectors, shrink, prior = vectors.to(x.dtype), shrink.to(x.dtype), prior.to(x.dtype)

@@ -211,7 +211,7 @@ def _spread(versions: Sequence[Picture]) -> list[Picture]:
 
 
 def alert(diverged: Sequence[str]) -> Markup | None:
-    """What a reader must know before all numbers: which losses are none."""
+    """A warning above all numbers, if losses have diverged."""
     if not diverged:
         return None
     return tag("p", tag("strong", "Diverged."), f" {'; '.join(diverged)}.", class_="alert", role="note")

@@ -1,4 +1,4 @@
-"""How often a classifier is right on evaluation images, each of them counted once on any number of processes."""
+"""The share of right answers on evaluation images, each of them counted once on any number of processes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the protocols' modules have in common: they are judged on labelled images, each of them counted once."""
+"""A module that is evaluated on labelled images, each of them counted once on any number of processes."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.training.counts import RightCounts
+from sslbolts.training.logs import log_reduced
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.rows import first_loader
 
@@ -26,8 +27,13 @@ class LabelledEvaluation(TrainingModule):
 
     def judge(self, stage: str, shares: dict[str, Any]) -> None:
         """Take what share was right over all labelled images; ``stage`` is "val" or "test"."""
-        for name, share in shares.items():
-            self.log(f"{stage}/{name}", share, prog_bar=name == "top1")
+        values = {f"{stage}/{name}": share for name, share in shares.items()}
+        log_reduced(self, values, prog_bar=(f"{stage}/top1",))
+
+    def count(self, batch: Any, answers: dict[str, Tensor]) -> None:
+        """Counts the answers of a batch ``(images, targets, ...)``, if an evaluation is under way."""
+        if self._counts is not None:
+            self._counts.add(batch, answers)
 
     def on_validation_epoch_start(self) -> None:
         self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
@@ -35,11 +41,10 @@ class LabelledEvaluation(TrainingModule):
     def on_test_epoch_start(self) -> None:
         self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
 
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Counts right answers of ``(images, targets, ...)``; of the first loader, where there are several."""
         if dataloader_idx == 0:
-            assert self._counts is not None
-            self._counts.add(batch, self.answers(batch))
+            self.count(batch, self.answers(batch))
 
     test_step = validation_step
 
@@ -50,9 +55,9 @@ class LabelledEvaluation(TrainingModule):
         self._judge("test")
 
     def _judge(self, stage: str) -> None:
-        assert self._counts is not None
-        shares, self._counts = self._counts.shares(), None
-        if not shares:
+        shares = {} if self._counts is None else self._counts.shares()
+        self._counts = None
+        if shares:
+            self.judge(stage, shares)
+        else:
             rank_zero_warn(f"{type(self).__name__} logs no accuracy for {stage}: none of the images has a label.")
-            return
-        self.judge(stage, shares)

@@ -12,6 +12,7 @@ from sslbolts.evaluation import load_encoder
 from sslbolts.evaluation.diagnosis.diagnose import diagnose
 from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS
 from sslbolts.evaluation.diagnosis.information import held_information
+from sslbolts.evaluation.features import EncodedData
 from tests.helpers.nets import TinyBackbone
 
 
@@ -168,4 +169,4 @@ def test_wrong_uses_are_named():
     with pytest.raises(UsageError, match="max_images=2"):
         diagnose(encoder(), CIFAR10MiniDataModule(), max_images=2)
     with pytest.raises(UsageError, match='Did you mean "rotation"'):
-        held_information(encoder(), CIFAR10MiniDataModule(), {"h": lambda h: h}, distortions=["rotations"])
+        held_information(EncodedData(encoder(), CIFAR10MiniDataModule()), {"h": lambda h: h}, distortions=["rotations"])

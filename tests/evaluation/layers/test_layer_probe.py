@@ -206,7 +206,7 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     few = ["--data.eval_batch_size", "500", "--data.image_size", "32", "--data.num_workers", "0"]
     argv = ["evaluate", "layers", "timm/resnet10t", "--untrained", "--device", "cpu", "--data", "CIFAR10Mini", *few]
     output = tmp_path / "layers.json"
-    assert main([*argv, "--map_values", "256", "--epochs", "1", "--lrs", "0.1", "--output", str(output)]) == 0
+    assert main([*argv, "--values", "256", "--epochs", "1", "--lrs", "0.1", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "layer4" in printed
     assert "pooled to" in printed

@@ -17,7 +17,7 @@ from torchvision.datasets import Flowers102
 from sslbolts import MoCo, SimCLR, UsageError
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
-from sslbolts.evaluation.transfer.metrics import map_11point, mean_per_class
+from sslbolts.evaluation.transfer.metrics import map_11point, measure
 from sslbolts.evaluation.transfer.run import PENALTIES, PreparedImages, evaluate_transfer, score_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, VOC_CLASSES, transfer_set
 from sslbolts.readouts.logistic import fit_logistic
@@ -98,7 +98,7 @@ def test_mean_per_class_is_balanced_accuracy() -> None:
     scores, targets = torch.rand(50, 4, generator=generator), torch.randint(0, 3, (50,), generator=generator)
     scores[:, 3] = 0
     expected = balanced_accuracy_score(targets.numpy(), scores.argmax(1).numpy())
-    assert mean_per_class(scores, targets) == pytest.approx(expected)
+    assert measure("mean_per_class", scores, targets) == pytest.approx(expected)
 
 
 def test_the_11_point_map_is_the_definition() -> None:

@@ -1,4 +1,4 @@
-"""What makes DINO DINO. Loss and centre against reference values: tests/golden."""
+"""The particulars of DINO. Loss and centre against reference values: tests/golden."""
 
 import copy
 from functools import partial
@@ -167,7 +167,7 @@ def test_one_large_view_is_too_few(sizes):
         ({"warmup_teacher_temperature": 0.0}, r"warmup_teacher_temperature=0\.0"),
         ({"warmup_teacher_temperature_epochs": -1}, "warmup_teacher_temperature_epochs=-1"),
         ({"center_momentum": 1.0}, r"center_momentum=1\.0"),
-        ({"output_dim": 0}, "out_dim=0"),
+        ({"output_dim": 0}, "output_dim=0"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

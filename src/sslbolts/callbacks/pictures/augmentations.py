@@ -12,7 +12,7 @@ from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations, draw_views
-from sslbolts.training.passes import undisturbed
+from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

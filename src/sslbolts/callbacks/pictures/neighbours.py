@@ -11,14 +11,15 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, prepared, raw_pixels, thumbnails
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, raw_pixels, thumbnails
 from sslbolts.callbacks.pictures.shared.queries import QueryPicture
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
-from sslbolts.training.passes import Pass, run_pass, undisturbed
+from sslbolts.training.passes import Pass, prepared, run_pass
+from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

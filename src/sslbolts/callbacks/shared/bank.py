@@ -8,7 +8,10 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
-from sslbolts.training.passes import OwnLoader, Pass, isolated, run_pass, stratified
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import Pass, run_pass
+from sslbolts.training.stratified import stratified
+from sslbolts.training.undisturbed import isolated
 
 __all__ = ["Bank"]
 

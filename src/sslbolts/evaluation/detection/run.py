@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from sslbolts._lightning import seed_everything
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
@@ -39,13 +39,13 @@ def evaluate_detection(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
-        root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
-        train: splits to train on.
+        root: folder of one VOC set, or of several, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
+        train: splits to train on, as SET:SPLIT, or SPLIT of the only set.
         test: splits for the numbers.
         steps: optimizer steps.
         batch_size: images per device and step.
         num_workers: processes that read images.
-        normalize: see :meth:`~sslbolts.evaluation.encoder.Encoder.normalization`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -60,11 +60,8 @@ def evaluate_detection(
     Raises:
         UsageError: if images, boxes, maps or a package are missing.
     """
-    if steps < 1 or batch_size < 1 or num_workers < 0 or devices < 1:
-        raise UsageError(
-            f"steps={steps}, batch_size={batch_size}, num_workers={num_workers}, devices={devices}: at least one of "
-            "each is needed, and of workers none or more."
-        )
+    whole(steps=steps, batch_size=batch_size, devices=devices)
+    whole(0, num_workers=num_workers)
     coco_metric()  # a missing package is told before training
     seed_everything(seed, verbose=False)
     channels = encoder.preprocessing.in_chans

@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader, Dataset
 from sslbolts._lightning import seed_everything
 from sslbolts.batch import ViewBatch
 from sslbolts.data import SSLDataModule
+from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing, size_notes
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
@@ -92,20 +93,19 @@ def evaluate_layers(
             f"epochs={epochs}, batch_size={batch_size}, values={values}, memory={memory}: all must be positive."
         )
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
-    targets = training_targets(data)
+    subject = EncodedData(encoder, data)
+    targets = training_targets(subject.module)
     chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
     choosing = bool(chosen_on.any())
     if not choosing and len(lrs) > 1 and _OWN_LR not in lrs:
         raise UsageError(f"no class has two labelled training images to choose one of lrs={list(lrs)} on: give one.")
     own = lrs.index(_OWN_LR) if _OWN_LR in lrs else 0
     kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
-    crops = labelled_crops(
-        data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices
-    )
+    crops = labelled_crops(subject, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices)
     crops.batch_size = crops.eval_batch_size = batch_size
     shapes = _shapes(every, encoder, crops.image_size)
     widths = [channels * side**2 for channels, _, _, side in shapes]
-    images = sum(len(crops._split(split)) for split in ("train", "val", "test"))
+    images = int((targets >= 0).sum()) + len(crops.images("test"))
     groups = [list(range(len(widths)))] if augment else _groups(widths, images, memory)
 
     found: list[dict[str, Any]] = []
@@ -141,13 +141,11 @@ def evaluate_layers(
                 }
             )
     best_layer = max(found, key=lambda row: row["validation/top1"]) if choosing else found[-1]
-    return Result(
-        protocol="layers",
-        source=encoder.source,
-        data=data_name(data),
+    return subject.result(
+        "layers",
         metrics={"top1": best_layer["top1"], **{f"{row['layer']}/top1": row["top1"] for row in found}},
         settings={
-            "features": f"maps of the {encoder.readout}'s blocks, adaptively max-pooled to about {values} values, "
+            "features": f"maps of the {encoder.feature_name}'s blocks, adaptively max-pooled to about {values} values, "
             "standardized by batch norm without scales",
             "classifier": f"logistic regression, SGD with Nesterov momentum 0.9, weight decay {weight_decay:g}, "
             f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",
@@ -161,13 +159,12 @@ def evaluate_layers(
             "augmentation": "random crops and flips"
             if augment
             else f"none; {len(groups)} pass(es) of the images in all",
-            "preprocessing": preprocessing(encoder, crops),
-            "images": f'{len(kept):,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            "preprocessing": subject.preprocessing,
+            "images": f'{len(kept):,} labelled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },
         rows=found,
-        notes=size_notes(encoder, crops.image_size),
     )
 
 
@@ -193,7 +190,8 @@ def _train(
         trainer.test(probe, datamodule=crops, verbose=False)
         return on_val, probe.shares
     loaders = {}
-    for split in ("train", "val", "test") if choosing else ("train", "test"):
+    splits: tuple[Split, ...] = ("train", "val", "test") if choosing else ("train", "test")
+    for split in splits:
         shuffled = torch.Generator().manual_seed(seed) if split == "train" else None
         loaders[split] = DataLoader(
             _stored(probe.maps, crops, split, encoder),
@@ -212,11 +210,10 @@ def _train(
 
 
 @torch.no_grad()
-def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder) -> _StoredMaps:
+def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encoder) -> _StoredMaps:
     made: list[list[Tensor]] = [[] for _ in maps.layers]
     targets = []
-    loader = crops._evaluation_loader(split)
-    assert loader is not None
+    loader = crops.evaluation_dataloader(split)
     maps.to(encoder.device).eval()
     for batch in late_bar(loader, f"Maps ({split})"):
         images, labels, _ = crops.on_after_batch_transfer([part.to(encoder.device) for part in batch], 0)

@@ -14,7 +14,7 @@ from sslbolts.callbacks.pictures.shared.images import class_names_of, displayabl
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
-from sslbolts.training.passes import undisturbed
+from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

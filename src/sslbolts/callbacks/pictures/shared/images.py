@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts._lightning import LightningModule, Trainer
+from sslbolts._lightning import Trainer
 from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
 
-__all__ = ["class_names_of", "displayable", "prepared", "raw_pixels", "targets_or_none", "thumbnails"]
+__all__ = ["class_names_of", "displayable", "raw_pixels", "targets_or_none", "thumbnails"]
 
 _THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
 _RAW = 32
@@ -67,13 +67,6 @@ def targets_or_none(batch: Any) -> Tensor:
         return targets_of(batch)
     except UsageError:
         return torch.full((len(images_of(batch)),), -1)
-
-
-def prepared(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
-    """A batch of one's own, moved and prepared as the Trainer does it."""
-    batch = trainer.precision_plugin.convert_input(batch)
-    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
 
 def class_names_of(trainer: Trainer, given: Sequence[str] | None, *labels: Tensor) -> Sequence[str] | None:
