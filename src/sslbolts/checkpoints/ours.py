@@ -1,6 +1,6 @@
 """A checkpoint of a module that was trained here: its class, its arguments, its images and its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from sslbolts.checkpoints.files import read_checkpoint, uncompiled
-from sslbolts.checkpoints.safe_arguments import arguments_of_shape
-from sslbolts.checks import import_class, is_plain
-from sslbolts.errors import UsageError
+from sslbolts.checkpoints.safe_arguments import arguments_of_shape, with_checked_classes
+from sslbolts.checks import import_named_in_file, is_plain
+from sslbolts.errors import UsageError, argument_names
 from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["Checkpoint"]
@@ -43,7 +43,7 @@ class Checkpoint:
 
     @property
     def is_ours(self) -> bool:
-        """Whether a method of sslbolts, or a class derived from one, wrote it."""
+        """True where a method of sslbolts, or of a class derived from one, was saved."""
         return "sslbolts_class" in self.content
 
     @property
@@ -53,14 +53,11 @@ class Checkpoint:
         return name if isinstance(name, str) else None
 
     def find_class(self, base: type[_Module]) -> type[_Module] | None:
-        """The module's class, if it is there and derived from ``base``: nothing else may be called."""
-        if self.class_path is None:
-            return None
+        """The module's class, if a file may name it and it is derived from ``base``; else None."""
         try:
-            found = import_class(self.class_path)
+            return import_named_in_file(self.class_path or "", base)
         except UsageError:
             return None
-        return found if issubclass(found, base) else None
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -80,6 +77,19 @@ class Checkpoint:
             found["teacher"] = _of_shape(teacher)
         return {name: value for name, value in _of_shape(found).items() if is_plain(value)}
 
+    def arguments_for(self, cls: type[nn.Module], given: Collection[str] = ()) -> dict[str, Any]:
+        """Those arguments that a class takes, with the classes among them imported and checked.
+
+        Args:
+            cls: of the module.
+            given: names of arguments that come from elsewhere.
+
+        Raises:
+            UsageError: for a class that a file may not name, or that is neither a module nor an optimizer.
+        """
+        names = [name for name in argument_names(cls) if name in self.arguments and name not in given]
+        return {name: with_checked_classes(self.arguments[name]) for name in names}
+
     @property
     def left_out(self) -> list[str]:
         """Names of hyperparameters that are not plain data."""
@@ -87,7 +97,7 @@ class Checkpoint:
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How images entered, which the state of a DataModule says; None where there is none."""
+        """The preprocessing in the state of a DataModule; None where there is none."""
         return next(filter(None, map(Preprocessing.of, self.content.values())), None)
 
     @cached_property

@@ -117,20 +117,20 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         path = _option(explicit, "--ckpt_path")
         stored = checkpoint.read(path)
         of_the_verb = self._subcommand_parsers[verb]
-        self.config = parse(parser, [verb, *checkpoint.model_arguments(stored), *explicit], of_the_verb)
+        self.config = parse(parser, [verb, *checkpoint.model_arguments(stored, explicit), *explicit], of_the_verb)
         config = self.config[verb]
-        if path != config.ckpt_path or (stored and stored.class_path is None):  # it is in a file, or says no class
+        if path != config.ckpt_path or (stored and not stored.find_class(LightningModule)):  # in a file, or to be named
             stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            arguments = checkpoint.model_arguments(stored, class_path)
+            arguments = checkpoint.model_arguments(stored, explicit, class_path)
             self.config = parse(parser, [verb, *arguments, *explicit], of_the_verb)
             config = self.config[verb]
+        checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))
         if config.model is None:
             raise UsageError(
                 "there is no model: give --model, a method's name such as SimCLR (`sslbolts methods` lists them) or "
                 "the class path of a LightningModule, or a configuration with --config."
             )
-        checkpoint.check_class(stored, config.model.class_path)
         if config.ckpt_path == "best":
             raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
         check_seed("--seed_everything", config.seed_everything)

@@ -25,12 +25,13 @@ def method_of_checkpoint(checkpoint: Checkpoint, backbone: nn.Module | None = No
     cls = checkpoint.find_class(SSLModule)
     if cls is None:
         return None
-    names = argument_names(cls)
-    arguments = {name: value for name, value in checkpoint.arguments.items() if name in names}
+    names = set(argument_names(cls))
+    # How it was optimized does not matter now, and its class may be one that a file may not name.
+    arguments = {k: v for k, v in checkpoint.arguments.items() if k in names and k != "optimizer"}
     if backbone is not None:
         arguments = {k: v for k, v in arguments.items() if k not in ("stem", "in_chans", "backbone_kwargs")}
         arguments["backbone"] = backbone
-    elif "backbone" not in arguments or any(name in names for name in checkpoint.left_out):
+    elif not isinstance(arguments.get("backbone"), str) or not names.isdisjoint(checkpoint.left_out):
         return None
     method = cls(**arguments)
     if backbone is None:  # sizes memories, and refuses other weights in few words

@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.misfit import refuse_misfit
+from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
@@ -193,6 +194,44 @@ class SSLModule(TrainingModule):
         """Features ``(B, D)``, targets ``(B,)`` and indices ``(B,)`` of ``(images, targets, indices)``."""
         images, targets, indices = batch
         return self(images), targets, indices
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """The method of a checkpoint, which can import, call and open nothing else.
+
+        Args:
+            checkpoint_path: a file.
+            map_location: the device of the method; None is the CPU.
+            hparams_file: not taken: give the arguments.
+            strict: whether all weights must be there; None is ``strict_loading``.
+            weights_only: False loads whatever the file holds, as Lightning does, and runs its code.
+            arguments: in place of the checkpoint's.
+
+        Raises:
+            UsageError: if there is no such file, or it is of another method or names a class that no file may name.
+        """
+        if hparams_file is not None:
+            raise UsageError("hparams_file is not read: give the arguments by name.")
+        if weights_only is False:
+            trusted: Self = super().load_from_checkpoint(
+                checkpoint_path, map_location, strict=strict, weights_only=False, **arguments
+            )
+            return trusted
+        checkpoint = Checkpoint.read(checkpoint_path)
+        method = cls(**{**checkpoint.arguments_for(cls, arguments), **arguments})
+        if strict is not None:
+            method.strict_loading = strict
+        method.on_load_checkpoint({**checkpoint.content, "state_dict": checkpoint.weights})
+        method.load_state_dict(checkpoint.weights, strict=method.strict_loading)
+        return method.to(map_location or "cpu")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
