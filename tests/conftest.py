@@ -1,18 +1,48 @@
 """Fixtures that every test may use."""
 
+import multiprocessing.process
+import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
+from sslbolts._lightning import Trainer
+from tests.helpers.few_images import use_few_images
 from tests.helpers.ranks import TwoRanks
 
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="skip each test that trains or starts a process (make check)")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With ``--quick``, a test ends as skipped where it begins to train or to start a process: no list to keep."""
+
+    def skip(*_: Any, **__: Any) -> None:
+        pytest.skip("trains or starts a process")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("quick"):
+            patch.setattr(Trainer, "fit", skip)
+            patch.setattr(subprocess.Popen, "__init__", skip)
+            patch.setattr(multiprocessing.process.BaseProcess, "start", skip)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 packaged images to train on and 200 to test with, in a tenth of the time."""
+    use_few_images(monkeypatch, train=500, test=200)
 
 
 @pytest.fixture(scope="session")

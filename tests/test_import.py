@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from sslbolts import _lightning
+
 HEAVY = (
     "matplotlib",
     "timm",
@@ -22,74 +24,78 @@ HEAVY = (
 
 PROBE = """
 import json, logging, socket, sys, time
-{before}
-import torch, {lightning}
+import torch, pytorch_lightning
+
+def refuse(*_, **__):
+    raise AssertionError("CUDA or the network was touched")
+
+torch.cuda._lazy_init = torch.cuda.is_available = torch.cuda.device_count = socket.socket.connect = refuse
+
 def state():
     loggers = [logging.getLogger(), *(l for l in logging.Logger.manager.loggerDict.values() if hasattr(l, "handlers"))]
     return {{l.name: (l.level, len(l.handlers), len(l.filters), l.propagate, l.disabled) for l in loggers}}
-def no_network(*args, **kwargs):
-    raise AssertionError("network at import")
-socket.socket.connect = no_network
-loaded, logs, rng = set(sys.modules), state(), torch.get_rng_state()
-threads, grad, default = torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
-start = time.perf_counter()
-import {module}
-seconds = time.perf_counter() - start
-after = state()
-print(json.dumps({{
-    "seconds": seconds,
-    "new": sorted(set(sys.modules) - loaded),
-    "loaded_before": sorted(loaded),
-    "logs": logs == {{name: after[name] for name in logs}},
-    "new_handlers": [name for name, (_, handlers, *_) in after.items() if name not in logs and handlers],
-    "cuda": torch.cuda.is_initialized(),
-    "random": torch.equal(rng, torch.get_rng_state()),
-    "torch": (threads, grad, str(default)) == (
-        torch.get_num_threads(), torch.is_grad_enabled(), str(torch.get_default_dtype())
-    ),
-    "lightning": __import__("sslbolts._lightning", fromlist=["LIGHTNING"]).LIGHTNING,
-}}))
+
+def seen(code):
+    loaded, logs, rng = set(sys.modules), state(), torch.get_rng_state()
+    torch_was = torch.get_num_threads(), torch.is_grad_enabled(), str(torch.get_default_dtype())
+    start = time.perf_counter()
+    exec(code)
+    seconds, after = time.perf_counter() - start, state()
+    return {{
+        "seconds": seconds,
+        "new": sorted(set(sys.modules) - loaded),
+        "logs": logs == {{name: after[name] for name in logs}},
+        "new_handlers": [name for name, (_, handlers, *_) in after.items() if name not in logs and handlers],
+        "random": torch.equal(rng, torch.get_rng_state()),
+        "torch": torch_was == (torch.get_num_threads(), torch.is_grad_enabled(), str(torch.get_default_dtype())),
+        "lightning": getattr(sys.modules.get("sslbolts._lightning"), "LIGHTNING", None),
+    }}
+
+print(json.dumps([seen(code) for code in {programs!r}]))
 """
 
-
-def probe(module: str, *, lightning: str = "pytorch_lightning", before: str = "", **environment: str) -> dict:
-    """What importing a module does to a fresh interpreter in which torch and Lightning are imported already."""
-    code = PROBE.format(module=module, lightning=lightning, before=before)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize(
-    "module", ["sslbolts", "sslbolts.callbacks, sslbolts.data, sslbolts.methods.contrastive.simclr, sslbolts.cli"]
+PROGRAMS = (
+    "import sslbolts",
+    "import sslbolts.callbacks, sslbolts.data, sslbolts.cli",
+    "import sslbolts\nfor name in sslbolts.METHODS: getattr(sslbolts, name)",
 )
-def test_an_import_has_no_side_effect(module):
-    seen = probe(module)
-    print(f"\nimport {module}: {1000 * seen['seconds']:.0f} ms over torch and Lightning")
-    # torchmetrics and what it imports come with Lightning.
-    heavy = {name.partition(".")[0] for name in seen["new"]} & (
-        set(HEAVY) - {n.partition(".")[0] for n in seen["loaded_before"]}
-    )
-    assert not heavy
-    assert seen["logs"]
-    assert not seen["new_handlers"]
-    assert not seen["cuda"]
-    assert seen["random"]
-    assert seen["torch"]
+
+
+def test_no_import_has_a_side_effect():
+    """Not even that of every method, in an interpreter in which torch and Lightning are imported already."""
+    done = subprocess.run([sys.executable, "-c", PROBE.format(programs=PROGRAMS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for program, seen in zip(PROGRAMS, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        print(f"\n{program}: {1000 * seen['seconds']:.0f} ms over what was there")
+        # torchmetrics and what it imports come with Lightning.
+        assert not {name.partition(".")[0] for name in seen["new"]} & set(HEAVY)
+        assert seen["logs"]
+        assert not seen["new_handlers"]
+        assert seen["random"]
+        assert seen["torch"]
+    assert seen["lightning"] == "pytorch_lightning"
 
 
 @pytest.mark.parametrize(
-    ("lightning", "environment", "expected"),
+    ("imported", "wish", "expected"),
     [
-        ("pytorch_lightning", {}, "pytorch_lightning"),
-        ("lightning.pytorch", {}, "lightning.pytorch"),
-        ("pytorch_lightning", {"SSLBOLTS_LIGHTNING": "lightning"}, "lightning.pytorch"),
+        ((), None, "pytorch_lightning"),
+        (("pytorch_lightning",), None, "pytorch_lightning"),
+        (("lightning.pytorch",), None, "lightning.pytorch"),
+        (("lightning.pytorch", "pytorch_lightning"), None, "pytorch_lightning"),
+        (("pytorch_lightning",), "lightning", "lightning.pytorch"),
+        (("lightning.pytorch",), "pytorch_lightning", "pytorch_lightning"),
     ],
 )
-def test_the_lightning_of_the_application_is_used(lightning, environment, expected):
-    assert probe("sslbolts.callbacks", lightning=lightning, **environment)["lightning"] == expected
+def test_the_lightning_of_the_application_is_used(imported, wish, expected, monkeypatch):
+    for name in ("pytorch_lightning", "lightning.pytorch"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in imported:
+        monkeypatch.setitem(sys.modules, name, object())
+    monkeypatch.delenv("SSLBOLTS_LIGHTNING", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("SSLBOLTS_LIGHTNING", wish)
+    assert _lightning._choose() == expected
 
 
 def test_sslbolts_alone_does_not_import_torch():
@@ -98,14 +104,13 @@ def test_sslbolts_alone_does_not_import_torch():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("environment", [{}, {"SSLBOLTS_LIGHTNING": "lightning"}])
-def test_the_command_is_also_a_module(environment, tmp_path):
+def test_the_command_is_also_a_module_with_either_lightning(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "sslbolts", "fit", "--model=BYOL", "--print_config"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, **environment},
+        env={**os.environ, "SSLBOLTS_LIGHTNING": "lightning"},  # other tests have the usual one
     )
     assert done.returncode == 0, done.stderr
     assert "class_path: sslbolts.BYOL" in done.stdout

@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there, with runs cut to one batch."""
+"""The README's Python runs as it stands there, with runs cut to one small batch."""
 
 import json
 import re
@@ -10,6 +10,7 @@ import torch
 import torchvision
 
 from tests.bolts.formula import weights
+from tests.helpers.few_images import use_few_images
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -34,10 +35,12 @@ def test_python_blocks_of_the_readme_run_in_order(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert len(blocks) >= 4
     monkeypatch.chdir(tmp_path)
+    use_few_images(monkeypatch, train=50, test=50)
     _checkpoints_of_other_libraries(tmp_path)
     namespace: dict[str, object] = {}
     for block in blocks:
         short = re.sub(r"max_epochs=\d+", "accelerator='cpu', fast_dev_run=True", block)
+        short = re.sub(r"MiniDataModule\((batch_size=\d+)?", "MiniDataModule(batch_size=8", short)
         exec(compile(short, str(README), "exec"), namespace)
     assert (tmp_path / "runs/resnet18.safetensors").exists()
 

@@ -67,11 +67,13 @@ def test_a_transformer_in_timm(tmp_path):
     _close(network.eval()(IMAGES), module(IMAGES))
 
 
-def test_a_transformer_in_torchvision(tmp_path):
+def test_a_transformer_in_torchvision_named_in_the_line_that_is_printed(tmp_path, capsys):
     import torchvision
 
     module = SimCLR("vit_base_patch32_224", backbone_kwargs={"img_size": 64}, hidden_dim=8, output_dim=4).eval()
-    file = export_backbone(module, tmp_path / "backbone.safetensors", format="torchvision")
+    source, file = export_backbone(module, tmp_path / "ours.safetensors"), tmp_path / "theirs.safetensors"
+    assert main(["export", str(source), str(file), "--format", "torchvision", "--image_size", "64"]) == 0
+    assert "vit_b_32(image_size=64), its" in capsys.readouterr().out
     network = torchvision.models.vit_b_32(image_size=64)
     network.heads = nn.Identity()
     network.load_state_dict(load_file(file), strict=True)
@@ -187,7 +189,6 @@ def test_the_command_reads_another_librarys_file_and_says_what_it_did(tmp_path, 
     ("name", "arguments", "format", "made"),
     [
         ("resnet10t", {"in_chans": 1}, "timm", 'timm.create_model("resnet10t", num_classes=0, in_chans=1, checkpoint'),
-        ("vit_base_patch32_224", {"backbone_kwargs": {"img_size": 64}}, "torchvision", "vit_b_32(image_size=64), its"),
         ("resnet18", {"in_chans": 2}, "torchvision", "torchvision.models.resnet18(), its classifier replaced by nn.Id"),
     ],
 )

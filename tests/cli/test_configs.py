@@ -89,6 +89,7 @@ def test_it_is_parsed_as_it_stands(path, capsys):
     assert written["model"]["init_args"]["optimizer"]["init_args"].items() <= arguments.items()
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_it_runs(path, folder, tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small(yaml.safe_load(path.read_text()), folder)))

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from sslbolts.cli import main
+from tests.helpers.ranks import TwoRanks
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,30 +49,33 @@ init_args:
   backbone_kwargs: {layers: [1, 1, 1, 1], channels: [8, 8, 8, 8], stem_type: deep, stem_width: 4}
   teacher: runs/ddp/model.ckpt
 """
-ONE = ["--trainer.devices=1"]
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
 
 
-def sslbolts(folder: Path, *arguments: str) -> None:
-    """One process is this one; two are started as a user starts them."""
-    if TWO[0] not in arguments:
-        with contextlib.chdir(folder):
-            assert main(list(arguments)) == 0
-        return
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "sslbolts", *arguments],
+def run(folder: Path, *arguments: str) -> None:
+    with contextlib.chdir(folder):
+        assert main(list(arguments)) == 0
+
+
+def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes as a user starts them."""
+    return subprocess.run(
+        [sys.executable, "-m", "sslbolts", *arguments, *TWO],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
-def validated(folder: Path, *arguments: str) -> dict[str, float]:
-    sslbolts(folder, "validate", "--config=config.yaml", "--ckpt_path=runs/ddp/model.ckpt", *arguments)
+def paired(two_ranks: TwoRanks) -> Callable[..., None]:
+    """Like :func:`run`, on two processes that are there already."""
+    return lambda folder, *arguments: two_ranks(run, folder, *arguments, *TWO)
+
+
+def validated(run: Callable[..., None], folder: Path) -> dict[str, float]:
+    run(folder, "validate", "--config=config.yaml", "--ckpt_path=runs/ddp/model.ckpt")
     logs = folder.glob("runs/ddp/validate/version_*/metrics.csv")
     newest = max(logs, key=lambda log: int(log.parent.name.removeprefix("version_")))
     rows = list(csv.DictReader(newest.open()))
@@ -82,12 +87,13 @@ def trained(tmp_path_factory) -> Path:
     """A folder with the checkpoint of a run on two processes."""
     folder = tmp_path_factory.mktemp("ddp")
     (folder / "config.yaml").write_text(CONFIG)
-    sslbolts(folder, "fit", "--config=config.yaml", *TWO)
+    done = started(folder, "fit", "--config=config.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
 
-def test_two_processes_validate_as_one_does(trained):
-    one, two = validated(trained, *ONE), validated(trained, *TWO)
+def test_two_processes_validate_as_one_does(trained, two_ranks):
+    one, two = validated(run, trained), validated(paired(two_ranks), trained)
     assert {"knn/k20_t0.07", "ridge/top1", "probe/top1"} <= one.keys()
     assert one == pytest.approx(two, rel=1e-6)
     for name in ("knn/k20_t0.07", "ridge/top1", "probe/top1"):
@@ -95,13 +101,12 @@ def test_two_processes_validate_as_one_does(trained):
         assert one[name] * 997 == pytest.approx(round(one[name] * 997), abs=1e-3)
 
 
-def test_two_processes_predict_as_one_does(trained):
+def test_two_processes_predict_as_one_does(trained, two_ranks):
     files = []
-    for name, devices in (("one", ONE), ("two", TWO)):
-        output = f"--output={name}.npz"
-        sslbolts(
+    for name, predict in (("one", run), ("two", paired(two_ranks))):
+        predict(
             *(trained, "predict", "--config=config.yaml", "--ckpt_path=runs/ddp/model.ckpt", "--data.predict_on=val"),
-            *(output, *devices),
+            f"--output={name}.npz",
         )
         files.append(np.load(trained / f"{name}.npz"))
     one, two = files
@@ -111,13 +116,13 @@ def test_two_processes_predict_as_one_does(trained):
     np.testing.assert_allclose(one["features"], two["features"], rtol=1e-5, atol=1e-6)
 
 
-def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained, tmp_path):
+def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained, tmp_path, two_ranks):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     before = {path: path.read_bytes() for path in (tmp_path / "runs" / "ddp").rglob("*") if path.is_file()}
     config = yaml.safe_load(CONFIG) | {"model": yaml.safe_load(PUPIL)}
     config["trainer"] |= {"limit_train_batches": 1, "limit_val_batches": 1}
     (tmp_path / "second.yaml").write_text(yaml.safe_dump(config))
-    sslbolts(tmp_path, "fit", "--config=second.yaml", *TWO)
+    paired(two_ranks)(tmp_path, "fit", "--config=second.yaml")
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["ddp", "ddp-1"]
     kept = {path: path.read_bytes() for path in (tmp_path / "runs" / "ddp-1").rglob("*") if path.is_file()}
     assert {str(path).replace("ddp-1", "ddp"): data for path, data in kept.items()} == {
@@ -128,14 +133,7 @@ def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained,
 
 
 def test_a_mistake_on_two_processes_is_still_an_error_line(trained):
-    done = subprocess.run(
-        [sys.executable, "-m", "sslbolts", "fit", "--config=config.yaml", "--data.views=swav", *TWO],
-        cwd=trained,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = started(trained, "fit", "--config=config.yaml", "--data.views=swav")
     assert done.returncode != 0
     assert "error: BYOL takes 2 views of each image, and the batch has 8" in done.stderr
     assert "Traceback" not in done.stderr

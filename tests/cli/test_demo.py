@@ -1,11 +1,14 @@
 """``sslbolts demo`` in one epoch: everything it promises is there."""
 
+import pytest
 import timm
 import torch
 
 import sslbolts
 from sslbolts.cli.demo import RESNET10
 from sslbolts.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("few_images")
 
 
 def test_demo_leaves_table_pictures_checkpoint_and_a_backbone_that_timm_loads(tmp_path, capsys):

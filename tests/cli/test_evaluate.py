@@ -11,6 +11,8 @@ from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import Result, evaluate_knn, load_encoder
 from tests.helpers.trainers import quiet_trainer
 
+pytestmark = pytest.mark.usefixtures("few_images")
+
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
 
 

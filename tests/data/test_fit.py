@@ -1,7 +1,6 @@
 """DataModules under a Trainer."""
 
-import subprocess
-import sys
+import gc
 import warnings
 
 import pytest
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 from sslbolts._lightning import lightning_module
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
+from sslbolts.data.loader import start_worker
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import per_device_batch_size
 from tests.data.helpers import Recorder, quiet_trainer, write_folder
@@ -35,9 +35,9 @@ def fit(data, max_epochs=2, model=None, ckpt_path=None, **settings):
 
 def sets(folder):
     return {
-        "mini": CIFAR10MiniDataModule(batch_size=1000, num_workers=0),
-        "mini worker": CIFAR10MiniDataModule(batch_size=1000, views="byol"),
-        "mini device": CIFAR10MiniDataModule(batch_size=1000, augment_on="device"),
+        "mini": CIFAR10MiniDataModule(batch_size=100, num_workers=0),
+        "mini worker": CIFAR10MiniDataModule(batch_size=100, views="byol"),
+        "mini device": CIFAR10MiniDataModule(batch_size=100, augment_on="device"),
         "dataset": few(),
         "dataset in memory": few(in_memory=True, num_workers=1),
         "folder": ImageFolderDataModule(str(folder), batch_size=6, image_size=32, num_workers=0),
@@ -53,6 +53,7 @@ def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("images"), per_class=8, size=(70, 90))
 
 
+@pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("name", sets("."))
 def test_every_datamodule_trains_validates_and_predicts(folder, name):
     data = sets(folder)[name]
@@ -191,9 +192,9 @@ def test_persistent_workers_go_through_several_epochs():
 
 def test_workers_leave_what_they_inherit_to_its_owner():
     """The garbage collector writes into all that it looks at, of which a forked worker then has its own copy."""
-    code = "import gc; from sslbolts.data.loader import start_worker; start_worker(0); print(gc.get_freeze_count())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) > 10_000
+    settings = {"num_workers": 1, "worker_init_fn": start_worker, "multiprocessing_context": "fork"}
+    (frozen,) = DataLoader([0], collate_fn=lambda rows: gc.get_freeze_count(), **settings)
+    assert frozen > 10_000
 
 
 def test_a_loader_asked_for_in_the_middle_of_training_starts_at_its_beginning():

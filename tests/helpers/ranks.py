@@ -1,8 +1,8 @@
 """A pool of two gloo processes that lives as long as the test run.
 
-Starting a process that imports torch and Lightning takes seconds, so the whole run shares one pair. Functions are
-sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu", devices=2, strategy="ddp")`` finds the
-process group that is there already.
+Importing torch and Lightning takes seconds, so a server imports them once and both processes are forks of it; the whole
+run shares one pair. Functions are sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu",
+devices=2, strategy="ddp")`` finds the process group that is there already.
 """
 
 import os
@@ -44,7 +44,8 @@ class TwoRanks:
     """Call it with a function and its arguments; it answers with the results of rank 0 and rank 1."""
 
     def __init__(self) -> None:
-        context = mp.get_context("spawn")
+        context = mp.get_context("forkserver")
+        context.set_forkserver_preload(["tests.invariants.checks"])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

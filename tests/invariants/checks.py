@@ -1,6 +1,7 @@
 """What holds for every method, as functions of a case; each fails with an assertion."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,27 +114,6 @@ def _names_of_what_stages(module: nn.Module) -> set[str]:
     return names
 
 
-# ------------------------------------------------------------------------------------------ indicators of health
-
-
-class _Names(Callback):
-    """Names of what CollapseMonitor can look at."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self.names |= trainer.callback_metrics.keys()
-
-
-def indicators_are_logged(case: MethodCase) -> None:
-    """What a method names as a sign of its health is there while it trains."""
-    seen = _Names()
-    quiet_trainer(max_epochs=3, callbacks=[seen]).fit(case.module(), case.loader())
-    missing = {indicator.metric for indicator in case.method.indicators} - seen.names
-    assert not missing, f"{', '.join(missing)}: named as an indicator, but not logged in training"
-
-
 # ------------------------------------------------------------------------------------ resuming, and looking on
 
 
@@ -152,6 +132,16 @@ def _images(case: MethodCase, **settings: Any) -> CIFAR10MiniDataModule:
     )
 
 
+class _Names(Callback):
+    """Names of what CollapseMonitor can look at."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.names |= trainer.callback_metrics.keys()
+
+
 def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two epochs of four steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics."""
     module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5)
@@ -168,47 +158,68 @@ def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[
     return end, dict(trainer.callback_metrics)
 
 
-def resumed_run_is_the_uninterrupted_one(case: MethodCase, folder: Path) -> None:
-    """From a checkpoint in the middle and at the end of an epoch: weights, teacher, optimizer, probe, bit for bit."""
+@dataclass(frozen=True)
+class Watched:
+    """A run with all monitors: its checkpoints in a folder, the one at its end, the metrics then, and all names."""
+
+    folder: Path
+    end: dict[str, Any]
+    metrics: dict[str, Any]
+    names: set[str]
+
+
+def watched_run(case: MethodCase, folder: Path) -> Watched:
+    """The run that the next three checks look at."""
     model_checkpoint = lightning_module("callbacks").ModelCheckpoint
     keep = {"dirpath": folder, "save_top_k": -1, "auto_insert_metric_name": False}
     savers = [
         model_checkpoint(filename="step{step}", every_n_train_steps=3, **keep),
         model_checkpoint(filename="epoch{epoch}", every_n_epochs=1, **keep),
     ]
-    end, metrics = _run(case, [*_monitors(), *savers])
+    seen = _Names()
+    end, metrics = _run(case, [*_monitors(), *savers, seen])
+    assert metrics.keys() >= {"probe/top1", "knn/k5_t0.07", "ridge/top1"}
+    return Watched(folder, end, metrics, seen.names)
+
+
+def indicators_are_logged(case: MethodCase, watched: Watched) -> None:
+    """What a method names as a sign of its health is there while it trains."""
+    missing = {indicator.metric for indicator in case.method.indicators} - watched.names
+    assert not missing, f"{', '.join(missing)}: named as an indicator, but not logged in training"
+
+
+def resumed_run_is_the_uninterrupted_one(case: MethodCase, watched: Watched) -> None:
+    """From a checkpoint in the middle and at the end of an epoch: weights, teacher, optimizer, probe, bit for bit."""
     for name in ("step3.ckpt", "epoch0.ckpt"):
-        torch.load(folder / name, weights_only=True)
+        torch.load(watched.folder / name, weights_only=True)
         torch.manual_seed(1234)  # another process would have drawn something else
         torch.randn(11)
-        resumed_end, resumed_metrics = _run(case, _monitors(), ckpt_path=str(folder / name))
+        resumed_end, resumed_metrics = _run(case, _monitors(), ckpt_path=str(watched.folder / name))
         for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks"):
-            assert_same(resumed_end[part], end[part], f"{name}: {part}")
-        evaluated = {name: value for name, value in metrics.items() if not name.startswith("train/")}
-        assert {"probe/top1", "knn/k5_t0.07", "ridge/top1"} <= evaluated.keys() <= resumed_metrics.keys()
-        for metric in evaluated:
-            assert resumed_metrics[metric] == metrics[metric], metric
+            assert_same(resumed_end[part], watched.end[part], f"{name}: {part}")
+        evaluated = {name: value for name, value in watched.metrics.items() if not name.startswith("train/")}
+        assert evaluated.keys() <= resumed_metrics.keys()
+        for metric, value in evaluated.items():
+            assert resumed_metrics[metric] == value, metric
 
 
-def monitors_change_no_bit(case: MethodCase) -> None:
+def monitors_change_no_bit(case: MethodCase, watched: Watched) -> None:
     """Weights and optimizer after training are the same with all monitors and with none."""
-    watched, metrics = _run(case, _monitors())
     alone, _ = _run(case, [])
-    assert metrics.keys() >= {"probe/top1", "knn/k5_t0.07", "ridge/top1"}
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
-        assert_same(watched[part], alone[part], part)
+        assert_same(watched.end[part], alone[part], part)
 
 
 class OddImages(CIFAR10MiniDataModule):
-    """997 queries, which two processes cannot share equally."""
+    """497 queries, which two processes cannot share equally."""
 
     def load(self, split: Any) -> TensorImages:
         images = super().load(split)
-        return images if split in ("train", "bank") else TensorImages(images.data[:997], images.targets[:997])
+        return images if split in ("train", "bank") else TensorImages(images.data[:497], images.targets[:497])
 
 
 def _evaluate(case: MethodCase, world: int, checkpoint: Path) -> dict[str, float]:
-    monitors = [OnlineLinearProbe(num_classes=10), KNNMonitor(max_bank=2000)]
+    monitors = [OnlineLinearProbe(num_classes=10), KNNMonitor(max_bank=500)]
     trainer = quiet_trainer(world=world, callbacks=monitors, use_distributed_sampler=True)
     images = OddImages(batch_size=16, views=case.views, eval_batch_size=100, num_workers=0)
     trainer.validate(case.module(), datamodule=images, ckpt_path=str(checkpoint), verbose=False)
@@ -216,7 +227,7 @@ def _evaluate(case: MethodCase, world: int, checkpoint: Path) -> dict[str, float
 
 
 def evaluation_on_two_processes_is_that_on_one(case: MethodCase, folder: Path, two_ranks: Callable[..., Any]) -> None:
-    """kNN, ridge and probe accuracy of 997 images do not depend on the number of processes."""
+    """kNN, ridge and probe accuracy of 497 images do not depend on the number of processes."""
     trainer = quiet_trainer(max_steps=3, callbacks=[OnlineLinearProbe(num_classes=10)], limit_val_batches=0)
     trainer.fit(case.module(), datamodule=_images(case))
     checkpoint = folder / "method.ckpt"
@@ -260,7 +271,8 @@ def it_learns(case: MethodCase) -> None:
 
 def backbone_is_exported_exactly(case: MethodCase, folder: Path) -> None:
     """The student's and the teacher's backbone, from the module and from its checkpoint, load strictly and agree."""
-    module = case.module("resnet10t", stem="cifar")
+    narrow = {} if "backbone" in case.small else {"backbone_kwargs": {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}}
+    module = case.module("resnet18", stem="cifar", **narrow)
     trainer = quiet_trainer(max_steps=1)
     trainer.fit(module, case.loader())
     trainer.save_checkpoint(folder / "method.ckpt")

@@ -1,8 +1,5 @@
 """What holds for every method of the registry. Reference values of their losses are in tests/golden."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -11,9 +8,14 @@ from tests.invariants import checks, waiting
 from tests.invariants.cases import MethodCase, case_of
 
 
-@pytest.fixture(params=list(METHODS))
+@pytest.fixture(params=list(METHODS), scope="module")
 def case(request) -> MethodCase:
     return case_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def watched(case, tmp_path_factory) -> checks.Watched:
+    return checks.watched_run(case, tmp_path_factory.mktemp("watched"))
 
 
 def test_two_processes_equal_one_process_on_the_concatenated_batch(case, two_ranks):
@@ -24,16 +26,16 @@ def test_teacher_and_queue_move_once_per_optimizer_step(case):
     checks.slow_state_moves_once_per_optimizer_step(case)
 
 
-def test_indicators_are_logged(case):
-    checks.indicators_are_logged(case)
+def test_indicators_are_logged(case, watched):
+    checks.indicators_are_logged(case, watched)
 
 
-def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(case, tmp_path):
-    checks.resumed_run_is_the_uninterrupted_one(case, tmp_path)
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(case, watched):
+    checks.resumed_run_is_the_uninterrupted_one(case, watched)
 
 
-def test_monitors_change_no_bit_of_the_training(case):
-    checks.monitors_change_no_bit(case)
+def test_monitors_change_no_bit_of_the_training(case, watched):
+    checks.monitors_change_no_bit(case, watched)
 
 
 def test_evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks):
@@ -68,19 +70,3 @@ def test_training_step_never_waits_for_the_device(case):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_training_step_never_waits_for_the_gpu(case):
     waiting.step_never_waits_for_the_gpu(case)
-
-
-def test_importing_every_method_touches_no_accelerator():
-    program = """
-import torch
-
-def refuse(*_):
-    raise AssertionError("CUDA was touched")
-
-torch.cuda._lazy_init = torch.cuda.is_available = torch.cuda.device_count = refuse
-import sslbolts
-
-for name in sslbolts.METHODS:
-    getattr(sslbolts, name)
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)

@@ -29,9 +29,10 @@ def test_it_is_found_by_name_and_made_small(case):
 def test_it_passes_every_invariant(case, tmp_path, two_ranks):
     checks.two_processes_equal_one(case, two_ranks)
     checks.slow_state_moves_once_per_optimizer_step(case)
-    checks.indicators_are_logged(case)
-    checks.resumed_run_is_the_uninterrupted_one(case, tmp_path)
-    checks.monitors_change_no_bit(case)
+    watched = checks.watched_run(case, tmp_path)
+    checks.indicators_are_logged(case, watched)
+    checks.resumed_run_is_the_uninterrupted_one(case, watched)
+    checks.monitors_change_no_bit(case, watched)
     checks.evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks)
     checks.backbone_is_exported_exactly(case, tmp_path)
     checks.half_precision_is_finite(case)
@@ -111,11 +112,12 @@ def test_each_invariant_catches_its_fault(case, tmp_path, two_ranks):
         checks.slow_state_moves_once_per_optimizer_step(replace(case, method=_MovesTooOften))
     with pytest.raises(AssertionError, match="queue does not take what was staged"):
         checks.slow_state_moves_once_per_optimizer_step(replace(case, method=_ForgetsRows))
+    silent, forgetful = (replace(case, method=method) for method in (_SaysNothing, _Forgets))
     with pytest.raises(AssertionError, match="train/health"):
-        checks.indicators_are_logged(replace(case, method=_SaysNothing))
+        checks.indicators_are_logged(silent, checks.watched_run(silent, tmp_path / "silent"))
     with pytest.raises(AssertionError, match=r"waits for the device|to the host"):
         waiting.step_never_waits_for_the_device(replace(case, method=_Waits))
     with pytest.raises(AssertionError, match=r"waits for the device|to the host"):
         waiting.step_never_waits_for_the_device(replace(case, method=_WaitsAfterwards))
     with pytest.raises(AssertionError):
-        checks.resumed_run_is_the_uninterrupted_one(replace(case, method=_Forgets), tmp_path)
+        checks.resumed_run_is_the_uninterrupted_one(forgetful, checks.watched_run(forgetful, tmp_path / "forgetful"))

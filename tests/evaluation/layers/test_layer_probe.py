@@ -203,6 +203,7 @@ def test_two_processes_count_an_odd_number_of_images_as_one_does(two_ranks: Any)
             assert theirs == pytest.approx(ours)
 
 
+@pytest.mark.usefixtures("few_images")
 def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--data.eval_batch_size", "500", "--data.image_size", "32", "--data.num_workers", "0"]
     argv = ["evaluate", "layers", "timm/resnet10t", "--untrained", "--device", "cpu", "--data", "CIFAR10Mini", *few]
