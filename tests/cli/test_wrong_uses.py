@@ -164,7 +164,7 @@ WRONG = [
     Wrong(
         "negative learning rate",
         [*SIMCLR, "--model.optimizer.lr=-1"],
-        "lr=-1.0: a learning rate cannot be negative.",
+        "lr=-1.0: it must be at least 0.",
         lambda files: simclr(optimizer=partial(LARS, lr=-1.0)),
     ),
     Wrong(
