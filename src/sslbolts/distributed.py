@@ -11,12 +11,12 @@ __all__ = ["all_sum", "broadcast_", "gather", "gather_ragged", "padding_rows", "
 
 
 def world_size() -> int:
-    """Number of processes; 1 without an initialised process group."""
+    """Number of processes; 1 without an initialized process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's rank; 0 without an initialised process group."""
+    """This process's rank; 0 without an initialized process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 

@@ -163,7 +163,7 @@ def test_fast_dev_run_looks_at_a_few_images_only():
     assert "knn/k5_t0.07" in metrics(run)
 
 
-def test_unlabelled_queries_are_left_out_and_none_at_all_is_said():
+def test_unlabeled_queries_are_left_out_and_none_at_all_is_said():
     x, y = images(97, seed=3).tensors
     half = torch.where(torch.arange(97) < 50, y, -1)
     some = validate(

@@ -282,9 +282,9 @@ WRONG = [
         TypeError,
     ),
     Wrong(
-        "no neighbours",
+        "no neighbors",
         [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=0"],
-        "k=0: the number of neighbours is at least 1.",
+        "k=0: the number of neighbors is at least 1.",
         lambda files: KNNMonitor(k=0),
     ),
     Wrong(

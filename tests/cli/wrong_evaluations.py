@@ -6,7 +6,7 @@ from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
 
 WRONG_EVALUATIONS = [
-    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
+    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbors"?'),
     Wrong("report of no folder", ["report", "{files}/nowhere"], "there is no folder"),
     Wrong("report of a folder without a run", ["report", "{files}/empty"], "is of a run: no metrics.csv"),
     Wrong("report into a text file", ["report", "{files}", "--output=r.txt"], "must end in .html"),
@@ -97,9 +97,9 @@ WRONG_EVALUATIONS = [
         lambda files: load_encoder(files / "simclr.ckpt", teacher=True),
     ),
     Wrong(
-        "evaluation by no neighbour",
+        "evaluation by no neighbor",
         ["evaluate", "knn", "{files}/simclr.ckpt", "--k", "0"],
-        "numbers of neighbours are at least 1",
+        "numbers of neighbors are at least 1",
     ),
     Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
     Wrong(

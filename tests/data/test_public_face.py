@@ -24,7 +24,7 @@ class OneByOne:
 
     rows: range
     in_chans: int = 3
-    labelled: bool = True
+    labeled: bool = True
 
     def __post_init__(self):
         self.read_rows = []
@@ -143,8 +143,8 @@ def test_protocols_take_a_module_that_only_loads(in_memory):
     quiet = {"enable_progress_bar": False}
     images = evaluate_linear(encoder, data, settings="byol", epochs=1, batch_size=4, trainer=quiet)
     few = evaluate_few_label(encoder, data, per_class=2)
-    assert images.settings["images"].startswith("9 labelled")
-    assert few.settings["images"] == "labelled ones of 12, judged on 12"
+    assert images.settings["images"].startswith("9 labeled")
+    assert few.settings["images"] == "labeled ones of 12, judged on 12"
 
 
 def test_files_that_cannot_be_read_are_left_out_of_a_part_too(tmp_path):

@@ -13,7 +13,7 @@ from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.data.dataset import DatasetImages
 from sslbolts.data.images import UnreadableImage
 from sslbolts.evaluation import features_of, load_encoder
-from sslbolts.evaluation.features import EncodedData, labelled_rows
+from sslbolts.evaluation.features import EncodedData, labeled_rows
 from sslbolts.transforms.preprocessing import Preprocessing
 
 
@@ -150,9 +150,9 @@ def test_rows_without_label_are_left_out():
     images, _ = _images(4)
     data = TensorDataset(images / 255, torch.tensor([0, -1, 2, -1]))
     found = features_of(_encoder(), data)
-    assert [len(column) for column in labelled_rows(found)] == [2, 2]
+    assert [len(column) for column in labeled_rows(found)] == [2, 2]
     with pytest.raises(UsageError, match="no image of the training data has a label"):
-        labelled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
+        labeled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
 
 
 def test_wrong_data_is_named():

@@ -12,7 +12,7 @@ from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import evaluate_knn, evaluate_ridge, features_of, load_encoder
 from sslbolts.evaluation.nearest import knn_on_features
 from sslbolts.evaluation.splits import Splits, held_out
-from sslbolts.readouts import nearest_neighbours
+from sslbolts.readouts import nearest_neighbors
 from tests.helpers.nets import SmallConvNet
 
 
@@ -26,8 +26,8 @@ def real():
 
 def _predictions_of_scikit_learn(bank, queries, k, metric, temperature):
     weights = "uniform" if temperature == np.inf else lambda distance: np.exp((1 - distance) / temperature)
-    neighbours = KNeighborsClassifier(k, metric=metric, weights=weights, algorithm="brute")
-    return neighbours.fit(bank.features.double().numpy(), bank.targets.numpy()).predict(
+    neighbors = KNeighborsClassifier(k, metric=metric, weights=weights, algorithm="brute")
+    return neighbors.fit(bank.features.double().numpy(), bank.targets.numpy()).predict(
         queries.features.double().numpy()
     )
 
@@ -52,8 +52,8 @@ def test_knn_is_right_exactly_as_often_as_scikit_learns(real, metric, k, tempera
 
 def test_knn_predicts_what_scikit_learn_predicts_for_every_image(real):
     _, _, bank, queries = real
-    similarity, neighbour = nearest_neighbours(queries.features, bank.features, 20)
-    votes = torch.zeros(len(similarity), 10).scatter_add_(1, bank.targets[neighbour], (similarity / 0.07).exp())
+    similarity, neighbor = nearest_neighbors(queries.features, bank.features, 20)
+    votes = torch.zeros(len(similarity), 10).scatter_add_(1, bank.targets[neighbor], (similarity / 0.07).exp())
     expected = _predictions_of_scikit_learn(bank, queries, 20, "cosine", 0.07)
     assert np.array_equal(votes.argmax(1).numpy(), expected)
 
@@ -91,12 +91,12 @@ def test_test_images_have_no_part_in_the_choice():
     assert metrics != other_metrics
 
 
-def test_an_image_is_not_its_own_neighbour():
+def test_an_image_is_not_its_own_neighbor():
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     for metric in ("cosine", "euclidean"):
         own = torch.arange(5, 15)
-        _, neighbour = nearest_neighbours(x[own], x, 19, metric=metric, own=own)
-        for row, found in zip(own.tolist(), neighbour.tolist()):
+        _, neighbor = nearest_neighbors(x[own], x, 19, metric=metric, own=own)
+        for row, found in zip(own.tolist(), neighbor.tolist()):
             assert sorted(found) == [other for other in range(20) if other != row]
 
 

@@ -220,7 +220,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "margin": 0.04,
     },
-    # Seeds 0, 1 and 2 gain .229, .173 and .191; all images are labelled.
+    # Seeds 0, 1 and 2 gain .229, .173 and .191; all images are labeled.
     "MeanTeacher": {"learning": {"consistency_weight": 10.0, "momentum": 0.9, "final_momentum": 0.97}, "margin": 0.1},
     # Seeds 0, 1 and 2 gain .084, .046 and .081.
     "DeepClusterV2": {

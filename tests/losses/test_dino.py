@@ -24,7 +24,7 @@ def test_it_equals_the_loop_over_pairs_of_views(views, seen):
     torch.testing.assert_close(student.grad, again.grad, rtol=1e-9, atol=1e-10)
 
 
-def test_no_gradient_reaches_the_teacher_or_the_centre():
+def test_no_gradient_reaches_the_teacher_or_the_center():
     teacher, center = torch.randn(2, 3, 5, requires_grad=True), torch.randn(5, requires_grad=True)
     dino(torch.randn(2, 3, 5, requires_grad=True), teacher, center.detach()).backward()
     assert teacher.grad is None

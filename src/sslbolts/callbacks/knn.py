@@ -1,4 +1,4 @@
-"""Nearest neighbours, ridge and rank of the representation at each validation."""
+"""Nearest neighbors, ridge and rank of the representation at each validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -36,7 +36,7 @@ class KNNMonitor(QueryMonitor):
     """The quality of the frozen features, at each validation, on any module: no training, nothing to tune.
 
     The images of the validation loader (of the test loader in testing; the first, if there are several) are queries,
-    and labelled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
+    and labeled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
 
     - ``knn/k20_t0.07``: accuracy of weighted cosine kNN, the protocol in the name;
     - ``ridge/top1``: accuracy of the linear probe in closed form;
@@ -57,9 +57,9 @@ class KNNMonitor(QueryMonitor):
     warning; such queries count as wrong. If nothing is left, all numbers are NaN, so a run that diverges goes on.
 
     Args:
-        k: numbers of neighbours.
+        k: numbers of neighbors.
         temperature: of the votes.
-        bank: DataLoader of labelled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
+        bank: DataLoader of labeled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
             None takes ``trainer.datamodule.bank_dataloader()``. Its batches pass through the Trainer's batch-transfer
             hooks as validation batches do.
         features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else, as for the bank,
@@ -97,7 +97,7 @@ class KNNMonitor(QueryMonitor):
     ) -> None:
         self.k = (k,) if isinstance(k, int) else tuple(k)
         if not self.k or min(self.k) < 1:
-            raise UsageError(f"k={k}: the number of neighbours is at least 1.")
+            raise UsageError(f"k={k}: the number of neighbors is at least 1.")
         positive(temperature=temperature)
         whole(every_n_epochs=every_n_epochs)
         whole(2, max_bank=max_bank)
@@ -148,7 +148,7 @@ class KNNMonitor(QueryMonitor):
         most = validation.max_batches[0] if validation.max_batches else None
         most = None if most is None or most == float("inf") else int(most) * world_size()
         self._reader.attach(pl_module)
-        # Name, reader, and what is measured: numbers of neighbours, and whether ridge is.
+        # Name, reader, and what is measured: numbers of neighbors, and whether ridge is.
         plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [
             ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), self.k, False),
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
@@ -278,7 +278,7 @@ class KNNMonitor(QueryMonitor):
         return dict(zip(self._names(k, ridge), found))
 
     def _names(self, k: Sequence[int], ridge: bool) -> tuple[str, ...]:
-        knn = [f"{self._start}knn/k{neighbours}_t{self.temperature:g}" for neighbours in k]
+        knn = [f"{self._start}knn/k{neighbors}_t{self.temperature:g}" for neighbors in k]
         return (*knn, *([f"{self._start}ridge/top1"] if ridge else []))
 
     # ------------------------------------------------------------------ state

@@ -85,11 +85,11 @@ class OnlineLinearProbe(QueryMonitor):
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows, labels of no class
+        self._train_counts: Tensor | None = None  # right predictions of each head, labeled rows, labels of no class
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
-        self._labelled: list[Tensor] = []
+        self._labeled: list[Tensor] = []
 
     @property
     def state_key(self) -> str:
@@ -149,7 +149,7 @@ class OnlineLinearProbe(QueryMonitor):
         else:
             rank_zero_warn(
                 f"{self.name}: no training image of this epoch had a label (all are -1), so the probe learns nothing: "
-                "take it out, or use labelled data."
+                "take it out, or use labeled data."
             )
 
     def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
@@ -203,11 +203,11 @@ class OnlineLinearProbe(QueryMonitor):
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
         best &= features.isfinite().all(1)[:, None, None]  # by chance, NaN would be right at times
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
-        self._labelled.append(targets >= 0)
+        self._labeled.append(targets >= 0)
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         nothing = torch.empty(0, dtype=torch.bool, device=first_seen.device)
-        counted = first_seen & torch.cat([*self._labelled, nothing])
+        counted = first_seen & torch.cat([*self._labeled, nothing])
         right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)
         *hits, rows = all_sum(torch.cat([right.flatten(), counted.sum()[None]])).tolist()
         if not rows:
@@ -231,7 +231,7 @@ class OnlineLinearProbe(QueryMonitor):
         log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
 
     def forget(self) -> None:
-        self._right, self._labelled = [], []
+        self._right, self._labeled = [], []
 
     # ------------------------------------------------------------------ state
 

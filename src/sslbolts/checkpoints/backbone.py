@@ -73,7 +73,7 @@ def load_backbone(
         teacher: out of a checkpoint, the teacher's backbone instead of the student's.
         backbone: the network to fill, where it was given to the method as a module; of another library's checkpoint
             also its name, where names and shapes of the weights do not tell.
-        layout: name of another library's layout, or one of your own; None recognises it.
+        layout: name of another library's layout, or one of your own; None recognizes it.
 
     Raises:
         UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network.

@@ -96,7 +96,7 @@ def run(folder: Path, epochs: int, seed: int) -> None:
     print_results(trainer, monitor)
     weights = export_backbone(method, folder / "backbone.safetensors")
     draw(folder, trainer, method, data)
-    print(f"\nCheckpoint and pictures (curves, neighbours, augmentations) are in {folder}/.")
+    print(f"\nCheckpoint and pictures (curves, neighbors, augmentations) are in {folder}/.")
     print("The backbone, in one line of timm:\n")
     print(f'  backbone = timm.create_model("resnet18", num_classes=0, checkpoint_path="{weights}", **{RESNET10})')
 
@@ -115,7 +115,7 @@ def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
     knn, ridge = monitor.metrics
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
     table = Table(title="1,000 test images, accuracy in %", title_justify="left")
-    for column in ("features", "20 nearest neighbours", "ridge", "online linear probe"):
+    for column in ("features", "20 nearest neighbors", "ridge", "online linear probe"):
         table.add_column(column, justify="left" if column == "features" else "right")
     for name, suffix in (("raw pixels", "/raw_pixels"), ("untrained network", "/untrained"), ("SimCLR", "")):
         probe = values["probe/top1"] if not suffix else None
@@ -125,10 +125,10 @@ def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
 
 
 def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataModule) -> None:
-    """Write curves.png, neighbours.png and augmentations.png."""
+    """Write curves.png, neighbors.png and augmentations.png."""
     from sslbolts.pictures.augmentations import draw_augmentations
     from sslbolts.pictures.curves import draw_curves
-    from sslbolts.pictures.neighbours import draw_neighbours, nearest_beside_pixels
+    from sslbolts.pictures.neighbors import draw_neighbors, nearest_beside_pixels
     from sslbolts.pictures.style import save
 
     log = read_log(folder / "metrics.csv")
@@ -151,7 +151,7 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
         query_pixels=raw_pixels(queries.data[chosen]),
         bank_pixels=raw_pixels(bank.data),
     )
-    figure = draw_neighbours(
+    figure = draw_neighbors(
         queries.data[chosen],
         queries.targets[chosen],
         bank.data,
@@ -160,7 +160,7 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
         class_names=data.class_names,
         title="Test images and their nearest training images",
     )
-    save(figure, folder / "neighbours.png")
+    save(figure, folder / "neighbors.png")
     save(draw_augmentations(queries.data[chosen[:6]], data.views), folder / "augmentations.png")
 
 

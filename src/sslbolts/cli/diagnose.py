@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LINES = {
-    "knn/top1": ("20 nearest neighbours", "more"),
+    "knn/top1": ("20 nearest neighbors", "more"),
     "class_separation": ("class separation R²", "more, up to 1"),
     "clusters/purity": ("k-means: purity", "more, up to 1"),
     "clusters/nmi": ("k-means: mutual information (NMI)", "more, up to 1"),
@@ -89,7 +89,7 @@ def _classes(confusion: "Tensor", names: list[str]) -> "Table":
     right = class_accuracies(confusion)
     worst = right.nan_to_num(2.0).argsort()  # a class without images comes last
     shown = worst[: min(_MOST_CLASSES, int((right == right).sum()))].tolist()
-    title = "Classes by 20 nearest neighbours of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
+    title = "Classes by 20 nearest neighbors of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
     table = _new(title, "right", "most often taken for")
     for label in shown:
         others = confusion[label].clone()
@@ -129,7 +129,7 @@ def write(found: "Diagnosis", path: Path) -> list[Path]:
             rows = csv.writer(file)
             rows.writerow(["true class", *found.class_names])
             rows.writerows([name, *counts] for name, counts in zip(found.class_names, found.confusion.tolist()))
-        title = f"20 nearest neighbours: {Path(found.result.source).name} on {found.result.data}"
+        title = f"20 nearest neighbors: {Path(found.result.source).name} on {found.result.data}"
         figure = draw_confusion(found.confusion, class_names=found.class_names, title=title)
         written += [beside, save(figure, beside.with_suffix(".png"))]
     return written

@@ -32,7 +32,7 @@ class Protocol:
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "knn": Protocol("evaluate_knn", "nearest neighbours: k, temperature and metric swept"),
+    "knn": Protocol("evaluate_knn", "nearest neighbors: k, temperature and metric swept"),
     "ridge": Protocol("evaluate_ridge", "linear classifier in closed form, penalty swept"),
     "linear": Protocol("evaluate_linear", "linear classifier by gradient, by a paper's settings", ("PROBE_SETTINGS",)),
     "few-label": Protocol(

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         choices=("imagenet", "none"),
         help="how images were normalized, where the checkpoint does not say it: the new file then does",
     )
-    parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognised: moco, dino, ...")
+    parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognized: moco, dino, ...")
     parser.add_argument("--backbone", help="name of the network, where another library's checkpoint does not tell")
     options = parser.parse(argv)
 

@@ -42,7 +42,7 @@ VERBS: dict[str, Verb] = {
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
-    "pictures": Verb("sslbolts.cli.pictures", "draw neighbours, embedding, clusters, attention and augmentation"),
+    "pictures": Verb("sslbolts.cli.pictures", "draw neighbors, embedding, clusters, attention and augmentation"),
     "report": Verb("sslbolts.cli.report", "one HTML page of a run, or of several beside each other"),
     "methods": Verb("sslbolts.cli.methods", "list the methods, what they need and where they come from"),
     "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),

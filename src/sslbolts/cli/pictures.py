@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         "sslbolts pictures",
         description="Pictures of what a network has learned: "
-        "sslbolts pictures runs/demo/simclr.ckpt --data CIFAR10Mini --what neighbours,embedding",
+        "sslbolts pictures runs/demo/simclr.ckpt --data CIFAR10Mini --what neighbors,embedding",
     )
     add_source(parser)
     add_data(parser, SSLDataModule)
@@ -30,11 +30,11 @@ def main(argv: Sequence[str]) -> int:
         "--what",
         type=str | None,
         default=None,
-        help=f"of {', '.join(DRAW)}; default: neighbours, embedding, clusters, and attention of a transformer",
+        help=f"of {', '.join(DRAW)}; default: neighbors, embedding, clusters, and attention of a transformer",
     )
     parser.add_argument("--images", type=int, default=1000, help="of embedding and clusters, at most")
-    parser.add_argument("--bank", type=int, default=10_000, help="images among which neighbours are sought, at most")
-    parser.add_argument("--rows", type=int, default=8, help="images of neighbours, attention and augmentations")
+    parser.add_argument("--bank", type=int, default=10_000, help="images among which neighbors are sought, at most")
+    parser.add_argument("--rows", type=int, default=8, help="images of neighbors, attention and augmentations")
     parser.add_argument("--cache", type=str | None, default=None, help="folder in which features are kept")
     parser.add_argument("--output", type=str | None, default=None, help="folder; default: pictures/ beside the source")
     config = parser.parse(argv)

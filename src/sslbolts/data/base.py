@@ -31,7 +31,7 @@ class SSLDataModule(LightningDataModule):
     """Training batches of views, and evaluation batches of the same and of other images.
 
     ``train_dataloader`` gives :class:`~sslbolts.batch.ViewBatch`; ``val_dataloader`` (queries), ``test_dataloader``,
-    ``bank_dataloader`` (labelled training images) and ``predict_dataloader`` give ``(images, targets, indices)`` under
+    ``bank_dataloader`` (labeled training images) and ``predict_dataloader`` give ``(images, targets, indices)`` under
     evaluation transforms: every image once, in order. The images of a batch may be uint8, and views may be missing,
     until :meth:`on_after_batch_transfer` finishes them on the device.
 
@@ -118,7 +118,7 @@ class SSLDataModule(LightningDataModule):
         """The images of a split, or None where there are none. Called once per split and process.
 
         Args:
-            split: "train"; "val": queries, monitored while training runs; "test"; "bank": labelled images that
+            split: "train"; "val": queries, monitored while training runs; "test"; "bank": labeled images that
                 queries are compared with.
         """
         raise NotImplementedError(f"{type(self).__name__} must define load(split).")
@@ -270,15 +270,15 @@ class SSLDataModule(LightningDataModule):
         return self.evaluation_dataloader("test") if self.has_images("test") else []
 
     def bank_dataloader(self) -> DataLoader[Any]:
-        """Labelled training images under evaluation transforms.
+        """Labeled training images under evaluation transforms.
 
         Its ``dataset`` and ``collate_fn`` can be put into another DataLoader, to share them among ranks.
 
         Raises:
             UsageError: if there are no labels.
         """
-        if not self.images("bank").labelled:
-            raise UsageError(f"{type(self).__name__} has no labelled training images for a bank: {self._labels_hint()}")
+        if not self.images("bank").labeled:
+            raise UsageError(f"{type(self).__name__} has no labeled training images for a bank: {self._labels_hint()}")
         return self.evaluation_dataloader("bank")
 
     def predict_dataloader(self) -> DataLoader[Any]:
@@ -372,7 +372,7 @@ class SSLDataModule(LightningDataModule):
             )
 
     def _labels_hint(self) -> str:
-        return "labels are needed only for kNN and probes; use a labelled data set for them, or switch them off."
+        return "labels are needed only for kNN and probes; use a labeled data set for them, or switch them off."
 
     def _position(self) -> tuple[int, int] | None:
         return self._progress.position(self.trainer)

@@ -31,7 +31,7 @@ class DatasetDataModule(SSLDataModule):
         train: what to train on; its labels, if any, are not used for that.
         val: queries; None is none.
         test: images for the final number; None is ``val``.
-        bank: labelled images that queries are compared with; None is ``train``.
+        bank: labeled images that queries are compared with; None is ``train``.
         num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
         in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
             images; they must be of one size.
@@ -119,7 +119,7 @@ class DatasetImages:
         self.name = name
 
     @cached_property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """True if any image has a label; found out when it is first asked for.
 
         ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless

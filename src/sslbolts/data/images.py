@@ -25,7 +25,7 @@ class Images(Protocol):
     in_chans: int
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """True if any image has a label."""
         ...
 
@@ -51,14 +51,14 @@ class TensorImages:
 
     Example:
         >>> images = TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
-        >>> len(images), images.labelled
+        >>> len(images), images.labeled
         (4, False)
     """
 
     def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
         self.data = data
         self.targets = torch.full((len(data),), -1) if targets is None else targets.long()
-        self.labelled = bool((self.targets >= 0).any())
+        self.labeled = bool((self.targets >= 0).any())
         self.in_chans = data.shape[1]
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class SomeImages:
     def __init__(self, images: Images, rows: Sequence[int]) -> None:
         self.images = images
         self.rows = list(rows)
-        self.labelled = images.labelled
+        self.labeled = images.labeled
         self.in_chans = images.in_chans
         self.on_bad_image = getattr(images, "on_bad_image", "raise")
 

@@ -35,9 +35,9 @@ def few_labels(images: Images, per_class: int, *, seed: int) -> Tensor:
         UsageError: for images without labels, or whose labels are not known before they are read.
     """
     held = getattr(images, "targets", None)
-    if held is None or not images.labelled:
+    if held is None or not images.labeled:
         raise UsageError(
-            f"labels_per_class={per_class} needs training images whose labels are known before they are read: labelled "
+            f"labels_per_class={per_class} needs training images whose labels are known before they are read: labeled "
             "folders, a named data set, or in_memory=True."
         )
     return keep_labels(held, per_class, seed=seed)

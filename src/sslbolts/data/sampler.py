@@ -197,7 +197,7 @@ def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> rows = even_draws(torch.tensor([7, 7, 7, 7, 7, 2]), torch.Generator().manual_seed(0))
-        >>> int((rows == 5).sum()), len(rows.unique())  # three of the five images labelled 7, and thrice the other
+        >>> int((rows == 5).sum()), len(rows.unique())  # three of the five images labeled 7, and thrice the other
         (3, 4)
     """
     count = len(labels)

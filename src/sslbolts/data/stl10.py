@@ -17,7 +17,7 @@ _SPLITS = {"train": "train+unlabeled", "val": "test", "test": "test", "bank": "t
 class STL10DataModule(SSLDataModule):
     """STL-10: 105,000 training images, of which 5,000 have one of 10 labels, and 8,000 test images; 96 pixels.
 
-    Train: the labelled and the unlabelled images, label -1 where there is none. Bank: the labelled ones. Val and test:
+    Train: the labeled and the unlabeled images, label -1 where there is none. Bank: the labeled ones. Val and test:
     the test images.
 
     Args:
@@ -33,7 +33,7 @@ class STL10DataModule(SSLDataModule):
     """
 
     native_size = 96
-    pixel_mean = (0.4409, 0.4279, 0.3868)  # of the labelled and unlabelled training images
+    pixel_mean = (0.4409, 0.4279, 0.3868)  # of the labeled and unlabeled training images
     pixel_std = (0.2683, 0.2610, 0.2687)
     class_names = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 

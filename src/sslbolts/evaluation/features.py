@@ -20,7 +20,7 @@ from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.transforms import BatchedEvaluate, evaluation
 
-__all__ = ["EncodedData", "EvaluationData", "Features", "data_name", "features_of", "labelled_rows", "size_notes"]
+__all__ = ["EncodedData", "EvaluationData", "Features", "data_name", "features_of", "labeled_rows", "size_notes"]
 
 
 class Features(NamedTuple):
@@ -28,7 +28,7 @@ class Features(NamedTuple):
 
     Attributes:
         features: ``(N, D)`` float32, on the CPU.
-        targets: labels ``(N,)`` int64, -1 where unlabelled; or ``(N, C)`` where an image has several.
+        targets: labels ``(N,)`` int64, -1 where unlabeled; or ``(N, C)`` where an image has several.
         indices: ``(N,)`` rows of the data set: fewer than it has where images could not be read.
     """
 
@@ -194,7 +194,7 @@ def features_of(
             known, else by the data's. Or another DataModule, a DataLoader or a map-style dataset, whose images are
             normalized already: they are taken in the dataset's order, with the transforms it has (which should not be
             random).
-        split: "bank" (labelled training images), "train", "val" or "test"; the name only, where ``data`` is one split.
+        split: "bank" (labeled training images), "train", "val" or "test"; the name only, where ``data`` is one split.
         cache: folder in which the features are kept as safetensors, and found again for the same weights, layer,
             images (see :func:`~sslbolts.evaluation.fingerprint.fingerprint`) and preprocessing; None keeps nothing.
         batch_size: images at a time; a DataModule and a DataLoader have their own.
@@ -214,7 +214,7 @@ def features_of(
     return EncodedData(encoder, data, cache=cache).features(split, batch_size=batch_size, num_workers=num_workers)
 
 
-def labelled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
+def labeled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
     """Features and labels of the images that have one.
 
     Args:

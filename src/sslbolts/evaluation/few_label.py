@@ -18,7 +18,7 @@ from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.probes.on_features import probe_on_features
 from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.result import Found, Result
-from sslbolts.evaluation.splits import Splits, labelled_splits, training_targets
+from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import generator
 
@@ -45,7 +45,7 @@ def evaluate_few_label(
     cache: str | Path | None = None,
     **changes: Any,
 ) -> Result:
-    """A classifier from few labelled training images, measured on all test images.
+    """A classifier from few labeled training images, measured on all test images.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
@@ -53,10 +53,10 @@ def evaluate_few_label(
         test: test images.
         fraction: of every class, in (0, 1]; at least one image of each.
         per_class: how many images of every class. One of ``fraction``, ``per_class`` and ``rows`` is needed.
-        rows: the labelled images themselves: rows of the training data set, or a file of :func:`write_rows`.
+        rows: the labeled images themselves: rows of the training data set, or a file of :func:`write_rows`.
         rows_file: where the rows are listed; None lists them nowhere.
         classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
-            cross-validation on the labelled images; "linear": a probe by ``settings``, on features; "finetune": the
+            cross-validation on the labeled images; "linear": a probe by ``settings``, on features; "finetune": the
             whole network by ``settings``.
         settings: for "linear", a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, by default
             "features"; for "finetune", of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, by
@@ -86,7 +86,7 @@ def evaluate_few_label(
         _check_rows(chosen, torch.arange(len(targets)))
         result = evaluate_finetune(encoder, data, settings=settings or "auto", rows=chosen, seed=seed, **changes)
     else:
-        splits = labelled_splits(subject)
+        splits = labeled_splits(subject)
         if listed is None:
             chosen = splits.indices[few_label_rows(splits.y, fraction=fraction, per_class=per_class, seed=seed)]
         else:
@@ -108,7 +108,7 @@ def evaluate_few_label(
             named = probe_settings(settings or "features", **changes)
             found = probe_on_features(small, named, seed=seed, device=encoder.device)
         result = subject.result("few-label", found.metrics, splits.settings | found.settings, found.rows)
-        result.settings["images"] = f"labelled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
+        result.settings["images"] = f"labeled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
         result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
 
     what, word = _described(fraction, per_class, len(chosen))
@@ -209,7 +209,7 @@ def logistic_on_features(
     The only image of a class is in every training part and tests nothing.
 
     Args:
-        splits: labelled features, of one scale.
+        splits: labeled features, of one scale.
         penalties: candidates, on half the squared weights and per training image; the larger of equals is chosen.
         seed: of the folds.
         device: where it is computed.
@@ -219,7 +219,7 @@ def logistic_on_features(
     x, y = splits.x.to(home), splits.y.to(home)
     grid = sorted(penalties, reverse=True)
     rows: list[dict[str, Any]] = []
-    penalty, chosen = 0.01, "fixed: classes with one labelled image each leave nothing to choose on"
+    penalty, chosen = 0.01, "fixed: classes with one labeled image each leave nothing to choose on"
     fold = _folds(splits.y, seed).to(home)
     folds = int(fold.max()) + 1
     if folds > 1:
@@ -236,7 +236,7 @@ def logistic_on_features(
         penalty = grid[shares.index(max(shares))]
         alone = f", the {len(y) - tested} without a second of their class always trained on" if tested < len(y) else ""
         chosen = (
-            f"of {len(grid)}, by {folds}-fold cross-validation on the labelled images{alone} "
+            f"of {len(grid)}, by {folds}-fold cross-validation on the labeled images{alone} "
             f"({100 * max(shares):.2f} % right)"
         )
     fit = fit_logistic(x, y, [penalty * len(y)], num_classes=splits.num_classes)[0]
@@ -266,7 +266,7 @@ def _check_rows(rows: Tensor, known: Tensor) -> None:
     missing = rows[~torch.isin(rows, known)]
     if len(missing):
         raise UsageError(
-            f"row {int(missing[0])} of the list is no labelled training image: the list is of another data set."
+            f"row {int(missing[0])} of the list is no labeled training image: the list is of another data set."
         )
 
 

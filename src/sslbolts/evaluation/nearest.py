@@ -1,4 +1,4 @@
-"""Nearest neighbours and ridge: classifiers on features that need no training by gradient."""
+"""Nearest neighbors and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
 from sslbolts.evaluation.features import EncodedData, EvaluationData
 from sslbolts.evaluation.result import Found, Result
-from sslbolts.evaluation.splits import Splits, held_out, labelled_splits
-from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbours, neighbour_votes, ridge_classifier
+from sslbolts.evaluation.splits import Splits, held_out, labeled_splits
+from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbors, neighbor_votes, ridge_classifier
 from sslbolts.readouts.knn import Metric
 
 __all__ = ["KNN_KS", "KNN_TEMPERATURES", "evaluate_knn", "evaluate_ridge", "knn_on_features", "ridge_on_features"]
 
 KNN_KS = (1, 5, 10, 20, 50, 100, 200)
 KNN_TEMPERATURES = (0.04, 0.07, 0.1, 0.2, torch.inf)
-"""Of the cosine's votes; infinite is the same vote for every neighbour."""
+"""Of the cosine's votes; infinite is the same vote for every neighbor."""
 
 _STANDARD = (20, 0.07)  # DINO's
 _CHOSEN_ON = 2000  # images: the standard error of their accuracy is at most 1.1 %
@@ -37,7 +37,7 @@ def evaluate_knn(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Result:
-    """Nearest neighbours among the labelled training images, on frozen features; see :func:`knn_on_features`.
+    """Nearest neighbors among the labeled training images, on frozen features; see :func:`knn_on_features`.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
@@ -54,7 +54,7 @@ def evaluate_knn(
     """
     _check_knn(k, temperature, metric)
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    splits = labelled_splits(subject)
+    splits = labeled_splits(subject)
     found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
     return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
@@ -82,7 +82,7 @@ def evaluate_ridge(
     if not penalty or min(penalty) <= 0:
         raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    splits = labelled_splits(subject)
+    splits = labeled_splits(subject)
     found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
     return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
@@ -96,16 +96,16 @@ def knn_on_features(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> Found:
-    """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
+    """Number of neighbors, temperature and metric by one search per metric, chosen on training images only.
 
-    Every candidate is measured on up to 2,000 training images, of every class alike, whose neighbours are all the other
+    Every candidate is measured on up to 2,000 training images, of every class alike, whose neighbors are all the other
     training images; the test images see the best candidate (the first of equals), and DINO's k = 20 at
-    temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
+    temperature 0.07. With the cosine a neighbor's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
 
     Args:
-        splits: labelled features.
-        ks: numbers of neighbours, at least 1; those beyond the training images are left out.
+        splits: labeled features.
+        ks: numbers of neighbors, at least 1; those beyond the training images are left out.
         temperatures: positive, for the cosine.
         metrics: "cosine", "euclidean".
         seed: of the draw of the images that choose.
@@ -132,17 +132,17 @@ def knn_on_features(
         if not len(choosing):
             raise UsageError("no class has two training images to choose on: give one k, temperature and metric.")
         found: dict[str, tuple[Tensor, Tensor]] = {
-            name: nearest_neighbours(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
+            name: nearest_neighbors(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
         }
         for name, heat, count in candidates:
-            similarity, neighbour = found[name]
-            votes = _votes(similarity, labels[neighbour], [count], heat, splits.num_classes)[0]
+            similarity, neighbor = found[name]
+            votes = _votes(similarity, labels[neighbor], [count], heat, splits.num_classes)[0]
             share = (votes.argmax(1) == labels[choosing]).double().mean().item()
             rows.append({"metric": name, "k": count, "temperature": _named(heat), "training top1": share})
         shares = [row["training top1"] for row in rows]
         metric, temperature, k = candidates[shares.index(max(shares))]
         chosen = (
-            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbours are all the other "
+            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbors are all the other "
             f"training images ({100 * max(shares):.2f} % right; seed {seed})"
         )
 
@@ -151,9 +151,9 @@ def knn_on_features(
 
     def measured(metric: Metric, k: int, temperature: float) -> dict[str, float]:
         if metric not in searched:
-            searched[metric] = nearest_neighbours(queries, bank, max(usable), metric=metric)
-        similarity, neighbour = searched[metric]
-        votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
+            searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
+        similarity, neighbor = searched[metric]
+        votes = _votes(similarity, labels[neighbor], [k], temperature, splits.num_classes)[0]
         return accuracies(votes, splits.test_y)
 
     metrics_found = measured(metric, k, temperature)
@@ -171,7 +171,7 @@ def ridge_on_features(
     """The closed-form linear classifier, its penalty chosen by leaving out one training image after the other.
 
     Args:
-        splits: labelled features.
+        splits: labeled features.
         penalties: candidates, per training image.
         device: where it is computed.
 
@@ -195,7 +195,7 @@ def ridge_on_features(
 
 
 def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:
-    return neighbour_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
+    return neighbor_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
 
 
 def _named(temperature: float) -> float | str:
@@ -204,7 +204,7 @@ def _named(temperature: float) -> float | str:
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
     if not ks or min(ks) < 1:
-        raise UsageError(f"k={tuple(ks)}: numbers of neighbours are at least 1.")
+        raise UsageError(f"k={tuple(ks)}: numbers of neighbors are at least 1.")
     if not temperatures or min(temperatures) <= 0:
         raise UsageError(f"temperature={tuple(temperatures)}: they are positive (inf for equal votes).")
     known = get_args(Metric)

@@ -22,7 +22,7 @@ from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
 from sslbolts.pictures.clusters import cluster_count, cluster_directions, draw_clusters
 from sslbolts.pictures.embedding import draw_embedding
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
+from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.projections import available_projections, project
 from sslbolts.pictures.style import thumbnails
 
@@ -33,7 +33,7 @@ __all__ = ["DRAW", "FEWEST_IMAGES", "ChosenImages", "Subject"]
 
 FEWEST_IMAGES = 4
 """Of a picture of features."""
-_NEIGHBOURS = 6  # of each image
+_NEIGHBORS = 6  # of each image
 
 
 class ChosenImages(Dataset[Any]):
@@ -72,7 +72,7 @@ class Subject:
         encoder: the network.
         data: where images come from.
         images: of embedding and clusters, at most.
-        bank_images: among which neighbours are sought, at most.
+        bank_images: among which neighbors are sought, at most.
         rows: images of sheets.
         seed: of what is drawn at random.
         cache: folder of features.
@@ -95,7 +95,7 @@ class Subject:
 
     def fitting(self) -> list[str]:
         """Names of the pictures that can be drawn of this network; its views are not known, so none of them."""
-        names = ["neighbours", "embedding", "clusters"]
+        names = ["neighbors", "embedding", "clusters"]
         try:
             find_attention(self.encoder.backbone)
         except UsageError:
@@ -115,7 +115,7 @@ class Subject:
 
     @cached_property
     def bank(self) -> tuple[Tensor, Features]:
-        """Small copies of labelled training images, and their features."""
+        """Small copies of labeled training images, and their features."""
         return self._read("bank", self.bank_images)
 
     def split(self, name: str) -> EvaluationImages:
@@ -153,11 +153,11 @@ def _misfit(subject: Subject, error: Exception) -> str:
     return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."
 
 
-def _neighbours(subject: Subject) -> "Figure":
+def _neighbors(subject: Subject) -> "Figure":
     images, found = subject.queries
     bank_images, bank = subject.bank
     chosen = choose_queries(found.targets, subject.rows)
-    return draw_neighbours(
+    return draw_neighbors(
         images[chosen],
         found.targets[chosen],
         bank_images,
@@ -166,12 +166,12 @@ def _neighbours(subject: Subject) -> "Figure":
             subject.encoder.name,
             found.features[chosen],
             bank.features,
-            _NEIGHBOURS,
+            _NEIGHBORS,
             query_pixels=raw_pixels(images[chosen]),
             bank_pixels=raw_pixels(bank_images),
         ),
         class_names=subject.data.class_names,
-        title=f"Nearest neighbours: {subject.title}",
+        title=f"Nearest neighbors: {subject.title}",
     )
 
 
@@ -222,7 +222,7 @@ def _augmentations(subject: Subject) -> "Figure":
 
 
 DRAW: dict[str, Callable[[Subject], "Figure"]] = {
-    "neighbours": _neighbours,
+    "neighbors": _neighbors,
     "embedding": _embedding,
     "clusters": _clusters,
     "attention": _attention,

@@ -9,15 +9,15 @@ from torch import Tensor
 from sslbolts._lightning import LightningDataModule
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.features import EncodedData, Features, data_name, labelled_rows
+from sslbolts.evaluation.features import EncodedData, Features, data_name, labeled_rows
 from sslbolts.evaluation.loaders import has_loader
 
-__all__ = ["Splits", "held_out", "labelled_splits", "training_targets"]
+__all__ = ["Splits", "held_out", "labeled_splits", "training_targets"]
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled features.
+    """Labeled features.
 
     Attributes:
         x: features ``(N, D)`` of the training images.
@@ -38,8 +38,8 @@ class Splits:
     settings: dict[str, Any]
 
 
-def labelled_splits(subject: EncodedData, *, train_split: str = "bank", test_split: str | None = None) -> Splits:
-    """Features of labelled training images and of the images that decide.
+def labeled_splits(subject: EncodedData, *, train_split: str = "bank", test_split: str | None = None) -> Splits:
+    """Features of labeled training images and of the images that decide.
 
     Where a DataModule of sslbolts was given ``labels_per_class``, the other training images have no label here either.
 
@@ -55,7 +55,7 @@ def labelled_splits(subject: EncodedData, *, train_split: str = "bank", test_spl
         >>> from sslbolts.evaluation import load_encoder
         >>> dataset = torch.utils.data.TensorDataset(torch.rand(6, 3, 2, 2), torch.arange(6) % 3)
         >>> encoder = load_encoder(torch.nn.Flatten(), image_size=2, device="cpu")
-        >>> splits = labelled_splits(EncodedData(encoder, dataset, test=dataset))
+        >>> splits = labeled_splits(EncodedData(encoder, dataset, test=dataset))
         >>> tuple(splits.x.shape), splits.num_classes
         ((6, 12), 3)
     """
@@ -68,8 +68,8 @@ def labelled_splits(subject: EncodedData, *, train_split: str = "bank", test_spl
         there = subject.test is not None or _has_test_images(data)
         test_split, where = ("test", "") if there else ("val", ", as there are no test images")
     train, few = _with_few_labels(subject.features(train_split), data)
-    x, y = labelled_rows(train, what="training data")
-    test_x, test_y = labelled_rows(tested.features(test_split), what="test data")
+    x, y = labeled_rows(train, what="training data")
+    test_x, test_y = labeled_rows(tested.features(test_split), what="test data")
     return Splits(
         x=x,
         y=y,
@@ -81,8 +81,7 @@ def labelled_splits(subject: EncodedData, *, train_split: str = "bank", test_spl
             "features": f"{x.shape[1]} of {encoder.feature_name}",
             "network": encoder.description,
             "preprocessing": subject.preprocessing,
-            "images": f'{len(x):,} labelled of "{train_split}"{few}, '
-            f'judged on {len(test_x):,} of "{test_split}"{where}',
+            "images": f'{len(x):,} labeled of "{train_split}"{few}, judged on {len(test_x):,} of "{test_split}"{where}',
         },
     )
 
@@ -96,19 +95,19 @@ def _has_test_images(data: Any) -> bool:
 
 
 def _with_few_labels(found: Features, data: Any) -> tuple[Features, str]:
-    """The features, labelled as a DataModule says with ``labels_per_class``; and that in words."""
+    """The features, labeled as a DataModule says with ``labels_per_class``; and that in words."""
     count = data.labels_per_class if isinstance(data, SSLDataModule) else None
     if count is None:
         return found, ""
-    unlabelled = training_targets(data)[found.indices] < 0
-    return found._replace(targets=found.targets.masked_fill(unlabelled, -1)), f", {count} of each class"
+    unlabeled = training_targets(data)[found.indices] < 0
+    return found._replace(targets=found.targets.masked_fill(unlabeled, -1)), f", {count} of each class"
 
 
 def training_targets(data: SSLDataModule) -> Tensor:
     """Labels ``(N,)`` of the images of the bank, -1 where there is none.
 
     Args:
-        data: whose images; where it was given ``labels_per_class``, the others count as unlabelled.
+        data: whose images; where it was given ``labels_per_class``, the others count as unlabeled.
 
     Raises:
         UsageError: if no image has a label.

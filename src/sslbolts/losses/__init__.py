@@ -7,7 +7,7 @@ shape or word is refused; temperatures and weights are a method's to check, and 
 from sslbolts.losses.amdim import amdim
 from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
-from sslbolts.losses.consistency import consistency, labelled_cross_entropy
+from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg
@@ -30,7 +30,7 @@ __all__ = [
     "info_nce",
     "instance_nce",
     "instance_softmax",
-    "labelled_cross_entropy",
+    "labeled_cross_entropy",
     "margin_triplet",
     "matching_accuracy",
     "moco_v3_contrastive",

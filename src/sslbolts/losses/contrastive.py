@@ -169,7 +169,7 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.5, *, negatives: Ne
 
 
 @torch.no_grad()
-@full_precision  # in half precision neighbours tie, and ties count as failures
+@full_precision  # in half precision neighbors tie, and ties count as failures
 def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> Tensor:
     """Share of images whose first view is more similar (cosine) to their own second view than to any other's.
 

@@ -1,4 +1,4 @@
-"""Self-distillation without labels: the teacher's centred and sharpened distribution is the student's target."""
+"""Self-distillation without labels: the teacher's centered and sharpened distribution is the student's target."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ __all__ = ["dino", "dino_targets", "mean_entropy"]
 
 @full_precision
 def dino_targets(teacher: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """The teacher's distribution, `softmax((t - c) / τ)`: centring keeps it from one peak, sharpening from uniformity.
+    """The teacher's distribution, `softmax((t - c) / τ)`: centering keeps it from one peak, sharpening from uniformity.
 
     Args:
         teacher: ``(..., K)`` logits.

@@ -58,7 +58,7 @@ def instance_nce(v: Tensor, entries: Tensor, *, temperature: float, normalizer: 
 
 @full_precision
 def instance_softmax(v: Tensor, memory: Tensor, indices: Tensor, *, temperature: float) -> Tensor:
-    r"""Cross entropy of recognising an image among all `n` in the memory.
+    r"""Cross entropy of recognizing an image among all `n` in the memory.
 
     .. math:: \frac{1}{B} \sum_i \Big[ -v_i \cdot f_{y_i} / \tau + \log \sum_{j=1}^n e^{v_i \cdot f_j / \tau} \Big]
 

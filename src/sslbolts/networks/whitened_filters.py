@@ -81,8 +81,8 @@ def set_whitening_filters_(convolution: nn.Conv2d, patches: Tensor, *, eps: floa
         True
     """
     patches = patches.double().flatten(0, -2)
-    centred = patches - patches.mean(0)
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(patches))  # ascending
+    centered = patches - patches.mean(0)
+    variances, directions = torch.linalg.eigh(centered.T @ centered / len(patches))  # ascending
     filters = (directions / (variances + eps * variances[-1]).clamp(min=1e-12).sqrt()).T.flip(0)
     # The sign of an eigenvector is free: the same everywhere if its largest entry is positive.
     largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))

@@ -103,7 +103,7 @@ def draw_clusters(
         raise UsageError(f"images, features, labels and clusters must be of the same images, got {sorted(sizes)}.")
     features, targets, assignments = features.float().cpu(), targets.cpu(), assignments.cpu()
     directions = F.normalize(features - features.mean(0), dim=1)
-    labelled = bool((targets >= 0).any())
+    labeled = bool((targets >= 0).any())
     names = class_names or [str(label) for label in range(int(targets.max()) + 1)]
 
     rows = []  # (purity, size, cluster, share of its most frequent classes)
@@ -116,7 +116,7 @@ def draw_clusters(
         rows.append((most[0][0] if most else 0.0, int(members.sum()), cluster, most))
     rows.sort(key=lambda row: (-row[0], -row[1]))
 
-    if labelled:
+    if labeled:
         pure = purity(assignments, targets).item()
         nmi = normalized_mutual_information(assignments, targets).item()
         note = (

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
+from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
 __all__ = ["alignment", "class_separation", "normalized_std", "uniformity"]
 
@@ -117,7 +117,7 @@ def class_separation(features: Tensor, targets: Tensor, *, num_classes: int | No
         1.0
     """
     features = as_features(features, "features")
-    features, targets = labelled(features, targets, width=features.shape[1])
+    features, targets = labeled(features, targets, width=features.shape[1])
     classes = number_of_classes(targets, num_classes)
     unit = F.normalize(features)
     count = torch.bincount(targets, minlength=classes)

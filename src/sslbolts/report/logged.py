@@ -45,7 +45,7 @@ class Accuracy:
 
 
 def accuracies(run: Run) -> list[Accuracy]:
-    """Accuracies on validation images: of nearest neighbours, ridge, probes, and whatever is named an accuracy."""
+    """Accuracies on validation images: of nearest neighbors, ridge, probes, and whatever is named an accuracy."""
     found = []
     for metric, series in run.metrics.items():
         if not _ACCURACY.search(metric) or _TESTING.search(metric):
@@ -77,10 +77,10 @@ def others(run: Run) -> dict[str, Series]:
 
 
 def _label(metric: str) -> str:
-    neighbours = re.search(r"^(.*?)knn/k(\d+)_t([\d.]+)$", metric)
-    if neighbours:
-        before, k, temperature = neighbours.groups()
-        return f"{before}{k} nearest neighbours" + ("" if temperature == "0.07" else f", temperature {temperature}")
+    neighbors = re.search(r"^(.*?)knn/k(\d+)_t([\d.]+)$", metric)
+    if neighbors:
+        before, k, temperature = neighbors.groups()
+        return f"{before}{k} nearest neighbors" + ("" if temperature == "0.07" else f", temperature {temperature}")
     return {"ridge/top1": "Ridge, closed form", "probe/top1": "Online linear probe"}.get(metric, metric)
 
 

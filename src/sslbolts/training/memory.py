@@ -1,4 +1,4 @@
-"""Buffers that a method keeps from one optimizer step to the next: queues, centres, banks."""
+"""Buffers that a method keeps from one optimizer step to the next: queues, centers, banks."""
 
 from typing import Any
 

@@ -72,7 +72,7 @@ def run_pass(
             labels.append(y)
             order.append(number * ROWS_PER_BATCH + torch.arange(len(y), device=module.device))
     if not labels:
-        raise UsageError("the loader of labelled images (the bank, or the queries) is empty.")
+        raise UsageError("the loader of labeled images (the bank, or the queries) is empty.")
     return Pass([torch.cat(rows) for rows in features], torch.cat(labels), torch.cat(order))
 
 

@@ -7,7 +7,7 @@ __all__ = ["stratified"]
 
 
 def stratified(targets: Tensor, rows: int) -> Tensor:
-    """Positions, in order, of ``rows`` labelled images, each class with its share of them; always the same ones.
+    """Positions, in order, of ``rows`` labeled images, each class with its share of them; always the same ones.
 
     Example:
         >>> chosen = stratified(torch.tensor([0] * 90 + [1] * 10 + [-1] * 50), 20)

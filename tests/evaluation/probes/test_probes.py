@@ -80,7 +80,7 @@ def test_a_last_batch_of_one_image_is_learned_from_too(evaluate, settings, on):
     encoder = load_encoder(nn.Flatten(), image_size=8, device="cpu")
     quiet = {"trainer": {"enable_progress_bar": False}} if on == "images" else {}
     result = evaluate(encoder, data, settings=settings, on=on, epochs=2, batch_size=32, **quiet)
-    assert "33 labelled" in result.settings["images"]
+    assert "33 labeled" in result.settings["images"]
     assert 0 <= result.metrics["top1"] <= 1
 
 
@@ -213,7 +213,7 @@ def test_images_under_the_settings_crops_are_learned_and_held_out_ones_are_not()
     result = evaluate_linear(encoder, data, settings="byol", epochs=5, batch_size=32, trainer=quiet)
     assert result.metrics["top1"] == 1.0
     assert "12 held-out training images" in result.settings["learning rate chosen"]
-    assert "108 labelled" in result.settings["images"]
+    assert "108 labeled" in result.settings["images"]
     mlp = evaluate_mlp(encoder, data, epochs=10, batch_size=32, hidden_dim=16, lr=1e-2)
     assert mlp.metrics["top1"] == 1.0
 

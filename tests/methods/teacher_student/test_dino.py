@@ -1,4 +1,4 @@
-"""The particulars of DINO. Loss and centre against reference values: tests/golden."""
+"""The particulars of DINO. Loss and center against reference values: tests/golden."""
 
 import copy
 from functools import partial
@@ -65,7 +65,7 @@ def test_prototypes_keep_norm_one_unless_it_is_learned():
     assert not torch.allclose(norms(norm_last_layer=False), torch.ones(12))
 
 
-def test_the_centre_follows_the_teachers_mean_of_the_step_before():
+def test_the_center_follows_the_teachers_mean_of_the_step_before():
     method = _method(center_momentum=0.75)
     outputs = []
     method.teacher.register_forward_hook(lambda module, inputs, output: outputs.append(output.mean(0)))

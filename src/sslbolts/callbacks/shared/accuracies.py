@@ -34,7 +34,7 @@ def accuracies(
         targets: their labels ``(Q,)``.
         bank: ``(N, D)``, finite, the same on all ranks.
         bank_targets: ``(N,)``.
-        k: numbers of neighbours; none for ridge alone.
+        k: numbers of neighbors; none for ridge alone.
         temperature: of the votes.
         ridge: whether ridge is asked for.
 

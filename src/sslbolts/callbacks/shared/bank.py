@@ -1,4 +1,4 @@
-"""The labelled images that queries are compared with."""
+"""The labeled images that queries are compared with."""
 
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +76,6 @@ class Bank:
             "there is no DataModule" if datamodule is None else f"{type(datamodule).__name__} has no bank_dataloader()"
         )
         raise UsageError(
-            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labelled (x, y) "
+            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labeled (x, y) "
             "batches, or a callable that makes one: usually the training images without augmentation."
         )

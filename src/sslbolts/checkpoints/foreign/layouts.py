@@ -20,7 +20,7 @@ class Layout:
         source: whose checkpoints look so.
         student: what the names of the backbone begin with.
         teacher: what those of the teacher's begin with; None where there is none.
-        needs: patterns, each of which the beginning of some name must match: by these the layout is recognised.
+        needs: patterns, each of which the beginning of some name must match: by these the layout is recognized.
         under: entries of the file, of which one holds the student's tensors; "" is the file itself.
         under_teacher: the entry that holds the teacher's tensors; None is the same.
         heads: what the names of other things inside the backbone begin with; they are left out, unless they are tensors

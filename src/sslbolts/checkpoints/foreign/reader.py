@@ -102,7 +102,7 @@ def read_foreign(
         path: where the checkpoint is from, for messages.
         checkpoint: its content.
         teacher: the teacher's backbone instead of the student's.
-        layout: name of a layout, or one of your own; None recognises it.
+        layout: name of a layout, or one of your own; None recognizes it.
         backbone: the network, by name or as a module; None infers it from the weights.
 
     Raises:
@@ -110,7 +110,7 @@ def read_foreign(
     """
     hparams = checkpoint.get("hyper_parameters")
     hparams = hparams if isinstance(hparams, Mapping) else {}
-    chosen = _recognise(path, checkpoint, hparams, backbone) if layout is None else layout
+    chosen = _recognize(path, checkpoint, hparams, backbone) if layout is None else layout
     chosen = get_layout(chosen) if isinstance(chosen, str) else chosen
     if teacher and chosen.teacher is None:
         hint = f" ({chosen.note})" if "target" in chosen.note else ""
@@ -180,7 +180,7 @@ def _tensors(checkpoint: Mapping[str, Any], layout: Layout, teacher: bool) -> tu
     return {}, None
 
 
-def _recognise(
+def _recognize(
     path: str | Path, checkpoint: Mapping[str, Any], hparams: Mapping[str, Any], backbone: str | nn.Module | None
 ) -> Layout:
     for layout in LAYOUTS.values():

@@ -23,7 +23,7 @@ class FeatureFile(Callback):
     indices are those of the batch ``(images, targets, indices)``.
 
     Args:
-        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabelled) and
+        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabeled) and
             ``indices (N,)`` int64; ``.parquet`` a table of columns ``index``, ``target``, ``f0`` ... ``f{D-1}``.
 
     Raises:

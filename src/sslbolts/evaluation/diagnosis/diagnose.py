@@ -36,7 +36,7 @@ from sslbolts.training.seeds import generator, mix
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_NEIGHBOURS, _TEMPERATURE = 20, 0.07
+_NEIGHBORS, _TEMPERATURE = 20, 0.07
 _RESTARTS, _ITERATIONS = 5, 30  # of k-means
 _VIEWS, _CLUSTERS = 100, 101  # what a seed is for
 _ROWS_AT_ONCE = 4096
@@ -51,7 +51,7 @@ class Diagnosis(NamedTuple):
 
     Attributes:
         result: all numbers.
-        confusion: ``(C, C)`` counts of the features' nearest neighbours, rows the true classes; None without labels.
+        confusion: ``(C, C)`` counts of the features' nearest neighbors, rows the true classes; None without labels.
         class_names: name of each class; None where there are none.
     """
 
@@ -72,10 +72,10 @@ def diagnose(
     """The information in features `h`, and what of it the projector throws away: the same measures of both.
 
     Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
-    them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbours
+    them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbors
     (``knn/top1``); dimensions used (``rankme``, ``effective_rank``); ``alignment`` and ``uniformity`` of two augmented
     views; ``class_separation``; and how far as many clusters as there are classes are the classes
-    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbours by `h` are right
+    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbors by `h` are right
     on the images of one class.
 
     Args:
@@ -122,12 +122,10 @@ def diagnose(
     names = _names(data, targets, bank.targets) if bank is not None else None
     if bank is None or names is None:
         few = "there are no labels" if bank is None else "one class is all that there is"
-        notes.append(f"{few}: neighbours, class separation, clusters and confusions are left out.")
+        notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.")
     else:
         for reader, read in readers.items():
-            confusions.append(
-                _neighbours(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names)
-            )
+            confusions.append(_neighbors(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names))
             values[reader]["knn/top1"] = float(confusions[-1].diagonal().sum() / confusions[-1].sum())
 
     rows = held_information(subject, readers, max_images=max_images, seed=seed)
@@ -163,11 +161,11 @@ def _in_chunks(head: nn.Module) -> Reader:
 
 
 def _bank(subject: EncodedData, queries: Features) -> Features | None:
-    """The labelled training images, where there are labels to compare."""
+    """The labeled training images, where there are labels to compare."""
     if not bool((queries.targets >= 0).any()):
         return None
     data = subject.module
-    return subject.features("bank") if data.has_images("bank") and data.images("bank").labelled else None
+    return subject.features("bank") if data.has_images("bank") and data.images("bank").labeled else None
 
 
 def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[str] | None:
@@ -178,8 +176,8 @@ def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[s
     return names + [str(label) for label in range(len(names), int(max(targets.max(), bank_targets.max())) + 1)]
 
 
-def _neighbours(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
-    k = min(_NEIGHBOURS, int((bank_targets >= 0).sum()))
+def _neighbors(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
+    k = min(_NEIGHBORS, int((bank_targets >= 0).sum()))
     scores = knn_predict(queries, bank, bank_targets, k=k, temperature=_TEMPERATURE, num_classes=len(names))
     return confusion_matrix(scores, targets, num_classes=len(names)).cpu()
 
@@ -249,7 +247,7 @@ def _settings(
         "images": f"{len(h):,} for validation; at most {max_images:,} of them, and of the training images, distorted",
         "what was done": "ridge classifier on standardized features, penalty by leave-one-out on training images",
         "distortions": f"one per image, all equally often; noise of deviation {NOISE_STD:g} of images in [0, 1]",
-        "neighbours": f"{_NEIGHBOURS}, cosine, temperature {_TEMPERATURE:g}",
+        "neighbors": f"{_NEIGHBORS}, cosine, temperature {_TEMPERATURE:g}",
         "alignment and uniformity": "first two views of the data's recipe, alpha 2, t 2, on the unit sphere",
         "clusters": f"spherical k-means, one cluster per class, the best of {_RESTARTS} starts by its own objective",
         "seed": seed,

@@ -20,13 +20,13 @@ from sslbolts.networks.tiny_batches import running_statistics
 from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
 from sslbolts.optim.layer_decay import layer_groups
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
 __all__ = ["FineTune"]
 
 
-class FineTune(LabelledEvaluation):
-    """A backbone and a linear head, trained together on labelled images by a paper's settings.
+class FineTune(LabeledEvaluation):
+    """A backbone and a linear head, trained together on labeled images by a paper's settings.
 
     The learning rate falls from layer to layer towards the first (ResNets by stage, vision transformers by block), and
     mixup or CutMix blend the images of a batch and their labels. Rows with label -1 are left out. What is drawn is a
@@ -94,11 +94,11 @@ class FineTune(LabelledEvaluation):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy of a batch of one view per image, or ``(images, targets, ...)``."""
         images, targets = images_of(batch), targets_of(batch)
-        labelled = targets >= 0
-        if not labelled.all():
-            images, targets = images[labelled], targets[labelled]
+        labeled = targets >= 0
+        if not labeled.all():
+            images, targets = images[labeled], targets[labeled]
         if not len(targets):
-            raise UsageError("a training batch has no label: fine-tuning needs labelled training images.")
+            raise UsageError("a training batch has no label: fine-tuning needs labeled training images.")
         if self._mixers and len(targets) > 1:
             which = int(torch.randint(len(self._mixers), ()))
             images, targets = self._mixers[which](images, targets)

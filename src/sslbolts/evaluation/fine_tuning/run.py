@@ -12,7 +12,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
-from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.networks.backbones import first_convolution
@@ -35,7 +35,7 @@ def evaluate_finetune(
     progress: bool = True,
     **changes: Any,
 ) -> Result:
-    """Trains the backbone and a linear head on labelled images, and measures the last epoch once.
+    """Trains the backbone and a linear head on labeled images, and measures the last epoch once.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
@@ -81,7 +81,7 @@ def evaluate_finetune(
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
     crop = View(data.image_size, interpolation=module.settings.interpolation)
-    crops = labelled_crops(subject, view=crop, rows=rows)
+    crops = labeled_crops(subject, view=crop, rows=rows)
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
@@ -112,7 +112,7 @@ def evaluate_finetune(
                 f"{module.settings.interpolation}), flipped",
                 **subject.preprocessing,
             },
-            "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops.images("test")):,} of '
+            "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },

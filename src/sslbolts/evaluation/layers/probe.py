@@ -14,14 +14,14 @@ from sslbolts.evaluation.layers.maps import PooledMaps
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
 __all__ = ["LAYER_LRS", "LayerProbe"]
 
 LAYER_LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-class LayerProbe(LabelledEvaluation):
+class LayerProbe(LabeledEvaluation):
     """Logistic regressions on every block, several learning rates each, all trained together from one pass per batch.
 
     A block's map is adaptively max-pooled to about 9,000 values, which are standardized (batch norm without scales).
@@ -101,9 +101,9 @@ class LayerProbe(LabelledEvaluation):
         """Sum of all cross-entropies: each regression sees the gradient of its own."""
         targets = targets_of(batch)
         labels = targets[:, None].expand(-1, len(self.lrs)).flatten()
-        labelled = (targets >= 0).sum().clamp(min=1)
+        labeled = (targets >= 0).sum().clamp(min=1)
         sums = [F.cross_entropy(s.flatten(0, 1), labels, ignore_index=-1, reduction="sum") for s in self(_input(batch))]
-        loss = torch.stack(sums).sum() / labelled
+        loss = torch.stack(sums).sum() / labeled
         self.log("train/loss", loss / (len(sums) * len(self.lrs)), prog_bar=True, batch_size=len(targets))
         return loss
 

@@ -15,7 +15,7 @@ from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
-from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
@@ -83,7 +83,7 @@ def evaluate_layers(
 
     Returns:
         A row per layer; ``metrics`` has ``LAYER/top1``, in [0, 1], the best layer's as ``top1`` first. Where no class
-        has two labelled images to choose with, it is the last layer, and the learning rate the paper's, 0.01.
+        has two labeled images to choose with, it is the last layer, and the learning rate the paper's, 0.01.
 
     Raises:
         UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
@@ -97,10 +97,10 @@ def evaluate_layers(
     chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
     choosing = bool(chosen_on.any())
     if not choosing and len(lrs) > 1 and _OWN_LR not in lrs:
-        raise UsageError(f"no class has two labelled training images to choose one of lrs={list(lrs)} on: give one.")
+        raise UsageError(f"no class has two labeled training images to choose one of lrs={list(lrs)} on: give one.")
     own = lrs.index(_OWN_LR) if _OWN_LR in lrs else 0
     kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
-    crops = labelled_crops(subject, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices)
+    crops = labeled_crops(subject, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices)
     crops.batch_size = crops.eval_batch_size = batch_size
     shapes = _shapes(every, encoder, crops.image_size)
     widths = [channels * side**2 for channels, _, _, side in shapes]
@@ -152,14 +152,14 @@ def evaluate_layers(
             "choice": f"the learning rate best on {int(chosen_on.sum()):,} held-out training images; top1 is that of "
             "the layer best there"
             if choosing
-            else f"none, for no class has two labelled images, of which one could be held out: learning rate "
+            else f"none, for no class has two labeled images, of which one could be held out: learning rate "
             f"{lrs[own]:g}; top1 is that of the last layer",
             "images per step": batch_size * devices,
             "augmentation": "random crops and flips"
             if augment
             else f"none; {len(groups)} pass(es) of the images in all",
             "preprocessing": subject.preprocessing,
-            "images": f'{len(kept):,} labelled of "train", judged on {len(crops.images("test")):,} of '
+            "images": f'{len(kept):,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },

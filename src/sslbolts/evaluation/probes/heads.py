@@ -125,7 +125,7 @@ class ProbeHeads(nn.Module):
 
 
 def probe_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum over heads of the mean cross-entropy of the labelled rows, so that each head learns as if it were alone.
+    """Sum over heads of the mean cross-entropy of the labeled rows, so that each head learns as if it were alone.
 
     Args:
         logits: ``(N, count, C)``.

@@ -14,14 +14,14 @@ from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optim
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 from sslbolts.transforms import MultiView, View
 
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
 
 
-class LinearProbe(LabelledEvaluation):
-    """Linear classifiers on a frozen network, one per learning rate, trained together on labelled images.
+class LinearProbe(LabeledEvaluation):
+    """Linear classifiers on a frozen network, one per learning rate, trained together on labeled images.
 
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
     image (:func:`probe_views`). Rows with label -1 are left out.

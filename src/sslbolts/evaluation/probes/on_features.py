@@ -34,7 +34,7 @@ HELD_OUT = 0.1
 """Share of the training images on which a learning rate is chosen."""
 MOST_HELD_OUT = 5000
 """Upper bound of their number."""
-NOTHING_HELD_OUT = "the settings' own: no class has two labelled images, of which one could be held out to choose on"
+NOTHING_HELD_OUT = "the settings' own: no class has two labeled images, of which one could be held out to choose on"
 
 
 def probe_on_features(
@@ -53,7 +53,7 @@ def probe_on_features(
     is the settings' own learning rate.
 
     Args:
-        splits: labelled features.
+        splits: labeled features.
         settings: how to train.
         hidden_dim: of an MLP; 0 is a linear probe.
         dropout: of the MLP.

@@ -12,7 +12,7 @@ from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, EvaluationData
-from sslbolts.evaluation.labelled_crops import few_steps, labelled_crops
+from sslbolts.evaluation.labeled_crops import few_steps, labeled_crops
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.on_features import (
     HELD_OUT,
@@ -25,7 +25,7 @@ from sslbolts.evaluation.probes.on_features import (
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings, with_own_lr
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import held_out, labelled_splits, training_targets
+from sslbolts.evaluation.splits import held_out, labeled_splits, training_targets
 
 __all__ = ["evaluate_linear", "evaluate_mlp"]
 
@@ -122,7 +122,7 @@ def _evaluate(
         on = "features" if settings.norm == "standardize" else "images"
     if on == "images":
         return _on_images(protocol, make, subject, settings, seed, trainer or {})
-    splits = labelled_splits(subject)
+    splits = labeled_splits(subject)
     probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], settings=settings)
     found = probe_on_features(
         splits,
@@ -167,7 +167,7 @@ def _on_images(
     elif not choosing:
         held[:] = False
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
-    images = labelled_crops(
+    images = labeled_crops(
         subject,
         view=probe_views(settings, data.image_size).views[0],
         rows=kept,
@@ -200,7 +200,7 @@ def _on_images(
             "features": f"{encoder.num_features} of {encoder.feature_name}",
             "network": encoder.name,
             "preprocessing": subject.preprocessing,
-            "images": f"{len(kept):,} labelled, under flips and random crops of "
+            "images": f"{len(kept):,} labeled, under flips and random crops of "
             f"{settings.crop[0]:g} to {settings.crop[1]:g} of the area ({settings.interpolation})",
             **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",

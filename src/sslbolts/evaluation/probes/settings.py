@@ -282,6 +282,6 @@ def with_own_lr(settings: ProbeSettings) -> ProbeSettings:
     """
     if 1.0 not in settings.sweep:
         raise UsageError(
-            f"no class has two labelled training images to choose one of lr={list(settings.lrs)} on: give one."
+            f"no class has two labeled training images to choose one of lr={list(settings.lrs)} on: give one."
         )
     return replace(settings, sweep=(1.0,))

@@ -28,7 +28,7 @@ __all__ = ["InstanceBank", "InstanceDiscrimination"]
 
 
 class InstanceDiscrimination(SSLModule):
-    """Instance discrimination: recognise each image among all others by a memory of its former embeddings.
+    """Instance discrimination: recognize each image among all others by a memory of its former embeddings.
 
     One view per image. Its embedding is compared with the memory of all training images, and after the optimizer step
     its row of the memory moves half of the way to it: `m ← normalize(½ m + ½ v)`. With ``num_negatives`` images drawn

@@ -86,7 +86,7 @@ class BoWNet(SSLModule):
     The words are k-means centroids of the local features of a frozen teacher, which some other task has trained (the
     paper's: rotation prediction). They are made from the training images when training starts. The target is the
     histogram of the nearest words of the clean image's map, without its border, which has seen the padding.
-    Of two neighbouring images in the batch one may get a patch of the other (CutMix), and so many of its words.
+    Of two neighboring images in the batch one may get a patch of the other (CutMix), and so many of its words.
 
     The student may teach in the next round: give a checkpoint of this method as ``teacher``, or see :meth:`next_round`.
     There is no official code: where features are drawn, `γ`, weight decay, the learning rate and the cosine that it
@@ -104,7 +104,7 @@ class BoWNet(SSLModule):
         features_per_image: how many local features of each image k-means sees.
         kmeans_iterations: of the k-means.
         gamma: `γ` of the classifier at the beginning; much larger ones start out too sure.
-        cutmix: probability that an image gets a patch of its neighbour's.
+        cutmix: probability that an image gets a patch of its neighbor's.
         optimizer: SGD, with decay on all parameters as in OBoW.
         lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`; the paper has no warm-up.
 

@@ -60,7 +60,7 @@ class Center(Memory):
 class DINO(SSLModule):
     r"""DINO: a student's small and large crops say what the teacher says of the large ones; no labels, no negatives.
 
-    The teacher's logits are centred (with the centre from before the batch), which alone would end in uniform outputs,
+    The teacher's logits are centered (with the center from before the batch), which alone would end in uniform outputs,
     and sharpened, which alone would end in one-hot ones. The first two views of a batch go to teacher and student, all
     further ones to the student. Same-size crops share their batch-norm statistics. After the backward pass each
     gradient is clipped by itself, and the last layer is frozen during the first epoch.
@@ -78,7 +78,7 @@ class DINO(SSLModule):
         teacher_temperature: `τ_t` after its warm-up; the official runs of more than 100 epochs go up to 0.07.
         warmup_teacher_temperature: `τ_t` in the first epoch.
         warmup_teacher_temperature_epochs: epochs of the linear rise from one to the other, the paper's 30 or 50.
-        center_momentum: `m` of the centre.
+        center_momentum: `m` of the center.
         momentum: of the teacher at the beginning, 0.9995 for small batches; it rises to 1.
         freeze_last_layer_epochs: epochs in which the student's last layer stands still.
         clip: largest norm of a parameter's gradient; None for no clipping.

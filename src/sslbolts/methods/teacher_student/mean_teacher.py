@@ -14,39 +14,39 @@ from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
-from sslbolts.losses import consistency, labelled_cross_entropy
+from sslbolts.losses import consistency, labeled_cross_entropy
 from sslbolts.losses.consistency import Distance
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, sigmoid_ramp
 from sslbolts.training.facts import steps_per_epoch
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
 __all__ = ["MeanTeacher"]
 
 
-class MeanTeacher(LabelledEvaluation, SSLModule):
+class MeanTeacher(LabeledEvaluation, SSLModule):
     r"""Mean Teacher: a classifier learns from the labels there are, and everywhere from its own moving average.
 
     .. math:: \mathrm{CE}(f(x_1), y) + w(t)\, \big\| \mathrm{softmax} f(x_1) - \mathrm{softmax} f'(x_2) \big\|^2
 
     The teacher `f'` is the average of the student's weights and sees another view. Its weight `w` rises over the first
     epochs, `exp(-5 (1 - t)^2)`; its momentum is smaller meanwhile, so that it forgets the first student. Images of
-    label -1 are unlabelled; ``labels_per_class=`` of a DataModule leaves some of a labelled data set with labels.
+    label -1 are unlabeled; ``labels_per_class=`` of a DataModule leaves some of a labeled data set with labels.
 
-    The cross entropy is the mean over the labelled images of a batch, and the squared distance the mean over images
+    The cross entropy is the mean over the labeled images of a batch, and the squared distance the mean over images
     and classes. The official code divides the cross entropy, too, by the number of all images, a constant share of them
-    labelled. Its weight `w` is therefore `w` divided by that share here: for the 100 of its CIFAR-10 runs, in which a
-    quarter are labelled, give ``consistency_weight=400``. The default of 100 is as much as the official one only where
-    all images are labelled. Left out: its second output layer.
+    labeled. Its weight `w` is therefore `w` divided by that share here: for the 100 of its CIFAR-10 runs, in which a
+    quarter are labeled, give ``consistency_weight=400``. The default of 100 is as much as the official one only where
+    all images are labeled. Left out: its second output layer.
 
     Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes. How
     often it is right on validation images is ``val/top1``, the teacher ``val/teacher_top1``.
 
     Args:
         num_classes: number of classes.
-        consistency_weight: `w` after its rise; an official one divided by the share of labelled images.
+        consistency_weight: `w` after its rise; an official one divided by the share of labeled images.
         ramp_up_epochs: length of the rise; 5 in the official code, on CIFAR-10 and on ImageNet.
         distance: "mse", or "kl" for a Kullback-Leibler divergence, which the paper found worse.
         momentum: of the teacher during the rise.
@@ -70,7 +70,7 @@ class MeanTeacher(LabelledEvaluation, SSLModule):
     decay_vectors = True
     indicators = (
         Indicator(
-            metric="train/labelled",
+            metric="train/labeled",
             below=1e-9,
             meaning="no image of the batch has a label, so the student only learns to agree with its own average",
             fixes=("labels: label -1 means none", "larger batches, or more labels per class"),
@@ -118,7 +118,7 @@ class MeanTeacher(LabelledEvaluation, SSLModule):
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         x1, x2 = batch.views
         student, teacher = self.classifier(self.backbone(x1)), self.teacher(x2)  # (B, num_classes)
-        supervised = labelled_cross_entropy(student, batch.targets)
+        supervised = labeled_cross_entropy(student, batch.targets)
         agreement = consistency(student, teacher, self.distance)
         weight = self.consistency_weight * sigmoid_ramp(self.trainer.global_step, length=self.ramp_up_steps)
         loss = supervised + weight * agreement
@@ -129,7 +129,7 @@ class MeanTeacher(LabelledEvaluation, SSLModule):
             "train/supervised": supervised,
             "train/consistency": agreement,
             "train/consistency_weight": agreement.new_full((), weight),  # a number would be copied to the device
-            "train/labelled": (batch.targets >= 0).float().mean(),
+            "train/labeled": (batch.targets >= 0).float().mean(),
             "train/teacher_entropy": entropy,
         }
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
@@ -137,7 +137,7 @@ class MeanTeacher(LabelledEvaluation, SSLModule):
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Tensor]:
-        """Features for the monitors; of the first loader's labelled images, count the right answers."""
+        """Features for the monitors; of the first loader's labeled images, count the right answers."""
         features = self(batch[0])
         if dataloader_idx == 0 and len(batch) > 1:
             answers = {"top1": self.classifier(features), "teacher_top1": self.teacher(batch[0])}

@@ -214,7 +214,7 @@ class OBoW(SSLModule):
             nearest = all_sum(distances.amin(2).mean()) / world_size()
             bags.append(soft_bags(distances, self.inverse_delta / words.distance_with(nearest)))
             window = tuple(min(_POOL, side) for side in inside.shape[2:])
-            around = F.avg_pool2d(inside, window, stride=1).flatten(2)  # (B, C, places), each with its neighbours
+            around = F.avg_pool2d(inside, window, stride=1).flatten(2)  # (B, C, places), each with its neighbors
             place = (uniform(len(images), generator=drawn) * around.shape[2]).long()
             words.stage(around[torch.arange(len(images), device=images.device), :, place], nearest[None])
         return bags

@@ -30,8 +30,8 @@ class Publisher:
         UsageError: for fewer than one epoch.
 
     Example:
-        >>> Publisher("neighbours", every_n_epochs=5).name
-        'neighbours'
+        >>> Publisher("neighbors", every_n_epochs=5).name
+        'neighbors'
     """
 
     def __init__(self, name: str, *, every_n_epochs: int = 1, folder: str | Path | None = None) -> None:

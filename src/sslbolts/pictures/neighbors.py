@@ -1,4 +1,4 @@
-"""Query images beside their nearest neighbours, by learned features and by raw pixels."""
+"""Query images beside their nearest neighbors, by learned features and by raw pixels."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["choose_queries", "draw_neighbours", "nearest", "nearest_beside_pixels"]
+__all__ = ["choose_queries", "draw_neighbors", "nearest", "nearest_beside_pixels"]
 
 _RIGHT, _WRONG = COLORS[0], COLORS[5]
 _LEGEND = "Solid blue frame: the query's class. Dashed frame: another class, named below."
@@ -57,7 +57,7 @@ def nearest_beside_pixels(
         bank_pixels: ``(N, P)``.
 
     Returns:
-        Of both kinds of features ``(Q, min(k, N))``, as :func:`draw_neighbours` takes them.
+        Of both kinds of features ``(Q, min(k, N))``, as :func:`draw_neighbors` takes them.
 
     Example:
         >>> bank, pixels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[9.0, 2.0], [3.0, 8.0]])
@@ -87,19 +87,19 @@ def choose_queries(targets: Tensor, count: int) -> Tensor:
     return chosen
 
 
-def draw_neighbours(
+def draw_neighbors(
     queries: Tensor,
     query_targets: Tensor,
     bank: Tensor,
     bank_targets: Tensor,
-    neighbours: Mapping[str, Tensor],
+    neighbors: Mapping[str, Tensor],
     *,
     class_names: Sequence[str] | None = None,
-    title: str = "Nearest neighbours",
+    title: str = "Nearest neighbors",
 ) -> "Figure":
     """One row per query: the image, then its nearest images of the bank by each of several features.
 
-    A neighbour of the query's class has a solid blue frame, one of another class a dashed vermilion frame and the name
+    A neighbor of the query's class has a solid blue frame, one of another class a dashed vermilion frame and the name
     of its class below.
 
     Args:
@@ -107,7 +107,7 @@ def draw_neighbours(
         query_targets: ``(Q,)`` labels; images of label -1 have no frame and no name.
         bank: ``(N, C, H, W)`` uint8.
         bank_targets: ``(N,)`` labels.
-        neighbours: name of the features -> ``(Q, k)`` rows of the bank, nearest first.
+        neighbors: name of the features -> ``(Q, k)`` rows of the bank, nearest first.
         class_names: name of each label.
         title: above the sheet.
 
@@ -117,27 +117,27 @@ def draw_neighbours(
     Example:
         >>> images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
         >>> labels = torch.tensor([0, 0, 1, 1])
-        >>> figure = draw_neighbours(images[:1], labels[:1], images, labels, {"SimCLR": torch.tensor([[1, 2]])})
+        >>> figure = draw_neighbors(images[:1], labels[:1], images, labels, {"SimCLR": torch.tensor([[1, 2]])})
         >>> len(figure.axes)
         3
     """
-    wrong = {name: tuple(rows.shape) for name, rows in neighbours.items() if len(rows) != len(queries)}
-    if wrong or not neighbours or len(queries) != len(query_targets) or len(bank) != len(bank_targets):
+    wrong = {name: tuple(rows.shape) for name, rows in neighbors.items() if len(rows) != len(queries)}
+    if wrong or not neighbors or len(queries) != len(query_targets) or len(bank) != len(bank_targets):
         raise UsageError(
-            f"neighbours of {len(queries)} queries must be (queries, k) rows for at least one kind of features, with a "
-            f"label for every image; got {wrong or {name: tuple(rows.shape) for name, rows in neighbours.items()}}."
+            f"neighbors of {len(queries)} queries must be (queries, k) rows for at least one kind of features, with a "
+            f"label for every image; got {wrong or {name: tuple(rows.shape) for name, rows in neighbors.items()}}."
         )
     names = class_names or [str(label) for label in range(int(max(query_targets.max(), bank_targets.max())) + 1)]
-    labelled = bool((query_targets >= 0).any() and (bank_targets >= 0).any())
-    widths = [1.0] + [width for rows in neighbours.values() for width in (_GAP, *[1.0] * rows.shape[1])]
-    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND if labelled else "", label_height=0.2)
+    labeled = bool((query_targets >= 0).any() and (bank_targets >= 0).any())
+    widths = [1.0] + [width for rows in neighbors.values() for width in (_GAP, *[1.0] * rows.shape[1])]
+    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND if labeled else "", label_height=0.2)
     for row, target in enumerate(query_targets.tolist()):
         axes = figure.add_subplot(grid[row, 0])
         _show(axes, queries[row], names[target] if target >= 0 else "", frame=None)
         if row == 0:
             head(axes, "query")
         column = 1
-        for name, rows in neighbours.items():
+        for name, rows in neighbors.items():
             column += 1  # the gap
             for place, index in enumerate(rows[row].tolist()):
                 axes = figure.add_subplot(grid[row, column + place])
@@ -145,16 +145,16 @@ def draw_neighbours(
                 right = label == target if min(label, target) >= 0 else None
                 _show(axes, bank[index], names[label] if right is False else "", frame=right)
                 if row == 0 and place == 0:
-                    head(axes, name, _agreement(query_targets, bank_targets[rows]) if labelled else "")
+                    head(axes, name, _agreement(query_targets, bank_targets[rows]) if labeled else "")
             column += rows.shape[1]
     return figure
 
 
 def _agreement(query_targets: Tensor, targets: Tensor) -> str:
-    """The share of neighbours ``(Q, k)`` that are of their query's class, among those with labels, in words."""
+    """The share of neighbors ``(Q, k)`` that are of their query's class, among those with labels, in words."""
     known = (targets >= 0) & (query_targets[:, None] >= 0)
     share = (targets == query_targets[:, None])[known].float().mean().item()
-    return f"{100 * share:.0f} % of these neighbours are of the query's class"
+    return f"{100 * share:.0f} % of these neighbors are of the query's class"
 
 
 def _show(axes: "Axes", image: Tensor, label: str, *, frame: bool | None) -> None:

@@ -1,4 +1,4 @@
-"""A module that is evaluated on labelled images, each of them counted once on any number of processes."""
+"""A module that is evaluated on labeled images, each of them counted once on any number of processes."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from sslbolts.training.logs import log_reduced
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.rows import first_loader
 
-__all__ = ["LabelledEvaluation"]
+__all__ = ["LabeledEvaluation"]
 
 
-class LabelledEvaluation(TrainingModule):
+class LabeledEvaluation(TrainingModule):
     """A module whose validation and test count right answers of the first loader, on any number of processes.
 
     A subclass tells in :meth:`answers` the rows of a batch that are right, and in :meth:`report` takes their shares.
@@ -26,7 +26,7 @@ class LabelledEvaluation(TrainingModule):
         raise NotImplementedError
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
-        """Take what share was right over all labelled images; ``stage`` is "val" or "test"."""
+        """Take what share was right over all labeled images; ``stage`` is "val" or "test"."""
         values = {f"{stage}/{name}": share for name, share in shares.items()}
         log_reduced(self, values, prog_bar=(f"{stage}/top1",))
 

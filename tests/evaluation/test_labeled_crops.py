@@ -1,4 +1,4 @@
-"""No labelled image is lost to a batch that is larger than the data set has many of."""
+"""No labeled image is lost to a batch that is larger than the data set has many of."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import evaluate_linear, load_encoder
 from sslbolts.evaluation.features import EncodedData
-from sslbolts.evaluation.labelled_crops import labelled_crops
+from sslbolts.evaluation.labeled_crops import labeled_crops
 from sslbolts.evaluation.layers.run import evaluate_layers
 from tests.helpers.nets import SmallConvNet
 
@@ -18,7 +18,7 @@ def _encoder():
 
 @pytest.mark.parametrize(("batch_size", "images"), [(4096, 5000), (313, 5000), (312, 16 * 312)])
 def test_an_epoch_drops_its_last_batch_only_of_many(batch_size, images):
-    crops = labelled_crops(EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8)), batch_size=batch_size)
+    crops = labeled_crops(EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8)), batch_size=batch_size)
     crops.batch_size = batch_size
     assert sum(len(batch[1]) for batch in crops.train_dataloader()) == images
 

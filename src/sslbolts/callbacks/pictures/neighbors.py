@@ -1,4 +1,4 @@
-"""Validation images beside their nearest labelled images, drawn at validation."""
+"""Validation images beside their nearest labeled images, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest_beside_pixels
+from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.style import thumbnails
 from sslbolts.training.passes import Pass, prepared, run_pass
 from sslbolts.training.undisturbed import undisturbed
@@ -26,7 +26,7 @@ from sslbolts.training.undisturbed import undisturbed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["NeighbourSheet"]
+__all__ = ["NeighborSheet"]
 
 
 class _Found(NamedTuple):
@@ -38,14 +38,14 @@ class _Found(NamedTuple):
     rows: dict[str, Tensor]
 
 
-class NeighbourSheet(QueryPicture):
-    """Draws validation images beside the labelled images whose features are nearest, and those of nearest raw pixels.
+class NeighborSheet(QueryPicture):
+    """Draws validation images beside the labeled images whose features are nearest, and those of nearest raw pixels.
 
     Works on any module. Beside a :class:`KNNMonitor` of the same features it uses that monitor's pass over the bank;
     else it makes one of its own. Weights, random states and the Trainer's loaders stay as they are.
 
     Args:
-        k: neighbours of each image.
+        k: neighbors of each image.
         queries: images, of different classes as far as there are.
         bank: as in :class:`KNNMonitor`; None takes that of the Trainer's KNNMonitor, or
             ``trainer.datamodule.bank_dataloader()``.
@@ -56,14 +56,14 @@ class NeighbourSheet(QueryPicture):
         max_bank: at most so many images in a bank of its own, each class in proportion; None for all.
         class_names: None takes those of the DataModule.
         every_n_epochs: draw when so many epochs are over, and after the last.
-        folder: where ``pictures/neighbours-epoch0010.png`` goes; None is the run's folder.
+        folder: where ``pictures/neighbors-epoch0010.png`` goes; None is the run's folder.
 
     Raises:
         UsageError: for a value out of range; when evaluation starts, if there is no bank.
 
     Example:
-        >>> NeighbourSheet(k=8, every_n_epochs=5).publisher.name
-        'neighbours'
+        >>> NeighborSheet(k=8, every_n_epochs=5).publisher.name
+        'neighbors'
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class NeighbourSheet(QueryPicture):
             if not 1 <= number <= 50:
                 raise UsageError(f"{name}={number}: it must be in 1 to 50.")
         super().__init__(
-            "neighbours",
+            "neighbors",
             features=features,
             targets=targets,
             max_images=max(64, 20 * queries),
@@ -142,14 +142,14 @@ class NeighbourSheet(QueryPicture):
     ) -> "Figure | None":
         if computed is None:
             return None
-        return draw_neighbours(
+        return draw_neighbors(
             images[computed.queries],
             targets[computed.queries],
             computed.bank,
             computed.targets,
             computed.rows,
             class_names=class_names_of(trainer, self.class_names, targets, computed.targets),
-            title=f"Nearest neighbours after {self.publisher.passed(trainer)} epochs{self.left_out}",
+            title=f"Nearest neighbors after {self.publisher.passed(trainer)} epochs{self.left_out}",
         )
 
     def forget(self) -> None:

@@ -1,4 +1,4 @@
-"""What curves and neighbour sheets show, read from the figures."""
+"""What curves and neighbor sheets show, read from the figures."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import torch
 
 from sslbolts.errors import UsageError
 from sslbolts.pictures.curves import draw_curves
-from sslbolts.pictures.neighbours import draw_neighbours, nearest_beside_pixels
+from sslbolts.pictures.neighbors import draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.style import save
 
 
@@ -37,24 +37,24 @@ def test_nothing_to_draw_is_refused():
         draw_curves([], {}, {})
 
 
-def test_neighbours_of_another_class_are_named_and_counted(tmp_path):
+def test_neighbors_of_another_class_are_named_and_counted(tmp_path):
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     labels = torch.tensor([0, 0, 1, 1])
     found = {"SimCLR": torch.tensor([[1, 2], [2, 3]]), "raw pixels": torch.tensor([[1, 0], [0, 1]])}
     queries = torch.tensor([0, 2])
-    figure = draw_neighbours(images[queries], labels[queries], images, labels, found, class_names=("cat", "dog"))
+    figure = draw_neighbors(images[queries], labels[queries], images, labels, found, class_names=("cat", "dog"))
     assert len(figure.axes) == 2 * (1 + 2 + 2)
     shown = texts(figure)
     assert any(text.startswith("75 %") for text in shown)  # three of SimCLR's four
     assert any(text.startswith("50 %") for text in shown)  # two of raw pixels' four
-    assert shown.count("cat") == 1 + 2  # the first query, and raw pixels' neighbours of the second
+    assert shown.count("cat") == 1 + 2  # the first query, and raw pixels' neighbors of the second
     assert save(figure, tmp_path / "folder" / "sheet.png").stat().st_size > 1000
 
 
-def test_neighbours_that_do_not_fit_the_queries_are_refused():
+def test_neighbors_that_do_not_fit_the_queries_are_refused():
     images, labels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64)
-    with pytest.raises(UsageError, match="neighbours of 3 queries"):
-        draw_neighbours(images, labels, images, labels, {"SimCLR": torch.zeros(2, 4, dtype=torch.int64)})
+    with pytest.raises(UsageError, match="neighbors of 3 queries"):
+        draw_neighbors(images, labels, images, labels, {"SimCLR": torch.zeros(2, 4, dtype=torch.int64)})
 
 
 def test_raw_pixels_are_compared_without_their_mean_image():

@@ -1,4 +1,4 @@
-"""A DataModule's labelled images as supervised training wants them: one random crop of each."""
+"""A DataModule's labeled images as supervised training wants them: one random crop of each."""
 
 from torch import Tensor
 
@@ -9,13 +9,13 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.transforms import MultiView, View
 
-__all__ = ["decisive_split", "few_steps", "labelled_crops"]
+__all__ = ["decisive_split", "few_steps", "labeled_crops"]
 
 _MANY_BATCHES = 16
 _FEW_STEPS = 10
 
 
-def labelled_crops(
+def labeled_crops(
     subject: EncodedData,
     *,
     view: View | None = None,
@@ -23,7 +23,7 @@ def labelled_crops(
     held_out: Tensor | None = None,
     batch_size: int | None = None,
 ) -> SSLDataModule:
-    """A copy of a DataModule whose training batches have one view of each labelled image, normalized for the network.
+    """A copy of a DataModule whose training batches have one view of each labeled image, normalized for the network.
 
     Its test images are those of the DataModule, or else its validation images, under evaluation transforms.
 
@@ -42,8 +42,8 @@ def labelled_crops(
     data = subject.module
     data.prepare_data()
     data.setup()
-    if not data.has_images("bank") or not data.images("bank").labelled:
-        raise UsageError(f"{type(data).__name__} has no labelled training images, and this protocol needs them.")
+    if not data.has_images("bank") or not data.images("bank").labeled:
+        raise UsageError(f"{type(data).__name__} has no labeled training images, and this protocol needs them.")
     images = data.images("bank")
     if rows is None and data.labels_per_class is not None:
         rows = (data.targets("bank") >= 0).nonzero().squeeze(1)
@@ -79,13 +79,13 @@ def few_steps(images: int, batch_size: int) -> list[str]:
 
 
 def decisive_split(data: SSLDataModule) -> Split:
-    """The split that a protocol's number is from: "test" where it has labelled images, else "val".
+    """The split that a protocol's number is from: "test" where it has labeled images, else "val".
 
     Raises:
         UsageError: if there is neither.
     """
     splits: tuple[Split, ...] = ("test", "val")
     for split in splits:
-        if data.has_images(split) and data.images(split).labelled:
+        if data.has_images(split) and data.images(split).labeled:
             return split
-    raise UsageError(f"{type(data).__name__} has no labelled images to measure on, neither for testing nor validation.")
+    raise UsageError(f"{type(data).__name__} has no labeled images to measure on, neither for testing nor validation.")
