@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sslbolts.checks import import_class, is_plain
+from sslbolts.checks import import_named_in_file, is_plain
 from sslbolts.errors import UsageError
 
 __all__ = ["OptimizerCallable", "OptimizerSpec"]
@@ -70,9 +70,7 @@ class OptimizerSpec:
 
 def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
     path, arguments = description.get("class_path", ""), dict(description.get("init_args", {}))
-    kind = import_class(path) if path else None
-    if kind is None or not issubclass(kind, Optimizer):
-        raise UsageError(f"optimizer class_path={path!r} is not a torch Optimizer.")
+    kind = import_named_in_file(path, Optimizer)  # it may have come out of a checkpoint
 
     def make(params: Iterable[Any]) -> Optimizer:
         made: Optimizer = kind(params, **arguments)
