@@ -105,7 +105,7 @@ class Views(torch.utils.data.Dataset[ViewBatch]):
         return ViewBatch(views, torch.arange(BATCH) % 10, torch.arange(BATCH))
 
 
-def labelled(rows: int) -> DataLoader[Any]:
+def labeled(rows: int) -> DataLoader[Any]:
     images = torch.rand(rows, 3, 32, 32)
     return DataLoader(torch.utils.data.TensorDataset(images, torch.arange(rows) % 10), batch_size=BATCH)
 
@@ -120,7 +120,7 @@ def main() -> None:
     clock = Clock()
     monitors = {
         "probe": OnlineLinearProbe(num_classes=10),
-        "kNN": KNNMonitor(bank=labelled(5000), baselines=False),
+        "kNN": KNNMonitor(bank=labeled(5000), baselines=False),
         "collapse": CollapseMonitor(every_n_steps=BLOCK),
     }
     module = get_method("SimCLR")(
@@ -143,7 +143,7 @@ def main() -> None:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, DataLoader(Views(arguments.steps), batch_size=None), labelled(1000))
+    trainer.fit(module, DataLoader(Views(arguments.steps), batch_size=None), labeled(1000))
 
     base = statistics.median(clock.steps["none"])
     setting = f"{trainer.precision}, {arguments.device}, {arguments.steps} steps"

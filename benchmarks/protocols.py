@@ -33,7 +33,7 @@ from sslbolts.evaluation.few_label import few_label_rows, logistic_on_features
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import knn_on_features, ridge_on_features
 from sslbolts.evaluation.probes.on_features import probe_on_features
-from sslbolts.evaluation.probes.recipes import probe_recipe
+from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.splits import Splits
 from sslbolts.evaluation.transfer.run import score_transfer
 
@@ -92,17 +92,17 @@ def protocols(splits: Splits) -> dict[str, tuple[str, Callable[[], dict[str, flo
             "logistic regression, 6 penalties, 5 folds", lambda: logistic_on_features(of(tenth), device="cpu")[0]
         ),
         "linear": (
-            "recipe features: 5 learning rates at once, 100 epochs, then the best again",
-            lambda: probe_on_features(splits, probe_recipe("features"), device="cpu")[0],
+            "settings features: 5 learning rates at once, 100 epochs, then the best again",
+            lambda: probe_on_features(splits, probe_settings("features"), device="cpu")[0],
         ),
         "linear, 1 lr": (
-            "recipe features, lr 0.1, 100 epochs",
-            lambda: probe_on_features(splits, probe_recipe("features", lr=0.1), device="cpu")[0],
+            "settings features, lr 0.1, 100 epochs",
+            lambda: probe_on_features(splits, probe_settings("features", lr=0.1), device="cpu")[0],
         ),
         "mlp": (
-            "recipe amdim: 1,024 hidden, 10 epochs",
+            "settings amdim: 1,024 hidden, 10 epochs",
             lambda: probe_on_features(
-                splits, probe_recipe("amdim", epochs=10), hidden_dim=1024, dropout=0.2, device="cpu"
+                splits, probe_settings("amdim", epochs=10), hidden_dim=1024, dropout=0.2, device="cpu"
             )[0],
         ),
         "transfer": ("logistic regression, 45 penalties chosen on a tenth of the rows, then all again", transfer),

@@ -1,4 +1,4 @@
-"""What arguments must be: one function for each kind of bound, one wording for all that raise.
+"""Checks of arguments: one function for each kind of bound, one wording for all that raise.
 
 Each takes arguments by their names, and passes over those that are None:
 
@@ -8,14 +8,28 @@ Traceback (most recent call last):
 sslbolts.errors.UsageError: momentum=1.5: it must be in 0 to 1.
 """
 
+import importlib
 import math
+import sys
 from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["at_least", "fraction", "one_of", "positive", "whole"]
+__all__ = [
+    "at_least",
+    "below_one",
+    "fraction",
+    "import_class",
+    "import_named_in_file",
+    "is_plain",
+    "one_of",
+    "positive",
+    "whole",
+]
+
+_HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
 
 
 def positive(**numbers: float | None) -> None:
@@ -58,6 +72,12 @@ def fraction(**numbers: float | None) -> None:
         _refuse_unless(0 <= value <= 1, name, value, "be in 0 to 1")
 
 
+def below_one(**numbers: float | None) -> None:
+    """Refuse a number outside 0 to 1, and 1 itself: a momentum with which nothing would ever move."""
+    for name, value in _given(numbers):
+        _refuse_unless(0 <= value < 1, name, value, "be at least 0 and below 1")
+
+
 def one_of(allowed: Iterable[str], /, **words: str | None) -> None:
     """Refuse a word that is not ``allowed``, and suggest the nearest.
 
@@ -71,6 +91,76 @@ def one_of(allowed: Iterable[str], /, **words: str | None) -> None:
         if value is not None and value not in options:
             hint = did_you_mean(str(value), options)
             raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.{hint}')
+
+
+def import_class(path: str) -> type:
+    """The class of a dotted path.
+
+    Raises:
+        UsageError: if there is no such module, or no class of that name in it.
+
+    Example:
+        >>> import_class("torch.optim.SGD").__name__
+        'SGD'
+        >>> import_class("os.system")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: os.system is no class.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"the class {path} cannot be imported: {error}.") from error
+    if not isinstance(found, type):
+        raise UsageError(f"{path} is no class.")
+    return found
+
+
+def import_named_in_file(path: str, *bases: type) -> type:
+    """The class of a dotted name that stands in a file, which may be a stranger's.
+
+    The name is checked before anything is imported: its package is one that cannot do harm when it is imported, or the
+    program has imported the module already. What is found must be derived from one of ``bases``.
+
+    Args:
+        path: the name.
+        bases: classes.
+
+    Raises:
+        UsageError: for any other name.
+
+    Example:
+        >>> from torch.optim import Optimizer
+        >>> import_named_in_file("torch.optim.AdamW", Optimizer).__name__
+        'AdamW'
+        >>> import_named_in_file("this.X", Optimizer)
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: a file names the class this.X, and may name those of sslbolts, torch.nn, ...
+    """
+    module, _, name = path.rpartition(".")
+    if module not in sys.modules and (not path.startswith(_HARMLESS) or "__" in path):
+        raise UsageError(
+            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in _HARMLESS)}: "
+            f"where you trust the file, import {module or name} first, or give that class yourself."
+        )
+    found = import_class(path)
+    if not issubclass(found, bases):
+        raise UsageError(f"{path}, which a file names, is no {' or '.join(base.__name__ for base in bases)}.")
+    return found
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, a word, None, or a list or mapping of them: what every file can hold.
+
+    Example:
+        >>> is_plain({"betas": (0.9, 0.95)}), is_plain({"norm": math.sqrt})
+        (True, False)
+    """
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _given(numbers: dict[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -11,12 +11,12 @@ __all__ = ["all_sum", "broadcast_", "gather", "gather_ragged", "padding_rows", "
 
 
 def world_size() -> int:
-    """Number of processes; 1 without an initialised process group."""
+    """Number of processes; 1 without an initialized process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's rank; 0 without an initialised process group."""
+    """This process's rank; 0 without an initialized process group."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
@@ -119,7 +119,7 @@ def broadcast_(tensors: Iterable[Tensor], source: int = 0) -> None:
 
 
 def padding_rows(start: int, rows: int, dataset_size: int) -> Tensor:
-    """Which rows of an evaluation batch a distributed sampler only repeated to make ranks equal.
+    """The rows of an evaluation batch that a distributed sampler only repeated to make ranks equal.
 
     An unshuffled ``DistributedSampler`` gives rank ``r`` the images ``r, r + W, r + 2W, ...`` and starts over at
     image 0 when they run out; local row ``j`` is such a repetition exactly if ``r + j * W >= dataset_size``.

@@ -1,4 +1,4 @@
-"""What a logged value says about a method's health, and the signs that several methods share."""
+"""The meaning of logged values for a method's health, and the indicators that several methods share."""
 
 from dataclasses import dataclass, field
 
@@ -28,7 +28,7 @@ class Indicator:
     fixes: tuple[str, ...] = field(default=())
 
     def is_bad(self, value: float) -> bool:
-        """Whether ``value`` is on the wrong side of a bound."""
+        """True where ``value`` is on the wrong side of a bound."""
         return (self.below is not None and value < self.below) or (self.above is not None and value > self.above)
 
 

@@ -17,7 +17,7 @@ from tests.bolts.formula import IMAGES, noise, weights
 FRESH = os.environ.get("SSLBOLTS_BOLTS_RECORDS")  # a folder of record.py, where `make test-bolts` has just written one
 HERE = Path(__file__).parent
 STEPS = 20
-METHODS = {  # the layout that each is recognised by, and whether it keeps a teacher
+METHODS = {  # the layout that each is recognized by, and whether it keeps a teacher
     "simclr": ("bolts-simclr", False),
     "byol": ("bolts-byol", True),
     "simsiam": ("bolts-simsiam", False),

@@ -163,15 +163,7 @@ def test_fast_dev_run_looks_at_a_few_images_only():
     assert "knn/k5_t0.07" in metrics(run)
 
 
-def test_large_images_are_averaged_down_for_the_baseline():
-    x, y = torch.randn(40, 3, 64, 80), torch.arange(40) % 5
-    from sslbolts.callbacks.knn import _raw_pixels
-
-    assert _raw_pixels((x, y), side=32).shape == (40, 3 * 32 * 32)
-    assert torch.equal(_raw_pixels((x[..., :20, :20], y), side=32), x[..., :20, :20].flatten(1))
-
-
-def test_unlabelled_queries_are_left_out_and_none_at_all_is_said():
+def test_unlabeled_queries_are_left_out_and_none_at_all_is_said():
     x, y = images(97, seed=3).tensors
     half = torch.where(torch.arange(97) < 50, y, -1)
     some = validate(
@@ -222,7 +214,7 @@ def test_wrong_arguments_are_named(arguments, message):
     [
         (KNNMonitor(), "has no bank: bank= was not given and there is no DataModule"),
         (KNNMonitor(bank=[]), "is empty"),
-        (KNNMonitor(bank=bank_loader(), features="nothing"), r'no submodule "nothing".* There are: encoder'),
+        (KNNMonitor(bank=bank_loader(), features="nothing"), r'no layer "nothing".* There are: encoder'),
         (KNNMonitor(bank=bank_loader(), features="spare"), 'runs "spare"'),
         (KNNMonitor(bank=[(torch.zeros(4, 3, 4, 4),)]), "no integer labels"),
         (KNNMonitor(bank=bank_loader(), features=lambda module, batch, outputs: batch[0][0, 0, 0]), "has shape"),

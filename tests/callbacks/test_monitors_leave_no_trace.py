@@ -18,7 +18,7 @@ from sslbolts.callbacks import (
     CollapseMonitor,
     EmbeddingPlot,
     KNNMonitor,
-    NeighbourSheet,
+    NeighborSheet,
     OnlineLinearProbe,
     Preflight,
 )
@@ -33,7 +33,7 @@ def monitors() -> list[Callback]:
         KNNMonitor(k=(5, 20), bank=lambda: bank_loader(shuffle=True)),
         CollapseMonitor("encoder", every_n_steps=3),
         Preflight(),
-        NeighbourSheet(k=1, queries=2, folder=PICTURES.name),
+        NeighborSheet(k=1, queries=2, folder=PICTURES.name),
         EmbeddingPlot(projections=["pca"], folder=PICTURES.name),
         ClusterSheet(clusters=1, folder=PICTURES.name),
         AugmentationSheet(images=2, folder=PICTURES.name),

@@ -18,7 +18,7 @@ from sslbolts.callbacks import (
     ClusterSheet,
     EmbeddingPlot,
     KNNMonitor,
-    NeighbourSheet,
+    NeighborSheet,
     Reconstructions,
 )
 from sslbolts.callbacks.pictures.shared.images import displayable
@@ -55,7 +55,7 @@ def test_every_picture_of_a_foreign_project_is_a_file_and_goes_to_its_loggers(tm
     logger = Recorder(tmp_path)
     bank = bank_loader
     callbacks = [
-        NeighbourSheet(k=2, queries=3, bank=bank, every_n_epochs=2),
+        NeighborSheet(k=2, queries=3, bank=bank, every_n_epochs=2),
         EmbeddingPlot(projections=["pca"]),
         ClusterSheet(clusters=2),
         AugmentationSheet(images=2),
@@ -67,11 +67,11 @@ def test_every_picture_of_a_foreign_project_is_a_file_and_goes_to_its_loggers(tm
         "augmentations-epoch0001.png",
         "clusters-epoch0002.png",
         "embedding-epoch0002.png",
-        "neighbours-epoch0002.png",
+        "neighbors-epoch0002.png",
         "reconstructions-epoch0002.png",
     }
     assert {key for key, *_ in logger.seen} == {
-        f"pictures/{name}" for name in ("neighbours", "embedding", "clusters", "augmentations", "reconstructions")
+        f"pictures/{name}" for name in ("neighbors", "embedding", "clusters", "augmentations", "reconstructions")
     }
     for key, size, step in logger.seen:
         name = key.removeprefix("pictures/")
@@ -108,12 +108,12 @@ def test_pictures_without_labels(tmp_path):
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             pass
 
-    callbacks = [NeighbourSheet(1, 2, bank=images), EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=1)]
+    callbacks = [NeighborSheet(1, 2, bank=images), EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=1)]
     trainer(*callbacks, max_epochs=1, default_root_dir=tmp_path).fit(Net(), images, images)
     assert len(pictures_of(tmp_path)) == 3
 
 
-def test_a_knn_monitor_and_a_sheet_of_neighbours_share_the_pass_over_the_bank(tmp_path):
+def test_a_knn_monitor_and_a_sheet_of_neighbors_share_the_pass_over_the_bank(tmp_path):
     calls = []
 
     class Counting(Host):
@@ -129,27 +129,27 @@ def test_a_knn_monitor_and_a_sheet_of_neighbours_share_the_pass_over_the_bank(tm
 
     alone = bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False))
     for order in (0, 1):
-        both = [KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(k=1, queries=2)]
+        both = [KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighborSheet(k=1, queries=2)]
         assert bank_rows(*both[::-1] if order else both) == alone + 97  # the queries, and not the bank
     assert (
-        bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighbourSheet(1, 2, bank=bank_loader))
+        bank_rows(KNNMonitor(k=5, bank=bank_loader, baselines=False), NeighborSheet(1, 2, bank=bank_loader))
         > alone + 200
     )
 
 
 @pytest.mark.parametrize("rebuilt", [True, False])
-def test_neighbours_are_those_of_a_naive_search(tmp_path, monkeypatch, rebuilt):
+def test_neighbors_are_those_of_a_naive_search(tmp_path, monkeypatch, rebuilt):
     """The images that the sheet shows, by the order of cosines in numpy."""
     drawn: dict[str, Any] = {}
 
     def remember(queries: Tensor, query_targets: Tensor, bank: Tensor, targets: Tensor, rows: Any, **_: Any) -> None:
         drawn.update(queries=queries, bank=bank, targets=targets, rows=rows, query_targets=query_targets)
 
-    monkeypatch.setattr("sslbolts.callbacks.pictures.neighbours.draw_neighbours", remember)
+    monkeypatch.setattr("sslbolts.callbacks.pictures.neighbors.draw_neighbors", remember)
     loader = bank_loader(shuffle=False)
     source = loader if rebuilt else [tuple(batch) for batch in loader]  # a list of batches cannot be rebuilt
     host = Host()
-    run = trainer(NeighbourSheet(k=4, queries=5, bank=source, max_bank=None), default_root_dir=tmp_path)
+    run = trainer(NeighborSheet(k=4, queries=5, bank=source, max_bank=None), default_root_dir=tmp_path)
     run.validate(host, val_loader(), verbose=False)
     x, y = bank_loader(shuffle=False).dataset.tensors
     q, t = val_loader().dataset.tensors
@@ -170,13 +170,13 @@ def test_neighbours_are_those_of_a_naive_search(tmp_path, monkeypatch, rebuilt):
 def test_a_method_of_ours_with_its_datamodule(tmp_path):
     data = CIFAR10MiniDataModule(batch_size=32, num_workers=0)
     callbacks = [
-        NeighbourSheet(1, 2, max_bank=200),
+        NeighborSheet(1, 2, max_bank=200),
         AugmentationSheet(images=2, draws=2),
         EmbeddingPlot(projections=["pca"]),
     ]
     run = trainer(*callbacks, max_epochs=1, default_root_dir=tmp_path, limit_train_batches=2, limit_val_batches=2)
     run.fit(SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), data)
-    names = {"neighbours-epoch0001.png", "augmentations-epoch0001.png", "embedding-epoch0001.png"}
+    names = {"neighbors-epoch0001.png", "augmentations-epoch0001.png", "embedding-epoch0001.png"}
     assert pictures_of(tmp_path) == names
 
 
@@ -215,8 +215,8 @@ def test_attention_maps_of_a_transformer_in_any_module(tmp_path):
         (lambda: AttentionMaps(), "Host has no attention to draw"),
         (lambda: AttentionMaps("encodr"), 'Did you mean "encoder"?'),
         (lambda: Reconstructions(), "Host has no reconstruct"),
-        (lambda: NeighbourSheet(), "no bank"),
-        (lambda: NeighbourSheet(k=0), "k=0"),
+        (lambda: NeighborSheet(), "no bank"),
+        (lambda: NeighborSheet(k=0), "k=0"),
         (lambda: EmbeddingPlot(max_images=2), "max_images=2"),
         (lambda: ClusterSheet(clusters=0), "clusters=0"),
         (lambda: AttentionMaps(threshold=2), "threshold=2"),
@@ -339,10 +339,10 @@ class Diverged(Masked):
 @pytest.mark.parametrize(("healthy", "drawn"), [(1.0, True), (-torch.inf, False)])
 def test_features_that_are_not_finite_end_no_run(tmp_path, monkeypatch, healthy, drawn):
     titles = []
-    for name in ("embedding", "clusters", "neighbours"):
+    for name in ("embedding", "clusters", "neighbors"):
         module = f"sslbolts.callbacks.pictures.{name}.draw_{name}"
         monkeypatch.setattr(module, lambda *_, title, **__: titles.append(title))
-    pictures = [EmbeddingPlot(projections=["pca"]), ClusterSheet(), NeighbourSheet(2, 3, bank=bank_loader)]
+    pictures = [EmbeddingPlot(projections=["pca"]), ClusterSheet(), NeighborSheet(2, 3, bank=bank_loader)]
     run = trainer(*pictures, Reconstructions(images=2), default_root_dir=tmp_path, max_epochs=1)
     if drawn:
         run.validate(Diverged(healthy), val_loader(), verbose=False)

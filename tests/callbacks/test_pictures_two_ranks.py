@@ -1,4 +1,4 @@
-"""Pictures on two processes: every image once, drawn by one of them, and the neighbours of a single process."""
+"""Pictures on two processes: every image once, drawn by one of them, and the neighbors of a single process."""
 
 from typing import Any
 from unittest.mock import patch
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.callbacks import ClusterSheet, KNNMonitor, NeighbourSheet
+from sslbolts.callbacks import ClusterSheet, KNNMonitor, NeighborSheet
 from sslbolts.callbacks.pictures.shared.images import displayable
 from sslbolts.distributed import rank
 from tests.callbacks.host import Host, bank_loader, trainer, val_loader
 from tests.callbacks.ranks import two_devices
 
-NEIGHBOURS, CLUSTERS = (
-    f"sslbolts.callbacks.pictures.{name}" for name in ("neighbours.draw_neighbours", "clusters.draw_clusters")
+NEIGHBORS, CLUSTERS = (
+    f"sslbolts.callbacks.pictures.{name}" for name in ("neighbors.draw_neighbors", "clusters.draw_clusters")
 )
 
 
@@ -23,16 +23,16 @@ def drawn(folder: str, shared: bool) -> dict[str, Any]:
     torch.manual_seed(0)
     given: dict[str, Any] = {"rank": rank()}
 
-    def neighbours(queries: Tensor, query_targets: Tensor, bank: Tensor, targets: Tensor, rows: Any, **_: Any) -> None:
-        given["neighbours"] = (queries, bank, rows)
+    def neighbors(queries: Tensor, query_targets: Tensor, bank: Tensor, targets: Tensor, rows: Any, **_: Any) -> None:
+        given["neighbors"] = (queries, bank, rows)
 
     def clusters(images: Tensor, features: Tensor, targets: Tensor, assignments: Tensor, **_: Any) -> None:
         given["clusters"] = (images, features, assignments)
 
     bank = bank_loader()
     monitor = [KNNMonitor(k=5, bank=bank)] if shared else []
-    sheet = NeighbourSheet(4, 5, bank=None if shared else bank, max_bank=None)
-    with patch(NEIGHBOURS, neighbours), patch(CLUSTERS, clusters):
+    sheet = NeighborSheet(4, 5, bank=None if shared else bank, max_bank=None)
+    with patch(NEIGHBORS, neighbors), patch(CLUSTERS, clusters):
         run = trainer(*monitor, sheet, ClusterSheet(clusters=3), default_root_dir=folder, **two_devices())
         run.validate(Host(), val_loader(), verbose=False)
     return given
@@ -48,7 +48,7 @@ def test_two_processes_draw_what_one_does(two_ranks, tmp_path):
         q, _ = val_loader().dataset.tensors
         shown = displayable(q)
 
-        queries, bank, rows = first["neighbours"]
+        queries, bank, rows = first["neighbors"]
         with torch.no_grad():
             cosine = F.normalize(host(q)) @ F.normalize(host(x)).T
         for picture, mine in zip(queries, rows["Host"]):

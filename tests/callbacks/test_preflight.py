@@ -78,10 +78,10 @@ class Data(LightningDataModule):
         return val_loader()
 
 
-class Unlabelled(Data):
+class Unlabeled(Data):
     @property
     def num_classes(self) -> int:
-        raise UsageError("Unlabelled has no labels.")
+        raise UsageError("Unlabeled has no labels.")
 
 
 class TenClasses(Data):
@@ -91,7 +91,7 @@ class TenClasses(Data):
 @pytest.mark.parametrize(
     ("callback", "data", "message"),
     [
-        (OnlineLinearProbe(5, "encoder"), Unlabelled, "OnlineLinearProbe needs labels, but Unlabelled has no labels"),
+        (OnlineLinearProbe(5, "encoder"), Unlabeled, "OnlineLinearProbe needs labels, but Unlabeled has no labels"),
         (
             OnlineLinearProbe(5, "encoder"),
             TenClasses,
@@ -105,7 +105,7 @@ def test_monitors_that_need_other_labels_are_refused(callback, data, message):
 
 
 def test_a_bank_of_ones_own_needs_no_labels_of_the_datamodule():
-    trainer(KNNMonitor(k=5, bank=bank_loader()), Preflight(), max_epochs=1).fit(Host(), datamodule=Unlabelled())
+    trainer(KNNMonitor(k=5, bank=bank_loader()), Preflight(), max_epochs=1).fit(Host(), datamodule=Unlabeled())
 
 
 class Taught(Host):

@@ -80,13 +80,13 @@ def test_features_of_any_scale_are_learned_with_the_default_learning_rates():
         assert max(counts[:-2].tolist()) > 0.9 * 64
 
 
-def test_mean_and_deviation_are_those_of_all_labelled_rows_however_they_come():
+def test_mean_and_deviation_are_those_of_all_labeled_rows_however_they_come():
     ours, seen = heads(), torch.empty(0, 6)
-    for labelled in (1, 0, 2, 0, 0, 1, 20, 3, 0, 1):
+    for labeled in (1, 0, 2, 0, 0, 1, 20, 3, 0, 1):
         x, y = 3 * torch.randn(20, 6) + 5, torch.randint(0, 3, (20,))
-        y[labelled:] = -1
+        y[labeled:] = -1
         ours.step(x, y)
-        seen = torch.cat([seen, x[:labelled]])
+        seen = torch.cat([seen, x[:labeled]])
         torch.testing.assert_close(ours.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(ours.variance, seen.var(0, unbiased=False), rtol=1e-4, atol=1e-4)
 
@@ -227,7 +227,7 @@ def test_activation_checkpointing_does_not_repeat_rows():
     assert rows == [16] * 10
 
 
-def unlabelled(rows: int = 32) -> DataLoader:
+def unlabeled(rows: int = 32) -> DataLoader:
     x, y = images(rows, seed=2).tensors
     return DataLoader(TensorDataset(x, torch.full_like(y, -1)), batch_size=16)
 
@@ -237,7 +237,7 @@ def test_training_without_any_label_warns_and_logs_nothing():
     host = Host()
     host.training_step = lambda batch, batch_idx: host(batch[0]).square().mean()  # type: ignore[method-assign]
     with pytest.warns(UserWarning, match="no training image of this epoch had a label"):
-        run.fit(host, unlabelled())
+        run.fit(host, unlabeled())
     assert "probe/train_top1" not in metrics(run)
 
 
@@ -259,8 +259,8 @@ def test_wrong_arguments_are_named(arguments, message):
 @pytest.mark.parametrize(
     ("probe", "message"),
     [
-        (OnlineLinearProbe(5), r'Host has no submodule "backbone"\. There are: encoder, encoder\.0, .*classifier'),
-        (OnlineLinearProbe(5, "encodr"), r'no submodule "encodr"\. Did you mean "encoder"\?'),
+        (OnlineLinearProbe(5), r'Host has no layer "backbone"\. There are: encoder, classifier, encoder\.0'),
+        (OnlineLinearProbe(5, "encodr"), r'no layer "encodr"\. Did you mean "encoder"\?'),
         (OnlineLinearProbe(3, "encoder"), "label 4 but num_classes=3"),
         (OnlineLinearProbe(5, "encoder", targets=lambda batch: batch[1][:7]), "16 rows and the batch has 7 labels"),
         (OnlineLinearProbe(5, lambda module, batch, outputs: outputs), "has type dict"),
@@ -332,15 +332,15 @@ def test_testing_takes_the_learning_rate_that_validation_has_chosen(tmp_path):
     with torch.no_grad():
         guesses = probe._heads.logits(host.eval()(x)).argmax(2)
     # Labels on which one head, and then the other, is always right.
-    labelled = [DataLoader(TensorDataset(x, guesses[:, head].clone()), batch_size=25) for head in (0, 1)]
+    labeled = [DataLoader(TensorDataset(x, guesses[:, head].clone()), batch_size=25) for head in (0, 1)]
     agree = (guesses[:, 0] == guesses[:, 1]).float().mean().item()
     assert agree < 1
-    assert run.validate(host, labelled[0], verbose=False)[0]["probe/top1"] == 1
-    assert run.test(host, labelled[1], verbose=False)[0]["test/probe/top1"] == pytest.approx(agree)
+    assert run.validate(host, labeled[0], verbose=False)[0]["probe/top1"] == 1
+    assert run.test(host, labeled[1], verbose=False)[0]["test/probe/top1"] == pytest.approx(agree)
     assert probe.accuracies[0.1] == 1
     run.save_checkpoint(tmp_path / "chosen.ckpt")
     fresh = trainer(OnlineLinearProbe(5, "encoder", lrs=(0.01, 0.1)))
-    again = fresh.test(Host(), labelled[1], ckpt_path=tmp_path / "chosen.ckpt", verbose=False)[0]
+    again = fresh.test(Host(), labeled[1], ckpt_path=tmp_path / "chosen.ckpt", verbose=False)[0]
     assert again["test/probe/top1"] == pytest.approx(agree)
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from sslbolts import BYOL, SimCLR, UsageError, export_backbone, load_backbone
-from sslbolts.checkpoints.libraries import in_library
+from sslbolts.checkpoints.writing.libraries import in_library
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import load_encoder
@@ -165,8 +165,8 @@ def test_size_and_statistics_of_the_images_go_from_the_data_into_the_file(tmp_pa
         with safe_open(file, framework="pt") as stored:
             entry = json.loads(stored.metadata()["preprocessing"])
         assert entry == {"image_size": 32, "mean": list(data.mean), "std": list(data.std)}
-        encoder = load_encoder(file, backbone=TinyBackbone(), device="cpu")
-        assert (encoder.image_size, encoder.mean, encoder.std) == (32, data.mean, data.std)
+        known = load_encoder(file, backbone=TinyBackbone(), device="cpu").preprocessing
+        assert (known.image_size, known.mean, known.std) == (32, data.mean, data.std)
 
 
 def test_the_command_reads_another_librarys_file_and_says_what_it_did(tmp_path, capsys):
@@ -214,14 +214,14 @@ def test_normalization_that_a_checkpoint_does_not_say_can_be_said(tmp_path, caps
     command = ["export", str(tmp_path / "vicreg.pth"), str(tmp_path / "ours.safetensors")]
     assert main(command) == 0
     assert "how images were normalized is not in it: sslbolts export --normalize" in capsys.readouterr().out
-    assert load_encoder(tmp_path / "ours.safetensors", device="cpu").mean is None
+    assert load_encoder(tmp_path / "ours.safetensors", device="cpu").preprocessing.mean is None
     for word, mean, std in (
         ("imagenet", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ("none", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     ):
         assert main([*command, "--normalize", word]) == 0
-        encoder = load_encoder(tmp_path / "ours.safetensors", device="cpu")
-        assert (encoder.mean, encoder.std) == (mean, std)
+        known = load_encoder(tmp_path / "ours.safetensors", device="cpu").preprocessing
+        assert (known.mean, known.std) == (mean, std)
     capsys.readouterr()
     again = ["export", str(tmp_path / "ours.safetensors"), str(tmp_path / "more.safetensors"), "--normalize", "none"]
     assert main(again) == 2
@@ -238,9 +238,9 @@ def test_an_exported_network_of_images_without_normalization_says_so(tmp_path):
     trainer.save_checkpoint(tmp_path / "simclr.ckpt")
     for source in (module, tmp_path / "simclr.ckpt"):
         file = export_backbone(source, tmp_path / "simclr.safetensors")
-        of_file, of_checkpoint = (load_encoder(path, device="cpu") for path in (file, tmp_path / "simclr.ckpt"))
-        assert of_file.mean == of_checkpoint.mean == (0.0, 0.0, 0.0)
-        assert of_file.std == of_checkpoint.std == (1.0, 1.0, 1.0)
+        for path in (file, tmp_path / "simclr.ckpt"):
+            known = load_encoder(path, device="cpu").preprocessing
+            assert (known.mean, known.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_an_exported_network_of_images_without_normalization_says_so(tmp_path):
         ("x.onnx", ["--format", "timm"], "must end in .safetensors for the format timm."),
         ("x.onnx", ["--format", "onxn"], 'Did you mean "onnx"?'),
         ("x.onnx", [], 'there is no file "lost.ckpt".'),
-        ("x.onnx", ["--fromat", "timm"], 'has no option "--fromat". Did you mean "--format"?'),
+        ("x.onnx", ["--fromat", "timm"], 'there is no option "--fromat". Did you mean "--format"?'),
     ],
 )
 def test_a_wrong_command_is_told_in_one_line(output, options, words, tmp_path, capsys, monkeypatch):

@@ -55,7 +55,7 @@ def small(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     classes = 10
     if "ImageFolder" in config["data"]["class_path"]:
         classes = 2
-        config["data"]["init_args"] |= {"root": str(folder), "labelled_val": str(folder), "image_size": 32}
+        config["data"]["init_args"] |= {"root": str(folder), "labeled_val": str(folder), "image_size": 32}
         if "labels_per_class" in config["data"]["init_args"]:
             config["data"]["init_args"]["labels_per_class"] = 4
     else:

@@ -17,7 +17,7 @@ def test_demo_leaves_table_pictures_checkpoint_and_a_backbone_that_timm_loads(tm
     printed = capsys.readouterr().out
     for word in ("raw pixels", "untrained network", "SimCLR", "timm.create_model"):
         assert word in printed
-    for name in ("curves.png", "neighbours.png", "augmentations.png"):
+    for name in ("curves.png", "neighbors.png", "augmentations.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     weights = folder / "backbone.safetensors"
     from_timm = timm.create_model("resnet18", num_classes=0, checkpoint_path=str(weights), **RESNET10).eval()

@@ -9,7 +9,7 @@ import yaml
 
 from sslbolts._lightning import Trainer, lightning_module
 from sslbolts.cli import main
-from sslbolts.cli.earlier_runs import earlier_run_kept
+from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from tests.cli.test_training import DATA, MODEL, QUIET
 
 FIT = [

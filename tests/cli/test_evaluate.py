@@ -30,7 +30,7 @@ def test_knn_prints_and_writes_what_python_finds(checkpoint, capsys):
     assert main(["evaluate", "knn", str(checkpoint), "--data", "CIFAR10Mini", "--device", "cpu", "--k", "5", "20"]) == 0
     file = checkpoint.parent / "evaluation" / "knn-CIFAR10Mini-last.json"
     written = Result.from_json(file.read_text())
-    expected = evaluate_knn(load_encoder(checkpoint, device="cpu"), CIFAR10MiniDataModule(), ks=[5, 20])
+    expected = evaluate_knn(load_encoder(checkpoint, device="cpu"), CIFAR10MiniDataModule(), k=[5, 20])
     assert (written.metrics, written.settings) == (expected.metrics, expected.settings)
     shown = capsys.readouterr().out
     assert f"{100 * written.metrics['top1']:.2f} %" in shown
@@ -48,7 +48,7 @@ def test_other_layers_have_their_own_file(checkpoint, tmp_path):
     assert (tmp_path / "mine.json").is_file()
 
 
-def test_one_label_per_class_takes_the_recipes_learning_rate_or_another(checkpoint, tmp_path):
+def test_one_label_per_class_takes_the_settings_learning_rate_or_another(checkpoint, tmp_path):
     arguments = ["evaluate", "few-label", str(checkpoint), "--per_class=1", "--classifier=linear", "--epochs=1"]
     arguments += ["--device=cpu", f"--output={tmp_path}/few.json"]
     for given, lr in (([], "lr 0.1 "), (["--lr=0.25"], "lr 0.25 ")):

@@ -13,7 +13,7 @@ FEW = ["--images=12", "--bank=12", "--rows=2", "--device=cpu", "--untrained"]
 def test_everything_that_applies_is_drawn(tmp_path, capsys):
     assert main(["pictures", "torchvision/resnet18", *FEW, f"--output={tmp_path}"]) == 0
     written = {path.stem for path in tmp_path.iterdir()}
-    assert written == {"neighbours", "embedding", "clusters"}  # a ResNet does not attend
+    assert written == {"neighbors", "embedding", "clusters"}  # a ResNet does not attend
     said = capsys.readouterr().out
     for name in written:
         assert f"{name}.png" in said
@@ -46,7 +46,7 @@ def test_the_report_shows_what_was_drawn_of_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
+        (["timm/resnet18", "--what=neighbors"], 'Did you mean "neighbors"?'),
         (["timm/resnet18", "--what=,"], "--what names no picture"),
         (["timm/resnet18", *FEW, "--what=attention"], "has no attention to draw"),
         (["timm/resnet18", "--rows=0"], "--rows 0: it must be in 1 to 32."),

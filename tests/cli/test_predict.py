@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 from sslbolts._lightning import LightningModule
-from sslbolts.cli.predict import FeatureFile
+from sslbolts.cli.run.feature_file import FeatureFile
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from tests.helpers.trainers import quiet_trainer

@@ -41,7 +41,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 
 def test_a_text_that_ends_the_program_is_printed(monkeypatch, capsys):
-    monkeypatch.setattr("sslbolts.cli.methods_table.main", lambda argv: sys.exit("the disk is full"))
+    monkeypatch.setattr("sslbolts.cli.methods.main", lambda argv: sys.exit("the disk is full"))
     assert main(["methods"]) == 1
     assert capsys.readouterr().err == "the disk is full\n"
 

@@ -39,7 +39,7 @@ LARS_PATH = "sslbolts.optim.lars.LARS"
 
 def run(*argv: str) -> TrainingCLI:
     """A verb, carried out; gives what it was done with."""
-    from sslbolts.cli.names import expand
+    from sslbolts.cli.shared.names import expand
 
     return TrainingCLI(argv[0], expand(list(argv[1:])))
 
@@ -285,7 +285,7 @@ def test_a_run_that_was_terminated_says_so_by_its_exit_code(monkeypatch):
     def terminated(argv):
         raise lightning_module("utilities.exceptions").SIGTERMException
 
-    monkeypatch.setattr("sslbolts.cli.methods_table.main", terminated)
+    monkeypatch.setattr("sslbolts.cli.methods.main", terminated)
     assert main(["methods"]) == 128 + 15
 
 

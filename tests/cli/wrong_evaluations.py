@@ -6,7 +6,7 @@ from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
 
 WRONG_EVALUATIONS = [
-    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbours"?'),
+    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbors"?'),
     Wrong("report of no folder", ["report", "{files}/nowhere"], "there is no folder"),
     Wrong("report of a folder without a run", ["report", "{files}/empty"], "is of a run: no metrics.csv"),
     Wrong("report into a text file", ["report", "{files}", "--output=r.txt"], "must end in .html"),
@@ -26,6 +26,15 @@ WRONG_EVALUATIONS = [
         "none of the data sets is there. DTD was skipped",
         lambda files: evaluate_transfer(load_encoder(files / "simclr.ckpt"), ["DTD"], root=files / "empty"),
     ),
+    Wrong(
+        "transfer of images without pixels",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--image_size=0"],
+        "image_size=0: it must be a whole number of at least 1.",
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], image_size=0),
+    ),
+    Wrong(
+        "evaluation with a negative seed", ["evaluate", "knn", "x.ckpt", "--seed=-1"], "--seed -1: a seed is between 0"
+    ),
     Wrong("misspelt option of transfer", ["transfer", "x.ckpt", "--datesets=DTD"], 'Did you mean "--datasets"?'),
     Wrong(
         "detection without boxes",
@@ -33,12 +42,16 @@ WRONG_EVALUATIONS = [
         'so no split "VOC2007:trainval"',
         lambda files: evaluate_detection(load_encoder(files / "simclr.ckpt", device="cpu"), files / "empty"),
     ),
-    Wrong("detection of no steps", ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"], "at least one of each"),
     Wrong(
-        "misspelt recipe of fine-tuning",
-        ["evaluate", "finetune", "{files}/simclr.ckpt", "--recipe=simclr_1pc"],
-        'there is no recipe "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
-        lambda files: FineTune(TinyBackbone(), 10, recipe="simclr_1pc"),
+        "detection of no steps",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"],
+        "steps=0: it must be a whole number of at least 1",
+    ),
+    Wrong(
+        "misspelt settings of fine-tuning",
+        ["evaluate", "finetune", "{files}/simclr.ckpt", "--settings=simclr_1pc"],
+        'there are no settings "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',
+        lambda files: FineTune(TinyBackbone(), 10, settings="simclr_1pc"),
     ),
     Wrong(
         "fine-tuning of the projector",
@@ -50,7 +63,7 @@ WRONG_EVALUATIONS = [
         ["evaluate", "layers", "{files}/simclr.ckpt", "--layers=layer5"],
         'ResNet has no layer "layer5".',
     ),
-    Wrong("diagnosis of nothing", ["diagnose"], 'it needs a value for "source"'),
+    Wrong("diagnosis of nothing", ["diagnose"], "required: source"),
     Wrong("misspelt option of diagnose", ["diagnose", "x.ckpt", "--untraind"], 'Did you mean "--untrained"?'),
     Wrong("diagnosis into a picture", ["diagnose", "x.ckpt", "--output=x.png"], "the file must end in .json"),
     Wrong(
@@ -64,7 +77,7 @@ WRONG_EVALUATIONS = [
         "SimCLR has no teacher",
     ),
     Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
-    Wrong("evaluation of nothing", ["evaluate", "knn"], 'it needs a value for "source"'),
+    Wrong("evaluation of nothing", ["evaluate", "knn"], "required: source"),
     Wrong(
         "evaluation of no file",
         ["evaluate", "knn", "{files}/simcrl.ckpt"],
@@ -84,13 +97,15 @@ WRONG_EVALUATIONS = [
         lambda files: load_encoder(files / "simclr.ckpt", teacher=True),
     ),
     Wrong(
-        "evaluation by no neighbour",
+        "evaluation by no neighbor",
         ["evaluate", "knn", "{files}/simclr.ckpt", "--k", "0"],
-        "numbers of neighbours are at least 1",
+        "numbers of neighbors are at least 1",
     ),
     Wrong("evaluation into a table", ["evaluate", "knn", "{files}/simclr.ckpt", "--output=a.csv"], "must end in .json"),
     Wrong(
-        "misspelt recipe of a probe", ["evaluate", "linear", "{files}/simclr.ckpt", "--recipe=simcrl"], 'mean "simclr"?'
+        "misspelt probe settings",
+        ["evaluate", "linear", "{files}/simclr.ckpt", "--settings=simcrl"],
+        'mean "simclr"?',
     ),
     Wrong("no learning rate", ["evaluate", "linear", "{files}/simclr.ckpt", "--lr", "0"], "all must be positive"),
     Wrong("no hidden layer", ["evaluate", "mlp", "{files}/simclr.ckpt", "--hidden_dim=0"], "it is at least 1"),
@@ -104,7 +119,7 @@ WRONG_EVALUATIONS = [
     ),
     Wrong(
         "no list of labels",
-        ["evaluate", "few-label", "{files}/simclr.ckpt", "--indices={files}/nowhere.txt"],
+        ["evaluate", "few-label", "{files}/simclr.ckpt", "--rows={files}/nowhere.txt"],
         "nowhere.txt",
         lambda files: read_rows(files / "nowhere.txt"),
     ),

@@ -55,7 +55,7 @@ def test_a_run_goes_through_an_empty_evaluation_batch(tmp_path):
     root = write_folder(tmp_path, per_class=8)
     for number in range(5):
         (root / "cat" / f"{number}.png").write_bytes(b"no image")
-    data = small(root, labelled_val=str(root), on_bad_image="skip")
+    data = small(root, labeled_val=str(root), on_bad_image="skip")
     model = Recorder()
     quiet_trainer(max_epochs=1, num_sanity_val_steps=0).fit(model, datamodule=data)
     assert [len(batch[0]) for batch in model.validated] == [0, 3, 4, 4]

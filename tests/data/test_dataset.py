@@ -82,13 +82,13 @@ def test_splits_go_where_they_belong():
 
 
 def test_number_of_classes_comes_from_the_argument_or_the_dataset():
-    labelled = [(ARRAYS[0], 0)] * 4
-    assert DatasetDataModule(Items(labelled), num_classes=5).num_classes == 5
-    data = DatasetDataModule(Items(labelled, classes=["cat", "dog"]))
+    labeled = [(ARRAYS[0], 0)] * 4
+    assert DatasetDataModule(Items(labeled), num_classes=5).num_classes == 5
+    data = DatasetDataModule(Items(labeled, classes=["cat", "dog"]))
     assert (data.num_classes, data.class_names) == (2, ("cat", "dog"))
     with pytest.raises(UsageError, match="no num_classes: give num_classes="):
-        DatasetDataModule(Items(labelled)).num_classes  # noqa: B018
-    with pytest.raises(UsageError, match="no labelled training images for a bank"):
+        DatasetDataModule(Items(labeled)).num_classes  # noqa: B018
+    with pytest.raises(UsageError, match="no labeled training images for a bank"):
         DatasetDataModule(Items(ARRAYS)).bank_dataloader()
 
 
@@ -101,7 +101,7 @@ class Counted(Items):
 
 
 @pytest.mark.parametrize(
-    ("labels", "labelled"),
+    ("labels", "labeled"),
     [
         ([-1, -1, 2, -1], True),
         ([None, None, None, 1], True),
@@ -111,11 +111,11 @@ class Counted(Items):
         ([np.str_("a word")] * 4, False),
     ],
 )
-def test_one_labelled_image_makes_a_labelled_dataset(labels, labelled):
+def test_one_labeled_image_makes_a_labeled_dataset(labels, labeled):
     dataset = Counted([(ARRAYS[0], label) for label in labels])
     data = DatasetDataModule(dataset, num_classes=4, batch_size=2, num_workers=0)
-    assert data._split("bank").labelled is labelled
-    if labelled:
+    assert data.images("bank").labeled is labeled
+    if labeled:
         targets = [batch[1] for batch in data.bank_dataloader()]
         assert torch.cat(targets).tolist() == [-1 if label is None else int(label) for label in labels]
 
@@ -126,10 +126,10 @@ def test_labels_that_a_dataset_lists_are_believed_unread(attribute, labels):
     setattr(dataset, attribute, labels)
     data = DatasetDataModule(dataset, image_size=32, num_classes=4)
     before = dataset.read
-    assert data._split("bank").labelled
+    assert data.images("bank").labeled
     assert dataset.read == before
     setattr(dataset, attribute, ["cat"] * 8)  # names, whose numbers are in the items
-    assert DatasetDataModule(dataset, num_classes=4)._split("bank").labelled
+    assert DatasetDataModule(dataset, num_classes=4).images("bank").labeled
 
 
 def test_image_size_is_that_of_small_square_images_and_else_224():

@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         ("imagse", r'root=".*imagse" does not exist.*Did you mean "images"\?'),
         ("empty", "holds no images: looked for files that end in .jpg"),
         ("images/*.jpg", "holds no images"),
-        ("splits", "look like splits, not like classes.*labelled_val"),
+        ("splits", "look like splits, not like classes.*labeled_val"),
     ],
 )
 def test_a_wrong_place_gives_one_clear_line(tmp_path, place, message):
@@ -159,24 +159,24 @@ def test_class_folders_serve_as_train_and_bank(tmp_path):
     assert [len(batch[0]) for batch in data.predict_dataloader()] == [4, 4, 4]
 
 
-def test_unlabelled_images_train_and_say_what_labels_need(tmp_path):
+def test_unlabeled_images_train_and_say_what_labels_need(tmp_path):
     for number in range(8):
         write_image(tmp_path / f"{number}.jpg", seed=number)
     data = small(tmp_path)
     assert [batch.targets.tolist() for batch in epoch(data)] == [[-1] * 4] * 2
     assert data.class_names is None
-    with pytest.raises(UsageError, match=r"no labels.*labelled_train="):
+    with pytest.raises(UsageError, match=r"no labels.*labeled_train="):
         data.num_classes  # noqa: B018
-    with pytest.raises(UsageError, match="no labelled training images for a bank"):
+    with pytest.raises(UsageError, match="no labeled training images for a bank"):
         data.bank_dataloader()
 
 
-def test_labelled_folders_serve_evaluation(tmp_path):
+def test_labeled_folders_serve_evaluation(tmp_path):
     write_image(tmp_path / "train" / "0.png")
     write_folder(tmp_path / "bank", classes=("ant", "bee", "cat"))
     write_folder(tmp_path / "queries", per_class=1, classes=("bee", "cat"))
     data = small(
-        tmp_path / "train", labelled_train=str(tmp_path / "bank"), labelled_val=str(tmp_path / "queries"), batch_size=1
+        tmp_path / "train", labeled_train=str(tmp_path / "bank"), labeled_val=str(tmp_path / "queries"), batch_size=1
     )
     assert data.class_names == ("ant", "bee", "cat")
     assert len(data.bank_dataloader().dataset) == 18
@@ -188,15 +188,15 @@ def test_labelled_folders_serve_evaluation(tmp_path):
 def test_a_class_of_the_queries_that_the_bank_does_not_know_is_named(tmp_path):
     write_folder(tmp_path / "bank")
     write_folder(tmp_path / "queries", classes=("cat", "dgo"))
-    data = small(tmp_path / "bank", labelled_val=str(tmp_path / "queries"))
+    data = small(tmp_path / "bank", labeled_val=str(tmp_path / "queries"))
     with pytest.raises(UsageError, match=r'"dgo".*not among the 2 classes.*Did you mean "dog"'):
         data.val_dataloader()
 
 
-def test_labelled_folders_without_classes_are_refused(tmp_path):
+def test_labeled_folders_without_classes_are_refused(tmp_path):
     write_image(tmp_path / "flat" / "0.png")
     with pytest.raises(UsageError, match="one subfolder per class"):
-        small(tmp_path / "flat", labelled_train=str(tmp_path / "flat")).bank_dataloader()
+        small(tmp_path / "flat", labeled_train=str(tmp_path / "flat")).bank_dataloader()
 
 
 def test_a_held_out_part_is_disjoint_from_training_and_does_not_depend_on_the_seed(tmp_path):
@@ -215,9 +215,9 @@ def test_a_held_out_part_is_disjoint_from_training_and_does_not_depend_on_the_se
     ("settings", "message"),
     [
         ({"val_fraction": 1.0}, "val_fraction=1.0"),
-        ({"val_fraction": 0.5, "labelled_val": "."}, "give one of them"),
+        ({"val_fraction": 0.5, "labeled_val": "."}, "give one of them"),
         ({"on_bad_image": "skpi"}, 'Did you mean "skip"'),
-        ({"labelled_train": "/nowhere"}, 'labelled_train="/nowhere" does not exist'),
+        ({"labeled_train": "/nowhere"}, 'labeled_train="/nowhere" does not exist'),
         ({"in_memory": True}, "not all of one size"),
         ({"in_chans": 1, "mean": [0.5], "std": [0.2]}, "no effect"),
         ({"in_chans": 4, "views": "byol"}, "one number per channel, and in_chans=4"),
@@ -247,8 +247,8 @@ def test_small_images_of_one_size_are_held_in_memory(tmp_path, suffix):
     for number in range(6):
         write_image(tmp_path / f"{number}.{suffix}", seed=number, size=(32, 32))
     held, read = small(tmp_path, in_memory=None), small(tmp_path)
-    assert type(held._split("train")).__name__ == "HeldFiles"
-    assert type(read._split("train")).__name__ == "FileImages"
+    assert type(held.images("train")).__name__ == "HeldFiles"
+    assert type(read.images("train")).__name__ == "FileImages"
     for a, b in zip(held.predict_dataloader(), read.predict_dataloader()):
         assert all((x == y).all() for x, y in zip(a, b))
 
@@ -273,7 +273,7 @@ def test_images_held_in_memory_keep_their_file_names_without_the_bad(tmp_path):
 def test_small_images_of_several_sizes_are_read_one_by_one(tmp_path):
     write_folder(tmp_path, size=(32, 32))
     write_image(tmp_path / "cat" / "9.png", size=(30, 32))
-    assert type(small(tmp_path, in_memory=None)._split("train")).__name__ == "FileImages"
+    assert type(small(tmp_path, in_memory=None).images("train")).__name__ == "FileImages"
 
 
 def test_evaluation_images_are_resized_and_cut_like_torchvision(tmp_path):

@@ -26,9 +26,9 @@ def test_every_class_keeps_as_many_labels_and_views_and_evaluation_stay_as_they_
     views, everything = epoch(mini())
     same_views, targets = epoch(data := mini(labels_per_class=20))
     assert torch.equal(views, same_views)
-    labelled = targets >= 0
-    assert torch.bincount(targets[labelled]).tolist() == [20] * 10
-    assert torch.equal(targets[labelled], everything[labelled])
+    labeled = targets >= 0
+    assert torch.bincount(targets[labeled]).tolist() == [20] * 10
+    assert torch.equal(targets[labeled], everything[labeled])
     assert torch.equal(torch.cat([labels for _, labels, _ in data.bank_dataloader()]), everything)
 
 
@@ -43,7 +43,7 @@ def test_the_choice_follows_the_seed_alone():
     assert torch.equal(more[first >= 0], first[first >= 0])  # a smaller choice is part of a larger one
 
 
-def test_unlabelled_images_stay_so():
+def test_unlabeled_images_stay_so():
     targets = torch.tensor([-1, 0, 1, 0, -1, 1])
     assert torch.equal(keep_labels(targets, 2, seed=0), targets)
 
@@ -59,7 +59,7 @@ def test_folders_of_files_lose_labels_too(tmp_path):
 def test_what_cannot_be_is_named():
     with pytest.raises(UsageError, match="class 0 has only 500 training images"):
         mini(labels_per_class=501).train_dataloader()
-    with pytest.raises(UsageError, match="labels_per_class=0 must be at least 1"):
+    with pytest.raises(UsageError, match="labels_per_class=0: it must be a whole number of at least 1"):
         mini(labels_per_class=0)
     images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
     dataset = torch.utils.data.TensorDataset(images, torch.arange(16) % 4)

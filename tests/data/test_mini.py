@@ -27,7 +27,7 @@ def test_classes_are_balanced():
     data = CIFAR10MiniDataModule()
     assert data.num_train_images == 5000
     for split, each in (("train", 500), ("val", 100)):
-        assert torch.bincount(data._split(split).targets).tolist() == [each] * 10
+        assert torch.bincount(data.images(split).targets).tolist() == [each] * 10
     assert data.num_classes == len(data.class_names) == 10
 
 

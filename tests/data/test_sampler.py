@@ -143,7 +143,7 @@ def test_fewer_images_than_a_global_batch_names_both_numbers():
     assert len(EpochSampler(100, 64, seed=0, world_size=2, drop_last=False)) == 1
 
 
-def test_mix_spreads_neighbouring_numbers():
+def test_mix_spreads_neighboring_numbers():
     bits = torch.tensor(
         [[mix(7, number) >> bit & 1 for bit in range(62)] for number in range(2000)], dtype=torch.float64
     )

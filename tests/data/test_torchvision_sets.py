@@ -53,7 +53,7 @@ def test_cifar_trains_on_train_and_queries_test(stand_ins, name):
     assert targets.tolist() == indices.tolist() == list(range(8))
 
 
-def test_stl10_trains_on_unlabelled_images_too_and_banks_the_labelled(stand_ins):
+def test_stl10_trains_on_unlabeled_images_too_and_banks_the_labeled(stand_ins):
     data = sets.STL10DataModule(batch_size=60, num_workers=0)
     batch = next(iter(data.train_dataloader()))
     assert batch.views[0].shape == (60, 3, 96, 96)

@@ -84,7 +84,7 @@ def test_a_batch_is_a_view_batch_of_floats_and_rows():
     batch = batches(data)[0]
     assert isinstance(batch, ViewBatch)
     assert [(view.dtype, tuple(view.shape)) for view in batch.views] == [(torch.float32, (32, 3, 32, 32))] * 2
-    assert torch.equal(batch.targets, data._split("train").targets[batch.indices])
+    assert torch.equal(batch.targets, data.images("train").targets[batch.indices])
     assert abs(float(batch.views[0].mean())) < 0.3  # normalized
 
 
@@ -94,7 +94,7 @@ def test_simclr_is_not_normalized_and_evaluation_neither():
     evaluated = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)[0]
     for values in (batches(data)[0].views[0], evaluated):
         assert -1e-6 < values.min() < values.max() < 1 + 1e-6
-    pixels = data._split("val").data[:32]
+    pixels = data.images("val").data[:32]
     assert torch.allclose(evaluated * 255, pixels.float(), atol=1e-3)
 
 
@@ -102,10 +102,10 @@ def test_evaluation_is_normalized_where_views_are():
     data = mini(views="byol")
     evaluated, targets, indices = data.on_after_batch_transfer(next(iter(data.val_dataloader())), 0)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
-    expected = (data._split("val").data[:32] / 255 - mean) / std
+    expected = (data.images("val").data[:32] / 255 - mean) / std
     assert torch.allclose(evaluated, expected, atol=1e-5)
     assert indices.tolist() == list(range(32))
-    assert torch.equal(targets, data._split("val").targets[:32])
+    assert torch.equal(targets, data.images("val").targets[:32])
 
 
 @pytest.mark.parametrize(("side", "size"), [((40, 40), 96), ((96, 96), 96), ((30, 50), 32), ((32, 32), 32)])
@@ -158,7 +158,7 @@ def test_drafts_for_a_device_hold_no_pixels_of_images_that_stay_there(folder):
 
 def test_large_sets_in_memory_send_their_images_with_the_batch(monkeypatch):
     resident = batches(mini(augment_on="device"))
-    monkeypatch.setattr("sslbolts.data.base._MOST_RESIDENT_BYTES", 1000)
+    monkeypatch.setattr("sslbolts.data.views._MOST_RESIDENT_BYTES", 1000)
     data = mini(augment_on="device")
     assert next(iter(data.train_dataloader())).images[0].dtype == torch.uint8
     assert equal(resident, batches(data))

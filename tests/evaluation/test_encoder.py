@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
 def test_a_checkpoint_gives_the_features_of_its_method(trained):
     method, path = trained
     encoder = load_encoder(path, device="cpu")
-    assert (encoder.name, encoder.num_features, encoder.in_chans) == ("BYOL", method.num_features, 3)
+    assert (encoder.name, encoder.num_features, encoder.preprocessing.in_chans) == ("BYOL", method.num_features, 3)
     assert not encoder.network.training
     torch.testing.assert_close(encoder.network(IMAGES), method(IMAGES))
     torch.testing.assert_close(encoder.backbone(IMAGES), method(IMAGES))
@@ -82,7 +82,8 @@ def test_a_checkpoint_of_a_given_module_asks_for_it_and_takes_it(tmp_path):
 
 def test_a_timm_name_says_the_preprocessing_it_wants():
     encoder = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")
-    assert (encoder.mean, encoder.std, encoder.image_size) == ((0.5,) * 3, (0.5,) * 3, 224)  # as timm documents
+    known = encoder.preprocessing
+    assert (known.mean, known.std, known.image_size) == ((0.5,) * 3, (0.5,) * 3, 224)  # as timm documents
     assert (encoder.num_features, encoder.name) == (192, "vit_tiny_patch16_224")
 
 
@@ -98,20 +99,20 @@ def test_the_tag_of_a_librarys_weights_stays_in_the_name():
 
 
 def test_the_size_of_training_is_not_the_size_that_was_asked_for(trained):
-    assert load_encoder(trained[1], image_size=64, device="cpu").image_size == 32
-    assert load_encoder(TinyBackbone(), image_size=64, device="cpu").image_size is None
+    assert load_encoder(trained[1], image_size=64, device="cpu").preprocessing.image_size == 32
+    assert load_encoder(TinyBackbone(), image_size=64, device="cpu").preprocessing.image_size is None
 
 
 def test_a_checkpoint_says_how_its_images_were_normalized(trained, tmp_path):
-    encoder = load_encoder(trained[1], device="cpu")
+    known = load_encoder(trained[1], device="cpu").preprocessing
     data = CIFAR10MiniDataModule
-    assert (encoder.mean, encoder.std, encoder.image_size) == (data.pixel_mean, data.pixel_std, 32)
+    assert (known.mean, known.std, known.image_size) == (data.pixel_mean, data.pixel_std, 32)
     method = SimCLR(**SMALL)
     trainer = quiet_trainer(max_steps=1)
     trainer.fit(method, CIFAR10MiniDataModule(batch_size=4, views="simclr"))  # its images are in [0, 1]
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    encoder = load_encoder(tmp_path / "last.ckpt", device="cpu")
-    assert (encoder.mean, encoder.std) == ((0.0,) * 3, (1.0,) * 3)
+    known = load_encoder(tmp_path / "last.ckpt", device="cpu").preprocessing
+    assert (known.mean, known.std) == ((0.0,) * 3, (1.0,) * 3)
 
 
 def test_the_digest_tells_weights_and_layers_apart(trained):

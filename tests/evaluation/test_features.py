@@ -13,7 +13,8 @@ from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.data.dataset import DatasetImages
 from sslbolts.data.images import UnreadableImage
 from sslbolts.evaluation import features_of, load_encoder
-from sslbolts.evaluation.features import labelled_rows, preprocessing
+from sslbolts.evaluation.features import EncodedData, labeled_rows
+from sslbolts.transforms.preprocessing import Preprocessing
 
 
 class Counting(nn.Module):
@@ -53,8 +54,9 @@ def test_the_networks_own_normalization_wins_over_the_datas():
     images, labels = _images()
     data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol")
     encoder = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")
-    assert preprocessing(encoder, data)["mean"] == preprocessing(encoder, data)["std"] == [0.5] * 3
-    assert preprocessing(_encoder(), data)["mean"] == [0.485, 0.456, 0.406]
+    stated = EncodedData(encoder, data).preprocessing
+    assert stated["mean"] == stated["std"] == [0.5] * 3
+    assert EncodedData(_encoder(), data).preprocessing["mean"] == [0.485, 0.456, 0.406]
 
 
 def test_resizing_is_stated_and_how_the_network_was_evaluated_where_that_differs():
@@ -62,14 +64,15 @@ def test_resizing_is_stated_and_how_the_network_was_evaluated_where_that_differs
     network = load_encoder("timm/vit_tiny_patch16_224", pretrained=False, device="cpu")  # 0.9 and bicubic, says timm
     small = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol")
     whole = {"size": 8, "shorter side": 8, "interpolation": "bilinear"}
-    assert whole.items() <= preprocessing(network, small).items()
+    assert whole.items() <= EncodedData(network, small).preprocessing.items()
     large = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol", image_size=224)
-    stated = preprocessing(network, large)
+    stated = EncodedData(network, large).preprocessing
     assert (stated["shorter side"], stated["interpolation"]) == (256, "bilinear")
     assert stated["the network's own"] == "224 of a shorter side of 249, bicubic"
-    assert "the network's own" not in preprocessing(_encoder(), large)
-    trained = replace(_encoder(), image_size=32)
-    assert (preprocessing(trained, large)["size"], preprocessing(trained, large)["size of training"]) == (224, 32)
+    assert "the network's own" not in EncodedData(_encoder(), large).preprocessing
+    trained = replace(_encoder(), preprocessing=Preprocessing(32))
+    stated = EncodedData(trained, large).preprocessing
+    assert (stated["size"], stated["size of training"]) == (224, 32)
 
 
 def test_the_cache_spares_the_network_until_weights_or_images_change(tmp_path):
@@ -147,9 +150,9 @@ def test_rows_without_label_are_left_out():
     images, _ = _images(4)
     data = TensorDataset(images / 255, torch.tensor([0, -1, 2, -1]))
     found = features_of(_encoder(), data)
-    assert [len(column) for column in labelled_rows(found)] == [2, 2]
+    assert [len(column) for column in labeled_rows(found)] == [2, 2]
     with pytest.raises(UsageError, match="no image of the training data has a label"):
-        labelled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
+        labeled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
 
 
 def test_wrong_data_is_named():

@@ -94,7 +94,7 @@ def test_the_network_can_be_fine_tuned_on_the_few():
     dataset = torch.utils.data.TensorDataset(images, torch.arange(60) % 3)
     data = DatasetDataModule(dataset, val=dataset, num_classes=3, batch_size=8, num_workers=0)
     encoder = load_encoder(SmallConvNet(), device="cpu")
-    result = evaluate_few_label(encoder, data, per_class=4, classifier="finetune", recipe="simclr_10pct", epochs=1)
+    result = evaluate_few_label(encoder, data, per_class=4, classifier="finetune", settings="simclr_10pct", epochs=1)
     assert result.protocol == "few-label-4-per-class-finetune"
     assert result.settings["labels"].startswith("4 of every class, 12 images")
 
@@ -116,7 +116,7 @@ def test_what_is_no_list_is_named(tmp_path):
         ({"fraction": 1.5}, "in \\(0, 1\\]"),
         ({"per_class": 501}, "has only 500"),
         ({"per_class": 3, "classifier": "svm"}, "one of logistic"),
-        ({"per_class": 3, "recipe": "moco"}, "has no recipe"),
+        ({"per_class": 3, "settings": "moco"}, "has no settings"),
         ({"rows": torch.tensor([5000])}, "another data set"),
     ],
 )

@@ -43,7 +43,7 @@ def test_another_file_is_refused():
         Result.from_json('{"a": 1}')
 
 
-def test_every_source_and_recipe_has_a_file_of_its_own():
+def test_all_sources_and_settings_have_files_of_their_own():
     sources = (
         "timm/vit_small_patch16_224.dino",
         "timm/vit_base_patch16_224.mae",
@@ -55,7 +55,9 @@ def test_every_source_and_recipe_has_a_file_of_its_own():
         "runs/a/last.ckpt",
         "SmallConvNet",
     )
-    paths = [result_path(source, "linear", "CIFAR10", recipe=recipe) for source in sources for recipe in ("", "moco")]
+    paths = [
+        result_path(source, "linear", "CIFAR10", settings=settings) for source in sources for settings in ("", "moco")
+    ]
     assert len(set(paths)) == len(paths)
     assert all(path.parent.name == "evaluation" for path in paths)
     assert {path.parents[1].as_posix() for path in paths if "last" in path.name} == {"runs/a"}

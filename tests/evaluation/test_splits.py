@@ -11,8 +11,9 @@ from sslbolts import UsageError
 from sslbolts._lightning import LightningDataModule
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import evaluate_knn, evaluate_linear, evaluate_ridge, load_encoder
-from sslbolts.evaluation.labelled_crops import labelled_crops
-from sslbolts.evaluation.splits import labelled_splits
+from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.labeled_crops import labeled_crops
+from sslbolts.evaluation.splits import labeled_splits
 
 
 def _encoder(**settings):
@@ -22,13 +23,13 @@ def _encoder(**settings):
 
 def test_labels_per_class_are_the_same_images_on_features_and_on_crops():
     data = CIFAR10MiniDataModule(labels_per_class=8, seed=3, batch_size=20)
-    splits = labelled_splits(_encoder(), data)
+    splits = labeled_splits(EncodedData(_encoder(), data))
     assert torch.bincount(splits.y).tolist() == [8] * 10
-    crops = labelled_crops(data, _encoder())
-    assert torch.equal(crops._split("train").data, data.load("bank").data[splits.indices])
+    crops = labeled_crops(EncodedData(_encoder(), data))
+    assert torch.equal(crops.images("train").data, data.images("bank").data[splits.indices])
     for evaluate, settings in ((evaluate_ridge, {}), (evaluate_knn, {}), (evaluate_linear, {"epochs": 1, "lr": 0.1})):
         stated = evaluate(_encoder(), data, **settings).settings["images"]
-        assert stated.startswith('80 labelled of "bank", 8 of each class, judged on 1,000')
+        assert stated.startswith('80 labeled of "bank", 8 of each class, judged on 1,000')
 
 
 class Others(LightningDataModule):

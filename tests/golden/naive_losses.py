@@ -367,7 +367,7 @@ def dino_loss(student, teacher, center, ts, tt):
 
 
 def spherical_kmeans(mem, init, iters):
-    """DeepCluster-v2: cosine assignment, mean update, empty clusters keep their centroid, renormalise.
+    """DeepCluster-v2: cosine assignment, mean update, empty clusters keep their centroid, renormalize.
     Returns (centroids, assignments); `iters` M-steps then a last E-step."""
     cent = [list(c) for c in init]
     for it in range(iters + 1):
@@ -392,7 +392,7 @@ def spherical_kmeans(mem, init, iters):
 
 
 def moco_loss(q, k, queue, tau):
-    """q,k [N][D] unnormalised; queue [K][D] unit rows; positives = own key, negatives = queue only."""
+    """q,k [N][D] unnormalized; queue [K][D] unit rows; positives = own key, negatives = queue only."""
     N = len(q)
     s = 0.0
     for i in range(N):
@@ -469,7 +469,7 @@ def cpc_rows(pred, target, offset, scale):
 
 def obow_targets(feat, emb, inv_delta, mu):
     """feat [B][C][h][w] (border already removed by the caller), emb [K][C]: soft assignment of every location
-    with softmax(-inv_delta/mu * squared distance), max-pool over locations, L1 normalise."""
+    with softmax(-inv_delta/mu * squared distance), max-pool over locations, L1 normalize."""
     out, mins = [], []
     for f in feat:
         C, h, w = len(f), len(f[0]), len(f[0][0])

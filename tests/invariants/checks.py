@@ -80,7 +80,7 @@ class _SlowState(Callback):
 
 
 def slow_state_moves_once_per_optimizer_step(case: MethodCase) -> None:
-    """Teacher, queue and centre stand still while gradients are only accumulated, and move with the optimizer."""
+    """Teacher, queue and center stand still while gradients are only accumulated, and move with the optimizer."""
     slow = _SlowState()
     module = case.module()
     staging = _names_of_what_stages(module)

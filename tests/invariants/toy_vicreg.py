@@ -27,9 +27,9 @@ class ToyVICReg(SSLModule):
     """Views agree, dimensions vary and are not redundant; a teacher and a counter are along for the ride."""
 
     def __init__(
-        self, backbone: Any = "resnet50", *, expander_dims: tuple[int, ...] = (8192, 8192), **recipe: Any
+        self, backbone: Any = "resnet50", *, expander_dims: tuple[int, ...] = (8192, 8192), **arguments: Any
     ) -> None:
-        super().__init__(backbone, **recipe)
+        super().__init__(backbone, **arguments)
         self.expander = mlp(self.num_features, *expander_dims)
         self.teacher = Teacher(self.backbone, self.expander)
         self.register_buffer("mean_embedding", torch.zeros(expander_dims[-1]))

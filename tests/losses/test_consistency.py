@@ -7,7 +7,7 @@ import torch
 
 from sslbolts import UsageError
 from sslbolts.distributed import rank
-from sslbolts.losses import consistency, labelled_cross_entropy
+from sslbolts.losses import consistency, labeled_cross_entropy
 
 LOGITS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 OTHERS = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -40,11 +40,11 @@ def test_the_teacher_receives_no_gradient(distance):
     assert torch.autograd.gradcheck(lambda x: consistency(x, OTHERS, distance), LOGITS.clone().requires_grad_())
 
 
-def test_only_labelled_images_count_in_the_cross_entropy():
-    labelled = [(row, target) for row, target in zip(LOGITS.tolist(), TARGETS.tolist()) if target >= 0]
-    expected = sum(-math.log(softmax(row)[target]) for row, target in labelled) / 3
+def test_only_labeled_images_count_in_the_cross_entropy():
+    labeled = [(row, target) for row, target in zip(LOGITS.tolist(), TARGETS.tolist()) if target >= 0]
+    expected = sum(-math.log(softmax(row)[target]) for row, target in labeled) / 3
     logits = LOGITS.clone().requires_grad_()
-    loss = labelled_cross_entropy(logits, TARGETS)
+    loss = labeled_cross_entropy(logits, TARGETS)
     assert loss.item() == pytest.approx(expected, rel=1e-12)
     loss.backward()
     assert (logits.grad[TARGETS < 0] == 0).all()
@@ -52,7 +52,7 @@ def test_only_labelled_images_count_in_the_cross_entropy():
 
 def test_without_labels_loss_and_gradient_are_zero():
     logits = LOGITS.clone().requires_grad_()
-    loss = labelled_cross_entropy(logits, torch.full((6,), -1))
+    loss = labeled_cross_entropy(logits, torch.full((6,), -1))
     loss.backward()
     assert loss == 0
     assert (logits.grad == 0).all()
@@ -60,7 +60,7 @@ def test_without_labels_loss_and_gradient_are_zero():
 
 def _of_rank(targets):
     logits = LOGITS.chunk(2)[rank()].clone().requires_grad_()
-    loss = labelled_cross_entropy(logits, targets.chunk(2)[rank()])
+    loss = labeled_cross_entropy(logits, targets.chunk(2)[rank()])
     loss.backward()
     return loss.detach(), logits.grad
 
@@ -68,7 +68,7 @@ def _of_rank(targets):
 @pytest.mark.parametrize("targets", [TARGETS, torch.tensor([1, 1, 2, -1, -1, -1]), torch.full((6,), -1)])
 def test_ranks_with_different_numbers_of_labels_average_to_one_process(targets, two_ranks):
     logits = LOGITS.clone().requires_grad_()
-    loss = labelled_cross_entropy(logits, targets)
+    loss = labeled_cross_entropy(logits, targets)
     loss.backward()
     losses, gradients = zip(*two_ranks(_of_rank, targets))
     torch.testing.assert_close(sum(losses) / 2, loss.detach())
@@ -81,4 +81,4 @@ def test_wrong_uses_are_named():
     with pytest.raises(UsageError, match='distance="l1"'):
         consistency(LOGITS, OTHERS, "l1")
     with pytest.raises(UsageError, match=r"targets \(B,\)"):
-        labelled_cross_entropy(LOGITS, TARGETS[:3])
+        labeled_cross_entropy(LOGITS, TARGETS[:3])

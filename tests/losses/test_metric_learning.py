@@ -73,7 +73,7 @@ def test_equal_pairs_have_a_finite_gradient():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda z: triplet(z, z, z[:2]), "three embeddings of one shape"),
+        (lambda z: triplet(z, z, z[:2]), "triplet takes anchor and positive and negative of one shape"),
         (lambda z: triplet(z, z, z, margin=-1.0), "margin=-1.0"),
         (lambda z: triplet(z, z, z, distance="l2"), "squared, euclidean, cosine"),
         (lambda z: semi_hard_triplet(z, torch.zeros(3)), "labels"),

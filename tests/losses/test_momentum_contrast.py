@@ -45,12 +45,10 @@ def test_half_precision_is_computed_in_full(dtype):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda z: info_nce(z, z[:2], z), "queries and keys of one shape"),
+        (lambda z: info_nce(z, z[:2], z), "query and key of one shape"),
         (lambda z: info_nce(z, z, z[:, :2]), r"negatives \(K, 3\)"),
-        (lambda z: info_nce(z, z, z, 0.0), "temperature=0.0"),
         (lambda z: moco_v3_contrastive(z, z[:2]), "moco_v3_contrastive takes"),
         (lambda z: instance_softmax(z, z[:, :2], torch.arange(4), temperature=1.0), "memory"),
-        (lambda z: instance_softmax(z, z, torch.arange(4), temperature=0.0), "temperature=0.0"),
         (lambda z: instance_nce(z, z, temperature=1.0, normalizer=torch.ones(()), num_images=4), "memory entries"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every method has from SSLModule."""
+"""The schedule, batches, draws and checkpoints that every method has from SSLModule."""
 
 import warnings
 from functools import partial
@@ -267,8 +267,8 @@ def test_a_module_backbone_is_asked_for_by_name(tmp_path):
 
 
 class _WithHead(Toy):
-    def __init__(self, backbone: Any = "resnet50", *, head: nn.Module, scale: float = 1.0, **recipe: Any) -> None:
-        super().__init__(backbone, **recipe)
+    def __init__(self, backbone: Any = "resnet50", *, head: nn.Module, scale: float = 1.0, **arguments: Any) -> None:
+        super().__init__(backbone, **arguments)
         self.head = head
 
 
@@ -299,6 +299,8 @@ def test_compiling_the_backbone_leaves_names_alone(tmp_path):
         ({"lr_scaling": "square"}, "lr_scaling"),
         ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"final_lr": 2}, "final_lr=2"),
+        ({"in_chans": 0}, "in_chans=0"),
+        ({"final_lr": 0.1, "milestones": (0.5,)}, "has no effect with milestones"),
         ({"stem": "cifra"}, "stem"),
         ({"temprature": 0.1}, 'Did you mean "temperature"'),
         ({"optimizer": 0.1}, "optimizer=0.1"),
@@ -307,6 +309,17 @@ def test_compiling_the_backbone_leaves_names_alone(tmp_path):
 def test_wrong_arguments_are_named(arguments, words):
     with pytest.raises(UsageError, match=words):
         SimCLR("resnet18", **arguments)
+
+
+@pytest.mark.parametrize("milestones", [(60, 80), (0.5, float("nan"))])
+def test_milestones_are_parts_of_the_run(milestones):
+    with pytest.raises(UsageError, match="parts of the run"):
+        Toy(TinyBackbone(), milestones=milestones)
+
+
+def test_a_last_learning_rate_beside_milestones_is_refused():
+    with pytest.raises(UsageError, match=r"final_lr=0.1 has no effect with milestones"):
+        Toy(TinyBackbone(), milestones=(0.5,), final_lr=0.1)
 
 
 def test_a_method_without_training_step_says_so():

@@ -1,4 +1,4 @@
-"""Maps out of the middle of networks."""
+"""Layers in the middle of networks: by name, as maps, and pooled."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from sslbolts import UsageError
 from sslbolts.networks.backbones import create_backbone
-from sslbolts.networks.taps import feature_maps, last_stages, map_widths
+from sslbolts.networks.taps import Tap, feature_maps, find_layer, last_stages, map_widths, pooled
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
@@ -46,10 +46,85 @@ def test_a_wrong_name_is_met_with_the_nearest_and_leaves_no_hook():
 
 def test_a_layer_without_maps_is_refused():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Sequential(nn.Identity()))
-    with pytest.raises(UsageError, match=r'layer "1" of Sequential gives \(1, 144\), not maps'):
+    with pytest.raises(UsageError, match=r'layer "1" of Sequential gives shape \(1, 144\), not maps'):
         feature_maps(network, ["0", "1"], torch.zeros(1, 3, 8, 8))
 
 
 def test_a_network_of_unknown_stages_asks_for_layers():
     with pytest.raises(UsageError, match="name the layers"):
         last_stages(nn.Linear(2, 2))
+
+
+class Twice(nn.Module):
+    """One layer that runs twice, under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False))
+        self.alias = self.backbone[0]
+        nn.init.constant_(self.alias.weight, 2.0)
+
+    def forward(self, x):
+        return self.alias(self.backbone(x))
+
+
+def test_a_layer_is_found_by_any_of_its_names_and_inside_the_backbone():
+    network = Twice()
+    assert find_layer(network, "backbone.0") is find_layer(network, "alias") is find_layer(network, "0")
+
+
+@pytest.mark.parametrize("name", ["", "backbone.", "forward", "backbone.1", "training"])
+def test_what_is_no_submodule_is_refused_with_those_that_are(name):
+    with pytest.raises(UsageError, match=r"Twice has no layer .* There are: backbone, backbone\.0\. Ask\."):
+        find_layer(Twice(), name, advice="Ask.")
+
+
+def test_of_a_layer_that_runs_twice_the_maps_are_the_last():
+    (maps,) = feature_maps(Twice(), ["alias"], torch.ones(1, 1, 2, 2))
+    assert torch.equal(maps, torch.full((1, 1, 2, 2), 4.0))
+
+
+def test_a_tap_records_what_it_is_asked_to():
+    network = Twice()
+    with Tap(network.alias, detach=True) as tap:
+        network(torch.ones(1, 1, 2, 2))
+        assert [float(output.mean()) for output in tap.outputs] == [2.0, 4.0]
+        assert tap.sizes == [(1, 2, 2), (1, 2, 2)]
+        assert not any(output.requires_grad for output in tap.outputs)
+        tap.start()
+        network(torch.ones(1, 1, 3, 3))
+        tap.recording = False
+        network(torch.ones(1, 1, 4, 4))
+    network(torch.ones(1, 1, 5, 5))
+    assert tap.sizes == [(1, 3, 3)] * 2
+
+
+def test_gradients_pass_through_maps():
+    network = Twice()
+    (maps,) = feature_maps(network, ["alias"], torch.ones(1, 1, 2, 2))
+    maps.sum().backward()
+    assert float(network.alias.weight.grad) == 16.0  # of the sum of 4 pixels, each w ** 2
+
+
+def test_rows_tokens_and_maps_are_pooled_to_rows():
+    rows = torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    assert pooled(rows, "x") is rows
+    tokens = torch.stack([rows, 3 * rows], 1)
+    assert torch.equal(pooled(tokens, "x"), 2 * rows)
+    assert torch.equal(pooled((tokens, None), "x"), 2 * rows)
+    maps = tokens.transpose(1, 2).unflatten(2, (2, 1))
+    assert torch.equal(pooled(maps, "x"), 2 * rows)
+
+
+def test_an_average_may_be_more_precise_than_what_is_averaged():
+    tokens = torch.tensor([[[1.0], [2**-8]]], dtype=torch.bfloat16)  # their mean has more digits than bfloat16
+    assert pooled(tokens, "x").dtype == torch.bfloat16
+    assert float(pooled(tokens, "x", dtype=torch.float32)) == (1 + 2**-8) / 2
+
+
+@pytest.mark.parametrize(
+    ("output", "form"), [({"x": 1}, "type dict"), (torch.zeros(3), r"shape \(3,\)"), ((), "type tuple")]
+)
+def test_what_cannot_be_pooled_is_named(output, form):
+    with pytest.raises(UsageError, match=f'output of "layer4" has {form}; features are'):
+        pooled(output, "layer4")

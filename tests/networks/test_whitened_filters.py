@@ -7,7 +7,7 @@ from torch import nn
 
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
-from sslbolts.networks.whitened_filters import first_convolution, patches_for, set_whitening_filters_
+from sslbolts.networks.whitened_filters import patches_for, set_whitening_filters_, whitenable_convolution
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,8 @@ def test_patches_are_those_of_the_image(size):
 
 def test_what_cannot_be_whitened_is_named():
     with pytest.raises(UsageError, match="no convolution"):
-        first_convolution(nn.Linear(2, 2))
+        whitenable_convolution(nn.Linear(2, 2))
     with pytest.raises(UsageError, match="grouped"):
-        first_convolution(nn.Conv2d(4, 4, 3, groups=2))
+        whitenable_convolution(nn.Conv2d(4, 4, 3, groups=2))
     with pytest.raises(UsageError, match=r"\(2, 1, 8, 8\) do not go into a convolution of 3 channels and 3 x 3"):
         patches_for(nn.Conv2d(3, 4, 3), torch.rand(2, 1, 8, 8))

@@ -1,4 +1,4 @@
-"""Neighbours, projections and clusters against scikit-learn, and what sheets say in words."""
+"""Neighbors, projections and clusters against scikit-learn, and what sheets say in words."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sslbolts.errors import UsageError
 from sslbolts.pictures.clusters import cluster_directions, draw_clusters
 from sslbolts.pictures.embedding import draw_embedding
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest
 from sslbolts.pictures.projections import project
 
 
@@ -22,7 +22,7 @@ def words(figure) -> str:
 
 
 def test_nearest_is_scikit_learns(monkeypatch):
-    monkeypatch.setattr("sslbolts.pictures.neighbours._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("sslbolts.pictures.neighbors._ROWS_AT_ONCE", 7)
     queries, bank = torch.randn(5, 6), torch.randn(50, 6)
     expected = NearestNeighbors(n_neighbors=4, metric="cosine").fit(bank).kneighbors(queries, return_distance=False)
     assert nearest(queries, bank, 4).tolist() == expected.tolist()
@@ -91,19 +91,19 @@ def test_the_cluster_sheet_says_purity_and_names():
     assert "33 % dog" in said
 
 
-def test_a_sheet_of_unlabelled_neighbours_has_no_frames_and_no_legend():
+def test_a_sheet_of_unlabeled_neighbors_has_no_frames_and_no_legend():
     images, none = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.tensor([-1, -1, -1])
     rows = {"Net": torch.tensor([[1, 2]])}
-    said = words(draw_neighbours(images[:1], none[:1], images, none, rows, class_names=["first", "last"]))
+    said = words(draw_neighbors(images[:1], none[:1], images, none, rows, class_names=["first", "last"]))
     assert "frame" not in said
     assert "last" not in said
 
 
-def test_the_share_of_right_neighbours_leaves_out_what_has_no_label():
+def test_the_share_of_right_neighbors_leaves_out_what_has_no_label():
     images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     rows = {"Net": torch.tensor([[0, 1, 2, 3]])}
-    said = words(draw_neighbours(images[:1], torch.tensor([1]), images, torch.tensor([1, 1, 0, -1]), rows))
-    assert "67 % of these neighbours" in said
+    said = words(draw_neighbors(images[:1], torch.tensor([1]), images, torch.tensor([1, 1, 0, -1]), rows))
+    assert "67 % of these neighbors" in said
 
 
 def test_the_legend_of_an_embedding_names_every_class_once_and_lumps_the_rare_ones_together():

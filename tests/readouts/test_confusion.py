@@ -9,7 +9,7 @@ from sslbolts import UsageError
 from sslbolts.readouts import class_accuracies, confusion_matrix
 
 
-def test_it_equals_scikit_learns_on_the_labelled_images():
+def test_it_equals_scikit_learns_on_the_labeled_images():
     predictions, targets = torch.randint(0, 5, (300,)), torch.randint(-1, 5, (300,))
     known = targets >= 0
     expected = sklearns(targets[known].numpy(), predictions[known].numpy(), labels=range(7))

@@ -7,13 +7,14 @@ from sklearn.decomposition import PCA
 
 from sslbolts import UsageError
 from sslbolts.distributed import rank
-from sslbolts.readouts.kmeans import kmeans, pca_whiten, shard
+from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.readouts.pca_whitening import pca_whiten
 from tests.golden import naive_losses as naive
 
 
-def _blobs(rows: int = 300, dim: int = 6, centres: int = 5) -> torch.Tensor:
-    middle = 4 * torch.randn(centres, dim, dtype=torch.float64)
-    return middle[torch.arange(rows) % centres] + torch.randn(rows, dim, dtype=torch.float64)
+def _blobs(rows: int = 300, dim: int = 6, centers: int = 5) -> torch.Tensor:
+    middle = 4 * torch.randn(centers, dim, dtype=torch.float64)
+    return middle[torch.arange(rows) % centers] + torch.randn(rows, dim, dtype=torch.float64)
 
 
 def test_euclidean_kmeans_equals_scikit_learns_from_the_same_start():

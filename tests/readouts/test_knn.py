@@ -60,7 +60,7 @@ def test_half_precision_features_and_tiny_temperatures_stay_finite_and_right(dty
     assert scores.argmax(1).tolist() == [0, 1, 2, 3]
 
 
-def test_opposite_neighbours_at_a_tiny_temperature_still_vote():
+def test_opposite_neighbors_at_a_tiny_temperature_still_vote():
     scores = knn_predict(
         torch.tensor([[1.0, 0.0]]),
         torch.tensor([[-1.0, 0.1], [-1.0, 0.0]]),
@@ -78,14 +78,14 @@ def test_autocast_of_the_caller_changes_nothing():
     assert torch.equal(inside, knn_predict(queries, bank, targets))
 
 
-def test_more_neighbours_than_the_bank_has_is_visible():
+def test_more_neighbors_than_the_bank_has_is_visible():
     bank, targets = torch.randn(6, 3), torch.arange(6) % 2
-    with pytest.warns(UserWarning, match="k=200, but the bank has 6 labelled rows"):
+    with pytest.warns(UserWarning, match="k=200, but the bank has 6 labeled rows"):
         scores = knn_predict(bank, bank, targets, k=200)
     torch.testing.assert_close(scores, knn_predict(bank, bank, targets, k=6))
 
 
-def test_unlabelled_bank_rows_do_not_vote():
+def test_unlabeled_bank_rows_do_not_vote():
     bank, targets = torch.randn(20, 3), torch.arange(20) % 3 - 1
     known = targets >= 0
     torch.testing.assert_close(

@@ -85,7 +85,7 @@ def test_constant_and_repeated_features_do_no_harm():
     assert twice.scores.isfinite().all()
 
 
-def test_fewer_rows_than_features_and_unlabelled_rows():
+def test_fewer_rows_than_features_and_unlabeled_rows():
     bank = torch.randn(30, 100)
     targets = torch.arange(30) % 3 - 1
     readout = ridge_classifier(bank[:5], bank, targets, num_classes=7)

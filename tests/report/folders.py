@@ -27,10 +27,10 @@ def make_run(folder: Path, *, knn: tuple[float, float] = (0.30, 0.45), lr: float
     record |= {"seconds": 189.4, "steps": 20, "versions": {"torch": "2.99.1"}, "machine": {"processor": "Abacus 3"}}
     record |= {"commits": {"sslbolts": "0123abcd"}, "devices": "1 x cpu"}
     (folder / "run.json").write_text(json.dumps(record))
-    Result("linear", "last.ckpt", "CIFAR10Mini", {"top1": 0.512}, {"recipe": "dino"}, [{"lr": 0.1, "top1": 0.5}]).save(
-        folder / "evaluation" / "linear-CIFAR10Mini.json"
-    )
-    for name in ("pictures/neighbours-epoch0001", "pictures/neighbours-epoch0002", "pictures/embedding-epoch0002"):
+    Result(
+        "linear", "last.ckpt", "CIFAR10Mini", {"top1": 0.512}, {"settings": "dino"}, [{"lr": 0.1, "top1": 0.5}]
+    ).save(folder / "evaluation" / "linear-CIFAR10Mini.json")
+    for name in ("pictures/neighbors-epoch0001", "pictures/neighbors-epoch0002", "pictures/embedding-epoch0002"):
         Image.new("RGB", (130, 65), "white").save(folder / f"{name}.png")
     Image.new("RGB", (40, 40), "white").save(folder / "holiday.png")
     return folder

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sslbolts._lightning import LightningModule, lightning_module
-from sslbolts.report.metrics import Gap, Point, read_log, read_metrics
+from sslbolts.report.metrics import Gap, Point, read_log
 from tests.callbacks.host import train_loader, trainer, val_loader
 
 
@@ -31,7 +31,7 @@ def logged(folder, *loggers) -> None:
 
 def test_steps_become_epochs(tmp_path):
     logged(tmp_path, lightning_module("loggers").CSVLogger(tmp_path, name="", version=""))
-    found = read_metrics(tmp_path)
+    found = read_log(tmp_path).metrics
     assert [point.epoch for point in found["accuracy"]] == [1, 2, 3]
     assert [point.value for point in found["accuracy"]] == pytest.approx([0.1, 0.2, 0.3])
     # Every second of ten steps of an epoch: step 1, whose loss is 2, stands at 0.2 epochs.
@@ -49,7 +49,7 @@ def test_event_files_say_the_same(tmp_path):
         loggers.CSVLogger(csv, name="", version=""),
         loggers.TensorBoardLogger(events, name="", version=""),
     )
-    of_csv, of_events = read_metrics(csv), read_metrics(events)
+    of_csv, of_events = read_log(csv).metrics, read_log(events).metrics
     assert of_csv.keys() == of_events.keys()
     for name, series in of_csv.items():
         assert [p.epoch for p in of_events[name]] == pytest.approx([p.epoch for p in series])
@@ -58,7 +58,7 @@ def test_event_files_say_the_same(tmp_path):
 
 def test_gaps_words_and_infinities_are_left_out(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,step,a,b\n0,0,1.5,\n0,1,nan,word\n1,2,inf,2\n,3,7,\n")
-    assert read_metrics(tmp_path) == {"a": [Point(0.5, 1.5), Point(2.0, 7.0)], "b": [Point(1.5, 2.0)]}
+    assert read_log(tmp_path).metrics == {"a": [Point(0.5, 1.5), Point(2.0, 7.0)], "b": [Point(1.5, 2.0)]}
 
 
 def test_what_is_not_finite_is_counted_and_placed(tmp_path):
@@ -78,8 +78,8 @@ def test_what_is_not_finite_is_counted_and_placed(tmp_path):
 def test_rows_at_no_possible_time_are_left_out(tmp_path):
     rows = ["epoch,step,a", "-1,0,1", "0,-1,2", "1e300,1,3", "0,nan,4", "0,inf,5", "nan,0,6", "0,0,7"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
-    assert read_metrics(tmp_path) == {"a": [Point(1.0, 7.0)]}
+    assert read_log(tmp_path).metrics == {"a": [Point(1.0, 7.0)]}
 
 
 def test_no_log_is_no_numbers(tmp_path):
-    assert read_metrics(tmp_path) == {}
+    assert read_log(tmp_path).metrics == {}

@@ -54,7 +54,7 @@ def test_a_page_stands_alone_and_has_all_sections(folder, tmp_path, capsys):
 
 def test_results_stand_beside_their_baselines(folder, tmp_path):
     rows = report(folder, output=tmp_path / "r.html").rows()
-    head = rows.index(["features", "20 nearest neighbours", "Ridge, closed form"])
+    head = rows.index(["features", "20 nearest neighbors", "Ridge, closed form"])
     assert rows[head + 1 : head + 5] == [
         ["raw pixels", "38.3", ""],
         ["untrained network", "31.0", ""],
@@ -62,7 +62,7 @@ def test_results_stand_beside_their_baselines(folder, tmp_path):
         ["SimCLR, best of all epochs", "45.0epoch 2", "40.0epoch 1"],
     ]
     assert ["top1", "51.20 %"] in rows
-    assert ["recipe", "dino"] in rows
+    assert ["settings", "dino"] in rows
 
 
 def test_curves_have_every_value_under_the_pointer(folder, tmp_path):
@@ -76,12 +76,12 @@ def test_the_last_picture_of_each_kind_is_shown_and_earlier_ones_can_be_unfolded
     page = report(folder, output=tmp_path / "r.html")
     shown = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     assert shown == [
-        "Nearest neighbours (neighbours-epoch0002.png)",
-        "Nearest neighbours (neighbours-epoch0001.png)",
+        "Nearest neighbors (neighbors-epoch0002.png)",
+        "Nearest neighbors (neighbors-epoch0001.png)",
         "Features in two dimensions (embedding-epoch0002.png)",
         "Holiday (holiday.png)",
     ]
-    assert "Nearest neighbours: earlier epochs" in page.of("summary")
+    assert "Nearest neighbors: earlier epochs" in page.of("summary")
 
 
 def test_passwords_stay_out(folder, tmp_path):
@@ -216,22 +216,22 @@ def test_pictures_of_a_checkpoint_have_their_place(folder, tmp_path):
 
 def test_of_many_epochs_a_few_pictures_are_on_the_page(folder, tmp_path, monkeypatch):
     for epoch in range(3, 101):
-        shutil.copy(folder / "holiday.png", folder / "pictures" / f"neighbours-epoch{epoch:04d}.png")
+        shutil.copy(folder / "holiday.png", folder / "pictures" / f"neighbors-epoch{epoch:04d}.png")
     page = report(folder, output=tmp_path / "r.html")
     shown = [a["alt"] for tag, a in page.tags if tag == "img" and "Nearest" in a["alt"]]
     assert [re.search(r"\d+", alt).group() for alt in shown] == ["0100", "0001", "0020", "0040", "0060", "0080"]
-    assert "Nearest neighbours: earlier epochs, 5 of 99" in page.of("summary")
+    assert "Nearest neighbors: earlier epochs, 5 of 99" in page.of("summary")
     assert "94 of 102 pictures are left out here; the run's folder has all." in page.of("p")
     size = (folder / "holiday.png").stat().st_size
     monkeypatch.setattr("sslbolts.report.sections._MOST_BYTES", 4 * size + size // 2)
     page = report(folder, output=tmp_path / "r.html")
     assert len([tag for tag, _ in page.tags if tag == "img"]) <= 4
-    assert any("neighbours-epoch0100" in a["alt"] for tag, a in page.tags if tag == "img")
+    assert any("neighbors-epoch0100" in a["alt"] for tag, a in page.tags if tag == "img")
 
 
 def test_a_run_has_the_same_color_and_dashes_in_all_charts(tmp_path):
     folders = [make_run(tmp_path / f"run{number:02d}") for number in range(25)]
-    with_rows(folders[0], "0,0,1,0.5", "0,1,2,0.6")  # which has no nearest neighbours
+    with_rows(folders[0], "0,0,1,0.5", "0,1,2,0.6")  # which has no nearest neighbors
     page = report(*folders, output=tmp_path / "r.html")
     looks: dict[str, set[str]] = {}
     for legend in re.findall(r'<ul class="legend">(.*?)</ul>', page.source):
@@ -266,14 +266,14 @@ def test_yaml_of_python_objects_makes_none(tmp_path):
 
 def test_results_of_one_protocol_stand_beside_each_other_with_what_tells_them_apart(tmp_path):
     folders = [make_run(tmp_path / name, lr=lr) for name, lr in (("a", 0.1), ("b", 0.3))]
-    for number, (source, recipe, top1) in enumerate((("epoch=1.ckpt", "dino", 0.311), ("last.ckpt", "moco", 0.622))):
-        result = Result("linear", source, "CIFAR10Mini", {"top1": top1}, {"recipe": recipe})
+    for number, (source, settings, top1) in enumerate((("epoch=1.ckpt", "dino", 0.311), ("last.ckpt", "moco", 0.622))):
+        result = Result("linear", source, "CIFAR10Mini", {"top1": top1}, {"settings": settings})
         result.save(folders[0] / "evaluation" / f"linear-{number}.json")
     page = report(folders[0], output=tmp_path / "one.html")
-    for title in ("epoch=1.ckpt; recipe: dino", "last.ckpt; recipe: dino", "last.ckpt; recipe: moco"):
+    for title in ("epoch=1.ckpt; settings: dino", "last.ckpt; settings: dino", "last.ckpt; settings: moco"):
         assert f"linear on CIFAR10Mini (of: {title})" in page.text
     rows = report(*folders, output=tmp_path / "both.html").rows()
-    named = "linear on CIFAR10Mini (of: {}; recipe: {}): top1"
+    named = "linear on CIFAR10Mini (of: {}; settings: {}): top1"
     assert [named.format("epoch=1.ckpt", "dino"), "31.10 %", ""] in rows
     assert [named.format("last.ckpt", "moco"), "62.20 %", ""] in rows
     assert [named.format("last.ckpt", "dino"), "51.20 %", "51.20 %"] in rows

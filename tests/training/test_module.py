@@ -34,7 +34,7 @@ class Counting(TrainingModule):
 
 
 class Bar(Callback):
-    """What a bar would show after each batch, and what else is known then."""
+    """The values that a bar would show after each batch, and what else is known then."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, Any]] = []

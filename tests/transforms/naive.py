@@ -6,12 +6,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from sslbolts.transforms import View
-from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, Draws
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, ViewParameters
 
 ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
 
 
-def naive_view(image: Tensor, draws: Draws, row: int, view: View) -> Tensor:
+def naive_view(image: Tensor, draws: ViewParameters, row: int, view: View) -> Tensor:
     """``(3, H, W)`` uint8 to ``(3, size, size)`` float in [0, 1]."""
     x = image.float() / 255
     if draws.box is not None:
@@ -33,7 +33,7 @@ def naive_view(image: Tensor, draws: Draws, row: int, view: View) -> Tensor:
     return x
 
 
-def naive_batch(images: Tensor, draws: Draws, view: View) -> Tensor:
+def naive_batch(images: Tensor, draws: ViewParameters, view: View) -> Tensor:
     return torch.stack([naive_view(image, draws, row, view) for row, image in enumerate(images)])
 
 

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sslbolts.transforms import BatchedAugment, View
-from sslbolts.transforms.parameters import Draws, draw
+from sslbolts.transforms.parameters import ViewParameters, draw_parameters
 
 VIEW = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, solarize_p=0.2)
 
@@ -16,10 +16,10 @@ VIEW = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, solari
 @pytest.fixture
 def fake_accelerator():
     """Tensors that know their shape and device but hold no values: whatever would read one raises."""
-    from sslbolts.transforms import batched, blur, color, draws, geometry, linear_color
+    from sslbolts.transforms import batched, blur, color, geometry, linear_color, parameters
 
     def forget():
-        for module in (batched, blur, color, draws, geometry, linear_color):
+        for module in (batched, blur, color, geometry, linear_color, parameters):
             for member in vars(module).values():
                 if hasattr(member, "cache_clear"):
                     member.cache_clear()
@@ -34,7 +34,7 @@ def fake_draws(n, device, crop):
     def empty(*shape, dtype=torch.float32):
         return torch.empty(*shape, dtype=dtype, device=device)
 
-    return Draws(
+    return ViewParameters(
         box=empty(n, 4) if crop else None,
         flip=empty(n, dtype=torch.bool),
         order=empty(n, dtype=torch.int64),
@@ -73,6 +73,6 @@ class Recorder(TorchDispatchMode):
 @pytest.mark.parametrize("n", [8, 64])
 def test_parameters_are_drawn_without_reading_a_value(n):
     with Recorder() as recorder:
-        draw(VIEW, n, 40, 30, generator=torch.Generator().manual_seed(0))
+        draw_parameters(VIEW, n, 40, 30, generator=torch.Generator().manual_seed(0))
     assert {"rand", "randint"} <= recorder.called
     assert not recorder.called & {"_local_scalar_dense", "nonzero", "masked_select"}

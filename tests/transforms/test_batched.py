@@ -7,7 +7,7 @@ from torchvision.transforms.v2 import functional as TF
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.transforms import RECIPES, BatchedAugment, BatchedEvaluate, Evaluation, View
-from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw_parameters
 from tests.transforms.naive import levels, naive_batch
 from tests.transforms.pictures import pictures
 
@@ -39,7 +39,7 @@ def test_whole_views_equal_torchvisions(n, crop, interpolation):
     view = dataclasses.replace(EVERYTHING, interpolation=interpolation)
     height, width = (40, 36) if crop else (32, 32)
     images = pictures(n, 3, height, width)
-    drawn = draw(view, n, height, width, generator=seeded(), crop=crop)
+    drawn = draw_parameters(view, n, height, width, generator=seeded(), crop=crop)
     expected = TF.normalize(naive_batch(images, drawn, view), MEAN, STD)
     for form in forms(BatchedAugment(view, mean=MEAN, std=STD)):
         result = form(images, drawn)
@@ -51,7 +51,7 @@ def test_whole_views_equal_torchvisions(n, crop, interpolation):
 def test_larger_views_equal_torchvisions():
     view = dataclasses.replace(EVERYTHING, size=80, blur_kernel=9, solarize_p=0.0)
     images = pictures(8, 3, 100, 90)
-    drawn = draw(view, 8, 100, 90, generator=seeded())
+    drawn = draw_parameters(view, 8, 100, 90, generator=seeded())
     for form in forms(BatchedAugment(view)):
         assert levels(form(images, drawn), naive_batch(images, drawn, view)) < 0.01
 
@@ -59,7 +59,7 @@ def test_larger_views_equal_torchvisions():
 @pytest.mark.parametrize("parts", [1, 5])
 def test_results_do_not_depend_on_how_the_batch_is_cut_up(monkeypatch, parts):
     images, augment = pictures(40), BatchedAugment(EVERYTHING)
-    drawn = draw(EVERYTHING, 40, 32, 32, generator=seeded())
+    drawn = draw_parameters(EVERYTHING, 40, 32, 32, generator=seeded())
     whole = augment.apply(images, drawn)
     monkeypatch.setattr("sslbolts.transforms.batched._PART_BYTES", 4 * 3 * 32 * 32 * parts)
     monkeypatch.setattr("sslbolts.transforms.batched._GROUP_BYTES", 1)
@@ -115,7 +115,7 @@ def test_images_get_different_parameters(color):
 def test_the_linear_form_is_near_the_exact_one():
     view = dataclasses.replace(EVERYTHING, jitter=(0.4, 0.4, 0.4, 0.0), solarize_p=0.0)
     images = pictures(64)
-    drawn = draw(view, 64, 32, 32, generator=seeded())
+    drawn = draw_parameters(view, 64, 32, 32, generator=seeded())
     exact = BatchedAugment(view).apply(images, drawn)
     for form in forms(BatchedAugment(view, color="linear")):
         assert float((form(images, drawn) - exact).abs().mean()) * 255 < 1.5  # only what was clamped in between differs
@@ -124,7 +124,7 @@ def test_the_linear_form_is_near_the_exact_one():
 def test_the_linear_form_with_a_hue_is_nearer_the_exact_one_than_without():
     view = View(32, jitter=(0.8, 0.8, 0.8, 0.2), grayscale_p=0.2)
     images = CIFAR10MiniDataModule().load("train").data[:256]
-    drawn = draw(view, 256, 32, 32, generator=seeded())
+    drawn = draw_parameters(view, 256, 32, 32, generator=seeded())
     exact = BatchedAugment(view).apply(images, drawn)
     without = dataclasses.replace(drawn, factors=drawn.factors.clone())
     without.factors[:, 3] = 0
@@ -139,8 +139,8 @@ def test_the_fourth_channel_gets_crop_flip_and_blur_but_no_color(color):
     view = dataclasses.replace(EVERYTHING, solarize_p=1.0, grayscale_p=1.0)
     plain = View(32, blur_p=0.5, blur_kernel=5)
     images = pictures(24, 4)
-    drawn = draw(view, 24, 32, 32, generator=seeded())
-    without_color = draw(plain, 24, 32, 32, generator=seeded())
+    drawn = draw_parameters(view, 24, 32, 32, generator=seeded())
+    without_color = draw_parameters(plain, 24, 32, 32, generator=seeded())
     without_color.order.fill_(NOT_JITTERED)
     for form, plain_form in zip(forms(BatchedAugment(view, color=color)), forms(BatchedAugment(plain)), strict=True):
         result = form(images, drawn)
@@ -152,7 +152,7 @@ def test_the_fourth_channel_gets_crop_flip_and_blur_but_no_color(color):
 def test_one_channel_knows_brightness_and_contrast_but_neither_saturation_nor_hue(color):
     view = View(32, jitter=(0.8, 0.8, 0.8, 0.2), grayscale_p=0.5, flip=0.0)
     images = pictures(24, 1)
-    drawn = draw(view, 24, 32, 32, generator=seeded(), crop=False)
+    drawn = draw_parameters(view, 24, 32, 32, generator=seeded(), crop=False)
     expected = images.float() / 255
     for row in range(24):
         for operation in ORDERS[int(drawn.order[row])] if drawn.order[row] != NOT_JITTERED else ():

@@ -1,4 +1,4 @@
-"""Patches of neighbours."""
+"""Patches of neighbors."""
 
 import pytest
 import torch
@@ -10,10 +10,10 @@ def test_pixels_and_targets_are_mixed_in_equal_parts():
     images = torch.arange(6.0)[:, None, None, None].expand(6, 1, 20, 30)
     draws = torch.rand(6, 4)
     mixed, targets = cut_and_mix(images, torch.eye(6), draws, probability=1.0)
-    for i, neighbour in enumerate([1, 0, 3, 2, 5, 4]):
-        part = (mixed[i] == neighbour).float().mean().item()
-        assert set(mixed[i].unique().tolist()) <= {float(i), float(neighbour)}
-        assert targets[i, neighbour].item() == pytest.approx(part)
+    for i, neighbor in enumerate([1, 0, 3, 2, 5, 4]):
+        part = (mixed[i] == neighbor).float().mean().item()
+        assert set(mixed[i].unique().tolist()) <= {float(i), float(neighbor)}
+        assert targets[i, neighbor].item() == pytest.approx(part)
         assert targets[i, i].item() == pytest.approx(1 - part)
 
 

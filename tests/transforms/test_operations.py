@@ -21,7 +21,7 @@ from sslbolts.transforms.geometry import _by_matrices as crop_by_matrices
 from sslbolts.transforms.geometry import _one_by_one as crop_one_by_one
 from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
-from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, draw_parameters
 from tests.transforms.naive import ADJUST, levels
 from tests.transforms.pictures import pictures
 
@@ -133,7 +133,7 @@ def test_the_kernel_of_a_blur_may_reach_twice_the_side():
 def test_resized_crops_with_flip_equal_torchvisions(way, interpolation, channels, height, width, size):
     images = pictures(24, channels, height, width)
     generator = torch.Generator().manual_seed(0)
-    drawn = draw(View(size, scale=(0.01, 1.0)), 24, height, width, generator=generator)
+    drawn = draw_parameters(View(size, scale=(0.01, 1.0)), 24, height, width, generator=generator)
     drawn.box[0] = torch.tensor([0, 0, height, width])
     drawn.box[1] = torch.tensor([height - 1, width - 1, 1, 1])
     drawn.box[2] = torch.tensor([0, width - 2, height, 2])

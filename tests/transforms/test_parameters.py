@@ -7,7 +7,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from sslbolts.transforms import View
 from sslbolts.transforms.crops import random_box
-from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, central_box, draw
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, central_box, draw_parameters
 
 FULL = View(32, jitter=(0.8, 0.6, 0.4, 0.2), jitter_p=0.8, grayscale_p=0.2, blur_p=0.5, solarize_p=0.3)
 
@@ -24,7 +24,7 @@ def boxes_of_torchvision(view, height, width, count):
 
 
 def boxes_in_batches(view, height, width, count):
-    return draw(view, count, height, width, generator=seeded(1)).box
+    return draw_parameters(view, count, height, width, generator=seeded(1)).box
 
 
 def boxes_one_by_one(view, height, width, count):
@@ -71,12 +71,14 @@ def test_the_central_crop_is_taken_by_both_ways_of_drawing():
     view = View(8, scale=(1.0, 1.0))
     expected = central_box(10, 100, view.ratio)
     assert random_box(view, 10, 100, [(0.5, 0.5, 0.5, 0.5)] * 10) == expected
-    assert draw(view, 5, 10, 100, generator=seeded()).box.tolist() == [[float(value) for value in expected]] * 5
+    assert (
+        draw_parameters(view, 5, 10, 100, generator=seeded()).box.tolist() == [[float(value) for value in expected]] * 5
+    )
 
 
 @pytest.mark.parametrize("n", [20, 33, 256])
 def test_larger_batches_have_exact_shares_up_to_one_image_in_random_places(n):
-    first, second = (draw(FULL, n, 32, 32, generator=seeded(seed)) for seed in (0, 1))
+    first, second = (draw_parameters(FULL, n, 32, 32, generator=seeded(seed)) for seed in (0, 1))
     for drawn in (first, second):
         assert int((drawn.order != NOT_JITTERED).sum()) in (math.floor(0.8 * n), math.ceil(0.8 * n))
         assert int(drawn.grayscale.sum()) in (math.floor(0.2 * n), math.ceil(0.2 * n))
@@ -89,7 +91,7 @@ def test_larger_batches_have_exact_shares_up_to_one_image_in_random_places(n):
 def test_every_position_is_hit_with_the_given_probability(n):
     view = View(32, jitter_p=0.8, grayscale_p=0.02, blur_p=0.5, solarize_p=0.31)
     generator, batches = seeded(), 2500
-    drawn = [draw(view, n, 32, 32, generator=generator) for _ in range(batches)]
+    drawn = [draw_parameters(view, n, 32, 32, generator=generator) for _ in range(batches)]
     for name, probability in (("grayscale", 0.02), ("blur", 0.5), ("solarize", 0.31), ("flip", 0.5), ("order", 0.8)):
         hits = torch.stack([getattr(one, name) for one in drawn])
         rate = (hits != NOT_JITTERED if name == "order" else hits).float().mean(0)
@@ -101,9 +103,9 @@ def test_every_position_is_hit_with_the_given_probability(n):
 
 @pytest.mark.parametrize("n", [5, 100])
 def test_probabilities_of_0_and_1_are_kept(n):
-    never = draw(View(32, flip=0.0, jitter_p=0.0), n, 32, 32, generator=seeded())
+    never = draw_parameters(View(32, flip=0.0, jitter_p=0.0), n, 32, 32, generator=seeded())
     always = View(32, flip=1.0, jitter_p=1.0, grayscale_p=1.0, blur_p=1.0, solarize_p=1.0)
-    always = draw(always, n, 32, 32, generator=seeded())
+    always = draw_parameters(always, n, 32, 32, generator=seeded())
     assert not bool(never.flip.any() | never.grayscale.any() | never.blur.any() | never.solarize.any())
     assert bool((never.order == NOT_JITTERED).all())
     assert bool((always.flip & always.grayscale & always.blur & always.solarize).all())
@@ -111,7 +113,7 @@ def test_probabilities_of_0_and_1_are_kept(n):
 
 
 def test_all_orders_come_equally_often_and_factors_fill_their_ranges():
-    drawn = draw(FULL, 24000, 32, 32, generator=seeded())
+    drawn = draw_parameters(FULL, 24000, 32, 32, generator=seeded())
     counts = drawn.order.bincount(minlength=25)
     assert int(counts[NOT_JITTERED]) == 4800
     assert float((counts[:24] - 800).abs().max()) < 5 * 800**0.5
@@ -123,14 +125,14 @@ def test_all_orders_come_equally_often_and_factors_fill_their_ranges():
 
 
 def test_strengths_above_one_do_not_give_negative_factors():
-    drawn = draw(View(32, jitter=(2.0, 0.0, 0.0, 0.0)), 2000, 32, 32, generator=seeded())
+    drawn = draw_parameters(View(32, jitter=(2.0, 0.0, 0.0, 0.0)), 2000, 32, 32, generator=seeded())
     assert 0 <= float(drawn.factors[:, 0].min()) < 0.01
     assert 2.99 < float(drawn.factors[:, 0].max()) <= 3
 
 
 def test_operations_of_one_view_are_drawn_independently():
     n = 20000
-    drawn = draw(FULL, n, 32, 32, generator=seeded())
+    drawn = draw_parameters(FULL, n, 32, 32, generator=seeded())
     columns = [drawn.flip, drawn.order != NOT_JITTERED, drawn.grayscale, drawn.blur, drawn.solarize, drawn.sigma]
     columns += [*drawn.factors.unbind(1), *drawn.box.unbind(1)]
     correlations = torch.corrcoef(torch.stack([column.float() for column in columns]))
@@ -146,7 +148,7 @@ def test_what_is_taken_from_the_generator_does_not_depend_on_the_view(n):
     states = []
     for view in (FULL, other, View(32, jitter_p=0.0)):
         generator = seeded(7)
-        draw(view, n, 40, 30, generator=generator)
+        draw_parameters(view, n, 40, 30, generator=generator)
         states.append(generator.get_state())
     assert torch.equal(states[0], states[1])
     assert torch.equal(states[0], states[2])

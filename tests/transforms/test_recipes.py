@@ -126,8 +126,8 @@ def test_yaml_says_a_multicrop():
 
 
 def test_yaml_with_a_misspelt_or_impossible_field_is_refused():
-    with pytest.raises(Exception, match="colour_p"):
-        parsed("views: {views: [{size: 32, colour_p: 0.1}]}")
+    with pytest.raises(Exception, match="color_p"):
+        parsed("views: {views: [{size: 32, color_p: 0.1}]}")
     with pytest.raises(Exception, match="flip=2"):
         parsed("views: {views: [{size: 32, flip: 2.0}]}")
 

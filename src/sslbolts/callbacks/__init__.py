@@ -1,4 +1,4 @@
-"""Callbacks that any LightningModule can use: evaluation and pictures while it trains, the teacher, a look before."""
+"""Callbacks for any LightningModule: evaluation and pictures while it trains, the teacher, a check of the run."""
 
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher
@@ -8,7 +8,7 @@ from sslbolts.callbacks.pictures import (
     AugmentationSheet,
     ClusterSheet,
     EmbeddingPlot,
-    NeighbourSheet,
+    NeighborSheet,
     Reconstructions,
 )
 from sslbolts.callbacks.preflight import Preflight
@@ -27,7 +27,7 @@ __all__ = [
     "EmbeddingPlot",
     "Indicator",
     "KNNMonitor",
-    "NeighbourSheet",
+    "NeighborSheet",
     "OnlineLinearProbe",
     "Preflight",
     "Reconstructions",
@@ -36,3 +36,5 @@ __all__ = [
     "WeightDecaySchedule",
     "WhitenedStem",
 ]
+
+NeighbourSheet = NeighborSheet  # its name in 0.1.0

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import Capture
+from sslbolts.callbacks.shared.features import FeatureReader
+from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
@@ -68,9 +69,7 @@ class CollapseMonitor(Callback):
         min_rank: float = 0.01,
         patience: int = 3,
     ) -> None:
-        for name, value in (("every_n_steps", every_n_steps), ("patience", patience)):
-            if value < 1:
-                raise UsageError(f"{name}={value}: it is at least 1.")
+        whole(every_n_steps=every_n_steps, patience=patience)
         for name, fraction in (("min_std", min_std), ("min_rank", min_rank)):
             if not 0 <= fraction < 1:
                 raise UsageError(f"{name}={fraction}: it is a fraction in [0, 1).")
@@ -79,64 +78,58 @@ class CollapseMonitor(Callback):
         self.min_std = min_std
         self.min_rank = min_rank
         self.patience = patience
-        self._capture: Capture | None = None
+        self._reader = FeatureReader(features)
         self._bad: dict[Indicator, int] = {}
         self._warned: set[Indicator] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._capture = Capture(self.features or _default_features(pl_module))
-        self._capture.attach(pl_module)
+        self._reader = FeatureReader(self.features or _default_features(pl_module))
+        self._reader.attach(pl_module)
         self._bad = {}
         if is_new_run(trainer):
             self._warned = set()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._capture is not None and batch_idx % self.every_n_steps == 0:
-            self._capture.start()
+        if batch_idx % self.every_n_steps == 0:
+            self._reader.start()
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        if self._capture is not None and pl_module.automatic_optimization:
-            self._capture.recording = False  # activation checkpointing runs modules again
+        if pl_module.automatic_optimization:
+            self._reader.pause()  # activation checkpointing runs modules again
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._capture is None or batch_idx % self.every_n_steps:
+        if batch_idx % self.every_n_steps:
             return
-        found = self._capture.take()
+        found = self._reader.take()
         if not found:
             raise UsageError(
-                f'CollapseMonitor: training_step of {type(pl_module).__name__} does not run "{self._capture.name}": '
+                f'CollapseMonitor: training_step of {type(pl_module).__name__} does not run "{self._reader.features}": '
                 "give features= the name of a submodule that it runs."
             )
         with torch.autocast(pl_module.device.type, enabled=False):
-            self._measure(trainer, pl_module, gather_ragged(found[0][: max(2, _ROWS // world_size())].float()))
+            self._measure(trainer, pl_module, gather_ragged(found[0][: max(2, _ROWS // world_size())]))
         for indicator in getattr(pl_module, "indicators", ()):
             value = trainer.callback_metrics.get(indicator.metric)
             if value is not None:
                 self._judge(trainer, indicator, float(value))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop()
+        self._reader.detach()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._stop()
+        self._reader.detach()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._capture is not None:
-            self._capture.detach()
-            self._capture = None
+        self._reader.detach()
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, z: Tensor) -> None:
         if len(z) < 2:
             return
-        assert self._capture is not None
         finite = bool(z.isfinite().all())
         broken = Indicator(
-            f"share of finite values of {self._capture.name}",
+            f"share of finite values of {self._reader.features}",
             "the network has diverged",
             below=1.0,
             fixes=_FINITE_FIXES,

@@ -1,4 +1,4 @@
-"""The moving average that a teacher is."""
+"""The teacher as a moving average of the student."""
 
 from typing import Any, Protocol, cast
 

@@ -1,26 +1,29 @@
-"""Nearest neighbours, ridge and rank of the representation at each validation."""
+"""Nearest neighbors, ridge and rank of the representation at each validation."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.batch import images_of
+from sslbolts.callbacks.shared.accuracies import accuracies, is_finite
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import positive, whole
 from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
-from sslbolts.readouts import class_separation, knn_predict, rankme, ridge_classifier
+from sslbolts.networks.raw_pixels import raw_pixels
+from sslbolts.readouts import class_separation, rankme
 from sslbolts.training.facts import is_new_run
 from sslbolts.training.logs import log_reduced
-from sslbolts.training.passes import OwnLoader, Pass, run_pass, undisturbed
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import Pass, run_pass
 from sslbolts.training.rows import first_loader
+from sslbolts.training.undisturbed import undisturbed
 
 __all__ = ["KNNMonitor"]
 
@@ -30,10 +33,10 @@ _HALF_PRECISION = 0.05  # relative difference of the same features, at most
 
 
 class KNNMonitor(QueryMonitor):
-    """How good the frozen features are, at each validation, on any module: no training, nothing to tune.
+    """The quality of the frozen features, at each validation, on any module: no training, nothing to tune.
 
     The images of the validation loader (of the test loader in testing; the first, if there are several) are queries,
-    and labelled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
+    and labeled images from a loader of its own, the bank, are what they are compared with. From one feature pass come
 
     - ``knn/k20_t0.07``: accuracy of weighted cosine kNN, the protocol in the name;
     - ``ridge/top1``: accuracy of the linear probe in closed form;
@@ -54,9 +57,9 @@ class KNNMonitor(QueryMonitor):
     warning; such queries count as wrong. If nothing is left, all numbers are NaN, so a run that diverges goes on.
 
     Args:
-        k: numbers of neighbours.
+        k: numbers of neighbors.
         temperature: of the votes.
-        bank: DataLoader of labelled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
+        bank: DataLoader of labeled ``(x, y, ...)`` batches under evaluation transforms, or a callable that makes one;
             None takes ``trainer.datamodule.bank_dataloader()``. Its batches pass through the Trainer's batch-transfer
             hooks as validation batches do.
         features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else, as for the bank,
@@ -94,13 +97,10 @@ class KNNMonitor(QueryMonitor):
     ) -> None:
         self.k = (k,) if isinstance(k, int) else tuple(k)
         if not self.k or min(self.k) < 1:
-            raise UsageError(f"k={k}: the number of neighbours is at least 1.")
-        if not temperature > 0:
-            raise UsageError(f"temperature={temperature}: it must be positive.")
-        if every_n_epochs < 1:
-            raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
-        if max_bank is not None and max_bank < 2:
-            raise UsageError(f"max_bank={max_bank}: a bank has at least 2 images.")
+            raise UsageError(f"k={k}: the number of neighbors is at least 1.")
+        positive(temperature=temperature)
+        whole(every_n_epochs=every_n_epochs)
+        whole(2, max_bank=max_bank)
         super().__init__(name or "KNNMonitor", features, targets)
         self.temperature = temperature
         self.every_n_epochs = every_n_epochs
@@ -108,28 +108,13 @@ class KNNMonitor(QueryMonitor):
         self._key = name
         self._start = f"{name}/" if name else ""
         self.baseline_values: dict[str, float] = {}
-        """What the baselines reached, by metric name."""
+        """Accuracies of the baselines, by metric name."""
         self._measured = -every_n_epochs  # the last epoch that was
-        self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
+        self.bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._compared = False  # features of the step with those of forward
         self._warned = False  # of features that are not finite
-
-    @property
-    def has_own_bank(self) -> bool:
-        """Whether ``bank=`` was given."""
-        return self._bank.source is not None
-
-    @property
-    def bank(self) -> Bank:
-        """The labelled images."""
-        return self._bank
-
-    @property
-    def features(self) -> str | FeatureFunction | None:
-        """Which features it reads."""
-        return self._reader.features
 
     @property
     def state_key(self) -> str:
@@ -138,7 +123,7 @@ class KNNMonitor(QueryMonitor):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the accuracies: of kNN for each `k`, then of ridge."""
-        return (*(f"{self._start}knn/k{k}_t{self.temperature:g}" for k in self.k), f"{self._start}ridge/top1")
+        return self._names(self.k, ridge=True)
 
     # ------------------------------------------------------------------ baselines
 
@@ -147,7 +132,7 @@ class KNNMonitor(QueryMonitor):
             self.baseline_values = {}
             self._measured = -self.every_n_epochs
         self._warned = False
-        self._bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
+        self.bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.baselines or self.baseline_values or not trainer.enable_validation:
@@ -163,28 +148,28 @@ class KNNMonitor(QueryMonitor):
         most = validation.max_batches[0] if validation.max_batches else None
         most = None if most is None or most == float("inf") else int(most) * world_size()
         self._reader.attach(pl_module)
-        knn, ridge = self.metrics[:-1], self.metrics[-1:]
-        plans: list[tuple[str, Callable[[Any], Tensor], tuple[str, ...]]] = [
-            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_KNN), knn),
+        # Name, reader, and what is measured: numbers of neighbors, and whether ridge is.
+        plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), self.k, False),
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
-            ("raw_pixels", partial(_raw_pixels, side=_PIXELS_FOR_RIDGE), ridge),
+            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), (), True),
         ]
         if trainer.global_step == 0:
-            plans.append(("untrained", lambda batch: self._read(trainer, pl_module, batch), self.metrics))
+            plans.append(("untrained", partial(self.features_of, trainer, pl_module), self.k, True))
 
         def read(own: OwnLoader) -> Pass:
-            readers = [reader for _, reader, _ in plans]
+            readers = [reader for _, reader, *_ in plans]
             return run_pass(trainer, pl_module, own, readers=readers, targets=self.targets)
 
-        bank = self._bank.whole(read(self._bank.loader(trainer, pl_module)))
+        bank = self.bank.whole(read(self.bank.loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
-        for (which, _, metrics), x, features in zip(plans, bank.features, queries.features):
+        for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
             x, labels = self._finite(x, bank.targets)
             # With their mean image, all images are similar to each other.
-            mean = x.mean(0) if which == "raw_pixels" else x.new_zeros(())
-            reached = self._accuracies(metrics, features - mean, queries.targets, known, x - mean, labels)
-            self.baseline_values |= {f"{metric}/{which}": value for metric, value in reached.items()}
+            mean = x.mean(0) if name == "raw_pixels" else x.new_zeros(())
+            reached = self._accuracies(k, ridge, (features - mean)[known], queries.targets[known], x - mean, labels)
+            self.baseline_values |= {f"{metric}/{name}": value for metric, value in reached.items()}
 
     # ------------------------------------------------------------------ evaluation
 
@@ -213,8 +198,8 @@ class KNNMonitor(QueryMonitor):
             self._share = run_pass(
                 trainer,
                 pl_module,
-                self._bank.loader(trainer, pl_module),
-                readers=[lambda batch: self._read(trainer, pl_module, batch)],
+                self.bank.loader(trainer, pl_module),
+                readers=[partial(self.features_of, trainer, pl_module)],
                 targets=self.targets,
             )
         return self._share
@@ -223,11 +208,12 @@ class KNNMonitor(QueryMonitor):
         if not all_sum(torch.tensor(len(self._queries), device=first_seen.device)):
             return
         # A rank without a batch of queries has its share of the bank all the same: the others wait for it.
-        found = self._bank.whole(self.bank_pass(trainer, pl_module))
+        found = self.bank.whole(self.bank_pass(trainer, pl_module))
         bank, labels = self._finite(found.features[0], found.targets)
         features, targets = (torch.cat(parts) for parts in zip(*(self._queries or [(bank[:0], labels[:0])])))
         self.forget()
-        values = self._accuracies(self.metrics, features, targets, first_seen & (targets >= 0), bank, labels)
+        counted = first_seen & (targets >= 0)
+        values = self._accuracies(self.k, True, features[counted], targets[counted], bank, labels)
         shape = bank.new_full((2,), torch.nan)
         if len(bank):
             shape = torch.stack([rankme(bank), class_separation(bank, labels)])
@@ -243,22 +229,18 @@ class KNNMonitor(QueryMonitor):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
         self._compared = False
-        self._bank.forget()  # another run may bring another DataModule
+        self.bank.forget()  # another run may bring another DataModule
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
         self._compared = False
-        self._bank.forget()
-
-    def _read(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
-        self._reader.start()
-        return self._reader.read(trainer, pl_module, batch)
+        self.bank.forget()
 
     def _compare(self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor) -> None:
         """Refuse queries whose features are others than the bank's."""
         self._compared = True
         with undisturbed(trainer, pl_module):
-            forward = self._read(trainer, pl_module, batch)
+            forward = self.features_of(trainer, pl_module, batch)
         if forward.shape == features.shape:
             difference, size = (forward - features).norm(), features.norm()
             if not bool(difference > _HALF_PRECISION * size):  # NaN is another matter
@@ -272,7 +254,7 @@ class KNNMonitor(QueryMonitor):
 
     def _finite(self, bank: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the bank that can be compared with anything."""
-        finite = _is_finite(bank)
+        finite = is_finite(bank)
         if bool(finite.all()):
             return bank, targets
         if not self._warned:
@@ -287,31 +269,17 @@ class KNNMonitor(QueryMonitor):
         return bank[finite], targets[finite]
 
     def _accuracies(
-        self,
-        metrics: tuple[str, ...],
-        features: Tensor,
-        targets: Tensor,
-        counted: Tensor,
-        bank: Tensor,
-        bank_targets: Tensor,
+        self, k: Sequence[int], ridge: bool, features: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor
     ) -> dict[str, float]:
-        """Accuracies, those of ``self.metrics`` that are asked for, of the counted queries of all ranks."""
-        if not len(bank):
-            return dict.fromkeys(metrics, math.nan)
-        features, targets = features[counted], targets[counted]
-        finite = _is_finite(features)  # of NaN, argmax gives a class that may be the right one
-        scores: dict[str, Tensor] = {}
-        *knn, ridge = self.metrics
-        if knn[0] in metrics:
-            scores |= zip(knn, knn_predict(features, bank, bank_targets, k=self.k, temperature=self.temperature))
-        if ridge in metrics:
-            scores[ridge] = ridge_classifier(features, bank, bank_targets).scores
-        right = [((score.argmax(1) == targets) & finite).sum() for score in scores.values()]
-        *hits, rows = all_sum(torch.stack([*right, counted.sum()])).tolist()
-        if not rows:
+        """Accuracies by metric name: of kNN for each ``k``, and of ridge if it is asked for."""
+        found = accuracies(features, targets, bank, bank_targets, k=k, temperature=self.temperature, ridge=ridge)
+        if not found:
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
-            return {}
-        return {name: count / rows for name, count in zip(scores, hits)}
+        return dict(zip(self._names(k, ridge), found))
+
+    def _names(self, k: Sequence[int], ridge: bool) -> tuple[str, ...]:
+        knn = [f"{self._start}knn/k{neighbors}_t{self.temperature:g}" for neighbors in k]
+        return (*knn, *([f"{self._start}ridge/top1"] if ridge else []))
 
     # ------------------------------------------------------------------ state
 
@@ -323,16 +291,3 @@ class KNNMonitor(QueryMonitor):
         """Take up the baselines."""
         self.baseline_values = dict(state_dict["baselines"])
         self._measured = state_dict["measured"]
-
-
-def _is_finite(features: Tensor) -> Tensor:
-    """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
-    return features.square().sum(1).isfinite()
-
-
-def _raw_pixels(batch: Any, *, side: int) -> Tensor:
-    """The images themselves ``(B, C * H * W)``, averaged down to at most ``side`` pixels per side."""
-    x = images_of(batch).float()
-    if x.ndim == 4 and max(x.shape[2:]) > side:
-        x = F.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
-    return x.flatten(1)

@@ -105,7 +105,7 @@ def _refuse_empty_training(trainer: Trainer) -> None:
 def _refuse_missing_labels(trainer: Trainer) -> None:
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        own_bank = isinstance(callback, KNNMonitor) and callback.has_own_bank
+        own_bank = isinstance(callback, KNNMonitor) and callback.bank.source is not None
         if not isinstance(callback, OnlineLinearProbe | KNNMonitor) or own_bank or callback.custom_targets:
             continue
         name = type(callback).__name__

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import FeatureFunction, pooled
+from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import at_least, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
@@ -69,30 +70,26 @@ class OnlineLinearProbe(QueryMonitor):
         name: str = "probe",
         every_n_batches: int = 1,
     ) -> None:
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        whole(2, num_classes=num_classes)
         if not lrs or min(lrs) <= 0:
             raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if every_n_batches < 1:
-            raise UsageError(f"every_n_batches={every_n_batches}: it is at least 1.")
+        at_least(0, weight_decay=weight_decay)
+        whole(every_n_batches=every_n_batches)
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
         super().__init__(name, features, targets)
         self.num_classes = num_classes
-        self.features = features
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
         self.every_n_batches = every_n_batches
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # right predictions of each head, labelled rows, labels of no class
+        self._train_counts: Tensor | None = None  # right predictions of each head, labeled rows, labels of no class
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
-        self._labelled: list[Tensor] = []
+        self._labeled: list[Tensor] = []
 
     @property
     def state_key(self) -> str:
@@ -114,8 +111,8 @@ class OnlineLinearProbe(QueryMonitor):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # Activation checkpointing runs modules again in the backward pass. Under manual optimization there may be
         # further forward passes after a first backward, so recording goes on.
-        if self._reader.capture is not None and pl_module.automatic_optimization:
-            self._reader.capture.recording = False
+        if pl_module.automatic_optimization:
+            self._reader.pause()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -152,15 +149,13 @@ class OnlineLinearProbe(QueryMonitor):
         else:
             rank_zero_warn(
                 f"{self.name}: no training image of this epoch had a label (all are -1), so the probe learns nothing: "
-                "take it out, or use labelled data."
+                "take it out, or use labeled data."
             )
 
     def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
-        if self._reader.capture is None:
-            assert callable(self.features)
-            with torch.no_grad():
-                return pooled(self.features(pl_module, batch, outputs), "features")
-        found = self._reader.capture.take()
+        if callable(self.features):
+            return self._reader.call(pl_module, batch, outputs)
+        found = self._reader.take()
         if not found:
             raise UsageError(
                 f'{self.name}: training_step of {type(pl_module).__name__} does not run "{self.features}": name a '
@@ -208,11 +203,11 @@ class OnlineLinearProbe(QueryMonitor):
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
         best &= features.isfinite().all(1)[:, None, None]  # by chance, NaN would be right at times
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
-        self._labelled.append(targets >= 0)
+        self._labeled.append(targets >= 0)
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         nothing = torch.empty(0, dtype=torch.bool, device=first_seen.device)
-        counted = first_seen & torch.cat([*self._labelled, nothing])
+        counted = first_seen & torch.cat([*self._labeled, nothing])
         right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)
         *hits, rows = all_sum(torch.cat([right.flatten(), counted.sum()[None]])).tolist()
         if not rows:
@@ -236,7 +231,7 @@ class OnlineLinearProbe(QueryMonitor):
         log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
 
     def forget(self) -> None:
-        self._right, self._labelled = [], []
+        self._right, self._labeled = [], []
 
     # ------------------------------------------------------------------ state
 

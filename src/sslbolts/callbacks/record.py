@@ -1,4 +1,4 @@
-"""What a run was started with: the command, the versions and the machine, in a small file of its folder."""
+"""The record of a run: its command, versions and machine, in a small file of its folder."""
 
 import json
 import os
@@ -92,7 +92,7 @@ _CODE = {"project": Path(), "sslbolts": Path(__file__)}
 
 
 def _of_process() -> list[str]:
-    """What was typed, as far as a process knows it; empty in a notebook or at a prompt."""
+    """The command that was typed, as far as a process knows it; empty in a notebook or at a prompt."""
     started = list(sys.orig_argv)
     if len(started) < 2 or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
         return []

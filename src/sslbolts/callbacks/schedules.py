@@ -1,8 +1,9 @@
-"""Schedules of what is neither a learning rate nor a teacher's momentum."""
+"""Schedules of the teacher's temperature and of the weight decay."""
 
 from typing import Any
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.checks import at_least, positive
 from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
 from sslbolts.training.facts import total_steps
@@ -33,11 +34,8 @@ class TeacherTemperatureSchedule(Callback):
     """
 
     def __init__(self, start: float, end: float, *, epochs: int) -> None:
-        for name, value in (("start", start), ("end", end)):
-            if value <= 0:
-                raise UsageError(f"{name}={value}: a temperature divides the logits and must be positive.")
-        if epochs < 0:
-            raise UsageError(f"epochs={epochs}: there cannot be fewer than none.")
+        positive(start=start, end=end)
+        at_least(0, epochs=epochs)
         self.start = start
         self.end = end
         self.epochs = epochs
@@ -79,8 +77,7 @@ class WeightDecaySchedule(Callback):
     """
 
     def __init__(self, final: float) -> None:
-        if final < 0:
-            raise UsageError(f"final={final}: a weight decay cannot be negative.")
+        at_least(0, final=final)
         self.final = final
         self._total = 0
         self._start: list[list[float]] = []

@@ -4,15 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.batch import images_of
+from sslbolts.checks import whole
 from sslbolts.distributed import broadcast_
 from sslbolts.errors import UsageError
-from sslbolts.networks.whitened_filters import first_convolution, patches_for, set_whitening_filters_
+from sslbolts.networks.taps import find_layer
+from sslbolts.networks.whitened_filters import patches_for, set_whitening_filters_, whitenable_convolution
 from sslbolts.training.facts import is_new_run
-from sslbolts.training.passes import OwnLoader, run_pass
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import run_pass
 
 __all__ = ["WhitenedStem"]
 
@@ -48,8 +51,7 @@ class WhitenedStem(Callback):
         network: str = "backbone",
         max_images: int = 1000,
     ) -> None:
-        if max_images < 2:
-            raise UsageError(f"max_images={max_images}: at least two images are needed.")
+        whole(2, max_images=max_images)
         self.images = images
         self.network = network
         self.max_images = max_images
@@ -57,7 +59,8 @@ class WhitenedStem(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not is_new_run(trainer):
             return
-        convolution = first_convolution(self._network(pl_module))
+        advice = "WhitenedStem looks for its first convolution in network=: name one of them."
+        convolution = whitenable_convolution(find_layer(pl_module, self.network, advice=advice))
         loader = OwnLoader(self._find(trainer))
         if loader.images is not None:
             chosen = torch.linspace(0, loader.images - 1, min(loader.images, self.max_images)).long()
@@ -78,17 +81,7 @@ class WhitenedStem(Callback):
         broadcast_([convolution.weight.data])
         for student, teacher in getattr(pl_module, "ema_pairs", list)():
             if any(module is convolution for module in student.modules()):
-                first_convolution(teacher).weight.data.copy_(convolution.weight.data)
-
-    def _network(self, module: LightningModule) -> nn.Module:
-        try:
-            return module.get_submodule(self.network)
-        except AttributeError:
-            children = ", ".join(name for name, _ in module.named_children()) or "none"
-            raise UsageError(
-                f'WhitenedStem: {type(module).__name__} has no submodule "{self.network}": give network= the name of '
-                f"one, such as {children}."
-            ) from None
+                whitenable_convolution(teacher).weight.data.copy_(convolution.weight.data)
 
     def _find(self, trainer: Trainer) -> Any:
         if self.images is not None:

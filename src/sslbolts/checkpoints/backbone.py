@@ -1,4 +1,4 @@
-"""The backbone alone: out of a method, its checkpoint or another library's, into a file, and back into a network."""
+"""The backbone alone, out of a method, its checkpoint, another library's, or a file that was exported."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslbolts.checkpoints.files import METADATA, PREPROCESSING, read_checkpoint, read_safetensors, some
-from sslbolts.checkpoints.foreign import ImportReport, read_foreign, uncompiled
-from sslbolts.checkpoints.formats import choose_format, write
-from sslbolts.checkpoints.layouts import Layout
-from sslbolts.checkpoints.preprocessing import IMAGENET, Preprocessing
+from sslbolts.checkpoints.files import METADATA, PREPROCESSING, read_safetensors, some, uncompiled
+from sslbolts.checkpoints.foreign.layouts import Layout
+from sslbolts.checkpoints.foreign.reader import ImportReport, read_foreign
+from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checkpoints.safe_arguments import arguments_of_shape
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
+from sslbolts.transforms.preprocessing import IMAGENET, Preprocessing
 
-__all__ = ["Loaded", "backbone_spec", "export_backbone", "load_backbone", "read_backbone"]
+__all__ = ["Loaded", "backbone_spec", "load_backbone", "read_backbone"]
 
 _DATA = ("image_size", "mean", "std", "in_chans")  # what a DataModule says of its images
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
@@ -26,7 +26,7 @@ _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone's weights, and what is known of it.
+    """A backbone's weights, and what a file says of their network.
 
     Attributes:
         weights: under the names that the bare network gives them.
@@ -54,71 +54,6 @@ class Loaded:
         _fill(network, self.weights, self.source)
         return network.eval()
 
-    def write(self, path: str | Path, *, format: str = "auto", image_size: int | None = None) -> Path:
-        """Write it to a file; see :func:`export_backbone`.
-
-        Raises:
-            UsageError: for an unknown format, or a network that has no such form.
-        """
-        path = Path(path)
-        chosen = choose_format(format, path)
-        entry = self.preprocessing
-        if image_size is not None:
-            if image_size < 1:
-                raise UsageError(f"image_size={image_size}: it is the side of the images in pixels, 1 or more.")
-            entry = replace(entry or Preprocessing(), image_size=image_size)
-        write(chosen, path, self.weights, self.spec, entry, self.network)
-        return path
-
-
-def export_backbone(
-    source: nn.Module | str | Path,
-    path: str | Path,
-    *,
-    teacher: bool = False,
-    format: str = "auto",
-    image_size: int | None = None,
-    layout: str | Layout | None = None,
-    backbone: str | nn.Module | None = None,
-) -> Path:
-    """Write the backbone alone to a file that other programs read.
-
-    Args:
-        source: a method (any module with a ``backbone``); or the path of a checkpoint of one, of a file of this
-            function, or of a checkpoint of another library that :func:`load_backbone` reads.
-        path: file to write; its folder is made.
-        teacher: the teacher's backbone instead of the student's.
-        format: "safetensors": the weights, with what :func:`load_backbone` needs to rebuild the network; "timm" and
-            "torchvision": the weights under that library's names, loaded strictly into its network and seen to give the
-            same features before anything is written; "onnx" and "torch-export": the network with its weights, for any
-            number of images of one size. "auto" goes by the ending: ``.onnx``, ``.pt2``, else safetensors.
-        image_size: side of the images, pixels, for "onnx" and "torch-export"; None is that of the training data where
-            it is known, or else 224.
-        layout: of another library's checkpoint; see :func:`load_backbone`.
-        backbone: see :func:`load_backbone`.
-
-    Returns:
-        ``path``. Safetensors and ONNX files hold mean, standard deviation and size of the images among their metadata,
-        a torch-export program in its extra file ``sslbolts.json``.
-
-    Raises:
-        UsageError: if there is no such file or format, nothing in the source is a backbone or, if asked for, a teacher,
-            or the other library has no network that gives the same features.
-
-    Example:
-        >>> import tempfile, torch
-        >>> from sslbolts import SimCLR
-        >>> method = SimCLR("resnet18", stem="cifar")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     network = load_backbone(export_backbone(method, f"{folder}/resnet18.safetensors"))
-        >>> images = torch.rand(2, 3, 32, 32)
-        >>> torch.allclose(network(images), method.eval()(images), atol=1e-5)
-        True
-    """
-    choose_format(format, Path(path))  # a mistake is told before anything is read
-    loaded = read_backbone(source, teacher=teacher, layout=layout, backbone=backbone)
-    return loaded.write(path, format=format, image_size=image_size)
-
 
 def load_backbone(
     path: str | Path,
@@ -138,7 +73,7 @@ def load_backbone(
         teacher: out of a checkpoint, the teacher's backbone instead of the student's.
         backbone: the network to fill, where it was given to the method as a module; of another library's checkpoint
             also its name, where names and shapes of the weights do not tell.
-        layout: name of another library's layout, or one of your own; None recognises it.
+        layout: name of another library's layout, or one of your own; None recognizes it.
 
     Raises:
         UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network.
@@ -186,24 +121,25 @@ def read_backbone(
     """
     if isinstance(source, nn.Module):
         return _of_module(source, teacher)
-    if Path(source).suffix in (".onnx", ".pt2"):
-        reader = 'onnxruntime.InferenceSession("{}")' if Path(source).suffix == ".onnx" else 'torch.export.load("{}")'
+    suffix = Path(source).suffix
+    if suffix in (".onnx", ".pt2"):
+        reader = "onnxruntime.InferenceSession" if suffix == ".onnx" else "torch.export.load"
         raise UsageError(
-            f'"{source}" is a program and not weights, and running it is yours to decide: {reader.format(source)}.'
+            f'"{source}" is a program and not weights, and running it is yours to decide: {reader}("{source}").'
         )
-    if Path(source).suffix == ".safetensors":
+    if suffix == ".safetensors":
         tensors, metadata = read_safetensors(source)
         if METADATA in metadata:
             if teacher:
                 raise UsageError("an exported file holds one backbone: pass teacher=True to export_backbone instead.")
             entry = Preprocessing.of(metadata.get(PREPROCESSING))
             return _ours(tensors, _spec(metadata[METADATA]), entry, source, backbone)
-        checkpoint: dict[str, Any] = dict(tensors)
+        checkpoint = Checkpoint(source, tensors)
     else:
-        checkpoint = read_checkpoint(source)
-        if layout is None and "sslbolts_class" in checkpoint:  # others have a hyperparameter "backbone", too
-            return _of_checkpoint(source, checkpoint, teacher, backbone)
-    found = read_foreign(source, checkpoint, teacher=teacher, layout=layout, backbone=backbone)
+        checkpoint = Checkpoint.read(source)
+        if layout is None and checkpoint.is_ours:  # others have a hyperparameter "backbone", too
+            return _of_checkpoint(checkpoint, teacher, backbone)
+    found = read_foreign(source, checkpoint.content, teacher=teacher, layout=layout, backbone=backbone)
     if found.report.assumed:
         warnings.warn(f'"{source}" was read as {found.report.source}: {found.report.assumed}.', stacklevel=3)
     entry = replace(IMAGENET, image_size=found.image_size or IMAGENET.image_size) if found.layout.imagenet else None
@@ -234,21 +170,17 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
 
 
-def _of_checkpoint(
-    path: str | Path, checkpoint: Mapping[str, Any], teacher: bool, backbone: str | nn.Module | None
-) -> Loaded:
+def _of_checkpoint(checkpoint: Checkpoint, teacher: bool, backbone: str | nn.Module | None) -> Loaded:
     prefix = "teacher.backbone." if teacher else "backbone."
-    names = {uncompiled(name): tensor for name, tensor in checkpoint.get("state_dict", {}).items()}
+    names = checkpoint.weights
     weights = {name.removeprefix(prefix): tensor for name, tensor in names.items() if name.startswith(prefix)}
     if not weights:
         parts = list(dict.fromkeys(name.partition(".")[0] for name in names))
         what = "teacher's backbone: leave teacher=True out" if teacher else f"backbone, only {some(parts)}"
-        raise UsageError(f'the checkpoint "{path}" holds no {what}.')
-    hparams = checkpoint.get("hyper_parameters", {})
-    if hparams.get("sobel"):
-        raise _filtered(str(checkpoint["sslbolts_class"]).rpartition(".")[2], "Sobel")
-    entries = filter(None, map(Preprocessing.of, checkpoint.values()))  # the DataModule's state has it
-    return _ours(weights, _spec(hparams), next(entries, None), path, backbone)
+        raise UsageError(f'the checkpoint "{checkpoint.path}" holds no {what}.')
+    if checkpoint.arguments.get("sobel"):
+        raise _filtered(str(checkpoint.class_path).rpartition(".")[2], "Sobel")
+    return _ours(weights, _spec(checkpoint.arguments), checkpoint.preprocessing, checkpoint.path, backbone)
 
 
 def _ours(
@@ -276,7 +208,7 @@ def _filtered(method: str, filter_name: str) -> UsageError:
 
 
 def _spec(hparams: Any) -> dict[str, Any] | None:
-    """How to make the network again, or None where it was given as a module."""
+    """The arguments that make the network again; None where it was given as a module."""
     if not isinstance(hparams, Mapping) or not isinstance(hparams.get("backbone"), str):
         return None
     spec = {name: hparams[name] for name in _SPEC if name in hparams}

@@ -16,7 +16,7 @@ from torch.serialization import safe_globals
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["METADATA", "PREPROCESSING", "read_checkpoint", "read_safetensors", "some"]
+__all__ = ["METADATA", "PREPROCESSING", "read_checkpoint", "read_safetensors", "refused_classes", "some", "uncompiled"]
 
 METADATA = "sslbolts"
 """Name in a file's metadata under which it says how its network is made."""
@@ -25,21 +25,22 @@ PREPROCESSING = "preprocessing"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """What ``torch.save`` wrote, through ``weights_only=True``: tensors and plain data.
+    """The content of a file of ``torch.save``, through ``weights_only=True``: tensors and plain data.
 
     Objects of other classes (configurations, callbacks, enumerations) become placeholders without content: their
-    classes are not imported, and none of their code is run.
+    classes are not imported, and none of their code is run. Tensors are mapped into memory where the file allows it
+    (not before torch 1.6), so that only what is used is read.
 
     Args:
         path: a file of ``torch.save`` or ``Trainer.save_checkpoint``.
 
     Raises:
-        UsageError: if there is no such file, or it is no such file, or objects in it have no placeholder.
+        UsageError: if there is no such file, it is of another kind, or objects in it have no placeholder.
     """
     _must_exist(path)
     try:
         with _harmless(path):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, TypeError, AttributeError) as error:
         raise UsageError(f'"{path}" cannot be read as a checkpoint of tensors and plain data: {_why(error)}') from error
     if not isinstance(checkpoint, dict):
@@ -49,8 +50,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def refused_classes(path: str | Path) -> list[str]:
+    """Names of the classes and functions in a file of ``torch.save`` that ``weights_only=True`` does not load.
+
+    A file from before torch 1.6 cannot be looked through beforehand, and has none here.
+    """
+    if zipfile.is_zipfile(path):
+        with contextlib.suppress(Exception):
+            return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    return []
+
+
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a safetensors file; of the metadata what is JSON is read as such.
+    """Tensors and metadata of a safetensors file; JSON among the metadata is parsed.
 
     Raises:
         UsageError: if there is no such file, or it is of another kind.
@@ -78,6 +90,11 @@ def some(names: list[str]) -> str:
     return "nothing" if not names else ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
+def uncompiled(name: str) -> str:
+    """A tensor's name without what ``torch.compile`` put into it."""
+    return name.replace("_orig_mod.", "")
+
+
 class _Placeholder:
     """Stands for an object that is neither a tensor nor plain data: it takes everything, and is nothing."""
 
@@ -97,12 +114,8 @@ class _Placeholder:
 @contextlib.contextmanager
 def _harmless(path: str | Path) -> Iterator[None]:
     """``weights_only=True`` reads a Namespace of arguments as such, and what else it would refuse as placeholders."""
-    allowed: list[Any] = [Namespace]
-    if zipfile.is_zipfile(path):  # files from before torch 1.6 are not, and cannot be looked through beforehand
-        with contextlib.suppress(Exception):
-            names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-            allowed += [(_Placeholder, name) for name in names if name != "argparse.Namespace"]
-    with safe_globals(allowed):
+    names = [name for name in refused_classes(path) if name != "argparse.Namespace"]
+    with safe_globals([Namespace, *((_Placeholder, name) for name in names)]):
         yield
 
 

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
-from sslbolts.cli.checks import check_folder, check_seed
-from sslbolts.cli.earlier_runs import earlier_run_kept
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.run.earlier_runs import earlier_run_kept
+from sslbolts.cli.shared.checks import check_folder, check_seed
+from sslbolts.cli.shared.parser import Parser
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.errors import UsageError
 from sslbolts.export import export_backbone
 from sslbolts.methods.contrastive.simclr import SimCLR
+from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.transforms import MultiView, recipe
 from sslbolts.transforms.allocator import tune_malloc
 
@@ -35,7 +36,7 @@ RESNET10 = {
 """A narrow ResNet-10 as arguments of timm's ``resnet18``; its last two stages keep 4 x 4 pixels of 32 x 32."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str]) -> int:
     """Train, evaluate and draw; returns the exit code."""
     parser = Parser(prog="sslbolts demo", description=__doc__)
     parser.add_argument(
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--epochs", type=int, default=16, help="passes over the 5,000 images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
     if arguments.epochs < 1:
         raise UsageError(f"--epochs {arguments.epochs}: at least one pass over the images is needed.")
     check_folder("--folder", arguments.folder)
@@ -95,7 +96,7 @@ def run(folder: Path, epochs: int, seed: int) -> None:
     print_results(trainer, monitor)
     weights = export_backbone(method, folder / "backbone.safetensors")
     draw(folder, trainer, method, data)
-    print(f"\nCheckpoint and pictures (curves, neighbours, augmentations) are in {folder}/.")
+    print(f"\nCheckpoint and pictures (curves, neighbors, augmentations) are in {folder}/.")
     print("The backbone, in one line of timm:\n")
     print(f'  backbone = timm.create_model("resnet18", num_classes=0, checkpoint_path="{weights}", **{RESNET10})')
 
@@ -114,7 +115,7 @@ def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
     knn, ridge = monitor.metrics
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
     table = Table(title="1,000 test images, accuracy in %", title_justify="left")
-    for column in ("features", "20 nearest neighbours", "ridge", "online linear probe"):
+    for column in ("features", "20 nearest neighbors", "ridge", "online linear probe"):
         table.add_column(column, justify="left" if column == "features" else "right")
     for name, suffix in (("raw pixels", "/raw_pixels"), ("untrained network", "/untrained"), ("SimCLR", "")):
         probe = values["probe/top1"] if not suffix else None
@@ -124,10 +125,10 @@ def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
 
 
 def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataModule) -> None:
-    """Write curves.png, neighbours.png and augmentations.png."""
+    """Write curves.png, neighbors.png and augmentations.png."""
     from sslbolts.pictures.augmentations import draw_augmentations
     from sslbolts.pictures.curves import draw_curves
-    from sslbolts.pictures.neighbours import draw_neighbours, nearest
+    from sslbolts.pictures.neighbors import draw_neighbors, nearest_beside_pixels
     from sslbolts.pictures.style import save
 
     log = read_log(folder / "metrics.csv")
@@ -142,19 +143,24 @@ def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataMo
 
     bank, queries = data.load("bank"), data.load("val")
     chosen = torch.cat([(queries.targets == label).nonzero()[3, :1] for label in range(data.num_classes)])
-    learned = nearest(features(trainer, method, "val")[chosen], features(trainer, method, "bank"), 6)
-    pixels = bank.data.flatten(1)
-    raw = nearest(queries.data[chosen].flatten(1), pixels, 6, mean=pixels.float().mean(0))
-    figure = draw_neighbours(
+    found = nearest_beside_pixels(
+        "SimCLR",
+        features(trainer, method, "val")[chosen],
+        features(trainer, method, "bank"),
+        6,
+        query_pixels=raw_pixels(queries.data[chosen]),
+        bank_pixels=raw_pixels(bank.data),
+    )
+    figure = draw_neighbors(
         queries.data[chosen],
         queries.targets[chosen],
         bank.data,
         bank.targets,
-        {"SimCLR": learned, "raw pixels": raw},
+        found,
         class_names=data.class_names,
         title="Test images and their nearest training images",
     )
-    save(figure, folder / "neighbours.png")
+    save(figure, folder / "neighbors.png")
     save(draw_augmentations(queries.data[chosen[:6]], data.views), folder / "augmentations.png")
 
 

@@ -5,19 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbolts.cli.names import expand
-from sslbolts.cli.source import (
-    add_cache,
-    add_data,
-    add_output,
-    add_source,
-    cache_folder,
-    check,
-    data_of,
-    encoder_of,
-    result_file,
-)
-
 if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
@@ -27,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _LINES = {
-    "knn/top1": ("20 nearest neighbours", "more"),
+    "knn/top1": ("20 nearest neighbors", "more"),
     "class_separation": ("class separation R²", "more, up to 1"),
     "clusters/purity": ("k-means: purity", "more, up to 1"),
     "clusters/nmi": ("k-means: mutual information (NMI)", "more, up to 1"),
@@ -45,48 +32,37 @@ def main(argv: Sequence[str]) -> int:
     """Diagnose, print, and write the numbers, the confusions and their picture.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
-    from jsonargparse import ArgumentParser
-
+    from sslbolts.cli.shared import results, source
+    from sslbolts.cli.shared.parser import Parser
     from sslbolts.data import SSLDataModule
+    from sslbolts.evaluation import diagnose
 
-    parser = ArgumentParser(
+    parser = Parser(
         "sslbolts diagnose",
         description="What a representation holds, and what its projector throws away: "
         "sslbolts diagnose runs/demo/simclr.ckpt --data CIFAR10Mini",
-        exit_on_error=False,
     )
-    add_source(parser, layer=False)
-    add_data(parser, SSLDataModule)
-    parser.add_argument("--max_images", type=int, default=5000, help="of a split, distorted and augmented")
-    add_cache(parser)
-    add_output(parser)
-    config = parser.parse_args(expand(list(argv)))
-    check(config)
+    source.add_source(parser, layer=False)
+    source.add_data(parser, SSLDataModule)
+    source.add_cache(parser)
+    results.add_output(parser)
+    parser.add_options(diagnose, skip=("seed", "cache"))
+    config = parser.parse(argv)
+    results.check(config)
 
-    from rich.console import Console
-
-    from sslbolts.evaluation.diagnosis.diagnose import diagnose
-    from sslbolts.evaluation.result import format_setting
-
-    encoder = encoder_of(config)
-    data: SSLDataModule = data_of(parser, config, encoder)
-    found = diagnose(encoder, data, max_images=config.max_images, seed=config.seed, cache=cache_folder(config, encoder))
-    result = found.result
-    console = Console()
-    for table in tables(found):
-        console.print(table)
-    for name, setting in result.settings.items():
-        console.print(f"{name}: {format_setting(setting)}", style="dim", highlight=False, markup=False)
-    for note in result.notes:
-        console.print(f"Note: {note}", highlight=False, markup=False)
-    print(f"wrote {', '.join(map(str, write(found, result_file(result, config, encoder))))}")
+    encoder = source.encoder_of(config)
+    data: SSLDataModule = source.data_of(parser, config, encoder)
+    config.cache = source.cache_folder(config, encoder)
+    found = diagnose(encoder, data, **source.arguments_of(diagnose, config))
+    results.show(found.result, tables(found))
+    print(f"wrote {', '.join(map(str, write(found, results.result_file(found.result, config, encoder))))}")
     return 0
 
 
 def tables(found: "Diagnosis") -> "list[Table]":
-    """What the command prints: what was done to an image, how the features lie, and the classes."""
+    """The printed tables: distortions of an image, geometry of the features, and classes."""
     from sslbolts.evaluation.result import format_metric
 
     result = found.result
@@ -113,7 +89,7 @@ def _classes(confusion: "Tensor", names: list[str]) -> "Table":
     right = class_accuracies(confusion)
     worst = right.nan_to_num(2.0).argsort()  # a class without images comes last
     shown = worst[: min(_MOST_CLASSES, int((right == right).sum()))].tolist()
-    title = "Classes by 20 nearest neighbours of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
+    title = "Classes by 20 nearest neighbors of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
     table = _new(title, "right", "most often taken for")
     for label in shown:
         others = confusion[label].clone()
@@ -153,7 +129,7 @@ def write(found: "Diagnosis", path: Path) -> list[Path]:
             rows = csv.writer(file)
             rows.writerow(["true class", *found.class_names])
             rows.writerows([name, *counts] for name, counts in zip(found.class_names, found.confusion.tolist()))
-        title = f"20 nearest neighbours: {Path(found.result.source).name} on {found.result.data}"
+        title = f"20 nearest neighbors: {Path(found.result.source).name} on {found.result.data}"
         figure = draw_confusion(found.confusion, class_names=found.class_names, title=title)
         written += [beside, save(figure, beside.with_suffix(".png"))]
     return written

@@ -1,27 +1,14 @@
 """``sslbolts evaluate PROTOCOL SOURCE``: how good a representation is, by one of the field's offline protocols."""
 
-import importlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbolts.cli.names import expand
-from sslbolts.cli.source import (
-    add_cache,
-    add_data,
-    add_output,
-    add_source,
-    cache_folder,
-    check,
-    data_of,
-    encoder_of,
-    result_file,
-)
 from sslbolts.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from sslbolts.evaluation import Result
+    from sslbolts.evaluation import Encoder
 
 __all__ = ["PROTOCOLS", "Protocol", "main"]
 
@@ -31,33 +18,48 @@ class Protocol:
     """A line of ``sslbolts evaluate --help``.
 
     Attributes:
-        module: has ``add_options(parser)``, and ``evaluate(encoder, data, config) -> Result`` with ``config`` holding
-            its options, ``seed`` and ``cache``; imported when the protocol is called.
+        function: of ``sslbolts.evaluation``; its arguments are the options.
         summary: what it does.
+        settings: of ``sslbolts.evaluation``, tables of settings by name; the fields of the first are options too, each
+            in place of the value that the chosen settings have.
+        fields: the names of these fields; None is all.
     """
 
-    module: str
+    function: str
     summary: str
+    settings: tuple[str, ...] = ()
+    fields: tuple[str, ...] | None = None
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "knn": Protocol("sslbolts.cli.protocols.knn", "nearest neighbours: k, temperature and metric swept"),
-    "ridge": Protocol("sslbolts.cli.protocols.ridge", "linear classifier in closed form, penalty swept"),
-    "linear": Protocol("sslbolts.cli.protocols.linear", "linear classifier by gradient, by a paper's recipe"),
-    "few-label": Protocol("sslbolts.cli.protocols.few_label", "a classifier from 1 %, 10 % or n labels per class"),
-    "mlp": Protocol("sslbolts.cli.protocols.mlp", "classifier with one hidden layer"),
-    "layers": Protocol("sslbolts.cli.protocols.layers", "logistic regression on the maps of every block"),
-    "finetune": Protocol("sslbolts.cli.protocols.finetune", "the whole network trained further, by a paper's recipe"),
+    "knn": Protocol("evaluate_knn", "nearest neighbors: k, temperature and metric swept"),
+    "ridge": Protocol("evaluate_ridge", "linear classifier in closed form, penalty swept"),
+    "linear": Protocol("evaluate_linear", "linear classifier by gradient, by a paper's settings", ("PROBE_SETTINGS",)),
+    "few-label": Protocol(
+        "evaluate_few_label",
+        "a classifier from 1 %, 10 % or n labels per class",
+        ("PROBE_SETTINGS", "FINE_TUNE_SETTINGS"),
+        ("epochs", "lr"),
+    ),
+    "mlp": Protocol("evaluate_mlp", "classifier with one hidden layer", ("PROBE_SETTINGS",)),
+    "layers": Protocol("evaluate_layers", "logistic regression on the maps of every block"),
+    "finetune": Protocol(
+        "evaluate_finetune", "the whole network trained further, by a paper's settings", ("FINE_TUNE_SETTINGS",)
+    ),
 }
 
-_MOST_ROWS = 20  # of a sweep that are printed; the file has them all
+_OF_THE_COMMAND = ("seed", "cache", "progress", "rows_file")
+"""Arguments that are the same in every protocol, or that only Python gives."""
+
+_NOT_CHANGED = {"PROBE_SETTINGS": ("source", "sweep"), "FINE_TUNE_SETTINGS": ("source", "batch_size")}
+"""Fields that are for the record, and ``sweep``: several learning rates are given as such."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Evaluate, print the result, and write it.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
@@ -68,44 +70,57 @@ def main(argv: Sequence[str]) -> int:
             f'there is no protocol "{name}".{did_you_mean(name, PROTOCOLS)} It is one of {", ".join(PROTOCOLS)}: '
             "sslbolts evaluate PROTOCOL CHECKPOINT --data NAME."
         )
-    protocol = importlib.import_module(PROTOCOLS[name].module)
-    parser = _parser(name)
-    protocol.add_options(parser)
-    config = parser.parse_args(expand(arguments))
-    check(config)
-
-    from rich.console import Console
-
-    encoder = encoder_of(config)
-    data = data_of(parser, config, encoder)
-    config.cache = cache_folder(config, encoder)
-    result: Result = protocol.evaluate(encoder, data, config)
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same run
-        return 0
-    console = Console()
-    console.print(result.table())
-    if 0 < len(result.rows) <= _MOST_ROWS:
-        console.print(result.rows_table())
-    print(f"wrote {result.save(result_file(result, config, encoder))}")
-    return 0
-
-
-def _parser(name: str) -> Any:
-    from jsonargparse import ArgumentParser
-
+    from sslbolts import evaluation
     from sslbolts._lightning import LightningDataModule
+    from sslbolts.cli.shared import results, source
+    from sslbolts.cli.shared.parser import Parser
 
-    parser = ArgumentParser(
+    protocol = PROTOCOLS[name]
+    function = getattr(evaluation, protocol.function)
+    parser = Parser(
         f"sslbolts evaluate {name}",
-        description=f"{PROTOCOLS[name].summary[0].upper()}{PROTOCOLS[name].summary[1:]}: "
+        description=f"{protocol.summary[0].upper()}{protocol.summary[1:]}: "
         f"sslbolts evaluate {name} runs/demo/simclr.ckpt --data CIFAR10Mini",
-        exit_on_error=False,
     )
-    add_source(parser)
-    add_data(parser, LightningDataModule)
-    add_cache(parser)
-    add_output(parser)
-    return parser
+    source.add_source(parser)
+    source.add_data(parser, LightningDataModule)
+    source.add_cache(parser)
+    results.add_output(parser)
+    tables = {table: getattr(evaluation, table) for table in protocol.settings}
+    given = parser.add_options(function, skip=_OF_THE_COMMAND, tables=tables)
+    changes: list[str] = []
+    if protocol.settings:
+        first = protocol.settings[0]
+        kind = type(next(iter(tables[first].values())))
+        known = set(kind.__dataclass_fields__)
+        fields = protocol.fields or known - {*_NOT_CHANGED[first], *given}
+        changes = parser.add_options(kind, skip=known - {*fields}, instead_of="values in place of the settings' own")
+    config = parser.parse(arguments)
+    results.check(config)
+
+    encoder = source.encoder_of(config)
+    data = source.data_of(parser, config, encoder)
+    config.cache = source.cache_folder(config, encoder)
+    options = source.arguments_of(function, config, changes)
+    if name == "few-label":
+        options |= _few(config, encoder, data)
+    result = function(encoder, data, **options)
+    return results.finish(result, config, encoder)
+
+
+def _few(config: Any, encoder: "Encoder", data: Any) -> dict[str, Any]:
+    """A hundredth of the labels where nothing is said of them, and the file, beside the result, that lists them."""
+    from sslbolts.evaluation.features import data_name
+    from sslbolts.evaluation.result import result_path
+
+    if config.rows is not None:
+        return {}
+    fraction = config.fraction
+    if fraction is None and config.per_class is None:
+        fraction = 0.01
+    amount = f"{config.per_class}-per-class" if fraction is None else f"{100 * fraction:g}pct"
+    beside = result_path(encoder.source, f"labels-{amount}-seed{config.seed}", data_name(data))
+    return {"fraction": fraction, "rows_file": Path(config.output or beside).with_suffix(".txt")}
 
 
 def _help() -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.shared.parser import Parser
 
 if TYPE_CHECKING:
     from sslbolts.export import Loaded, Preprocessing
@@ -41,12 +41,12 @@ def main(argv: Sequence[str]) -> int:
         choices=("imagenet", "none"),
         help="how images were normalized, where the checkpoint does not say it: the new file then does",
     )
-    parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognised: moco, dino, ...")
+    parser.add_argument("--layout", help="of another library's checkpoint, where it is not recognized: moco, dino, ...")
     parser.add_argument("--backbone", help="name of the network, where another library's checkpoint does not tell")
-    options = parser.parse_args(list(argv))
+    options = parser.parse(argv)
 
-    from sslbolts.checkpoints.formats import choose_format
-    from sslbolts.export import read_backbone
+    from sslbolts.checkpoints.writing.formats import choose_format
+    from sslbolts.export import read_backbone, write_backbone
 
     format = choose_format(options.format, Path(options.output))  # told before anything is read
     with warnings.catch_warnings():
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         print(loaded.report)  # with what was warned of
     if options.normalize:
         loaded = _normalized(loaded, options.normalize)
-    path = loaded.write(options.output, format=format, image_size=options.image_size)
+    path = write_backbone(loaded, options.output, format=format, image_size=options.image_size)
     print(f"wrote {path} ({format}, {path.stat().st_size / 1e6:.1f} MB); images: {_images(loaded.preprocessing)}")
     print(f"  {_reading(format, path)}")
     return 0
@@ -77,8 +77,8 @@ def _images(entry: "Preprocessing | None") -> str:
 
 
 def _normalized(loaded: "Loaded", normalize: str) -> "Loaded":
-    from sslbolts.checkpoints.preprocessing import IMAGENET, Preprocessing
     from sslbolts.errors import UsageError
+    from sslbolts.transforms.preprocessing import IMAGENET, Preprocessing
 
     entry = loaded.preprocessing or Preprocessing()
     if entry.mean is not None:
@@ -86,8 +86,9 @@ def _normalized(loaded: "Loaded", normalize: str) -> "Loaded":
     channels = (loaded.spec or {}).get("in_chans", 3)
     if normalize == "imagenet" and channels != 3:
         raise UsageError(f"--normalize imagenet is for three channels, and this network takes {channels}: give none.")
-    mean, std = (IMAGENET.mean, IMAGENET.std) if normalize == "imagenet" else ((0.0,) * channels, (1.0,) * channels)
-    return replace(loaded, preprocessing=replace(entry, mean=mean, std=std))
+    entry = replace(entry, in_chans=channels)
+    entry = replace(entry, mean=IMAGENET.mean, std=IMAGENET.std) if normalize == "imagenet" else entry.unnormalized()
+    return replace(loaded, preprocessing=entry)
 
 
 def _reading(format: str, path: Path) -> str:

@@ -1,13 +1,12 @@
-"""Which verb of the command line is carried out by which module, and how a user's mistake is printed."""
+"""The verbs of the command line, each with its module, and the line that a user's mistake is printed as."""
 
 import importlib
 import os
 import sys
-from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sslbolts.cli.explain import cause_of, explain
+from sslbolts.cli.shared.explain import cause_of
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["VERBS", "Verb", "main"]
@@ -43,9 +42,9 @@ VERBS: dict[str, Verb] = {
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
-    "pictures": Verb("sslbolts.cli.pictures", "draw neighbours, embedding, clusters, attention and augmentation"),
+    "pictures": Verb("sslbolts.cli.pictures", "draw neighbors, embedding, clusters, attention and augmentation"),
     "report": Verb("sslbolts.cli.report", "one HTML page of a run, or of several beside each other"),
-    "methods": Verb("sslbolts.cli.methods_table", "list the methods, what they need and where they come from"),
+    "methods": Verb("sslbolts.cli.methods", "list the methods, what they need and where they come from"),
     "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),
     "demo": Verb("sslbolts.cli.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
 }
@@ -71,8 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
-    except ArgumentError as error:
-        message = explain(str(error))
     except ValueError as error:
         mistake = cause_of(error, UsageError)  # jsonargparse wraps what constructors raise
         if mistake is None:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sslbolts.cli.names import expand
-from sslbolts.cli.source import add_data, add_source, encoder_of, instantiated_data
+from sslbolts.cli.shared.parser import Parser
+from sslbolts.cli.shared.source import add_data, add_source, encoder_of, instantiated_data
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["main"]
@@ -14,18 +14,15 @@ def main(argv: Sequence[str]) -> int:
     """Draw them.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
-    from jsonargparse import ArgumentParser
-
     from sslbolts.data import SSLDataModule
     from sslbolts.evaluation.pictures import DRAW, FEWEST_IMAGES, Subject
 
-    parser = ArgumentParser(
+    parser = Parser(
         "sslbolts pictures",
         description="Pictures of what a network has learned: "
-        "sslbolts pictures runs/demo/simclr.ckpt --data CIFAR10Mini --what neighbours,embedding",
-        exit_on_error=False,
+        "sslbolts pictures runs/demo/simclr.ckpt --data CIFAR10Mini --what neighbors,embedding",
     )
     add_source(parser)
     add_data(parser, SSLDataModule)
@@ -33,14 +30,14 @@ def main(argv: Sequence[str]) -> int:
         "--what",
         type=str | None,
         default=None,
-        help=f"of {', '.join(DRAW)}; default: neighbours, embedding, clusters, and attention of a transformer",
+        help=f"of {', '.join(DRAW)}; default: neighbors, embedding, clusters, and attention of a transformer",
     )
     parser.add_argument("--images", type=int, default=1000, help="of embedding and clusters, at most")
-    parser.add_argument("--bank", type=int, default=10_000, help="images among which neighbours are sought, at most")
-    parser.add_argument("--rows", type=int, default=8, help="images of neighbours, attention and augmentations")
+    parser.add_argument("--bank", type=int, default=10_000, help="images among which neighbors are sought, at most")
+    parser.add_argument("--rows", type=int, default=8, help="images of neighbors, attention and augmentations")
     parser.add_argument("--cache", type=str | None, default=None, help="folder in which features are kept")
     parser.add_argument("--output", type=str | None, default=None, help="folder; default: pictures/ beside the source")
-    config = parser.parse_args(expand(list(argv)))
+    config = parser.parse(argv)
     for name, least, most in (("images", FEWEST_IMAGES, 20_000), ("bank", 1, 10**7), ("rows", 1, 32)):
         if not least <= config[name] <= most:
             raise UsageError(f"--{name} {config[name]}: it must be in {least:,} to {most:,}.")

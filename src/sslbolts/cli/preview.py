@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbolts.cli.names import expand
-from sslbolts.cli.source import add_data, instantiated_data
+from sslbolts.cli.shared.parser import Parser
+from sslbolts.cli.shared.source import add_data, instantiated_data
 from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,16 +22,13 @@ def main(argv: Sequence[str]) -> int:
     """Draw the sheet.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
-    from jsonargparse import ArgumentParser
-
     from sslbolts.data import SSLDataModule
 
-    parser = ArgumentParser(
+    parser = Parser(
         "sslbolts preview",
         description="Draw what the augmentation does to real images: --data ImageFolder --data.root my/images",
-        exit_on_error=False,
     )
     add_data(parser, SSLDataModule)
     parser.add_argument("--views", type=str | None, default=None, help="a recipe: simclr, byol, dino, ...")
@@ -39,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--images", type=int, default=6, help="rows")
     parser.add_argument("--draws", type=int, default=4, help="columns of each kind of view")
     parser.add_argument("--seed", type=int, default=0, help="of the images and of what is drawn")
-    config = parser.parse_args(expand(list(argv)))
+    config = parser.parse(argv)
     if Path(config.output).suffix not in _ENDINGS:
         raise UsageError(f'--output "{config.output}": the picture must end in {", ".join(_ENDINGS)}.')
     for name in ("images", "draws"):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sslbolts.cli.parser import Parser
+from sslbolts.cli.shared.parser import Parser
 
 __all__ = ["main"]
 
@@ -19,19 +19,20 @@ def main(argv: Sequence[str]) -> int:
         description="One self-contained HTML page of a run: curves with baselines, results, evaluations, pictures, "
         "configuration, environment and the command. Several runs are compared.",
     )
-    parser.add_argument("run", nargs="+", type=Path, metavar="RUN_DIR", help="folder with metrics.csv or event files")
+    parser.add_argument("run", nargs="+", metavar="RUN_DIR", help="folder with metrics.csv or event files")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=str | None,
         default=None,
-        help="the page (default: report.html in the run's folder; of several, here)",
+        help="the page; default: report.html in the run's folder; of several, here",
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse(argv)
 
     from sslbolts.report import write_report
 
-    single = arguments.run[0] if len(arguments.run) == 1 else Path()
-    written = write_report(arguments.run, arguments.output or single / "report.html")
+    runs = [Path(run) for run in arguments.run]
+    beside = runs[0] if len(runs) == 1 else Path()
+    written = write_report(runs, Path(arguments.output or beside / "report.html"))
     shown = str(written).encode("utf-8", "replace").decode()  # names of files may hold bytes that are no text
     print(f"wrote {shown} ({written.stat().st_size / 2**20:.1f} MB)")
     return 0

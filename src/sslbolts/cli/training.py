@@ -12,14 +12,16 @@ from sslbolts._lightning import (
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
-from sslbolts.cli.checkpoint import CheckpointValues
-from sslbolts.cli.checks import check_places, check_seed
-from sslbolts.cli.config_file import ConfigFile
-from sslbolts.cli.earlier_runs import earlier_run_kept
-from sslbolts.cli.explain import cause_of
-from sslbolts.cli.logs import log_apart
-from sslbolts.cli.names import expand
-from sslbolts.cli.predict import FeatureFile
+from sslbolts.cli.run import checkpoint
+from sslbolts.cli.run.config_file import ConfigFile
+from sslbolts.cli.run.earlier_runs import earlier_run_kept
+from sslbolts.cli.run.feature_file import FeatureFile
+from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.run.passed_on import Parser
+from sslbolts.cli.shared.checks import check_places, check_seed
+from sslbolts.cli.shared.explain import cause_of
+from sslbolts.cli.shared.names import expand
+from sslbolts.cli.shared.parser import parse
 from sslbolts.errors import UsageError
 from sslbolts.methods import METHODS, get_method
 
@@ -34,18 +36,18 @@ _NOT_FROM_THE_COMMAND_LINE = {
 
 
 _MISTAKES = (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError)
-"""What the Trainer raises for values that only it can judge."""
+"""Exceptions of the Trainer for values that only it can check."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Carry out one of the four verbs; ``argv`` begins with it.
 
     Raises:
-        UsageError: for a user's mistake; argparse's ``ArgumentError`` for a command line that cannot be parsed.
+        UsageError: for a user's mistake.
     """
     _make_short_names_known()
     try:
-        TrainingCLI(argv[0], expand(list(argv[1:])))
+        TrainingCLI(argv[0], expand(argv[1:]))
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     return 0
@@ -83,6 +85,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             args=[verb, *arguments],
+            parser_class=Parser,
             auto_configure_optimizers=False,
         )
 
@@ -90,14 +93,17 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return {self.verb: _NOT_FROM_THE_COMMAND_LINE[self.verb]}
 
     def init_parser(self, **kwargs: Any) -> Any:
-        return super().init_parser(**{"exit_on_error": False, **kwargs})
+        return super().init_parser(**{"prog": "sslbolts", "exit_on_error": False, **kwargs})
 
     def add_core_arguments_to_parser(self, parser: Any) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
         # Not required by the parser, which could only say so in its own words; and a checkpoint can name its class.
-        parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True, required=False)
-        parser.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True, required=False)
+        for kind, name, words in (
+            (LightningModule, "model", "a method of `sslbolts methods` or a class path, and --model.ARGUMENT"),
+            (LightningDataModule, "data", "name or class path of a DataModule, and --data.ARGUMENT"),
+        ):
+            parser.add_subclass_arguments(kind, name, as_group=False, fail_untyped=False, required=False, help=words)
         parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
     def add_arguments_to_parser(self, parser: Any) -> None:
@@ -108,22 +114,23 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         verb, *explicit = args
-        values = CheckpointValues.of(_option(explicit, "--ckpt_path"))
-        self.config = parser.parse_args([verb, *values.as_arguments(), *explicit])
+        path = _option(explicit, "--ckpt_path")
+        stored = checkpoint.read(path)
+        of_the_verb = self._subcommand_parsers[verb]
+        self.config = parse(parser, [verb, *checkpoint.model_arguments(stored, explicit), *explicit], of_the_verb)
         config = self.config[verb]
-        if (
-            values.path != config.ckpt_path or values.needs_class
-        ):  # the path is in a file, or Python made the checkpoint
-            values = CheckpointValues.of(config.ckpt_path)
+        if path != config.ckpt_path or (stored and not stored.find_class(LightningModule)):  # in a file, or to be named
+            stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            self.config = parser.parse_args([verb, *values.as_arguments(class_path), *explicit])
+            arguments = checkpoint.model_arguments(stored, explicit, class_path)
+            self.config = parse(parser, [verb, *arguments, *explicit], of_the_verb)
             config = self.config[verb]
+        checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))
         if config.model is None:
             raise UsageError(
                 "there is no model: give --model, a method's name such as SimCLR (`sslbolts methods` lists them) or "
                 "the class path of a LightningModule, or a configuration with --config."
             )
-        values.check_class(config.model.class_path)
         if config.ckpt_path == "best":
             raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
         check_seed("--seed_everything", config.seed_everything)
@@ -166,7 +173,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
 
     def fit(self, **arguments: Any) -> None:
-        """What Lightning calls in place of ``Trainer.fit``."""
+        """Training, called by Lightning in place of ``Trainer.fit``."""
         with earlier_run_kept(self.trainer, arguments.get("ckpt_path")):
             self.trainer.fit(**arguments)
 

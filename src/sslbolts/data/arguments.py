@@ -1,23 +1,59 @@
-"""What DataModules check about their arguments."""
+"""The arguments that every DataModule takes, and the checks of those that belong together."""
 
 from collections.abc import Sequence
+from typing import Literal, TypedDict
 
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, recipe
 
-__all__ = ["at_least", "one_of", "size_and_views", "statistics"]
+__all__ = ["AugmentOn", "Color", "DataArguments", "Split", "size_and_views", "statistics"]
+
+Split = Literal["train", "val", "test", "bank"]
+"""To train on; queries, monitored while training runs; for the final number; labeled images to compare queries with."""
+AugmentOn = Literal["auto", "device", "worker"]
+Color = Literal["exact", "linear"]
 
 
-def at_least(name: str, value: int | None, least: int) -> None:
-    """Refuses a number below ``least``; None passes."""
-    if value is not None and value < least:
-        raise UsageError(f"{name}={value} must be at least {least}.")
+class DataArguments(TypedDict, total=False):
+    """Arguments of every DataModule, besides its own.
 
+    Attributes:
+        batch_size: images per batch and device; 256 by default.
+        views: name of a recipe ("simclr" by default, "byol", "dino", ...; see ``sslbolts.transforms.RECIPES``), or a
+            recipe of your own.
+        image_size: side of the views and of evaluation images, pixels; None is the data set's own (or that of the
+            first view, if ``views`` is a recipe of your own).
+        num_workers: processes that make batches; None chooses.
+        augment_on: "device": crops (of images in memory) and all photometric operations run batched on the training
+            device; "worker": in the loader; "auto", the default: on the device if it is an accelerator.
+        color: "exact", the default, is torchvision's color jitter; "linear" is faster and approximate.
+        eval_batch_size: images per evaluation batch and device; None is ``batch_size``.
+        drop_last: leave out the last images of an epoch that do not fill a batch on every device; True by default.
+        seed: of order and views; None takes that of ``seed_everything``, or else torch's, from rank 0.
+        mean: per channel, in [0, 1]; None is the data set's own. None in the attribute where views are not normalized.
+        std: per channel, in [0, 1]; as ``mean``.
+        in_chans: channels of an image: 1, 3 (the default) or 4.
+        predict_on: the images that ``predict_dataloader`` gives; "train" by default.
+        persistent_workers: keep worker processes between epochs; None does where there are any.
+        labels_per_class: leave only so many training images of each class their labels, drawn with the seed; the
+            others are trained on with label -1 (semi-supervised learning). None leaves all. Monitors see all.
+    """
 
-def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuses a word that is not ``allowed``."""
-    if value not in allowed:
-        raise UsageError(f'{name}="{value}" must be one of {", ".join(allowed)}.{did_you_mean(value, allowed)}')
+    batch_size: int
+    views: str | MultiView | MultiCrop
+    image_size: int | None
+    num_workers: int | None
+    augment_on: AugmentOn
+    color: Color
+    eval_batch_size: int | None
+    drop_last: bool
+    seed: int | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    in_chans: int
+    predict_on: Split
+    persistent_workers: bool | None
+    labels_per_class: int | None
 
 
 def size_and_views(

@@ -2,11 +2,12 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Unpack
 
 import torch
 
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import decode
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.torchvision_sets import fetch
@@ -59,7 +60,7 @@ class CIFAR10DataModule(SSLDataModule):
     Args:
         root: folder that holds the data set, as torchvision lays it out.
         download: fetch it if it is not there.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: if the data set is not there and cannot be fetched.
@@ -74,7 +75,7 @@ class CIFAR10DataModule(SSLDataModule):
     class_names: tuple[str, ...] | None = _CIFAR10_CLASSES
     _torchvision_name = "CIFAR10"
 
-    def __init__(self, root: str = "data", *, download: bool = True, **common: Any) -> None:
+    def __init__(self, root: str = "data", *, download: bool = True, **common: Unpack[DataArguments]) -> None:
         super().__init__(**common)
         self.root = root
         self.download = download
@@ -100,7 +101,7 @@ class CIFAR100DataModule(CIFAR10DataModule):
     Args:
         root: folder that holds the data set, as torchvision lays it out.
         download: fetch it if it is not there.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: if the data set is not there and cannot be fetched.

@@ -2,14 +2,15 @@
 
 from collections.abc import Sized
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import ImageError, as_image
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.errors import UsageError
@@ -30,12 +31,12 @@ class DatasetDataModule(SSLDataModule):
         train: what to train on; its labels, if any, are not used for that.
         val: queries; None is none.
         test: images for the final number; None is ``val``.
-        bank: labelled images that queries are compared with; None is ``train``.
+        bank: labeled images that queries are compared with; None is ``train``.
         num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
         in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
             images; they must be of one size.
-        **common: arguments of :class:`SSLDataModule`. ``image_size=None`` is the size of the first image where that is
-            square and at most 96 pixels, else 224.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`. ``image_size=None`` is the size of the first image
+            where that is square and at most 96 pixels, else 224.
 
     Raises:
         UsageError: for a dataset without length, or an item that is no image.
@@ -58,7 +59,7 @@ class DatasetDataModule(SSLDataModule):
         bank: Dataset[Any] | None = None,
         num_classes: int | None = None,
         in_memory: bool = False,
-        **common: Any,
+        **common: Unpack[DataArguments],
     ) -> None:
         self._datasets = {
             "train": train,
@@ -118,8 +119,8 @@ class DatasetImages:
         self.name = name
 
     @cached_property
-    def labelled(self) -> bool:
-        """Whether any image has a label; found out when it is first asked for.
+    def labeled(self) -> bool:
+        """True if any image has a label; found out when it is first asked for.
 
         ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless
         the first shows that there is no place for one.
@@ -157,7 +158,7 @@ def _split_item(item: Any) -> tuple[Any, int]:
 
 
 def _is_label(label: Any) -> bool:
-    """Whether it is one whole number."""
+    """True for one whole number."""
     if isinstance(label, Tensor):
         return label.ndim == 0 and not label.is_floating_point()
     if isinstance(label, np.generic | np.ndarray):
@@ -166,7 +167,7 @@ def _is_label(label: Any) -> bool:
 
 
 def _may_have_label(item: Any) -> bool:
-    """Whether items like this one can have a label, though this one may have -1 or None in its place."""
+    """True if items like this one can have a label, though this one may have -1 or None in its place."""
     return isinstance(item, tuple | list) and len(item) > 1 and (item[1] is None or _is_label(item[1]))
 
 

@@ -67,7 +67,7 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
 
 
 def as_image(item: Any, in_chans: int) -> Tensor:
-    """What an item of a dataset holds, as an image.
+    """The image that an item of a dataset holds.
 
     Args:
         item: PIL image; ``(C, H, W)`` or ``(H, W)`` tensor, uint8 or float in [0, 1]; ``(H, W, C)`` or ``(H, W)``
@@ -162,7 +162,7 @@ def _without_palette(image: Any) -> Any:
 
 
 def _refuse_deep(image: Any, data: bytes) -> None:
-    """Refuses color files of more than 8 bits per channel, of which Pillow would silently drop the lower ones."""
+    """Refuses color files of more than 8 bits per channel: Pillow would silently drop the lower ones."""
     bits = data[24] if image.format == "PNG" else 8  # in the header, which the standard puts first
     if image.format == "TIFF":
         bits = max(image.tag_v2.get(_TIFF_BITS, (8,)))

@@ -36,7 +36,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
 
     @property
     def leaves_out(self) -> bool:
-        """Whether a batch may lack images that it was to have, because they cannot be read."""
+        """True if a batch may lack images that it was to have, because they cannot be read."""
         return getattr(self.images, "on_bad_image", "raise") == "skip"
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
@@ -47,9 +47,9 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         return center_crop(image, self.evaluation), target, index
 
     def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, int, int] | None]":
-        """What a DataLoader asks for a batch: of images in memory the batch itself, resized in one go.
+        """The rows of a batch, as a DataLoader asks for them; of images in memory the batch itself, resized in one go.
 
-        A batch of which no image can be read is empty, and not left out: the batches of a rank stay as many as planned.
+        A batch without a readable image is empty, and not left out: a rank has as many batches as were planned.
 
         Raises:
             ImageError: if no image of all can be read.

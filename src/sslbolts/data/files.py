@@ -1,4 +1,4 @@
-"""Image files: which there are, and how they are read."""
+"""Image files: found in folders, and read when they are asked for."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from sslbolts.progress import late_bar
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-_TRAINING = {"train", "training", "unlabeled", "unlabelled"}
+_TRAINING = {"train", "training", "unlabeled"}
 _HELD_OUT = {"val", "valid", "validation", "test"}
 _OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
 _MOST_NAMES = 20
@@ -94,7 +94,7 @@ def _images_of(place: str) -> Iterator[Found]:
     if classes and (splits == first or (training and held_out)):
         raise UsageError(
             f'"{place}" holds the folders {", ".join(sorted(splits))}, which look like splits, not like classes: give '
-            "the folder of the training images as root, and that of the validation images as labelled_val."
+            "the folder of the training images as root, and that of the validation images as labeled_val."
         )
     for path in files:
         yield Found(os.path.join(place, path), path.split(os.sep)[0] if classes else None)
@@ -147,7 +147,7 @@ class FileImages:
         # One block of bytes, not a million objects: worker processes would copy those just by counting references.
         self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
         self.targets = torch.tensor(targets, dtype=torch.int64)
-        self.labelled = bool((self.targets >= 0).any())
+        self.labeled = bool((self.targets >= 0).any())
         self.in_chans = in_chans
         self.on_bad_image = on_bad_image
         self._bad = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]  # workers set, the main process reads
@@ -190,7 +190,7 @@ class FileImages:
         return [os.fsdecode(path) for path in self._paths[self._bad.numpy()]]
 
     def report_bad(self) -> str:
-        """What to tell about files that could not be used; nothing if there are no new ones since the last report."""
+        """A sentence on files that could not be used; empty if there are no new ones since the last report."""
         bad = self.bad_images
         if len(bad) == self._reported:
             return ""

@@ -3,12 +3,14 @@
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 
 from sslbolts._lightning import rank_zero_info
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.checks import one_of
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
 from sslbolts.data.loader import TrainLoader
@@ -26,16 +28,16 @@ class ImageFolderDataModule(SSLDataModule):
     A folder whose images all lie in two or more subfolders is a folder of classes: the subfolder is the class. In any
     other folder, nested ones included, and for a glob pattern of files, images have no label.
 
-    Val and test: ``labelled_val``, or the part of the training images that ``val_fraction`` holds out, or nothing.
-    Bank: ``labelled_train``, or the training images if they have labels.
+    Val and test: ``labeled_val``, or the part of the training images that ``val_fraction`` holds out, or nothing.
+    Bank: ``labeled_train``, or the training images if they have labels.
 
     Images are turned as their EXIF orientation says, and converted where that loses nothing (grayscale to RGB). One
     that then has other channels than ``in_chans`` declares counts as one that cannot be read.
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
-        labelled_train: folder(s) of classes for the bank; its classes are then the classes.
-        labelled_val: folder(s) of classes for the queries; its classes must be among those of the bank.
+        labeled_train: folder(s) of classes for the bank; its classes are then the classes.
+        labeled_val: folder(s) of classes for the queries; its classes must be among those of the bank.
         val_fraction: part of the training images to hold out as queries, from 0 to below 1.
         val_seed: which images ``val_fraction`` holds out; of its own, so that ``seed`` does not move them.
         on_bad_image: what to do with a file that cannot be read. "raise" names it. "skip" leaves it out, counts it, and
@@ -43,7 +45,7 @@ class ImageFolderDataModule(SSLDataModule):
             training batch (batches keep their size), and evaluation batches are smaller, or even empty.
         in_memory: decode all images once at the start and hold them as one tensor; None does where they are of one
             size, at most 64 pixels a side, and take at most 1 GiB together.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: for a folder that is missing or empty, or classes that do not match.
@@ -53,24 +55,21 @@ class ImageFolderDataModule(SSLDataModule):
         self,
         root: str | list[str],
         *,
-        labelled_train: str | list[str] | None = None,
-        labelled_val: str | list[str] | None = None,
+        labeled_train: str | list[str] | None = None,
+        labeled_val: str | list[str] | None = None,
         val_fraction: float = 0.0,
         val_seed: int = 0,
         on_bad_image: Literal["raise", "skip"] = "raise",
         in_memory: bool | None = None,
-        **common: Any,
+        **common: Unpack[DataArguments],
     ) -> None:
         super().__init__(**common)
         if not 0 <= val_fraction < 1:
             raise UsageError(f"val_fraction={val_fraction} must be from 0 to below 1.")
-        if val_fraction > 0 and labelled_val is not None:
-            raise UsageError("val_fraction= and labelled_val= both say what the queries are: give one of them.")
-        if on_bad_image not in ("raise", "skip"):
-            raise UsageError(
-                f'on_bad_image="{on_bad_image}" must be raise or skip.{did_you_mean(on_bad_image, ("raise", "skip"))}'
-            )
-        self._places = {"root": root, "labelled_train": labelled_train, "labelled_val": labelled_val}
+        if val_fraction > 0 and labeled_val is not None:
+            raise UsageError("val_fraction= and labeled_val= both say what the queries are: give one of them.")
+        one_of(("raise", "skip"), on_bad_image=on_bad_image)
+        self._places = {"root": root, "labeled_train": labeled_train, "labeled_val": labeled_val}
         for name, places in self._places.items():
             if places is not None:
                 check_exists(name, _as_list(places))
@@ -82,7 +81,7 @@ class ImageFolderDataModule(SSLDataModule):
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]  # known when the folders have been read
         """Names of the classes, sorted; None where there are no labels."""
-        for argument in ("labelled_train", "root", "labelled_val"):
+        for argument in ("labeled_train", "root", "labeled_val"):
             names = {found.class_name for found in self._found(argument)} - {None}
             if names:
                 return tuple(sorted(name for name in names if name is not None))
@@ -95,7 +94,7 @@ class ImageFolderDataModule(SSLDataModule):
 
     def paths(self, split: Split) -> list[str]:
         """The file of each image of a split, in the order of the ``indices`` in its batches."""
-        images = self._split(split)
+        images = self.images(split)
         assert isinstance(images, FileImages | HeldFiles)
         return images.paths
 
@@ -104,9 +103,9 @@ class ImageFolderDataModule(SSLDataModule):
         if split == "test":
             return self._loaded("val")
         if split == "bank":
-            return self._loaded("train") if self._places["labelled_train"] is None else self._open("labelled_train")
-        if split == "val" and self._places["labelled_val"] is not None:
-            return self._open("labelled_val")
+            return self._loaded("train") if self._places["labeled_train"] is None else self._open("labeled_train")
+        if split == "val" and self._places["labeled_val"] is not None:
+            return self._open("labeled_val")
         found = self._found("root")
         held_out = round(self.val_fraction * len(found))
         if self.val_fraction > 0 and held_out in (0, len(found)):
@@ -126,7 +125,7 @@ class ImageFolderDataModule(SSLDataModule):
         Raises:
             UsageError: if ranks could not read the same files, and so hold different images.
         """
-        images = self._split("train")
+        images = self.images("train")
         if isinstance(images, HeldFiles) and self.on_bad_image == "skip" and self.trainer is not None:
             strategy = self.trainer.strategy
             held = strategy.all_gather(torch.tensor([len(images)], device=strategy.root_device)).flatten().tolist()
@@ -162,10 +161,10 @@ class ImageFolderDataModule(SSLDataModule):
         found = self._found(argument) if found is None else found
         label = {name: number for number, name in enumerate(self.class_names or ())}
         unknown = {image.class_name for image in found} - {None, *label}
-        if argument == "labelled_val" and unknown:
+        if argument == "labeled_val" and unknown:
             first = min(name for name in unknown if name is not None)
             raise UsageError(
-                f'labelled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
+                f'labeled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
                 f"{did_you_mean(first, label)}"
             )
         files = FileImages(
@@ -193,7 +192,7 @@ class ImageFolderDataModule(SSLDataModule):
                 warnings.warn(message, stacklevel=2)
 
     def _labels_hint(self) -> str:
-        return "give labelled_train= and labelled_val= (folders of classes), or switch off what needs labels."
+        return "give labeled_train= and labeled_val= (folders of classes), or switch off what needs labels."
 
 
 def _as_list(places: str | Sequence[str]) -> list[str]:
@@ -201,7 +200,7 @@ def _as_list(places: str | Sequence[str]) -> list[str]:
 
 
 def _is_small(files: FileImages) -> bool:
-    """Whether the images, judged by the first that can be read, are small enough to be held in memory."""
+    """True if the first image that can be read is small, and so many of its size take little memory."""
     for index in range(min(len(files), 100)):
         try:
             image, _ = files.read(index)

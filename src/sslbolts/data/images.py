@@ -1,6 +1,6 @@
-"""Where images come from: a tensor, or anything that gives them one by one."""
+"""Images as they are stored: a tensor, or anything that gives them one by one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["Images", "TensorImages", "UnreadableImage", "readable"]
+__all__ = ["Images", "SomeImages", "TensorImages", "UnreadableImage", "chosen", "readable"]
 
 
 class UnreadableImage(Exception):
@@ -25,8 +25,8 @@ class Images(Protocol):
     in_chans: int
 
     @property
-    def labelled(self) -> bool:
-        """Whether any image has a label."""
+    def labeled(self) -> bool:
+        """True if any image has a label."""
         ...
 
     def __len__(self) -> int:
@@ -51,14 +51,14 @@ class TensorImages:
 
     Example:
         >>> images = TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
-        >>> len(images), images.labelled
+        >>> len(images), images.labeled
         (4, False)
     """
 
     def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
         self.data = data
         self.targets = torch.full((len(data),), -1) if targets is None else targets.long()
-        self.labelled = bool((self.targets >= 0).any())
+        self.labeled = bool((self.targets >= 0).any())
         self.in_chans = data.shape[1]
 
     def __len__(self) -> int:
@@ -67,6 +67,46 @@ class TensorImages:
     def read(self, index: int) -> tuple[Tensor, int]:
         """Image ``(C, H, W)`` uint8 and its label."""
         return self.data[index], int(self.targets[index])
+
+
+class SomeImages:
+    """Some of the images that are read one by one.
+
+    Args:
+        images: all of them.
+        rows: which of them, by their positions.
+    """
+
+    def __init__(self, images: Images, rows: Sequence[int]) -> None:
+        self.images = images
+        self.rows = list(rows)
+        self.labeled = images.labeled
+        self.in_chans = images.in_chans
+        self.on_bad_image = getattr(images, "on_bad_image", "raise")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, index: int) -> tuple[Tensor, int]:
+        """Image ``(C, H, W)`` uint8 and its label."""
+        return self.images.read(self.rows[index])
+
+
+def chosen(images: Images, rows: Tensor) -> Images:
+    """Some of the images, in memory where all are.
+
+    Args:
+        images: all of them.
+        rows: ``(n,)`` positions.
+
+    Example:
+        >>> images = TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.arange(4))
+        >>> chosen(images, torch.tensor([3, 1])).read(0)[1]
+        3
+    """
+    if isinstance(images, TensorImages):
+        return TensorImages(images.data[rows], images.targets[rows])
+    return SomeImages(images, rows.tolist())
 
 
 def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:

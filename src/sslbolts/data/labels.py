@@ -1,14 +1,46 @@
-"""Which training images keep their labels, where most are to be treated as unlabelled."""
+"""Labels of images, and the draw of the few that are kept where most images are to count as unlabeled."""
 
 import torch
 from torch import Tensor
 
+from sslbolts.data.images import Images
 from sslbolts.errors import UsageError
+from sslbolts.progress import late_bar
 from sslbolts.training.seeds import generator
 
-__all__ = ["keep_labels"]
+__all__ = ["few_labels", "keep_labels", "labels_of"]
 
 _LABELS = 2  # what a seed is for
+
+
+def labels_of(images: Images) -> Tensor:
+    """Labels ``(N,)``, -1 where an image has none: as the images hold them, or else read with the images one by one.
+
+    Example:
+        >>> from sslbolts.data import TensorImages
+        >>> labels_of(TensorImages(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([1, -1]))).tolist()
+        [1, -1]
+    """
+    held = getattr(images, "targets", None)
+    if held is None:
+        rows = late_bar(range(len(images)), "Labels")
+        held = torch.tensor([images.read(index)[1] for index in rows], dtype=torch.int64)
+    return torch.as_tensor(held)
+
+
+def few_labels(images: Images, per_class: int, *, seed: int) -> Tensor:
+    """Labels ``(N,)`` of training images where only so many of each class keep theirs; see :func:`keep_labels`.
+
+    Raises:
+        UsageError: for images without labels, or whose labels are not known before they are read.
+    """
+    held = getattr(images, "targets", None)
+    if held is None or not images.labeled:
+        raise UsageError(
+            f"labels_per_class={per_class} needs training images whose labels are known before they are read: labeled "
+            "folders, a named data set, or in_memory=True."
+        )
+    return keep_labels(held, per_class, seed=seed)
 
 
 def keep_labels(targets: Tensor, per_class: int, *, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training loader, and where its work is done."""
+"""Loaders, and the place where their work is done."""
 
 import gc
 import os
@@ -11,10 +11,23 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sslbolts._lightning import Trainer, rank_zero_info
+from sslbolts.data.arguments import AugmentOn
+from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.sampler import EpochSampler
+from sslbolts.errors import UsageError
 from sslbolts.transforms.allocator import tune_malloc
 
-__all__ = ["Placement", "TrainLoader", "automatic_workers", "silence_advice", "start_worker", "worker_for_memory"]
+__all__ = [
+    "Placement",
+    "TrainLoader",
+    "automatic_workers",
+    "evaluation_placement",
+    "silence_advice",
+    "start_worker",
+    "training_placement",
+    "worker_for_memory",
+]
 
 _MOST_WORKERS = 16
 
@@ -22,7 +35,7 @@ _MOST_WORKERS = 16
 class TrainLoader(DataLoader[Any]):
     """A DataLoader of whole batches, in which a resumed run goes on with the batch that would have come next.
 
-    The batches of all epochs are one stream, of which the Trainer takes an epoch's worth at a time; its own count of
+    The batches of all epochs are one stream, from which the Trainer takes an epoch's worth at a time; its own count of
     finished batches, which is in every checkpoint, says where it is. So batches that a worker had made in advance when
     a checkpoint was written are made again, and an epoch that ``max_steps`` or ``limit_train_batches`` cuts short is
     taken up where it stopped.
@@ -64,7 +77,7 @@ class TrainLoader(DataLoader[Any]):
         :meth:`sslbolts.data.sampler.EpochSampler.draw_evenly_over`.
 
         Args:
-            labels: ``(images,)``, the same on all ranks.
+            labels: ``(images,)``, equal on all ranks.
         """
         assert isinstance(self.sampler, EpochSampler)
         return self.sampler.draw_evenly_over(labels)
@@ -79,26 +92,88 @@ class TrainLoader(DataLoader[Any]):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where views are finished.
+    """The place where views are finished.
 
     Attributes:
         device: the training device.
         on_device: whether the rest of the augmentation runs there, after the transfer; else in the loader.
-        workers: processes of the training loader.
+        workers: worker processes of the loader.
     """
 
     device: torch.device
     on_device: bool
     workers: int
 
-    def loader_settings(self, workers: int, *, keep_workers: bool) -> dict[str, Any]:
-        """Arguments of a DataLoader with that many workers."""
+    def loader_settings(self, *, keep_workers: bool) -> dict[str, Any]:
+        """Arguments of a DataLoader with these workers."""
         return {
-            "num_workers": workers,
+            "num_workers": self.workers,
             "pin_memory": self.device.type == "cuda",
-            "persistent_workers": keep_workers and workers > 0,
-            "worker_init_fn": start_worker if workers else None,
+            "persistent_workers": keep_workers and self.workers > 0,
+            "worker_init_fn": start_worker if self.workers else None,
         }
+
+    def __str__(self) -> str:
+        if self.on_device:
+            return f"on {self.device}"
+        return "in the loader" if self.workers else "in the training process"
+
+
+def training_placement(
+    images: Images,
+    trainer: Trainer | None,
+    *,
+    views: int,
+    augment_on: AugmentOn,
+    num_workers: int | None,
+    persistent_workers: bool | None,
+) -> Placement:
+    """The place where the views of training images are made, which one line of information says.
+
+    Args:
+        images: the training images.
+        trainer: whose device and processes count; None is one process on the CPU.
+        views: of each image.
+        augment_on, num_workers, persistent_workers: as given to the DataModule.
+
+    Raises:
+        UsageError: for workers where none are needed.
+    """
+    device, processes = _machine(trainer)
+    on_device = augment_on == "device" or (augment_on == "auto" and device.type != "cpu")
+    workers = num_workers
+    if isinstance(images, TensorImages):
+        if augment_on == "device" and workers:
+            raise UsageError(
+                f'num_workers={workers} has no effect with augment_on="device": images in memory need no workers '
+                'there. Leave num_workers out, or give augment_on="worker".'
+            )
+        one = worker_for_memory(processes) or int(persistent_workers is True)
+        workers = 0 if on_device else one if workers is None else workers
+    elif workers is None:
+        workers = automatic_workers(processes, accelerator=device.type != "cpu")
+    if persistent_workers and workers == 0:
+        raise UsageError("persistent_workers=True, but no workers are needed here: leave it out.")
+    place = Placement(device, on_device, workers)
+    first = "" if isinstance(images, TensorImages) else "cropped in the loader, "
+    rank_zero_info(
+        f"{len(images):,} training images: {first}augmented {place} (worker processes: {workers}, views: {views})."
+    )
+    return place
+
+
+def evaluation_placement(images: Images, trainer: Trainer | None, *, num_workers: int | None) -> Placement:
+    """The place where evaluation images are prepared: the device, and workers where images are read one by one."""
+    device, processes = _machine(trainer)
+    if isinstance(images, TensorImages):
+        return Placement(device, True, 0)
+    automatic = automatic_workers(processes, accelerator=device.type != "cpu")
+    return Placement(device, True, automatic if num_workers is None else num_workers)
+
+
+def _machine(trainer: Trainer | None) -> tuple[torch.device, int]:
+    """The device, and the number of training processes on this machine."""
+    return (torch.device("cpu"), 1) if trainer is None else (trainer.strategy.root_device, trainer.num_devices)
 
 
 def start_worker(worker_id: int) -> None:

@@ -1,4 +1,4 @@
-"""Where in the stream of training batches a run is."""
+"""The place of a run in its stream of training batches."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class Progress:
         self._restored: tuple[int, int] | None = None  # per_epoch and offset of the checkpoint, until they are used
 
     def state_dict(self) -> dict[str, int]:
-        """What a resumed run has to know."""
+        """The state that a resumed run needs."""
         return {"batches_per_epoch": self.per_epoch, "batches_offset": self._offset}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

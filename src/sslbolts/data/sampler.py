@@ -1,4 +1,4 @@
-"""Which images make which batch of which epoch, on which rank, and with which seed."""
+"""The images and the seed of every batch of every epoch on every rank."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
+from sslbolts import distributed
+from sslbolts._lightning import Trainer
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator, mix
 
-__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws"]
+__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws", "sampler_of"]
 
 _ORDER, _VIEWS = 0, 1  # what a seed is for
 
 
 class BatchPlan(NamedTuple):
-    """What a batch is made from.
+    """The rows and the seed that a batch is made from.
 
     Attributes:
         indices: ``(B,)`` int64 rows of the dataset.
@@ -110,7 +112,7 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         An epoch stays as long as it was; some of its images come several times, and some not at all.
 
         Args:
-            labels: ``(images,)``, the same on all ranks.
+            labels: ``(images,)``, equal on all ranks.
 
         Returns:
             whether it is done: not where every epoch has the dataset's order.
@@ -154,6 +156,29 @@ class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc
         super().go_on(self.epoch * len(self) + done_in_epoch, done_in_epoch)
 
 
+def sampler_of(trainer: Trainer | None, images: int, batch_size: int, *, seed: int, drop_last: bool) -> EpochSampler:
+    """The sampler of this rank; in the dataset's order where the Trainer overfits some batches.
+
+    Args:
+        trainer: whose ranks share the images; None takes those of the process group, if there is one.
+        images, batch_size, seed, drop_last: see :class:`EpochSampler`.
+    """
+    overfit = getattr(trainer, "overfit_batches", 0) > 0
+    ranks = (trainer and trainer.distributed_sampler_kwargs) or {
+        "num_replicas": distributed.world_size(),
+        "rank": distributed.rank(),
+    }
+    return (OrderedEpochSampler if overfit else EpochSampler)(
+        images,
+        batch_size,
+        seed=seed,
+        rank=ranks["rank"],
+        world_size=ranks["num_replicas"],
+        shuffle=not overfit,
+        drop_last=drop_last,
+    )
+
+
 def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
     """As many images as there are, drawn uniformly over labels: each label's equally often, as far as it divides.
 
@@ -172,7 +197,7 @@ def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
 
     Example:
         >>> rows = even_draws(torch.tensor([7, 7, 7, 7, 7, 2]), torch.Generator().manual_seed(0))
-        >>> int((rows == 5).sum()), len(rows.unique())  # three of the five images labelled 7, and thrice the other
+        >>> int((rows == 5).sum()), len(rows.unique())  # three of the five images labeled 7, and thrice the other
         (3, 4)
     """
     count = len(labels)

@@ -1,10 +1,11 @@
 """STL-10, made for learning without labels."""
 
-from typing import Any
+from typing import Unpack
 
 import torch
 
-from sslbolts.data.base import Split, SSLDataModule
+from sslbolts.data.arguments import DataArguments, Split
+from sslbolts.data.base import SSLDataModule
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.torchvision_sets import fetch
 
@@ -16,13 +17,13 @@ _SPLITS = {"train": "train+unlabeled", "val": "test", "test": "test", "bank": "t
 class STL10DataModule(SSLDataModule):
     """STL-10: 105,000 training images, of which 5,000 have one of 10 labels, and 8,000 test images; 96 pixels.
 
-    Train: the labelled and the unlabelled images, label -1 where there is none. Bank: the labelled ones. Val and test:
+    Train: the labeled and the unlabeled images, label -1 where there is none. Bank: the labeled ones. Val and test:
     the test images.
 
     Args:
         root: folder that holds the data set, as torchvision lays it out.
         download: fetch it (2.6 GB) if it is not there.
-        **common: arguments of :class:`SSLDataModule`.
+        **common: :class:`~sslbolts.data.arguments.DataArguments`.
 
     Raises:
         UsageError: if the data set is not there and cannot be fetched.
@@ -32,11 +33,11 @@ class STL10DataModule(SSLDataModule):
     """
 
     native_size = 96
-    pixel_mean = (0.4409, 0.4279, 0.3868)  # of the labelled and unlabelled training images
+    pixel_mean = (0.4409, 0.4279, 0.3868)  # of the labeled and unlabeled training images
     pixel_std = (0.2683, 0.2610, 0.2687)
     class_names = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
-    def __init__(self, root: str = "data", *, download: bool = True, **common: Any) -> None:
+    def __init__(self, root: str = "data", *, download: bool = True, **common: Unpack[DataArguments]) -> None:
         super().__init__(**common)
         self.root = root
         self.download = download

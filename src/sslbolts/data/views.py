@@ -1,24 +1,27 @@
-"""Batches of views: in which part they are made in a worker, and how the rest is done where the batch lands."""
+"""Batches of views: the part that is made in a worker, and the rest, which is done where the batch lands."""
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslbolts.batch import ViewBatch
+from sslbolts.data.arguments import Color
 from sslbolts.data.images import Images, TensorImages, UnreadableImage
+from sslbolts.data.loader import Placement
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator
-from sslbolts.transforms import BatchedAugment, View, random_crops
+from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
-__all__ = ["Augment", "CroppedViews", "Draft", "TensorViews"]
+__all__ = ["Augment", "CroppedViews", "Draft", "TensorViews", "training_views"]
 
 _CROPS, _FLIPS = 0, -1  # what a generator of a batch is for; 1, 2, ... are the groups of equal views
 _MOST_SUBSTITUTES = 100
+_MOST_RESIDENT_BYTES = 2**30  # of images that are kept on the accelerator; beyond, they travel with the batch
 
 
 class Draft(NamedTuple):
@@ -55,7 +58,7 @@ class Augment:
         *,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
-        color: Literal["exact", "linear"],
+        color: Color,
         shared_flip: bool = False,
     ) -> None:
         self.shared_flip = shared_flip
@@ -184,3 +187,28 @@ class CroppedViews(Dataset[Draft | ViewBatch]):
             f"{_MOST_SUBSTITUTES} images in a row could not be used, the last of them {last.rstrip('.')}. "
             'on_bad_image="skip" is for a few bad files.'
         )
+
+
+def training_views(
+    images: Images,
+    views: MultiView | MultiCrop,
+    place: Placement,
+    *,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    color: Color,
+) -> TensorViews | CroppedViews:
+    """The dataset of a training loader.
+
+    Args:
+        images: the training images.
+        views: a recipe.
+        place: where they are finished.
+        mean, std, color: as of :class:`Augment`.
+    """
+    shared_flip = isinstance(views, MultiView) and views.shared_flip
+    augment = Augment(views.views, mean=mean, std=std, color=color, shared_flip=shared_flip)
+    if isinstance(images, TensorImages):
+        resident = place.on_device and images.data.nbytes <= _MOST_RESIDENT_BYTES
+        return TensorViews(images, augment, finish_here=not place.on_device, resident=resident)
+    return CroppedViews(images, views.views, augment, finish_here=not place.on_device)

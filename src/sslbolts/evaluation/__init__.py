@@ -7,32 +7,32 @@ from sslbolts.evaluation.encoder import Encoder, load_encoder
 from sslbolts.evaluation.features import Features, features_of
 from sslbolts.evaluation.few_label import evaluate_few_label, few_label_rows
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
-from sslbolts.evaluation.fine_tuning.recipes import FINE_TUNE_RECIPES, FineTuneRecipe
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
+from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS, FineTuneSettings
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
-from sslbolts.evaluation.probes.recipes import PROBE_RECIPES, ProbeRecipe
 from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_mlp
+from sslbolts.evaluation.probes.settings import PROBE_SETTINGS, ProbeSettings
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.transfer.run import evaluate_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
 
 __all__ = [
-    "FINE_TUNE_RECIPES",
-    "PROBE_RECIPES",
+    "FINE_TUNE_SETTINGS",
+    "PROBE_SETTINGS",
     "TRANSFER_SETS",
     "Detector",
     "Diagnosis",
     "Encoder",
     "Features",
     "FineTune",
-    "FineTuneRecipe",
+    "FineTuneSettings",
     "LayerProbe",
     "LinearProbe",
     "MLPProbe",
-    "ProbeRecipe",
+    "ProbeSettings",
     "Result",
     "diagnose",
     "evaluate_detection",

@@ -3,22 +3,27 @@
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.checkpoints.ours import Checkpoint
+from sslbolts.checks import one_of
+from sslbolts.errors import UsageError
 from sslbolts.evaluation.checkpoint import method_of_checkpoint
-from sslbolts.export import read_backbone
-from sslbolts.methods import SSLModule
-from sslbolts.networks.backbones import create_backbone, feature_width
+from sslbolts.evaluation.library import LIBRARIES, library_network
+from sslbolts.export import FORMATS, read_backbone
+from sslbolts.methods import METHODS, SSLModule
+from sslbolts.networks.backbones import feature_width, first_convolution
+from sslbolts.networks.taps import Tap, find_layer, pooled
+from sslbolts.transforms import recipe
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 __all__ = ["Encoder", "choose_device", "load_encoder"]
 
-_LIBRARIES = ("timm/", "torchvision/", "sslbolts/")
 _HEADS = ("projector", "predictor")  # what a method runs after its backbone, in this order
 
 
@@ -35,13 +40,8 @@ class Encoder:
         num_features: width of the features.
         digest: of weights, form and layer: equal for equal features.
         source: where it comes from: a path, ``timm/NAME`` (with "(untrained)" where it is), or the class of a module.
-        in_chans: channels of its images.
-        mean: by which its images are normalized, per channel, in [0, 1]; None where it is not known.
-        std: as ``mean``.
-        image_size: side of the images it was trained or made for, pixels; None where it is not known.
+        preprocessing: how its images are made, as far as it is known; their number of channels always is.
         pretrained: of a named network, whether it has the library's weights; None for what has no name in a library.
-        crop_pct: part of a resized image's shorter side that its evaluation cut out; None where it is not known.
-        interpolation: of that resizing, "bicubic" or "bilinear"; None where it is not known.
     """
 
     network: nn.Module
@@ -52,26 +52,21 @@ class Encoder:
     num_features: int
     digest: str
     source: str
-    in_chans: int
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    image_size: int | None = None
+    preprocessing: Preprocessing
     pretrained: bool | None = None
-    crop_pct: float | None = None
-    interpolation: str | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device of the network."""
         first = next(self.network.parameters(), None)
         return torch.device("cpu") if first is None else first.device
 
     @property
-    def readout(self) -> str:
+    def feature_name(self) -> str:
         """Which features these are, in words.
 
         Example:
-            >>> load_encoder(nn.Flatten(), image_size=4).readout
+            >>> load_encoder(nn.Flatten(), image_size=4).feature_name
             'backbone'
         """
         return f"{self.layer} of the teacher" if self.teacher else self.layer
@@ -84,8 +79,41 @@ class Encoder:
             >>> load_encoder("timm/resnet10t", pretrained=False, device="cpu").description.rpartition(" ")[0]
             'resnet10t, for images of 176 pixels, untrained, drawn as'
         """
-        words = [self.name] + ([] if self.image_size is None else [f"for images of {self.image_size} pixels"])
+        size = self.preprocessing.image_size
+        words = [self.name] + ([] if size is None else [f"for images of {size} pixels"])
         return ", ".join(words + ([f"untrained, drawn as {self.digest[:8]}"] if self.pretrained is False else []))
+
+    def normalization(self, how: str = "auto") -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, str]:
+        """Mean and deviation per channel by which images from no DataModule are normalized, and the same in words.
+
+        Args:
+            how: "auto" is as in training where this is known; none for a method whose views have none (SimCLR); and
+                else ImageNet's. "imagenet" and "none" say it.
+
+        Returns:
+            None and None for images in [0, 1].
+
+        Raises:
+            UsageError: for another word, or where nothing is known of images that have not three channels.
+
+        Example:
+            >>> load_encoder(nn.Flatten(), image_size=4, device="cpu").normalization("none")
+            (None, None, 'in [0, 1], not normalized')
+        """
+        one_of(("auto", "imagenet", "none"), normalize=how)
+        if how == "auto" and self.preprocessing.mean is not None:
+            return self.preprocessing.mean, self.preprocessing.std, "normalized as in training"
+        if how == "none":
+            return None, None, "in [0, 1], not normalized"
+        if how == "auto" and self.name in METHODS and not recipe(METHODS[self.name].views, 224).normalize:
+            return None, None, f"in [0, 1], not normalized, as {self.name}'s views"
+        if self.preprocessing.in_chans != 3:
+            raise UsageError(
+                f"{self.name} takes images of {self.preprocessing.in_chans} channels, and how they were normalized is "
+                'not known: give normalize="none" (--normalize none).'
+            )
+        unknown = "" if how == "imagenet" else " (how it was trained is not known)"
+        return IMAGENET_MEAN, IMAGENET_STD, f"normalized by ImageNet's mean and deviation{unknown}"
 
     def trainable(self) -> nn.Module:
         """A copy of the backbone to go on training: the encoder's own keeps the weights that ``digest`` is of.
@@ -133,36 +161,30 @@ def load_encoder(
         >>> encoder.num_features, tuple(encoder.network(torch.zeros(2, 3, 64, 64)).shape)
         (256, (2, 256))
     """
-    root, wants = _root(source, teacher=teacher, pretrained=pretrained, backbone=backbone, in_chans=in_chans)
+    named = "" if isinstance(source, nn.Module) else str(source)
+    library = next(filter(named.startswith, LIBRARIES), None)
+    root, known = _root(source, library, teacher=teacher, pretrained=pretrained, backbone=backbone, in_chans=in_chans)
+    known = replace(known, in_chans=in_chans or _channels(root))
     bare: Any = getattr(root, "backbone", root)
     network = _Features(root, layer).eval().to(choose_device(device))
-    channels = in_chans or _channels(root)
-    named = not isinstance(source, nn.Module) and str(source).startswith(_LIBRARIES)
+    if isinstance(source, nn.Module):
+        name = origin = type(source).__name__
+    else:
+        name = type(root).__name__ if isinstance(root, SSLModule) else Path(source).stem
+        name = name if library is None else str(source).removeprefix(library)  # with the tag of its weights
+        origin = str(source) if library is None or pretrained else f"{source} (untrained)"
     return Encoder(
         network=network,
         backbone=bare,
-        name=_name(source, root),
+        name=name,
         layer=layer,
         teacher=teacher,
-        num_features=_width(network, bare, channels, image_size or wants.get("image_size")),
+        num_features=_width(network, bare, known.in_chans, image_size or known.image_size),
         digest=_digest(network),
-        source=type(source).__name__
-        if isinstance(source, nn.Module)
-        else f"{source} (untrained)"
-        if named and not pretrained
-        else str(source),
-        in_chans=channels,
-        pretrained=pretrained if named else None,
-        **{name: wants.get(name) for name in ("mean", "std", "image_size", "crop_pct", "interpolation")},
+        source=origin,
+        preprocessing=known,
+        pretrained=None if library is None else pretrained,
     )
-
-
-def _name(source: str | Path | nn.Module, root: nn.Module) -> str:
-    """The class of a method or module, a library's own name with its tag, or a file's without its ending."""
-    if isinstance(root, SSLModule) or isinstance(source, nn.Module):
-        return type(root).__name__
-    library = next((prefix for prefix in _LIBRARIES if str(source).startswith(prefix)), None)
-    return Path(source).stem if library is None else str(source).removeprefix(library)
 
 
 def choose_device(device: str | torch.device = "auto") -> torch.device:
@@ -199,25 +221,22 @@ class _Features(nn.Module):
         super().__init__()
         self.root = root
         self.layer = layer
-        self._path = "" if layer == "backbone" else _find(root, layer)
+        if layer != "backbone":
+            find_layer(root, layer, advice='Or "backbone", for its pooled features.')
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self._path:
-            return _as_matrix(self._backbone_features(x), self.layer)
-        found: list[Any] = []
-        handle = self.root.get_submodule(self._path).register_forward_hook(lambda _, __, out: found.append(out))
-        try:
+        if self.layer == "backbone":
+            return pooled(self._backbone_features(x), self.layer)
+        with Tap(find_layer(self.root, self.layer)) as tap:
             features = self._backbone_features(x)
             for name in _HEADS:  # a method's forward ends with the backbone
-                if not found and isinstance(head := getattr(self.root, name, None), nn.Module):
-                    features = head(_as_matrix(features, name))
-        finally:
-            handle.remove()
-        if not found:
+                if not tap.outputs and isinstance(head := getattr(self.root, name, None), nn.Module):
+                    features = head(pooled(features, name))
+        if not tap.outputs:
             raise UsageError(
                 f'neither the backbone nor the projector of {type(self.root).__name__} runs "{self.layer}".'
             )
-        return _as_matrix(found[0], self.layer)
+        return pooled(tap.outputs[0], self.layer)
 
     def _backbone_features(self, x: Tensor) -> Any:
         # A method's forward also does what stands before its backbone, such as DeepCluster's Sobel filter.
@@ -227,83 +246,42 @@ class _Features(nn.Module):
 
 def _root(
     source: str | Path | nn.Module,
+    library: str | None,
     *,
     teacher: bool,
     pretrained: bool,
     backbone: nn.Module | None,
     in_chans: int | None,
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[nn.Module, Preprocessing]:
     """The module to take features from, and the preprocessing that it wants where this is known."""
-    wants: dict[str, Any] = {}
+    root: nn.Module | None
+    if library is not None:
+        if teacher:
+            raise UsageError(f'"{source}" is one network, without a teacher: leave teacher out.')
+        return library_network(str(source), pretrained=pretrained, in_chans=in_chans or 3)
     if isinstance(source, nn.Module):
-        root = copy.deepcopy(source)
-    elif str(source).startswith(_LIBRARIES):
-        _refuse(teacher, f'"{source}" is one network, without a teacher: leave teacher out.')
-        return _named(str(source), pretrained, in_chans or 3)
+        root, known = copy.deepcopy(source), None
+    elif Path(source).suffix in FORMATS.values():  # a backbone alone
+        root, known = None, None
     else:
-        method, wants = method_of_checkpoint(source, backbone)
-        if method is None:
-            loaded = read_backbone(source, teacher=teacher, backbone=backbone)
-            known = loaded.preprocessing.plain if loaded.preprocessing else {}
-            return loaded.network(), {name: value for name, value in known.items() if value is not None} or wants
-        root = method
+        checkpoint = Checkpoint.read(source)
+        root, known = method_of_checkpoint(checkpoint, backbone), checkpoint.preprocessing
+    if root is None:
+        assert not isinstance(source, nn.Module)
+        loaded = read_backbone(source, teacher=teacher, backbone=backbone)
+        return loaded.network(), loaded.preprocessing or known or Preprocessing()
     if teacher:
         pairs: Sequence[tuple[nn.Module, nn.Module]] = getattr(root, "ema_pairs", list)()
-        _refuse(not pairs, f"{type(root).__name__} has no teacher: leave teacher out.")
+        if not pairs:
+            raise UsageError(f"{type(root).__name__} has no teacher: leave teacher out.")
         for student, kept in pairs:
             student.load_state_dict(kept.state_dict())
-    return root, wants
-
-
-def _named(source: str, pretrained: bool, in_chans: int) -> tuple[nn.Module, dict[str, Any]]:
-    weights: dict[str, Any] = {"pretrained": True} if source.startswith("timm/") else {"weights": "DEFAULT"}
-    try:
-        network = create_backbone(source, in_chans=in_chans, **(weights if pretrained else {}))
-    except UsageError:
-        raise
-    except Exception as error:  # the hub's client has many kinds of them, and its releases differ
-        if not pretrained:
-            raise
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise UsageError(
-            f'the weights of "{source}" cannot be had ({type(error).__name__}: {reason}): get them where there is a '
-            "network, or evaluate the untrained network with pretrained=False (--untrained)."
-        ) from error
-    return network, _wants(network, source)
-
-
-def _wants(network: nn.Module, source: str) -> dict[str, Any]:
-    config = getattr(network, "pretrained_cfg", None)
-    if config:
-        size: int | None = config.get("input_size", (3, None, None))[-1]
-        mean, std = config.get("mean"), config.get("std")
-        cut = {"crop_pct": config.get("crop_pct"), "interpolation": config.get("interpolation")}
-    elif source.startswith("torchvision/"):  # ImageNet's, for all of its classifiers
-        mean, std, size = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), None
-        cut = {}
-    else:
-        return {}
-    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
-    if mean is None or std is None or (first is not None and first.in_channels != len(mean)):
-        return {"image_size": size, **cut}
-    return {"mean": tuple(mean), "std": tuple(std), "image_size": size, **cut}
-
-
-def _find(root: nn.Module, layer: str) -> str:
-    names = [name for name, _ in root.named_modules() if name]
-    for path in (layer, f"backbone.{layer}"):
-        if path in names:
-            return path
-    top = [name for name in names if name.removeprefix("backbone.").count(".") == 0 and name != "backbone"]
-    raise UsageError(
-        f'{type(root).__name__} has no layer "{layer}".{did_you_mean(layer, names)} It is "backbone", or a submodule '
-        f"such as {', '.join(top[:12])}."
-    )
+    return root, known or Preprocessing()
 
 
 def _channels(root: nn.Module) -> int:
     stated = getattr(root, "hparams", {}).get("in_chans")
-    first = next((m for m in root.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(root)
     return int(stated) if stated is not None else first.in_channels if first is not None else 3
 
 
@@ -331,21 +309,3 @@ def _digest(network: _Features) -> str:
         found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
-
-
-def _as_matrix(output: Any, layer: str) -> Tensor:
-    """``(B, D)`` of ``(B, D)``, tokens ``(B, T, D)`` or maps ``(B, D, H, W)``, averaged; gradients pass."""
-    if isinstance(output, tuple | list) and output and isinstance(output[0], Tensor):
-        output = output[0]
-    if isinstance(output, Tensor) and output.ndim in (2, 3, 4):
-        return output if output.ndim == 2 else output.mean(1) if output.ndim == 3 else output.mean((2, 3))
-    given = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"type {type(output).__name__}"
-    raise UsageError(
-        f'the output of "{layer}" has {given}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): name '
-        "another layer."
-    )
-
-
-def _refuse(wrong: bool, message: str) -> None:
-    if wrong:
-        raise UsageError(message)

@@ -1,47 +1,26 @@
 """Features of a data set's images: computed once, kept in a file, and used by every probe."""
 
-import hashlib
-import os
-import re
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader
 
-from sslbolts._lightning import LightningDataModule, rank_zero_warn
 from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
 from sslbolts.data import SSLDataModule
-from sslbolts.data.evaluation import EvaluationImages
+from sslbolts.data.evaluation import EvaluationImages, untouched
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.fingerprint import fingerprint
+from sslbolts.evaluation.feature_files import feature_file, load_columns, save_columns
+from sslbolts.evaluation.loaders import EvaluationData, split_loader
+from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
-from sslbolts.transforms import BatchedEvaluate, Evaluation, evaluation
+from sslbolts.transforms import BatchedEvaluate, evaluation
 
-__all__ = [
-    "EvaluationData",
-    "Features",
-    "data_name",
-    "features_of",
-    "has_loader",
-    "labelled_rows",
-    "normalization",
-    "preprocessing",
-    "size_notes",
-]
-
-EvaluationData = LightningDataModule | DataLoader[Any] | Dataset[Any]
-"""A DataModule, or one split of a data set: a loader or a map-style dataset of ``(image, label, ...)``."""
-
-_LOADERS = {
-    "train": ("train_images_dataloader", "train_dataloader"),
-    "bank": ("bank_dataloader", "train_dataloader"),
-    "val": ("val_dataloader",),
-    "test": ("test_dataloader",),
-}
+__all__ = ["EncodedData", "EvaluationData", "Features", "data_name", "features_of", "labeled_rows", "size_notes"]
 
 
 class Features(NamedTuple):
@@ -49,7 +28,7 @@ class Features(NamedTuple):
 
     Attributes:
         features: ``(N, D)`` float32, on the CPU.
-        targets: labels ``(N,)`` int64, -1 where unlabelled; or ``(N, C)`` where an image has several.
+        targets: labels ``(N,)`` int64, -1 where unlabeled; or ``(N, C)`` where an image has several.
         indices: ``(N,)`` rows of the data set: fewer than it has where images could not be read.
     """
 
@@ -58,7 +37,146 @@ class Features(NamedTuple):
     indices: Tensor
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class EncodedData:
+    """A network and the data that it is evaluated on.
+
+    Attributes:
+        encoder: the network; see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule, or one split of a data set; see :func:`features_of`.
+        test: test images, where ``data`` is a dataset or loader of training images.
+        cache: folder in which features are kept; None keeps none.
+
+    Example:
+        >>> from sslbolts.data import CIFAR10MiniDataModule
+        >>> from sslbolts.evaluation import load_encoder
+        >>> subject = EncodedData(load_encoder(torch.nn.Flatten(), image_size=32), CIFAR10MiniDataModule())
+        >>> subject.name, subject.preprocessing["size"], subject.notes
+        ('CIFAR10Mini', 32, [])
+    """
+
+    encoder: Encoder
+    data: EvaluationData
+    test: EvaluationData | None = None
+    cache: str | Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The data set, as results call it."""
+        return data_name(self.data)
+
+    @property
+    def module(self) -> SSLDataModule:
+        """The DataModule, for protocols that need one of sslbolts.
+
+        Raises:
+            UsageError: for data of another kind.
+        """
+        if not isinstance(self.data, SSLDataModule):
+            raise UsageError(
+                f"a {type(self.data).__name__} was given as data: this protocol crops and normalizes images itself, "
+                "and needs a DataModule of sslbolts.data, e.g. DatasetDataModule(your_dataset)."
+            )
+        return self.data
+
+    @property
+    def normalization(self) -> tuple[Any, Any]:
+        """Mean and deviation per channel: the encoder's where they are known, else the data's; None for none."""
+        known = self.encoder.preprocessing
+        of_data = known.mean is None or len(known.mean) != self.module.in_chans
+        return (self.module.mean, self.module.std) if of_data else (known.mean, known.std)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """The preparation of an image for the network: for a result's settings, and part of the cache's key."""
+        if not isinstance(self.data, SSLDataModule):
+            return {"transform": "the dataset's own"}
+        known, (mean, std) = self.encoder.preprocessing, self.normalization
+        view = evaluation(self.data.image_size)
+        found: dict[str, Any] = {
+            "size": view.size,
+            "shorter side": view.resize,
+            "interpolation": view.interpolation,
+            "mean": "none" if mean is None else [round(value, 4) for value in mean],
+            "std": "none" if std is None else [round(value, 4) for value in std],
+        }
+        if self.notes:
+            found["size of training"] = known.image_size
+        if known.crop_pct and known.image_size and view.size != view.resize:
+            own = (known.image_size, round(known.image_size / known.crop_pct), known.interpolation)
+            if own != (view.size, view.resize, view.interpolation):
+                found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """A sentence on images that are not of the size that the network was trained on; none on others."""
+        return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are uint8 still."""
+        if not isinstance(self.data, SSLDataModule):
+            return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        mean, std = self.normalization
+        # The loader has cut the images to their size already.
+        return BatchedEvaluate(untouched(self.data.image_size), mean=mean, std=std)(images)
+
+    @torch.no_grad()
+    def features(self, split: str = "bank", *, batch_size: int = 256, num_workers: int = 0) -> Features:
+        """The features of a split; see :func:`features_of`."""
+        loader = split_loader(self.data, split, batch_size=batch_size, num_workers=num_workers)
+        file = None
+        if self.cache is not None:
+            file = feature_file(
+                self.cache,
+                getattr(loader, "dataset", None),
+                digest=self.encoder.digest,
+                words=(self.encoder.name, self.encoder.layer, self.name, split),
+                preprocessing=self.preprocessing,
+            )
+            if file is not None and file.is_file():
+                return Features(*load_columns(file, Features._fields))
+        found = self._computed(loader, split)
+        if file is not None:
+            save_columns(found._asdict(), file)
+        return found
+
+    def _computed(self, loader: Iterable[Any], split: str) -> Features:
+        encoder = self.encoder
+        rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        seen = 0
+        encoder.network.eval()
+        for batch in late_bar(loader, f"Features of {self.name} ({split})"):
+            images = images_of(batch)
+            if len(images) == 0:  # none of them could be read
+                continue
+            images = self.prepared(images.to(encoder.device, non_blocking=True))
+            if images.shape[1] != encoder.preprocessing.in_chans:
+                raise UsageError(
+                    f"{self.name} has images of {images.shape[1]} channels, but {encoder.name} takes "
+                    f"{encoder.preprocessing.in_chans}: give the data in_chans={encoder.preprocessing.in_chans}."
+                )
+            features = encoder.network(images).float().cpu()
+            targets = _targets(batch, len(features)).cpu()
+            rows.append((features, targets, _rows(batch, loader, seen, len(features))))
+            seen += len(features)
+        if not rows:
+            raise UsageError(f'{self.name} gave no image for "{split}".')
+        return Features(*(torch.cat(column) for column in zip(*rows)))
+
+    def result(
+        self,
+        protocol: str,
+        metrics: dict[str, float],
+        settings: dict[str, Any],
+        rows: list[dict[str, Any]] | None = None,
+        notes: list[str] | None = None,
+    ) -> Result:
+        """The result of a protocol for this network on this data; None takes the notes of this object."""
+        stated = self.notes if notes is None else notes
+        return Result(protocol, self.encoder.source, self.name, metrics, settings, rows or [], stated)
+
+
 def features_of(
     encoder: Encoder,
     data: EvaluationData,
@@ -76,7 +194,7 @@ def features_of(
             known, else by the data's. Or another DataModule, a DataLoader or a map-style dataset, whose images are
             normalized already: they are taken in the dataset's order, with the transforms it has (which should not be
             random).
-        split: "bank" (labelled training images), "train", "val" or "test"; the name only, where ``data`` is one split.
+        split: "bank" (labeled training images), "train", "val" or "test"; the name only, where ``data`` is one split.
         cache: folder in which the features are kept as safetensors, and found again for the same weights, layer,
             images (see :func:`~sslbolts.evaluation.fingerprint.fingerprint`) and preprocessing; None keeps nothing.
         batch_size: images at a time; a DataModule and a DataLoader have their own.
@@ -93,44 +211,10 @@ def features_of(
         >>> tuple(found.features.shape), found.targets.tolist()
         ((6, 4), [0, 1, 2, 0, 1, 2])
     """
-    loader = _loader(data, split, batch_size, num_workers)
-    prepare = _prepare(encoder, data)
-    file = None
-    if cache is not None:
-        key = _key(encoder, loader, split, data)
-        if key is not None:
-            words = (encoder.name, encoder.layer, data_name(data), split, key[:16])
-            file = Path(cache) / (re.sub(r"[^\w.-]+", "_", "-".join(words)) + ".safetensors")
-            if file.is_file():
-                return _load(file)
-
-    device = encoder.device
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    seen = 0
-    encoder.network.eval()
-    for batch in late_bar(loader, f"Features of {data_name(data)} ({split})"):
-        images = images_of(batch)
-        if len(images) == 0:  # none of them could be read
-            continue
-        images = prepare(images.to(device, non_blocking=True))
-        if images.shape[1] != encoder.in_chans:
-            raise UsageError(
-                f"{data_name(data)} has images of {images.shape[1]} channels, but {encoder.name} takes "
-                f"{encoder.in_chans}: give the data in_chans={encoder.in_chans}."
-            )
-        features = encoder.network(images).float().cpu()
-        targets = _targets(batch, len(features)).cpu()
-        rows.append((features, targets, _rows(batch, loader, seen, len(features))))
-        seen += len(features)
-    if not rows:
-        raise UsageError(f'{data_name(data)} gave no image for "{split}".')
-    found = Features(*(torch.cat(column) for column in zip(*rows)))
-    if file is not None:
-        _save(found, file)
-    return found
+    return EncodedData(encoder, data, cache=cache).features(split, batch_size=batch_size, num_workers=num_workers)
 
 
-def labelled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
+def labeled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
     """Features and labels of the images that have one.
 
     Args:
@@ -148,48 +232,21 @@ def labelled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tenso
     return (found.features, found.targets) if known.all() else (found.features[known], found.targets[known])
 
 
-def preprocessing(encoder: Encoder, data: EvaluationData) -> dict[str, Any]:
-    """What is done to an image before the network sees it: for a result's settings, and part of the cache's key."""
-    if not isinstance(data, SSLDataModule):
-        return {"transform": "the dataset's own"}
-    mean, std = normalization(encoder, data)
-    view = evaluation(data.image_size)
-    found: dict[str, Any] = {
-        "size": view.size,
-        "shorter side": view.resize,
-        "interpolation": view.interpolation,
-        "mean": "none" if mean is None else [round(value, 4) for value in mean],
-        "std": "none" if std is None else [round(value, 4) for value in std],
-    }
-    if size_notes(encoder, view.size):
-        found["size of training"] = encoder.image_size
-    if encoder.crop_pct and encoder.image_size and view.size != view.resize:
-        own = (encoder.image_size, round(encoder.image_size / encoder.crop_pct), encoder.interpolation)
-        if own != (view.size, view.resize, view.interpolation):
-            found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
-    return found
-
-
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
-    """What to tell where images are not of the size that the network was trained on; nothing else.
+    """A sentence where images are not of the size that the network was trained on; none elsewhere.
 
     Args:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    own = None if encoder.pretrained is False else encoder.image_size
+    own = None if encoder.pretrained is False else encoder.preprocessing.image_size
     if own is None or size is None or size == own:
         return []
     return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
 
 
-def has_loader(data: LightningDataModule, name: str) -> bool:
-    """Whether a DataModule has a loader of its own under this name; Lightning's only raise."""
-    return name in vars(data) or getattr(type(data), name, None) is not getattr(LightningDataModule, name, None)
-
-
 def data_name(data: EvaluationData) -> str:
-    """How results call a data set.
+    """The name of a data set in results.
 
     Example:
         >>> from sslbolts.data import CIFAR10MiniDataModule
@@ -201,65 +258,6 @@ def data_name(data: EvaluationData) -> str:
     return type(data).__name__.removesuffix("DataModule")
 
 
-def normalization(encoder: Encoder, data: SSLDataModule) -> tuple[Any, Any]:
-    """Mean and deviation per channel: the encoder's where they are known, else the data's; None and None for none."""
-    known = encoder.mean is not None and len(encoder.mean) == data.in_chans
-    return (encoder.mean, encoder.std) if known else (data.mean, data.std)
-
-
-def _prepare(encoder: Encoder, data: EvaluationData) -> Any:
-    if not isinstance(data, SSLDataModule):
-        return _as_floats
-    mean, std = normalization(encoder, data)
-    # The loader has cut the images to their size already.
-    return BatchedEvaluate(Evaluation(resize=data.image_size, size=data.image_size), mean=mean, std=std)
-
-
-def _as_floats(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
-
-
-def _loader(data: EvaluationData, split: str, batch_size: int, num_workers: int) -> Iterable[Any]:
-    """Every image of the split once, in order."""
-    if split not in _LOADERS:
-        raise UsageError(f'split="{split}": it is one of {", ".join(_LOADERS)}.')
-    if isinstance(data, SSLDataModule):
-        data.prepare_data()
-        data.setup()
-        loader = getattr(data, _LOADERS[split][0])()
-        if isinstance(loader, list):
-            raise UsageError(f'{type(data).__name__} has no images for "{split}".')
-        return cast(Iterable[Any], loader)
-    if isinstance(data, LightningDataModule):
-        data.prepare_data()
-        data.setup("test" if split == "test" else "fit")
-        name = _LOADERS[split][-1]
-        if not has_loader(data, name):
-            raise UsageError(f'{type(data).__name__} has no {name}(), which gives the images of "{split}": write one.')
-        given = getattr(data, name)()
-        given = given[0] if isinstance(given, list | tuple) and given else given
-        if not isinstance(given, DataLoader):
-            raise UsageError(
-                f"{type(data).__name__}.{name}() gave a {type(given).__name__}, and a DataLoader is needed."
-            )
-        data = given
-    if isinstance(data, DataLoader):
-        if isinstance(data.dataset, IterableDataset):
-            return data
-        return DataLoader(
-            data.dataset,
-            batch_size=data.batch_size or batch_size,
-            num_workers=data.num_workers,
-            collate_fn=data.collate_fn,
-        )
-    if not (hasattr(data, "__getitem__") and isinstance(data, Sized)):
-        raise UsageError(
-            f"a {type(data).__name__} was given as data: it is a DataModule, a DataLoader, or a map-style dataset with "
-            "__len__ and __getitem__."
-        )
-    return DataLoader(data, batch_size=batch_size, num_workers=num_workers)
-
-
 def _targets(batch: Any, count: int) -> Tensor:
     """Labels ``(B,)``, or ``(B, C)`` of images with several; -1 where a batch has none."""
     if isinstance(batch, Tensor) or (isinstance(batch, list | tuple) and len(batch) < 2):
@@ -267,21 +265,6 @@ def _targets(batch: Any, count: int) -> Tensor:
     if isinstance(batch, list | tuple) and isinstance(batch[1], Tensor) and batch[1].ndim == 2:
         return batch[1]
     return targets_of(batch).long()
-
-
-def _key(encoder: Encoder, loader: Iterable[Any], split: str, data: EvaluationData) -> str | None:
-    """Of all that features depend on; None where it cannot be told whether the images are the same again."""
-    dataset: Any = getattr(loader, "dataset", None)
-    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__") or len(dataset) == 0:
-        raise UsageError("features of data without length cannot be kept in a cache: leave it out.")
-    images = fingerprint(dataset)
-    if images is None:
-        rank_zero_warn(
-            f"features of {data_name(data)} are not kept: what its items hold besides tensors, arrays, images, numbers "
-            "and text cannot be compared with what they held."
-        )
-        return None
-    return hashlib.sha256(f"{encoder.digest} {images} {split} {preprocessing(encoder, data)}".encode()).hexdigest()
 
 
 def _rows(batch: Any, loader: Iterable[Any], seen: int, count: int) -> Tensor:
@@ -294,22 +277,3 @@ def _rows(batch: Any, loader: Iterable[Any], seen: int, count: int) -> Tensor:
         if found is not None:
             return found.cpu()
     return torch.arange(seen, seen + count)
-
-
-def _save(found: Features, file: Path) -> None:
-    from safetensors.torch import save_file
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.part")
-    save_file({name: column.contiguous() for name, column in found._asdict().items()}, unfinished)
-    unfinished.replace(file)  # another process sees the whole file or none
-
-
-def _load(file: Path) -> Features:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return Features(**load_file(file))
-    except (SafetensorError, TypeError) as error:
-        raise UsageError(f'the cached features "{file}" cannot be read ({error}): delete the file.') from error

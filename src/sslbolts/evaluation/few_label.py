@@ -1,4 +1,4 @@
-"""How far few labels reach: 1 %, 10 %, or n images of every class, listed in a file."""
+"""A classifier from few labels: 1 %, 10 %, or n images of every class, listed in a file."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.data import SSLDataModule
+from sslbolts.checks import one_of, whole
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
-from sslbolts.evaluation.features import EvaluationData, data_name
+from sslbolts.evaluation.features import EncodedData, EvaluationData
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.probes.on_features import probe_on_features
-from sslbolts.evaluation.probes.recipes import probe_recipe
-from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import Splits, accuracies, labelled_splits, result_of, training_targets
+from sslbolts.evaluation.probes.settings import probe_settings
+from sslbolts.evaluation.result import Found, Result
+from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import generator
 
@@ -39,12 +40,12 @@ def evaluate_few_label(
     rows: Tensor | str | Path | None = None,
     rows_file: str | Path | None = None,
     classifier: str = "logistic",
-    recipe: str | None = None,
+    settings: str | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     **changes: Any,
 ) -> Result:
-    """A classifier from few labelled training images, judged on all test images.
+    """A classifier from few labeled training images, measured on all test images.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
@@ -52,41 +53,40 @@ def evaluate_few_label(
         test: test images.
         fraction: of every class, in (0, 1]; at least one image of each.
         per_class: how many images of every class. One of ``fraction``, ``per_class`` and ``rows`` is needed.
-        rows: the labelled images themselves: rows of the training data set, or a file of :func:`write_rows`.
+        rows: the labeled images themselves: rows of the training data set, or a file of :func:`write_rows`.
         rows_file: where the rows are listed; None lists them nowhere.
         classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
-            cross-validation on the labelled images; "linear": a probe by ``recipe``, on features; "finetune": the
-            whole network by ``recipe``.
-        recipe: of "linear", a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES` (default "features");
-            of "finetune", of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES` (default "auto").
+            cross-validation on the labeled images; "linear": a probe by ``settings``, on features; "finetune": the
+            whole network by ``settings``.
+        settings: for "linear", a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, by default
+            "features"; for "finetune", of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, by
+            default "auto".
         seed: of the images and of all that is drawn.
         cache: folder of features.
-        **changes: values in place of the recipe's.
+        **changes: values in place of theirs.
 
     Raises:
         UsageError: for a value out of its range, or a class with too few images.
 
     Source: the protocol of 1 % and 10 % is that of Chen et al., SimCLR, ICML 2020, arXiv:2002.05709, section 6.
     """
-    if classifier not in _CLASSIFIERS:
-        raise UsageError(f'classifier="{classifier}": it is one of {", ".join(_CLASSIFIERS)}.')
+    one_of(_CLASSIFIERS, classifier=classifier)
     if sum(given is not None for given in (fraction, per_class, rows)) != 1:
         raise UsageError("which labels? Give one of fraction=, per_class= and rows= (the indices of a file).")
-    if classifier == "logistic" and (recipe or changes):
-        raise UsageError('classifier="logistic" has no recipe: give "linear" or "finetune", or leave the recipe out.')
+    if classifier == "logistic" and (settings or changes):
+        raise UsageError('classifier="logistic" has no settings: leave them out, or give "linear" or "finetune".')
     listed = read_rows(rows) if isinstance(rows, str | Path) else rows
+    subject = EncodedData(encoder, data, test=test, cache=cache)
 
     if classifier == "finetune":
-        if not isinstance(data, SSLDataModule):
-            raise UsageError(f"fine-tuning takes a DataModule of sslbolts, and {data_name(data)} is none.")
-        targets = training_targets(data)
+        targets = training_targets(subject.module)
         chosen = (
             few_label_rows(targets, fraction=fraction, per_class=per_class, seed=seed) if listed is None else listed
         )
         _check_rows(chosen, torch.arange(len(targets)))
-        result = evaluate_finetune(encoder, data, recipe=recipe or "auto", rows=chosen, seed=seed, **changes)
+        result = evaluate_finetune(encoder, data, settings=settings or "auto", rows=chosen, seed=seed, **changes)
     else:
-        splits = labelled_splits(encoder, data, test=test, cache=cache)
+        splits = labeled_splits(subject)
         if listed is None:
             chosen = splits.indices[few_label_rows(splits.y, fraction=fraction, per_class=per_class, seed=seed)]
         else:
@@ -105,10 +105,10 @@ def evaluate_few_label(
         if classifier == "logistic":
             found = logistic_on_features(small, seed=seed, device=encoder.device)
         else:
-            named = probe_recipe(recipe or "features", **changes)
+            named = probe_settings(settings or "features", **changes)
             found = probe_on_features(small, named, seed=seed, device=encoder.device)
-        result = result_of("few-label", encoder, data, splits, found)
-        result.settings["images"] = f"labelled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
+        result = subject.result("few-label", found.metrics, splits.settings | found.settings, found.rows)
+        result.settings["images"] = f"labeled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
         result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
 
     what, word = _described(fraction, per_class, len(chosen))
@@ -145,9 +145,8 @@ def few_label_rows(
     """
     if (fraction is None) == (per_class is None):
         raise UsageError("give one of fraction= and per_class=.")
+    whole(per_class=per_class)
     if per_class is not None:
-        if per_class < 1:
-            raise UsageError(f"per_class={per_class}: it is at least 1.")
         return (keep_labels(targets, per_class, seed=seed) >= 0).nonzero().squeeze(1)
     assert fraction is not None
     if not 0 < fraction <= 1:
@@ -204,25 +203,23 @@ def logistic_on_features(
     penalties: Sequence[float] = _PENALTIES,
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """Logistic regression, its penalty chosen by stratified five-fold cross-validation on the training images.
 
-    The only image of a class is in every training part and judges nothing.
+    The only image of a class is in every training part and tests nothing.
 
     Args:
-        splits: labelled features, of one scale.
+        splits: labeled features, of one scale.
         penalties: candidates, on half the squared weights and per training image; the larger of equals is chosen.
         seed: of the folds.
         device: where it is computed.
 
-    Returns:
-        Metrics, settings and one row per penalty.
     """
     home = choose_device(device)
     x, y = splits.x.to(home), splits.y.to(home)
     grid = sorted(penalties, reverse=True)
     rows: list[dict[str, Any]] = []
-    penalty, chosen = 0.01, "fixed: classes with one labelled image each leave nothing to choose on"
+    penalty, chosen = 0.01, "fixed: classes with one labeled image each leave nothing to choose on"
     fold = _folds(splits.y, seed).to(home)
     folds = int(fold.max()) + 1
     if folds > 1:
@@ -233,18 +230,18 @@ def logistic_on_features(
             # A choice needs no more digits than this.
             fits = fit_logistic(x[inside], y[inside], scaled, num_classes=splits.num_classes, tolerance=1e-4)
             right += torch.tensor([float((fit.scores(x[~inside]).argmax(1) == y[~inside]).sum()) for fit in fits])
-        judged = int((fold >= 0).sum())
-        shares = (right / judged).tolist()
+        tested = int((fold >= 0).sum())
+        shares = (right / tested).tolist()
         rows = [{"penalty": value, "cross-validated top1": share} for value, share in zip(grid, shares)]
         penalty = grid[shares.index(max(shares))]
-        alone = f", the {len(y) - judged} without a second of their class always trained on" if judged < len(y) else ""
+        alone = f", the {len(y) - tested} without a second of their class always trained on" if tested < len(y) else ""
         chosen = (
-            f"of {len(grid)}, by {folds}-fold cross-validation on the labelled images{alone} "
+            f"of {len(grid)}, by {folds}-fold cross-validation on the labeled images{alone} "
             f"({100 * max(shares):.2f} % right)"
         )
     fit = fit_logistic(x, y, [penalty * len(y)], num_classes=splits.num_classes)[0]
     settings = {"penalty per image": penalty, "penalty chosen": f"{chosen}; seed {seed}"}
-    return accuracies(fit.scores(splits.test_x.to(home)), splits.test_y), settings, rows
+    return Found(accuracies(fit.scores(splits.test_x.to(home)), splits.test_y), settings, rows)
 
 
 def _folds(targets: Tensor, seed: int) -> Tensor:
@@ -269,7 +266,7 @@ def _check_rows(rows: Tensor, known: Tensor) -> None:
     missing = rows[~torch.isin(rows, known)]
     if len(missing):
         raise UsageError(
-            f"row {int(missing[0])} of the list is no labelled training image: the list is of another data set."
+            f"row {int(missing[0])} of the list is no labeled training image: the list is of another data set."
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether a data set is the one that features were kept of."""
+"""A digest of a data set, by which kept features are known to be of the same images."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, in its repr: another 
 
 
 class _Unknown(Exception):
-    """What is in here cannot be told."""
+    """A value whose content cannot be told."""
 
 
 def fingerprint(dataset: Any) -> str | None:
@@ -52,7 +52,7 @@ def fingerprint(dataset: Any) -> str | None:
 
 
 def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
-    """What a data set holds. Attributes that cannot be read count by their description: at worst nothing is found."""
+    """Add what a data set holds. Attributes that cannot be read count by their description."""
     if id(dataset) in seen:
         return
     seen.add(id(dataset))

@@ -1,4 +1,4 @@
-"""Nearest neighbours and ridge: judging features without training anything by gradient."""
+"""Nearest neighbors and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,18 +8,19 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
-from sslbolts.evaluation.features import EvaluationData
-from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import Splits, accuracies, held_out, labelled_splits, result_of
-from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbours, neighbour_votes, ridge_classifier
+from sslbolts.evaluation.features import EncodedData, EvaluationData
+from sslbolts.evaluation.result import Found, Result
+from sslbolts.evaluation.splits import Splits, held_out, labeled_splits
+from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbors, neighbor_votes, ridge_classifier
 from sslbolts.readouts.knn import Metric
 
 __all__ = ["KNN_KS", "KNN_TEMPERATURES", "evaluate_knn", "evaluate_ridge", "knn_on_features", "ridge_on_features"]
 
 KNN_KS = (1, 5, 10, 20, 50, 100, 200)
 KNN_TEMPERATURES = (0.04, 0.07, 0.1, 0.2, torch.inf)
-"""Of the cosine's votes; infinite is the same vote for every neighbour."""
+"""Of the cosine's votes; infinite is the same vote for every neighbor."""
 
 _STANDARD = (20, 0.07)  # DINO's
 _CHOSEN_ON = 2000  # images: the standard error of their accuracy is at most 1.1 %
@@ -30,28 +31,32 @@ def evaluate_knn(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    ks: Sequence[int] = KNN_KS,
-    temperatures: Sequence[float] = KNN_TEMPERATURES,
-    metrics: Sequence[Metric] = ("cosine", "euclidean"),
+    k: Sequence[int] = KNN_KS,
+    temperature: Sequence[float] = KNN_TEMPERATURES,
+    metric: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Result:
-    """Nearest neighbours among the labelled training images, on frozen features; see :func:`knn_on_features`.
+    """Nearest neighbors among the labeled training images, on frozen features; see :func:`knn_on_features`.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        ks, temperatures, metrics, seed: see :func:`knn_on_features`.
+        k: numbers of neighbors to choose from.
+        temperature: of the votes by cosine similarity, > 0; ``inf`` counts all neighbors alike.
+        metric: "cosine", "euclidean" or both.
+        seed: of the training images on which they are chosen.
         cache: folder of features; see :func:`~sslbolts.evaluation.features.features_of`.
 
     Raises:
         UsageError: for a value out of its range, or data without labels.
     """
-    _check_knn(ks, temperatures, metrics)
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
-    found = knn_on_features(splits, ks=ks, temperatures=temperatures, metrics=metrics, seed=seed, device=encoder.device)
-    return result_of("knn", encoder, data, splits, found)
+    _check_knn(k, temperature, metric)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labeled_splits(subject)
+    found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
+    return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def evaluate_ridge(
@@ -59,7 +64,7 @@ def evaluate_ridge(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    penalties: Sequence[float] = RIDGE_PENALTIES,
+    penalty: Sequence[float] = RIDGE_PENALTIES,
     cache: str | Path | None = None,
 ) -> Result:
     """Ridge regression on one-hot labels, on frozen features; see :func:`sslbolts.readouts.ridge_classifier`.
@@ -68,17 +73,18 @@ def evaluate_ridge(
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule, or a dataset or loader of training images, which then needs ``test``.
         test: test images.
-        penalties: candidates, per training image.
+        penalty: candidates, per training image, > 0.
         cache: folder of features.
 
     Raises:
         UsageError: for a penalty that is not positive, or data without labels.
     """
-    if not penalties or min(penalties) <= 0:
-        raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
-    found = ridge_on_features(splits, penalties=penalties, device=encoder.device)
-    return result_of("ridge", encoder, data, splits, found)
+    if not penalty or min(penalty) <= 0:
+        raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    splits = labeled_splits(subject)
+    found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
+    return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
 
 def knn_on_features(
@@ -89,24 +95,21 @@ def knn_on_features(
     metrics: Sequence[Metric] = ("cosine", "euclidean"),
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
-    """Number of neighbours, temperature and metric by one search per metric, chosen on training images only.
+) -> Found:
+    """Number of neighbors, temperature and metric by one search per metric, chosen on training images only.
 
-    Every candidate is judged on up to 2,000 training images, of every class alike, each of which finds its neighbours
-    among all the others; the test images see the best candidate (the first of equals), and DINO's k = 20 at
-    temperature 0.07. With the cosine a neighbour's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
+    Every candidate is measured on up to 2,000 training images, of every class alike, whose neighbors are all the other
+    training images; the test images see the best candidate (the first of equals), and DINO's k = 20 at
+    temperature 0.07. With the cosine a neighbor's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
 
     Args:
-        splits: labelled features.
-        ks: numbers of neighbours, at least 1; those beyond the training images are left out.
+        splits: labeled features.
+        ks: numbers of neighbors, at least 1; those beyond the training images are left out.
         temperatures: positive, for the cosine.
         metrics: "cosine", "euclidean".
         seed: of the draw of the images that choose.
         device: where it is computed.
-
-    Returns:
-        Metrics, settings and one row per candidate.
 
     Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     arXiv:1805.01978; Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021,
@@ -129,54 +132,52 @@ def knn_on_features(
         if not len(choosing):
             raise UsageError("no class has two training images to choose on: give one k, temperature and metric.")
         found: dict[str, tuple[Tensor, Tensor]] = {
-            name: nearest_neighbours(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
+            name: nearest_neighbors(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
         }
         for name, heat, count in candidates:
-            similarity, neighbour = found[name]
-            votes = _votes(similarity, labels[neighbour], [count], heat, splits.num_classes)[0]
+            similarity, neighbor = found[name]
+            votes = _votes(similarity, labels[neighbor], [count], heat, splits.num_classes)[0]
             share = (votes.argmax(1) == labels[choosing]).double().mean().item()
             rows.append({"metric": name, "k": count, "temperature": _named(heat), "training top1": share})
         shares = [row["training top1"] for row in rows]
         metric, temperature, k = candidates[shares.index(max(shares))]
         chosen = (
-            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbours are all the other "
+            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbors are all the other "
             f"training images ({100 * max(shares):.2f} % right; seed {seed})"
         )
 
     queries = splits.test_x.to(home)
     searched: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def judge(metric: Metric, k: int, temperature: float) -> dict[str, float]:
+    def measured(metric: Metric, k: int, temperature: float) -> dict[str, float]:
         if metric not in searched:
-            searched[metric] = nearest_neighbours(queries, bank, max(usable), metric=metric)
-        similarity, neighbour = searched[metric]
-        votes = _votes(similarity, labels[neighbour], [k], temperature, splits.num_classes)[0]
+            searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
+        similarity, neighbor = searched[metric]
+        votes = _votes(similarity, labels[neighbor], [k], temperature, splits.num_classes)[0]
         return accuracies(votes, splits.test_y)
 
-    metrics_found = judge(metric, k, temperature)
+    metrics_found = measured(metric, k, temperature)
     standard_k, standard_temperature = _STANDARD
     if "cosine" in metrics and standard_k in usable and rows:
-        standard = judge("cosine", standard_k, standard_temperature)
+        standard = measured("cosine", standard_k, standard_temperature)
         metrics_found[f"k{standard_k}_t{standard_temperature}/top1"] = standard["top1"]
     settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
-    return metrics_found, settings, rows
+    return Found(metrics_found, settings, rows)
 
 
 def ridge_on_features(
     splits: Splits, *, penalties: Sequence[float] = RIDGE_PENALTIES, device: str | torch.device = "auto"
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """The closed-form linear classifier, its penalty chosen by leaving out one training image after the other.
 
     Args:
-        splits: labelled features.
+        splits: labeled features.
         penalties: candidates, per training image.
         device: where it is computed.
 
-    Returns:
-        Metrics, settings and one row per penalty.
     """
     home = choose_device(device)
-    readout = ridge_classifier(
+    ridge = ridge_classifier(
         splits.test_x.to(home),
         splits.x.to(home),
         splits.y.to(home),
@@ -185,16 +186,16 @@ def ridge_on_features(
     )
     settings = {
         "standardized": "by mean and deviation of the training features",
-        "penalty": readout.penalty,
-        "chosen": f"of {len(readout.candidates)} penalties per training image, by leave-one-out on the training images "
-        f"({100 * readout.bank_accuracy:.2f} % right)",
+        "penalty": ridge.penalty,
+        "chosen": f"of {len(ridge.candidates)} penalties per training image, by leave-one-out on the training images "
+        f"({100 * ridge.bank_accuracy:.2f} % right)",
     }
-    rows = [{"penalty": penalty, "training top1": share} for penalty, share in readout.candidates.items()]
-    return accuracies(readout.scores, splits.test_y), settings, rows
+    rows = [{"penalty": penalty, "training top1": share} for penalty, share in ridge.candidates.items()]
+    return Found(accuracies(ridge.scores, splits.test_y), settings, rows)
 
 
 def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:
-    return neighbour_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
+    return neighbor_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
 
 
 def _named(temperature: float) -> float | str:
@@ -203,9 +204,9 @@ def _named(temperature: float) -> float | str:
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
     if not ks or min(ks) < 1:
-        raise UsageError(f"ks={tuple(ks)}: numbers of neighbours are at least 1.")
+        raise UsageError(f"k={tuple(ks)}: numbers of neighbors are at least 1.")
     if not temperatures or min(temperatures) <= 0:
-        raise UsageError(f"temperatures={tuple(temperatures)}: they are positive (inf for equal votes).")
+        raise UsageError(f"temperature={tuple(temperatures)}: they are positive (inf for equal votes).")
     known = get_args(Metric)
     for metric in metrics or [""]:
         if metric not in known:

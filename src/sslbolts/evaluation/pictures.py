@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts.callbacks.pictures.shared.images import raw_pixels, thumbnails
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import Features, data_name, features_of, normalization
+from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
 from sslbolts.networks.attention import attending, class_attention, find_attention
+from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.augmentations import draw_augmentations
-from sslbolts.pictures.clusters import cluster_directions, draw_clusters
+from sslbolts.pictures.clusters import cluster_count, cluster_directions, draw_clusters
 from sslbolts.pictures.embedding import draw_embedding
-from sslbolts.pictures.neighbours import choose_queries, draw_neighbours, nearest
+from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.projections import available_projections, project
+from sslbolts.pictures.style import thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,6 +33,7 @@ __all__ = ["DRAW", "FEWEST_IMAGES", "ChosenImages", "Subject"]
 
 FEWEST_IMAGES = 4
 """Of a picture of features."""
+_NEIGHBORS = 6  # of each image
 
 
 class ChosenImages(Dataset[Any]):
@@ -64,13 +66,13 @@ class ChosenImages(Dataset[Any]):
 
 @dataclass
 class Subject:
-    """What is drawn: a network, images, and how many; features are computed once for all pictures.
+    """A network and images to draw, and how many of them; features are computed once for all pictures.
 
     Attributes:
         encoder: the network.
         data: where images come from.
         images: of embedding and clusters, at most.
-        bank_images: among which neighbours are sought, at most.
+        bank_images: among which neighbors are sought, at most.
         rows: images of sheets.
         seed: of what is drawn at random.
         cache: folder of features.
@@ -93,7 +95,7 @@ class Subject:
 
     def fitting(self) -> list[str]:
         """Names of the pictures that can be drawn of this network; its views are not known, so none of them."""
-        names = ["neighbours", "embedding", "clusters"]
+        names = ["neighbors", "embedding", "clusters"]
         try:
             find_attention(self.encoder.backbone)
         except UsageError:
@@ -103,9 +105,8 @@ class Subject:
     @cached_property
     def title(self) -> str:
         """The network, its layer, and the data."""
-
-        readout = "" if self.encoder.readout == "backbone" else f" ({self.encoder.readout})"
-        return f"{self.encoder.name}{readout} on {data_name(self.data)}"
+        features = "" if self.encoder.feature_name == "backbone" else f" ({self.encoder.feature_name})"
+        return f"{self.encoder.name}{features} on {data_name(self.data)}"
 
     @cached_property
     def queries(self) -> tuple[Tensor, Features]:
@@ -114,7 +115,7 @@ class Subject:
 
     @cached_property
     def bank(self) -> tuple[Tensor, Features]:
-        """Small copies of labelled training images, and their features."""
+        """Small copies of labeled training images, and their features."""
         return self._read("bank", self.bank_images)
 
     def split(self, name: str) -> EvaluationImages:
@@ -127,12 +128,10 @@ class Subject:
 
     def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
         """These images of a split, as the network takes them."""
-
-        chosen = ChosenImages(self.split(name), rows, *normalization(self.encoder, self.data))
+        chosen = ChosenImages(self.split(name), rows, *EncodedData(self.encoder, self.data).normalization)
         return DataLoader(chosen, batch_size=self.data.eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
 
     def _read(self, name: str, most: int) -> tuple[Tensor, Features]:
-
         split = self.split(name)
         loader = self.normalized(name, chosen_rows(len(split), most, self.seed))
         try:
@@ -148,36 +147,35 @@ class Subject:
 
 
 def _misfit(subject: Subject, error: Exception) -> str:
-    size, given = subject.encoder.image_size, subject.data.image_size
+    size, given = subject.encoder.preprocessing.image_size, subject.data.image_size
     hint = f"give --data.image_size={size}" if size and size != given else "give another --data.image_size"
     reason = str(error).strip().partition("\n")[0]
     return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."
 
 
-def _neighbours(subject: Subject) -> "Figure":
-
+def _neighbors(subject: Subject) -> "Figure":
     images, found = subject.queries
     bank_images, bank = subject.bank
     chosen = choose_queries(found.targets, subject.rows)
-    pixels = raw_pixels(bank_images)
-    k = min(6, len(bank_images))
-    return draw_neighbours(
+    return draw_neighbors(
         images[chosen],
         found.targets[chosen],
         bank_images,
         bank.targets,
-        {
-            subject.encoder.name: nearest(found.features[chosen], bank.features, k),
-            # With their mean image, all images are similar to each other.
-            "raw pixels": nearest(raw_pixels(images[chosen]), pixels, k, mean=pixels.mean(0)),
-        },
+        nearest_beside_pixels(
+            subject.encoder.name,
+            found.features[chosen],
+            bank.features,
+            _NEIGHBORS,
+            query_pixels=raw_pixels(images[chosen]),
+            bank_pixels=raw_pixels(bank_images),
+        ),
         class_names=subject.data.class_names,
-        title=f"Nearest neighbours: {subject.title}",
+        title=f"Nearest neighbors: {subject.title}",
     )
 
 
 def _embedding(subject: Subject) -> "Figure":
-
     _, found = subject.queries
     planes = {str(how): project(found.features, how, seed=subject.seed) for how in available_projections()}
     title = f"Features of {len(found.features):,} images: {subject.title}"
@@ -185,15 +183,12 @@ def _embedding(subject: Subject) -> "Figure":
 
 
 def _clusters(subject: Subject) -> "Figure":
-
     images, found = subject.queries
-    classes = len(torch.unique(found.targets[found.targets >= 0]))
-    k = min(classes or 10, 20, len(images))
     return draw_clusters(
         images,
         found.features,
         found.targets,
-        cluster_directions(found.features, k, seed=subject.seed),
+        cluster_directions(found.features, cluster_count(found.targets), seed=subject.seed),
         class_names=subject.data.class_names,
         title=f"Spherical k-means clusters: {subject.title}",
     )
@@ -201,7 +196,6 @@ def _clusters(subject: Subject) -> "Figure":
 
 @torch.no_grad()
 def _attention(subject: Subject) -> "Figure":
-
     split = subject.split("val")
     rows = chosen_rows(len(split), subject.rows, subject.seed)
     batch, targets, indices = next(iter(subject.normalized("val", rows)))
@@ -219,7 +213,6 @@ def _attention(subject: Subject) -> "Figure":
 
 
 def _augmentations(subject: Subject) -> "Figure":
-
     images: Any = subject.data.train_images_dataloader().dataset
     chosen = chosen_rows(len(images), subject.rows, subject.seed).tolist()
     others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
@@ -229,7 +222,7 @@ def _augmentations(subject: Subject) -> "Figure":
 
 
 DRAW: dict[str, Callable[[Subject], "Figure"]] = {
-    "neighbours": _neighbours,
+    "neighbors": _neighbors,
     "embedding": _embedding,
     "clusters": _clusters,
     "attention": _attention,

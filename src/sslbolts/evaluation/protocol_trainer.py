@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sslbolts._lightning import LIGHTNING, Trainer
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 
 __all__ = ["protocol_trainer", "quiet"]
 
@@ -59,8 +59,7 @@ def protocol_trainer(device: torch.device, *, devices: int = 1, precision: str =
         >>> protocol_trainer(torch.device("cpu"), max_epochs=1, enable_progress_bar=False).max_epochs
         1
     """
-    if devices < 1:
-        raise UsageError(f"devices={devices}: at least one is needed.")
+    whole(devices=devices)
     quiet = {
         "logger": False,
         "enable_checkpointing": False,

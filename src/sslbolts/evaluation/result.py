@@ -1,4 +1,4 @@
-"""What a protocol found, with everything that its numbers depend on."""
+"""The result of a protocol, with everything that its numbers depend on."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -16,7 +16,7 @@ from sslbolts.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Result", "free_path", "result_path"]
+__all__ = ["Found", "Result", "free_path", "result_path"]
 
 _SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "map75", "purity", "per_class")
 """Last words of the names of metrics that are shares, printed in percent."""
@@ -32,6 +32,20 @@ def _environment() -> dict[str, str]:
         "machine": platform.machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
+
+
+class Found(NamedTuple):
+    """The numbers of a classifier on features, before it is said whose features.
+
+    Attributes:
+        metrics: as in :class:`Result`.
+        settings: what they depend on, besides the features.
+        rows: as in :class:`Result`.
+    """
+
+    metrics: dict[str, float]
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -103,14 +117,14 @@ class Result:
             table.add_row("note", _escaped(note))
         return table
 
-    def rows_table(self) -> "Table | None":
+    def rows_table(self, title: str | None = None) -> "Table | None":
         """The candidates, layers or data sets beside each other; None where there are none."""
         from rich import box
         from rich.table import Table
 
         if not self.rows:
             return None
-        table = Table(box=box.SIMPLE_HEAD)
+        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
         for name in self.rows[0]:
             table.add_column(name, justify="right" if isinstance(self.rows[0][name], int | float) else "left")
         for row in self.rows:
@@ -118,26 +132,26 @@ class Result:
         return table
 
 
-def result_path(source: str, protocol: str, data: str, *, readout: str = "backbone", recipe: str = "") -> Path:
-    """Where a result goes if nobody says otherwise: beside the checkpoint, where the report page looks.
+def result_path(source: str, protocol: str, data: str, *, features: str = "backbone", settings: str = "") -> Path:
+    """The default file of a result: beside the checkpoint, where the report page looks.
 
     Args:
         source: as in :class:`Result`.
         protocol: as in :class:`Result`.
         data: as in :class:`Result`.
-        readout: which features: :attr:`sslbolts.evaluation.encoder.Encoder.readout`.
-        recipe: name of the protocol's recipe, where there are several.
+        features: which features: :attr:`sslbolts.evaluation.encoder.Encoder.feature_name`.
+        settings: name of the protocol's settings, where there are several.
 
     Example:
-        >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", readout="projector of the teacher"))
+        >>> print(result_path("runs/a/last.ckpt", "knn", "CIFAR10Mini", features="projector of the teacher"))
         runs/a/evaluation/knn-CIFAR10Mini-projector-of-the-teacher-last.json
-        >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", recipe="moco"))
+        >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", settings="moco"))
         runs/timm-resnet18.a1_in1k/evaluation/linear-CIFAR10Mini-moco.json
     """
     named = source.startswith(("timm/", "torchvision/", "sslbolts/"))  # whose tags look like the endings of files
     file = Path(source) if not named and (Path(source).suffix or Path(source).is_file()) else None
     folder = Path("runs") / _plain_word(source) if file is None else file.parent
-    words = [protocol, data, "" if readout == "backbone" else readout, recipe, "" if file is None else file.stem]
+    words = [protocol, data, "" if features == "backbone" else features, settings, "" if file is None else file.stem]
     return folder / "evaluation" / f"{'-'.join(_plain_word(word) for word in words if word)}.json"
 
 

@@ -34,7 +34,7 @@ def amdim(source: Tensor, target: Tensor, *, clip: float = 20.0, regularization:
         Scalar in float32 (float64 for float64 inputs); ``log(1 + (N - 1) L)`` for `N` images where nothing is learned.
 
     Raises:
-        UsageError: if the shapes do not belong together, ``clip`` is not positive, or there is only one image.
+        UsageError: if the shapes do not belong together, or there is only one image.
 
     Source: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
     arXiv:1906.00910, equations 3 and 4 and section 3.4.
@@ -48,8 +48,6 @@ def amdim(source: Tensor, target: Tensor, *, clip: float = 20.0, regularization:
         raise UsageError(
             f"amdim takes sources (B, D) and targets (B, L, D), got {tuple(source.shape)} and {tuple(target.shape)}."
         )
-    if clip <= 0:
-        raise UsageError(f"clip={clip}: it bounds the scores and must be positive.")
     images, locations, width = target.shape
     everything = gather(target)  # (N, L, D)
     if len(everything) < 2:

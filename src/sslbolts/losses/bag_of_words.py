@@ -92,7 +92,7 @@ def hard_bags(distances: Tensor, *, binary: bool = False) -> Tensor:
 
 @full_precision
 def bag_of_words(logits: Tensor, bags: Tensor, *, divergence: bool = True) -> Tensor:
-    r"""How far the predicted distribution over words is from the bag of words.
+    r"""Distance of the predicted distribution over words from the bag of words.
 
     `mean KL(y ‖ softmax(logits))`, or the cross-entropy, which is larger by the entropy of `y` and has the same
     gradient. OBoW's paper writes the latter, its code the former; BoWNet's is the latter.
@@ -129,7 +129,7 @@ def bag_of_words(logits: Tensor, bags: Tensor, *, divergence: bool = True) -> Te
 @torch.no_grad()
 @full_precision
 def perplexities(bags: Tensor) -> Tensor:
-    """How many words an image uses, and how many the batch: `exp` of the mean entropy, and of the mean's entropy.
+    """Numbers of words that an image and the batch use: `exp` of the mean entropy, and of the mean's entropy.
 
     Equal numbers mean that all images have one bag. The second is at most the number of words.
 

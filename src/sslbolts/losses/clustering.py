@@ -33,7 +33,7 @@ def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
         ``(B, K)`` codes, without gradient; rows sum to 1.
 
     Raises:
-        UsageError: if a value is out of its range.
+        UsageError: if the scores are no matrix.
 
     Source: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
     arXiv:2006.09882; Cuturi, Sinkhorn Distances, NeurIPS 2013, arXiv:1306.0895.
@@ -45,8 +45,6 @@ def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
     """
     if scores.dim() != 2:
         raise UsageError(f"sinkhorn takes scores of shape (B, K), got {tuple(scores.shape)}.")
-    if epsilon <= 0 or iterations < 1:
-        raise UsageError(f"epsilon={epsilon}, iterations={iterations}: both must be positive.")
     images = all_sum(scores.new_full((), len(scores)))  # made on the device: new_tensor would copy, and wait
     # The largest exponent is 0 on all ranks, which changes no code: the first thing that happens is a division.
     most = gather(scores.max().reshape(1)).max()
@@ -97,8 +95,6 @@ def swapped_prediction(scores: Sequence[Tensor], codes: Sequence[Tensor], *, tem
     if any(part.shape != scores[0].shape for part in (*scores, *codes)):
         shapes = [tuple(part.shape) for part in (*scores, *codes)]
         raise UsageError(f"scores and codes must have one shape (B, K), got {shapes}.")
-    if temperature <= 0:
-        raise UsageError(f"temperature={temperature}: it divides the scores and must be positive.")
     terms = [
         _cross_entropies(prediction, code.detach(), temperature)
         for view, code in enumerate(codes)
@@ -146,8 +142,6 @@ def deepcluster_v2(scores: Sequence[Tensor], targets: Tensor, *, temperature: fl
             f"{len(scores)} heads with scores of {[len(s) for s in scores]} rows do not go with targets of shape "
             f"{tuple(targets.shape)}: one row per head is needed, and scores crop after crop."
         )
-    if temperature <= 0:
-        raise UsageError(f"temperature={temperature}: it divides the scores and must be positive.")
     heads = [_known_cross_entropy(s, t.repeat(len(s) // len(t)), temperature) for s, t in zip(scores, targets)]
     return torch.stack(heads).mean()
 

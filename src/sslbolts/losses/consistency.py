@@ -5,19 +5,21 @@ from typing import Literal, get_args
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
-__all__ = ["Distance", "consistency", "labelled_cross_entropy"]
+__all__ = ["Distance", "consistency", "labeled_cross_entropy"]
 
 Distance = Literal["mse", "kl"]
-"""How far two distributions over classes are apart: mean squared error, or Kullback-Leibler divergence."""
+"""Distance of two distributions over classes: mean squared error, or Kullback-Leibler divergence."""
 
 
 @full_precision
 def consistency(student: Tensor, teacher: Tensor, distance: Distance = "mse") -> Tensor:
-    r"""Distance between what student and teacher say of the same images, as distributions over classes.
+    r"""Distance of the student's distribution over classes from the teacher's, on the same images.
 
     .. math:: \frac{1}{BC} \sum_{ic} (p_{ic} - q_{ic})^2 \quad\text{or}\quad
               \frac{1}{B} \sum_{ic} q_{ic} (\log q_{ic} - \log p_{ic}), \qquad
@@ -42,12 +44,8 @@ def consistency(student: Tensor, teacher: Tensor, distance: Distance = "mse") ->
         >>> consistency(logits, logits + 3).item(), consistency(logits, torch.tensor([[99.0, 0.0]])).item()
         (0.0, 0.25)
     """
-    if student.shape != teacher.shape or student.dim() != 2:
-        raise UsageError(
-            f"consistency takes two logits of one shape (B, C), got {tuple(student.shape)} and {tuple(teacher.shape)}."
-        )
-    if distance not in get_args(Distance):
-        raise UsageError(f'distance="{distance}": it must be one of {", ".join(get_args(Distance))}.')
+    one_shape("consistency", "(B, C)", student=student, teacher=teacher)
+    one_of(get_args(Distance), distance=distance)
     teacher = teacher.detach()
     if distance == "kl":
         return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True)
@@ -55,18 +53,18 @@ def consistency(student: Tensor, teacher: Tensor, distance: Distance = "mse") ->
 
 
 @full_precision
-def labelled_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross entropy over the labelled images of the global batch; label -1 is none, and adds nothing.
+def labeled_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross entropy over the labeled images of the global batch; label -1 is none, and adds nothing.
 
     Ranks hold different numbers of labels. Each divides its own sum by the mean number of labels per rank, so that the
-    average over ranks, which DDP takes of the gradient, is the mean over all labelled images.
+    average over ranks, which DDP takes of the gradient, is the mean over all labeled images.
 
     Args:
         logits: ``(B, C)``.
-        targets: ``(B,)`` int64 classes, -1 for unlabelled.
+        targets: ``(B,)`` int64 classes, -1 for unlabeled.
 
     Returns:
-        Scalar; 0 where nothing is labelled.
+        Scalar; 0 where nothing is labeled.
 
     Raises:
         UsageError: if the shapes do not belong together.
@@ -74,17 +72,17 @@ def labelled_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     Example:
         >>> import torch
         >>> logits = torch.tensor([[0.0, 0.0], [5.0, -5.0]])
-        >>> round(labelled_cross_entropy(logits, torch.tensor([0, -1])).exp().item(), 4)
+        >>> round(labeled_cross_entropy(logits, torch.tensor([0, -1])).exp().item(), 4)
         2.0
-        >>> labelled_cross_entropy(logits, torch.tensor([-1, -1])).item()
+        >>> labeled_cross_entropy(logits, torch.tensor([-1, -1])).item()
         0.0
     """
     if logits.dim() != 2 or targets.shape != logits.shape[:1]:
         raise UsageError(
-            f"labelled_cross_entropy takes logits (B, C) and targets (B,), got {tuple(logits.shape)} and "
+            f"labeled_cross_entropy takes logits (B, C) and targets (B,), got {tuple(logits.shape)} and "
             f"{tuple(targets.shape)}."
         )
     total = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
-    labelled = all_sum((targets >= 0).sum().to(logits.dtype)) / world_size()
-    loss: Tensor = total / labelled.clamp(min=1 / world_size())
+    labeled = all_sum((targets >= 0).sum().to(logits.dtype)) / world_size()
+    loss: Tensor = total / labeled.clamp(min=1 / world_size())
     return loss

@@ -6,15 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.checks import one_of
 from sslbolts.distributed import gather, rank
 from sslbolts.errors import UsageError
 from sslbolts.losses.in_chunks import cross_entropy_in_chunks
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = ["Negatives", "margin_triplet", "matching_accuracy", "nt_logistic", "nt_xent"]
 
 Negatives = Literal["mean", "sum", "semi_hard"]
-"""What an anchor's negatives count: their mean, their sum, or one of them, the nearest that is farther than the
+"""Weights of an anchor's negatives: their mean, their sum, or one of them, the nearest that is farther than the
 positive."""
 
 
@@ -54,8 +56,8 @@ def nt_xent(
         Scalar in float32 (float64 for float64 embeddings); ``log(2N - 1)`` when all embeddings are equal.
 
     Raises:
-        UsageError: if the shapes differ, the temperature or ``chunk_size`` is not positive, or ``chunk_size`` meets
-            ``semi_hard``, which needs all similarities.
+        UsageError: if the shapes differ, ``chunk_size`` is not positive, or it meets ``semi_hard``, which needs all
+            similarities.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, equation 1.
@@ -67,8 +69,7 @@ def nt_xent(
         >>> round(nt_xent(torch.ones(4, 8), torch.ones(4, 8)).exp().item())  # collapsed: 2N - 1
         7
     """
-    _check("nt_xent", z1, z2)
-    _check_temperature(temperature)
+    one_shape("nt_xent", z1=z1, z2=z2)
     if chunk_size is not None and (semi_hard or chunk_size < 1):
         raise UsageError(
             f"chunk_size={chunk_size}, semi_hard={semi_hard}: a chunk has at least one anchor, and semi-hard negatives "
@@ -106,7 +107,7 @@ def nt_logistic(z1: Tensor, z2: Tensor, temperature: float = 0.1, *, negatives: 
         Scalar.
 
     Raises:
-        UsageError: if the shapes differ, the temperature is not positive or ``negatives`` is unknown.
+        UsageError: if the shapes differ or ``negatives`` is unknown.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, table 2 (NT-Logistic).
@@ -116,11 +117,11 @@ def nt_logistic(z1: Tensor, z2: Tensor, temperature: float = 0.1, *, negatives: 
         >>> round(nt_logistic(z, z, temperature=1.0).item(), 4)  # log(1 + 1/e) + log 2
         1.0064
     """
-    _check("nt_logistic", z1, z2)
-    _check_temperature(temperature)
+    one_shape("nt_logistic", z1=z1, z2=z2)
+    one_of(get_args(Negatives), negatives=negatives)
     s, positive, negative = _cosines(z1, z2)
     attraction = F.softplus(-positive / temperature)
-    if _checked(negatives) == "semi_hard":
+    if negatives == "semi_hard":
         hardest, exists = _semi_hard(s, positive, negative)
         repulsion = F.softplus(hardest / temperature).where(exists, 0)
     else:
@@ -147,7 +148,7 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.5, *, negatives: Ne
         Scalar >= 0; ``margin`` when all embeddings are equal, but 0 for semi-hard negatives.
 
     Raises:
-        UsageError: if the shapes differ, the margin is not positive or ``negatives`` is unknown.
+        UsageError: if the shapes differ or ``negatives`` is unknown.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, table 2 (margin triplet); semi-hard negatives: Schroff et al., FaceNet, CVPR 2015,
@@ -158,18 +159,17 @@ def margin_triplet(z1: Tensor, z2: Tensor, margin: float = 0.5, *, negatives: Ne
         >>> margin_triplet(z, z, margin=0.5).item(), margin_triplet(z, z, margin=1.5).item()
         (0.0, 0.5)
     """
-    _check("margin_triplet", z1, z2)
-    if margin <= 0:
-        raise UsageError(f"margin={margin}: it must be positive.")
+    one_shape("margin_triplet", z1=z1, z2=z2)
+    one_of(get_args(Negatives), negatives=negatives)
     s, positive, negative = _cosines(z1, z2)
-    if _checked(negatives) == "semi_hard":
+    if negatives == "semi_hard":
         hardest, exists = _semi_hard(s, positive, negative & (s > positive - margin))
         return F.relu(hardest - positive + margin).where(exists, 0).mean()
     return _aggregate(F.relu(s - positive + margin), negative, negatives).mean()
 
 
 @torch.no_grad()
-@full_precision  # in half precision neighbours tie, and ties count as failures
+@full_precision  # in half precision neighbors tie, and ties count as failures
 def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> Tensor:
     """Share of images whose first view is more similar (cosine) to their own second view than to any other's.
 
@@ -230,21 +230,3 @@ def _semi_hard(s: Tensor, positive: Tensor, allowed: Tensor) -> tuple[Tensor, Te
 def _aggregate(terms: Tensor, negative: Tensor, how: Negatives) -> Tensor:
     total = terms.masked_fill(~negative, 0).sum(1, keepdim=True)
     return total if how == "sum" else total / max(terms.shape[1] - 2, 1)  # all but itself and the positive
-
-
-def _checked(negatives: Negatives) -> Negatives:
-    if negatives not in get_args(Negatives):
-        raise UsageError(f'negatives="{negatives}": it must be one of {", ".join(get_args(Negatives))}.')
-    return negatives
-
-
-def _check_temperature(temperature: float) -> None:
-    if temperature <= 0:
-        raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
-
-
-def _check(name: str, z1: Tensor, z2: Tensor) -> None:
-    if z1.shape != z2.shape or z1.dim() != 2:
-        raise UsageError(
-            f"{name} takes two embeddings of one shape (B, D), got {tuple(z1.shape)} and {tuple(z2.shape)}."
-        )

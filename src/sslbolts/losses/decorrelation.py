@@ -1,16 +1,14 @@
-"""Decorrelating losses: views agree, and the dimensions of their embeddings say different things."""
+"""Decorrelating losses: views agree, and no two dimensions of their embeddings are correlated."""
 
-from collections.abc import Sequence
-from itertools import combinations
 from typing import Literal, NamedTuple, get_args
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, gather, world_size
-from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = [
     "VICRegScaling",
@@ -20,11 +18,10 @@ __all__ = [
     "redundancy",
     "vicreg",
     "vicreg_terms",
-    "w_mse",
 ]
 
 VICRegScaling = Literal["code", "listing", "equation"]
-"""Which of three published forms of VICReg's loss: see :func:`vicreg`."""
+"""The three published forms of VICReg's loss: see :func:`vicreg`."""
 
 
 class VICRegTerms(NamedTuple):
@@ -35,14 +32,9 @@ class VICRegTerms(NamedTuple):
     covariance: Tensor
 
 
-def _check(name: str, z1: Tensor, z2: Tensor) -> None:
-    if z1.shape != z2.shape or z1.dim() != 2:
-        raise UsageError(f"{name} takes two embeddings of one shape (B, D), got {tuple(z1.shape)}, {tuple(z2.shape)}.")
-
-
 @full_precision
 def cross_correlation(z1: Tensor, z2: Tensor, *, normalize: bool = True, eps: float = 1e-5) -> Tensor:
-    r"""How every dimension of one view goes with every dimension of the other, over the global batch.
+    r"""Correlation of every dimension of one view with every dimension of the other, over the global batch.
 
     .. math:: C_{ij} = \frac{1}{N} \sum_n \hat z^1_{ni} \hat z^2_{nj}, \quad
               \hat z_{ni} = \frac{z_{ni} - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}}
@@ -65,11 +57,12 @@ def cross_correlation(z1: Tensor, z2: Tensor, *, normalize: bool = True, eps: fl
     Source: Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, equation 2.
 
     Example:
+        >>> import torch
         >>> z = torch.randn(64, 3)
         >>> torch.allclose(cross_correlation(z, 5 * z + 1).diagonal(), torch.ones(3), atol=1e-4)
         True
     """
-    _check("cross_correlation", z1, z2)
+    one_shape("cross_correlation", z1=z1, z2=z2)
     images = len(z1) * world_size()
     if normalize:
         z1, z2 = (_standardized(z, images, eps) for z in (z1, z2))
@@ -86,7 +79,7 @@ def _standardized(z: Tensor, images: int, eps: float) -> Tensor:
 
 @full_precision
 def redundancy(correlation: Tensor, lambd: float = 0.0051) -> Tensor:
-    r"""How far a cross-correlation matrix is from the identity, `Σ_i (1 - C_ii)² + λ Σ_{i≠j} C_ij²`.
+    r"""Distance of a cross-correlation matrix from the identity, `Σ_i (1 - C_ii)² + λ Σ_{i≠j} C_ij²`.
 
     Args:
         correlation: ``(D, D)``, of :func:`cross_correlation`.
@@ -98,6 +91,7 @@ def redundancy(correlation: Tensor, lambd: float = 0.0051) -> Tensor:
     Source: Zbontar et al., Barlow Twins, ICML 2021, arXiv:2103.03230, equation 1.
 
     Example:
+        >>> import torch
         >>> redundancy(torch.ones(3, 3), lambd=0.5).item()
         3.0
     """
@@ -107,7 +101,7 @@ def redundancy(correlation: Tensor, lambd: float = 0.0051) -> Tensor:
 
 
 def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bool = True, eps: float = 1e-5) -> Tensor:
-    r"""Redundancy reduction: the cross-correlation of two views' embeddings shall be the identity.
+    r"""Redundancy reduction: the cross-correlation of two views' embeddings is pulled to the identity.
 
     .. math:: \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2
 
@@ -126,18 +120,17 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bo
         Scalar in float32 (float64 for float64 embeddings), equal on all ranks; `D` if nothing is correlated.
 
     Raises:
-        UsageError: if the shapes differ or ``lambd`` is negative.
+        UsageError: if the shapes differ.
 
     Source: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021,
     arXiv:2103.03230, equation 1.
 
     Example:
+        >>> import torch
         >>> z = torch.randn(256, 4)
         >>> bool(barlow_twins(z, z) < barlow_twins(z, z.roll(1, dims=0)))
         True
     """
-    if lambd < 0:
-        raise UsageError(f"lambd={lambd}: the weight of the off-diagonal terms cannot be negative.")
     return redundancy(cross_correlation(z1, z2, normalize=normalize, eps=eps), lambd)
 
 
@@ -153,9 +146,8 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, scaling: VICRegScaling = "code", eps
     Returns:
         three scalars; the first is that of this rank's images, the others are of the global batch.
     """
-    _check("vicreg", z1, z2)
-    if scaling not in get_args(VICRegScaling):
-        raise UsageError(f'scaling="{scaling}": it must be one of {", ".join(get_args(VICRegScaling))}.')
+    one_shape("vicreg", z1=z1, z2=z2)
+    one_of(get_args(VICRegScaling), scaling=scaling)
     invariance = _mean_square(z1, z2)
     if scaling == "equation":
         invariance = invariance * z1.shape[1]
@@ -197,7 +189,7 @@ def vicreg(
     scaling: VICRegScaling = "code",
     eps: float = 1e-4,
 ) -> Tensor:
-    r"""Variance, invariance, covariance: views agree, every dimension varies, and no two say the same.
+    r"""Variance, invariance, covariance: views agree, every dimension varies, and no two are correlated.
 
     .. math:: \lambda \frac{|z^1 - z^2|^2}{N D} + \mu \frac{v(z^1) + v(z^2)}{2} + \nu \, (c(z^1) + c(z^2)), \\
               v(z) = \frac{1}{D} \sum_j \max(0, 1 - \sqrt{\mathrm{Var}(z_j) + \epsilon}), \quad
@@ -229,85 +221,10 @@ def vicreg(
     ICLR 2022, arXiv:2105.04906.
 
     Example:
+        >>> import torch
         >>> z = torch.zeros(8, 4)
         >>> round(vicreg(z, z).item(), 2), round(vicreg(z, z, scaling="listing").item(), 2)  # no variance at all
         (24.75, 49.5)
     """
     terms = vicreg_terms(z1, z2, scaling=scaling, eps=eps)
     return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
-
-
-def w_mse(views: Sequence[Tensor], permutations: Tensor | None = None, *, group_size: int, eps: float = 0.0) -> Tensor:
-    r"""Mean squared error of whitened views: `2 - 2 cos`, after the embeddings' covariance was made the identity.
-
-    The batch is split into groups of `w` images, the same for all views. Each group of each view is whitened on its
-    own, `x -> L⁻¹(x - μ)` with the Cholesky factor of its covariance, `L Lᵀ = (1 - ε) Cov + ε I`; then
-
-    .. math:: \frac{2}{V (V - 1)} \sum_{u < v} \frac{1}{B} \sum_n (2 - 2 \cos(z^u_n, z^v_n))
-
-    averaged over the given permutations. The gradient goes through the whitening and into all views. It is computed in
-    float64, since a covariance of few images is nearly singular. Nothing crosses ranks.
-
-    Args:
-        views: `V` tensors ``(B, D)``, at least two.
-        permutations: ``(I, B)`` int64: each row is an order in which the images are split into groups; None takes them
-            as they come.
-        group_size: images in a group, `w`; a divisor of `B`, more than `D`, better `2 D`.
-        eps: shrinks the covariance to the identity; in [0, 1).
-
-    Returns:
-        Scalar in [0, 4]; NaN if a covariance is singular (``eps`` > 0 prevents it).
-
-    Raises:
-        UsageError: if shapes differ, or the groups do not fit the batch or the width.
-
-    Source: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346. One
-    reproduction stops the gradient at the second view; here, as in the authors' code, it enters both.
-
-    Example:
-        >>> x = torch.randn(16, 4)
-        >>> round(abs(w_mse([x, 2 * x + 1], group_size=16).item()), 4)  # whitening undoes scale and shift
-        0.0
-    """
-    if len(views) < 2 or any(view.shape != views[0].shape or view.dim() != 2 for view in views):
-        raise UsageError(
-            f"w_mse takes two or more embeddings of one shape (B, D), got {[tuple(v.shape) for v in views]}."
-        )
-    batch, width = views[0].shape
-    if batch % group_size:
-        raise UsageError(
-            f"a batch of {batch} images does not split into groups of {group_size}: give a batch size that is a "
-            "multiple of the group size."
-        )
-    if group_size <= width and eps == 0:
-        raise UsageError(
-            f"the covariance of {group_size} images in {width} dimensions is singular: give a group size of more than "
-            f"the width (better {2 * width}), or eps > 0."
-        )
-    if not 0 <= eps < 1:
-        raise UsageError(f"eps={eps}: it must be in [0, 1).")
-    together = torch.stack(list(views))  # (V, B, D)
-    orders = [None] if permutations is None else list(permutations)
-    losses = [_whitened_distance(together if o is None else together[:, o], group_size, eps) for o in orders]
-    return torch.stack(losses).mean()
-
-
-def _whitened_distance(views: Tensor, group_size: int, eps: float) -> Tensor:
-    dtype = views.dtype if views.dtype == torch.float64 else torch.float32
-    wide = torch.float32 if views.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    with torch.autocast(views.device.type, enabled=False):
-        groups = views.to(wide).reshape(len(views), -1, group_size, views.shape[-1])  # (V, G, w, D)
-        white = F.normalize(_whitened(groups, eps), dim=-1)
-        pairs = [2 - 2 * (white[u] * white[v]).sum(-1).mean() for u, v in combinations(range(len(white)), 2)]
-        return torch.stack(pairs).mean().to(dtype)
-
-
-def _whitened(x: Tensor, eps: float) -> Tensor:
-    """Rows ``(..., w, D)`` with mean 0 and the identity as covariance."""
-    x = x - x.mean(-2, keepdim=True)
-    covariance = (1 - eps) * x.mT @ x / (x.shape[-2] - 1) + eps * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    # cholesky() would make the device wait to raise an error; NaN shows up in the loss.
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    factor = torch.where((failed > 0)[..., None, None], torch.nan, factor)
-    white: Tensor = torch.linalg.solve_triangular(factor, x.mT, upper=False).mT
-    return white

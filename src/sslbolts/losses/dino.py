@@ -1,4 +1,4 @@
-"""Self-distillation without labels: the teacher's centred and sharpened distribution is the student's target."""
+"""Self-distillation without labels: the teacher's centered and sharpened distribution is the student's target."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ __all__ = ["dino", "dino_targets", "mean_entropy"]
 
 @full_precision
 def dino_targets(teacher: Tensor, center: Tensor, temperature: float) -> Tensor:
-    """The teacher's distribution, `softmax((t - c) / τ)`: centring keeps it from one peak, sharpening from uniformity.
+    """The teacher's distribution, `softmax((t - c) / τ)`: centering keeps it from one peak, sharpening from uniformity.
 
     Args:
         teacher: ``(..., K)`` logits.
@@ -69,7 +69,7 @@ def dino(
         Scalar, at least the mean entropy of the targets; `ln K` where the student's output is uniform.
 
     Raises:
-        UsageError: if the shapes do not fit, or a temperature is not positive.
+        UsageError: if the shapes do not fit.
 
     Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294,
     equation 3.
@@ -85,9 +85,6 @@ def dino(
             f"dino takes logits (V, B, K) of two or more views of the student and (G, B, K) of the first of them by "
             f"the teacher, got {tuple(student.shape)} and {tuple(teacher.shape)}."
         )
-    for name, value in (("student_temperature", student_temperature), ("teacher_temperature", teacher_temperature)):
-        if value <= 0:
-            raise UsageError(f"{name}={value}: it divides the logits and must be positive.")
     targets = dino_targets(teacher, center, teacher_temperature)  # (G, B, K)
     log_p = F.log_softmax(student / student_temperature, dim=2)  # (V, B, K)
     all_pairs = (targets.sum(0) * log_p.sum(0)).sum(1).mean()

@@ -33,7 +33,7 @@ def instance_nce(v: Tensor, entries: Tensor, *, temperature: float, normalizer: 
         Scalar.
 
     Raises:
-        UsageError: if the shapes do not fit or the temperature is not positive.
+        UsageError: if the shapes do not fit.
 
     Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     arXiv:1805.01978, equations 7 and 8, with the constant of the published code.
@@ -49,7 +49,6 @@ def instance_nce(v: Tensor, entries: Tensor, *, temperature: float, normalizer: 
             "instance_nce takes embeddings (B, D) and memory entries (B, 1 + m, D), got "
             f"{tuple(v.shape)} and {tuple(entries.shape)}."
         )
-    _check_temperature(temperature)
     noise = (entries.shape[1] - 1) / num_images  # m Pn
     p = (torch.einsum("bd,bkd->bk", v, entries.detach()) / temperature).exp() / normalizer.detach()  # (B, 1 + m)
     of_data = p[:, 0].log() - (p[:, 0] + noise + _EPSILON).log()
@@ -59,7 +58,7 @@ def instance_nce(v: Tensor, entries: Tensor, *, temperature: float, normalizer: 
 
 @full_precision
 def instance_softmax(v: Tensor, memory: Tensor, indices: Tensor, *, temperature: float) -> Tensor:
-    r"""Cross entropy of recognising an image among all `n` in the memory.
+    r"""Cross entropy of recognizing an image among all `n` in the memory.
 
     .. math:: \frac{1}{B} \sum_i \Big[ -v_i \cdot f_{y_i} / \tau + \log \sum_{j=1}^n e^{v_i \cdot f_j / \tau} \Big]
 
@@ -73,7 +72,7 @@ def instance_softmax(v: Tensor, memory: Tensor, indices: Tensor, *, temperature:
         Scalar; ``log n`` when nothing is learned.
 
     Raises:
-        UsageError: if the shapes do not fit or the temperature is not positive.
+        UsageError: if the shapes do not fit.
 
     Source: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
     arXiv:1805.01978, equation 2.
@@ -88,10 +87,4 @@ def instance_softmax(v: Tensor, memory: Tensor, indices: Tensor, *, temperature:
             f"instance_softmax takes embeddings (B, D) and a memory (n, D), got {tuple(v.shape)} and "
             f"{tuple(memory.shape)}."
         )
-    _check_temperature(temperature)
     return F.cross_entropy(v @ memory.detach().T / temperature, indices)
-
-
-def _check_temperature(temperature: float) -> None:
-    if temperature <= 0:
-        raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")

@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts import checks
 from sslbolts.distributed import gather, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = ["pairwise_contrastive", "semi_hard_triplet", "triplet"]
 
@@ -44,14 +46,9 @@ def triplet(
         >>> triplet(a, p, n, margin=9.0).item(), triplet(a, p, n, margin=9.0, distance="euclidean").item()
         (1.0, 7.0)
     """
-    if not (anchor.shape == positive.shape == negative.shape) or anchor.dim() != 2:
-        raise UsageError(
-            "triplet takes three embeddings of one shape (B, D), got "
-            f"{tuple(anchor.shape)}, {tuple(positive.shape)} and {tuple(negative.shape)}."
-        )
-    _check_margin(margin)
-    if distance not in get_args(Distance):
-        raise UsageError(f'distance="{distance}": it must be one of {", ".join(get_args(Distance))}.')
+    one_shape("triplet", anchor=anchor, positive=positive, negative=negative)
+    checks.positive(margin=margin)
+    checks.one_of(get_args(Distance), distance=distance)
     return F.relu(_distance(anchor, positive, distance) - _distance(anchor, negative, distance) + margin).mean()
 
 
@@ -90,7 +87,7 @@ def semi_hard_triplet(z: Tensor, labels: Tensor, margin: float = 0.5) -> Tensor:
             f"semi_hard_triplet takes embeddings (B, D) and labels (B,), got {tuple(z.shape)} and "
             f"{tuple(labels.shape)}."
         )
-    _check_margin(margin)
+    checks.positive(margin=margin)
     all_z, all_labels = gather(z), gather(labels)
     own = torch.arange(len(z), device=z.device) + rank() * len(z)
     same = labels[:, None] == all_labels  # (B, N)
@@ -135,7 +132,7 @@ def pairwise_contrastive(z1: Tensor, z2: Tensor, same: Tensor, margin: float = 1
             "pairwise_contrastive takes two embeddings of one shape (B, D) and same (B,), got "
             f"{tuple(z1.shape)}, {tuple(z2.shape)} and {tuple(same.shape)}."
         )
-    _check_margin(margin)
+    checks.positive(margin=margin)
     distance = torch.linalg.vector_norm(z1 - z2, dim=1)
     gap = F.relu(margin - distance)
     if squared:
@@ -158,8 +155,3 @@ def _semi_hard_distances(distances: Tensor, negative: Tensor) -> Tensor:
     count = negative.sum(1, keepdim=True)
     place = torch.searchsorted(order.detach(), distances.detach(), right=True)
     return order.gather(1, torch.minimum(place, count - 1).clamp(min=0))
-
-
-def _check_margin(margin: float) -> None:
-    if margin <= 0:
-        raise UsageError(f"margin={margin}: it must be positive.")

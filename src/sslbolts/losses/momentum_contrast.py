@@ -7,6 +7,7 @@ from torch import Tensor
 from sslbolts.distributed import gather, rank
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = ["info_nce", "moco_v3_contrastive"]
 
@@ -34,7 +35,7 @@ def info_nce(
         Scalar; about ``log(K + 1)`` when nothing is learned.
 
     Raises:
-        UsageError: if the shapes do not fit or the temperature is not positive.
+        UsageError: if the shapes do not fit.
 
     Source: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020,
     arXiv:1911.05722, equation 1.
@@ -44,7 +45,7 @@ def info_nce(
         >>> round(info_nce(query, key, negatives, temperature=1.0).item(), 4)  # log(1 + 3/e)
         0.7437
     """
-    _check("info_nce", query, key, temperature)
+    one_shape("info_nce", query=query, key=key)
     if negatives.dim() != 2 or negatives.shape[1] != query.shape[1]:
         raise UsageError(
             f"info_nce takes negatives (K, {query.shape[1]}) for queries {tuple(query.shape)}, got "
@@ -76,7 +77,7 @@ def moco_v3_contrastive(query: Tensor, key: Tensor, temperature: float = 1.0) ->
         Scalar; ``2 * τ * log N`` when nothing is learned.
 
     Raises:
-        UsageError: if the shapes differ or the temperature is not positive.
+        UsageError: if the shapes differ.
 
     Source: Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021,
     arXiv:2104.02057, equation 1 and algorithm 1.
@@ -85,17 +86,8 @@ def moco_v3_contrastive(query: Tensor, key: Tensor, temperature: float = 1.0) ->
         >>> round(moco_v3_contrastive(torch.ones(4, 8), torch.ones(4, 8), temperature=0.5).exp().item())  # collapsed: N
         4
     """
-    _check("moco_v3_contrastive", query, key, temperature)
+    one_shape("moco_v3_contrastive", query=query, key=key)
     query, key = F.normalize(query, dim=1), F.normalize(key, dim=1)
     logits = query @ gather(key.detach()).T / temperature  # (B, N)
     own = torch.arange(len(query), device=query.device) + rank() * len(query)
     return 2 * temperature * F.cross_entropy(logits, own)
-
-
-def _check(name: str, query: Tensor, key: Tensor, temperature: float) -> None:
-    if query.shape != key.shape or query.dim() != 2:
-        raise UsageError(
-            f"{name} takes queries and keys of one shape (B, D), got {tuple(query.shape)} and {tuple(key.shape)}."
-        )
-    if temperature <= 0:
-        raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")

@@ -3,15 +3,10 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
+from sslbolts.losses.shapes import one_shape
 
 __all__ = ["byol_regression", "negative_cosine"]
-
-
-def _check(name: str, p: Tensor, z: Tensor) -> None:
-    if p.shape != z.shape or p.dim() != 2:
-        raise UsageError(f"{name} takes two tensors of one shape (B, D), got {tuple(p.shape)} and {tuple(z.shape)}.")
 
 
 @full_precision
@@ -36,7 +31,7 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
         >>> round(negative_cosine(p, 3 * p).item(), 4)
         -1.0
     """
-    _check("negative_cosine", p, z)
+    one_shape("negative_cosine", p=p, z=z)
     return -F.cosine_similarity(p, z.detach(), dim=1).mean()
 
 
@@ -64,6 +59,6 @@ def byol_regression(p: Tensor, z: Tensor) -> Tensor:
         >>> byol_regression(p, torch.tensor([[0.0, 1.0]])).item()
         2.0
     """
-    _check("byol_regression", p, z)
+    one_shape("byol_regression", p=p, z=z)
     distance = F.normalize(p, dim=1) - F.normalize(z.detach(), dim=1)
     return distance.square().sum(dim=1).mean()

@@ -4,17 +4,27 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Literal, TypedDict, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
-from sslbolts.checks import at_least, fraction, one_of
+from sslbolts.checkpoints.misfit import refuse_misfit
+from sslbolts.checkpoints.ours import Checkpoint
+from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
-from sslbolts.networks.backbones import BackboneLike, Stem, create_backbone, feature_width, warn_small_images
+from sslbolts.networks.backbones import (
+    BackboneLike,
+    NetworkArguments,
+    Stem,
+    create_backbone,
+    feature_width,
+    first_convolution,
+    warn_small_images,
+)
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import (
     LARS,
@@ -25,38 +35,25 @@ from sslbolts.optim import (
     warmup_cosine,
     warmup_steps,
 )
+from sslbolts.readouts import normalized_std
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
 from sslbolts.training.module import TrainingModule
+from sslbolts.training.resized import resize_to_checkpoint
 
 __all__ = ["LRScaling", "NetworkArguments", "SSLModule"]
 
 LRScaling = Literal["linear", "sqrt", "none"]
-"""How the learning rate follows the effective batch size B: ``lr * B / 256``, ``lr * sqrt(B / 256)``, or not."""
-
-
-class NetworkArguments(TypedDict, total=False):
-    """Arguments of the backbone, which every method passes on to :class:`SSLModule`.
-
-    Attributes:
-        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less; ``"imagenet"`` by default.
-        in_chans: channels of the images; 3 by default.
-        backbone_kwargs: further arguments of the named network.
-        compile_backbone: run the backbone through ``torch.compile``; not by default.
-    """
-
-    stem: Stem
-    in_chans: int
-    backbone_kwargs: dict[str, Any] | None
-    compile_backbone: bool
+"""The rule by which the learning rate follows the effective batch size B: ``lr * B / 256``, its root, or neither."""
 
 
 class SSLModule(TrainingModule):
     """A backbone that is trained without labels. A method adds its heads and a ``training_step``.
 
     Args:
-        backbone: timm or torchvision name, or a module; see :func:`sslbolts.networks.backbones.create_backbone`. A
-            module is not stored in checkpoints' hyperparameters: ``load_from_checkpoint`` then asks for ``backbone=``.
+        backbone: timm or torchvision name, or a module ``(B, C, H, W) -> (B, num_features)``; see
+            :func:`sslbolts.networks.backbones.create_backbone`. A module is not stored in checkpoints' hyperparameters:
+            ``load_from_checkpoint`` then asks for ``backbone=``.
         optimizer: takes parameter groups, returns the optimizer; its ``lr`` is the one for 256 images per step. The
             description that a checkpoint stores, ``{"class_path": ..., "init_args": ...}``, is taken as well.
         lr_scaling: how that learning rate follows the effective batch size.
@@ -69,8 +66,7 @@ class SSLModule(TrainingModule):
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:
-        backbone: the network under training, ``(B, C, H, W) -> (B, num_features)``.
-        num_features: width of its features.
+        num_features: width of the backbone's features.
         num_views: how many views a batch must have; None for any number.
         indicators: which logged values tell of this method's health, for ``CollapseMonitor``.
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
@@ -112,8 +108,13 @@ class SSLModule(TrainingModule):
         one_of(get_args(LRScaling), lr_scaling=lr_scaling)
         at_least(0, warmup_epochs=warmup_epochs)
         fraction(final_lr=final_lr)
+        whole(in_chans=in_chans)
         if not all(0 < milestone < 1 for milestone in milestones):
             raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
+        if milestones and final_lr:
+            raise UsageError(
+                f"final_lr={final_lr} has no effect with milestones={tuple(milestones)}: leave one of them out."
+            )
         self.optimizer = OptimizerSpec(optimizer)
         self.lr_scaling = lr_scaling
         self.warmup_epochs = warmup_epochs
@@ -160,7 +161,7 @@ class SSLModule(TrainingModule):
         return parameter_groups(self, decay_vectors=self.decay_vectors)
 
     def input_module(self) -> nn.Module:
-        """Where images enter: the backbone, unless a method filters them first."""
+        """The module that images enter: the backbone, unless a method filters them first."""
         return self.backbone
 
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
@@ -175,6 +176,10 @@ class SSLModule(TrainingModule):
         self.log(name, accuracy, batch_size=batch_size)
         self.log("train/accuracy_over_chance", accuracy * of, batch_size=batch_size)
 
+    def log_spread(self, z: Tensor) -> None:
+        """Logs how evenly embeddings ``(B, D)`` spread over directions: 1 evenly, 0 where all are equal."""
+        self.log("train/spread", normalized_std(z) * z.shape[1] ** 0.5, batch_size=len(z))
+
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         """The loss of one batch of views."""
         raise NotImplementedError(f"{type(self).__name__} must define training_step(batch, batch_idx).")
@@ -183,14 +188,50 @@ class SSLModule(TrainingModule):
         """Features of an evaluation batch ``(images, ...)``, for the monitors; no loss, since there is none."""
         return {"features": self(batch[0])}
 
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Mapping[str, Tensor]:
-        """As in validation."""
-        return {"features": self(batch[0])}
+    test_step = validation_step
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Features ``(B, D)``, targets ``(B,)`` and indices ``(B,)`` of ``(images, targets, indices)``."""
         images, targets, indices = batch
         return self(images), targets, indices
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """The method of a checkpoint, which can import, call and open nothing else.
+
+        Args:
+            checkpoint_path: a file.
+            map_location: the device of the method; None is the CPU.
+            hparams_file: not taken: give the arguments.
+            strict: whether all weights must be there; None is ``strict_loading``.
+            weights_only: False loads whatever the file holds, as Lightning does, and runs its code.
+            arguments: in place of the checkpoint's.
+
+        Raises:
+            UsageError: if there is no such file, or it is of another method or names a class that no file may name.
+        """
+        if hparams_file is not None:
+            raise UsageError("hparams_file is not read: give the arguments by name.")
+        if weights_only is False:
+            trusted: Self = super().load_from_checkpoint(
+                checkpoint_path, map_location, strict=strict, weights_only=False, **arguments
+            )
+            return trusted
+        checkpoint = Checkpoint.read(checkpoint_path)
+        method = cls(**{**checkpoint.arguments_for(cls, arguments), **arguments})
+        if strict is not None:
+            method.strict_loading = strict
+        method.on_load_checkpoint({**checkpoint.content, "state_dict": checkpoint.weights})
+        method.load_state_dict(checkpoint.weights, strict=method.strict_loading)
+        return method.to(map_location or "cpu")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -203,16 +244,17 @@ class SSLModule(TrainingModule):
                 f"this checkpoint's backbone was given as a module, which it does not hold, so {name} cannot make it "
                 f"again: pass that module, {name}.load_from_checkpoint(path, backbone=...)."
             )
+        resize_to_checkpoint(self, checkpoint.get("state_dict", {}))
         if self.strict_loading and "state_dict" in checkpoint:  # a sharded one holds its weights elsewhere
             refuse_misfit(self, checkpoint)
         super().on_load_checkpoint(checkpoint)
 
     def setup(self, stage: str) -> None:
-        """Compare the channels of the data with those of the backbone, before a convolution does."""
+        """Compares the channels of the data with those of the backbone, before a convolution does."""
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
-        first = next((m for m in self.input_module().modules() if isinstance(m, nn.Conv2d)), None)
+        first = first_convolution(self.input_module())
         if first is not None and given is not None and first.in_channels != given:
             raise UsageError(
                 f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "
@@ -227,7 +269,7 @@ class SSLModule(TrainingModule):
             self.backbone.compile()  # in place: the keys of the state dict stay as they are
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Name a wrong first batch, instead of failing somewhere in a network."""
+        """Names a wrong first batch, instead of failing somewhere in a network."""
         super().on_train_batch_start(batch, batch_idx)
         if batch_idx > 0 or self.trainer.current_epoch > 0:
             return
@@ -277,33 +319,3 @@ class SSLModule(TrainingModule):
             group["lr"] *= scale * group.get("lr_scale", 1.0)
         schedule = Schedule(optimizer, lambda step: self.lr_factor(step, total=total, warmup=warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-def refuse_misfit(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of another method or of other arguments, in fewer words than a list of all its keys.
-
-    Args:
-        module: what is to load it.
-        checkpoint: what ``ModelCheckpoint`` wrote.
-
-    Raises:
-        UsageError: with one example of every kind of difference.
-    """
-    wanted: Mapping[str, Tensor] = module.state_dict()
-    stored: Mapping[str, Tensor] = checkpoint["state_dict"]
-    kinds = {
-        "missing": [key for key in wanted if key not in stored],
-        "unknown": [key for key in stored if key not in wanted],
-        "of other shape": [key for key in wanted if key in stored and wanted[key].shape != stored[key].shape],
-    }
-    differences = ", ".join(f"{len(keys)} {kind} ({keys[0]})" for kind, keys in kinds.items() if keys)
-    if not differences:
-        return
-    name = type(module).__name__
-    made_by = str(checkpoint.get("sslbolts_class", "")).rpartition(".")[2]
-    if made_by not in ("", name):
-        raise UsageError(f"the checkpoint is of {made_by}, not of {name}: {differences}. Load it with {made_by}.")
-    raise UsageError(
-        f"the checkpoint is not of this {name}: {differences}. Build it with the arguments that the checkpoint was "
-        "made with."
-    )

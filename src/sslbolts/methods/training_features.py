@@ -1,4 +1,4 @@
-"""One look at every training image, between epochs."""
+"""Features of every training image, between epochs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,24 +6,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, IterableDataset
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.loader import TrainLoader
-from sslbolts.distributed import all_sum, rank, world_size
+from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
-from sslbolts.progress import late_bar
-from sslbolts.training.passes import undisturbed, with_batches
+from sslbolts.networks.split_batch_norm import BATCH_NORMS
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import prepared_batches
 
 __all__ = ["number_of_training_images", "training_features"]
 
 _ROWS_AT_ONCE = 2**14  # that are summed over ranks
 
 
-@torch.no_grad()
 def training_features(
     module: LightningModule,
     fn: Callable[[Tensor], Tensor] | None = None,
@@ -56,15 +55,13 @@ def training_features(
         UsageError: if the images of the training loader cannot be asked for one by one.
     """
     trainer = module.trainer
-    loader = _shared(_every_image(trainer), trainer, least=2 if batch_statistics else 1)
+    loader = _every_image(trainer)
     images = len(loader.dataset)  # type: ignore[arg-type]
+    own = OwnLoader(loader, plan=_even_batches(loader, trainer, least=2 if batch_statistics else 1))
     rows, seen = torch.empty(0), torch.zeros(images, device=device or module.device)
-    bar = trainer.progress_bar_callback is not None  # type: ignore[attr-defined]
-    with undisturbed(trainer, module), _batch_statistics(module, batch_statistics):
-        for raw in late_bar(loader, description, shown=bar):
-            batch = trainer.precision_plugin.convert_input(raw)
-            batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=0)
+    bar = description if trainer.progress_bar_callback is not None else None  # type: ignore[attr-defined]
+    with prepared_batches(trainer, module, own, bar=bar) as batches, _batch_statistics(module, batch_statistics):
+        for _, batch in batches:
             x, indices = (batch.views[0], batch.indices) if isinstance(batch, ViewBatch) else (batch[0], batch[2])
             with torch.autocast(module.device.type, enabled=False):
                 found = (fn or module)(x)
@@ -84,7 +81,7 @@ def training_features(
 
 
 def number_of_training_images(trainer: Trainer) -> int:
-    """How many rows :func:`training_features` has.
+    """Number of rows that :func:`training_features` has.
 
     Raises:
         UsageError: if the images of the training loader cannot be asked for one by one.
@@ -112,8 +109,8 @@ def _every_image(trainer: Trainer) -> DataLoader[Any]:
     return loader
 
 
-def _shared(loader: DataLoader[Any], trainer: Trainer, *, least: int) -> DataLoader[Any]:
-    """The batches of this rank: as many as any other's, since synchronized batch norms wait for each other.
+def _even_batches(loader: DataLoader[Any], trainer: Trainer, *, least: int) -> list[list[int]]:
+    """Batches of dataset indices, equally many for each rank, since synchronized batch norms wait for each other.
 
     Images are spread evenly over the batches, of which none has fewer than ``least``: the statistics of a few last
     images would be poor, and a single one has none.
@@ -124,15 +121,13 @@ def _shared(loader: DataLoader[Any], trainer: Trainer, *, least: int) -> DataLoa
     batches = [part.tolist() for part in torch.tensor_split(every, number)]
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         batches = batches[: int(trainer.limit_train_batches) * world_size()]
-    mine = batches[rank() :: world_size()]
-    repeated = batches[: -(-len(batches) // world_size()) - len(mine)]
-    return with_batches(loader, mine + repeated)
+    return (batches * world_size())[: -(-len(batches) // world_size()) * world_size()]  # the first ones come again
 
 
 @contextmanager
 def _batch_statistics(module: nn.Module, wanted: bool) -> Iterator[None]:
-    """Batch norms in training mode, whose running statistics are afterwards as before."""
-    norms = [norm for norm in module.modules() if wanted and isinstance(norm, _BatchNorm)]
+    """Batch norms in training mode; afterwards their running statistics are as before."""
+    norms = [norm for norm in module.modules() if wanted and isinstance(norm, BATCH_NORMS)]
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     for norm in norms:
         norm.train()
@@ -145,7 +140,7 @@ def _batch_statistics(module: nn.Module, wanted: bool) -> Iterator[None]:
 
 
 def _joined(rows: Tensor, seen: Tensor, device: torch.device) -> Tensor:
-    """What all ranks have found; a few rows at a time, so that they are never in memory twice."""
+    """Rows of all ranks put together; a few at a time, so that they are never in memory twice."""
     if world_size() == 1:
         return rows
     for start in range(0, len(rows), _ROWS_AT_ONCE):

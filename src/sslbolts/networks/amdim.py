@@ -1,4 +1,4 @@
-"""AMDIM's network: a residual network without padding, whose features are what they seem to have seen."""
+"""AMDIM's network: a residual network without padding, so that no feature tells where in the image it is."""
 
 import math
 

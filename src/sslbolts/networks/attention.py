@@ -1,4 +1,4 @@
-"""What the class token of a vision transformer attends to, taken from any of them without changing it."""
+"""The attention of a vision transformer's class token, read from any of them without changing it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

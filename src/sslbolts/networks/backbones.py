@@ -1,20 +1,44 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
 import warnings
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["BackboneLike", "Stem", "create_backbone", "feature_width", "warn_small_images"]
+__all__ = [
+    "BackboneLike",
+    "NetworkArguments",
+    "Stem",
+    "create_backbone",
+    "feature_width",
+    "first_convolution",
+    "warn_small_images",
+]
 
 BackboneLike = str | nn.Module
 """``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
 
 Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
 """The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
+
+
+class NetworkArguments(TypedDict, total=False):
+    """Arguments of the backbone, which every method passes on to :class:`~sslbolts.SSLModule`, where the defaults are.
+
+    Attributes:
+        stem: ``"cifar"`` for a ResNet on images of 64 pixels and less; see :func:`create_backbone`.
+        in_chans: channels of the images.
+        backbone_kwargs: further arguments of the named network.
+        compile_backbone: run the backbone through ``torch.compile``.
+    """
+
+    stem: Stem
+    in_chans: int
+    backbone_kwargs: dict[str, Any] | None
+    compile_backbone: bool
 
 
 def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans: int = 3, **kwargs: Any) -> nn.Module:
@@ -83,7 +107,7 @@ def feature_width(backbone: nn.Module) -> int:
         if isinstance(width, int):
             return width
     modes = {module: module.training for module in backbone.modules()}
-    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(backbone)
     example = next(backbone.parameters(), torch.empty(0))
     image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
     backbone.eval()
@@ -107,9 +131,19 @@ def feature_width(backbone: nn.Module) -> int:
     return features.shape[1]
 
 
+def first_convolution(network: nn.Module) -> nn.Conv2d | None:
+    """The convolution that sees the images, as far as the order of a network's modules tells; None without any.
+
+    Example:
+        >>> first_convolution(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)))
+        Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+    """
+    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+
+
 def warn_small_images(backbone: nn.Module, image_size: int) -> None:
     """Warn where a 7x7 convolution of stride 2 is to see images of 64 pixels or fewer."""
-    first = next((m for m in backbone.modules() if isinstance(m, nn.Conv2d)), None)
+    first = first_convolution(backbone)
     if first is not None and first.kernel_size == (7, 7) and first.stride == (2, 2) and image_size <= 64:
         warnings.warn(
             f"the backbone's first layer is a 7x7 convolution of stride 2, but the images have {image_size} pixels: "
@@ -170,8 +204,8 @@ def _create_torchvision(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.
     attribute = linears[-1].rpartition(".")[2]
     network.feature_width = parent.get_submodule(attribute).in_features
     setattr(parent, attribute, nn.Identity())
-    if in_chans != 3:
-        path, first = next((path, m) for path, m in network.named_modules() if isinstance(m, nn.Conv2d))
+    if in_chans != 3 and (first := first_convolution(network)) is not None:
+        path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
     return network
 

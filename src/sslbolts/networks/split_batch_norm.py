@@ -6,17 +6,28 @@ from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
 
-__all__ = ["join_batch_norms", "split_batch_norms"]
+__all__ = ["BATCH_NORMS", "join_batch_norms", "split_batch_norms"]
 
 
-class _Split(nn.modules.batchnorm._BatchNorm):
-    """In training, sample `n` is normalized with the samples of group `n mod groups`."""
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Torch's layers that normalize over the batch; those of other libraries are subclasses."""
+
+
+class _Split(nn.Module):
+    """The training of a batch norm in which sample `n` is normalized with the samples of group `n mod groups`."""
 
     groups: int
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    weight: nn.Parameter
+    bias: nn.Parameter
+    momentum: float | None
+    eps: float
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(x)
+            whole: Tensor = super().forward(x)  # of the batch norm that follows in the order of the bases
+            return whole
         samples, channels = x.shape[:2]
         if samples % self.groups:
             raise UsageError(
@@ -24,7 +35,7 @@ class _Split(nn.modules.batchnorm._BatchNorm):
                 f"it a multiple of {self.groups}, pass a bn_splits that divides it, or, if it is the last batch of an "
                 "epoch, give the loader drop_last=True."
             )
-        # Neighbours become channels of one image, so that one call normalizes every group by itself.
+        # Neighbors become channels of one image, so that one call normalizes every group by itself.
         folded = x.reshape(samples // self.groups, self.groups * channels, *x.shape[2:])
         mean, var, weight, bias = (
             None if tensor is None else tensor.repeat(self.groups)
@@ -77,7 +88,7 @@ def split_batch_norms(network: nn.Module, groups: int) -> None:
         >>> join_batch_norms(network)
     """
     for name, norm in network.named_modules():
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm):
+        if not isinstance(norm, BATCH_NORMS):
             continue
         if type(norm) in _SPLIT:
             norm.__class__ = _SPLIT[type(norm)]  # type: ignore[assignment]

@@ -1,26 +1,146 @@
-"""The maps inside a network, before they are pooled."""
+"""Layers inside a network: found by name, listened to, and pooled."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["feature_maps", "last_stages", "map_widths"]
+__all__ = ["Tap", "block_names", "feature_maps", "find_layer", "last_stages", "layer_outputs", "map_widths", "pooled"]
+
+_NAMES_SHOWN = 20
 
 
-def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
-    """Outputs of some of a network's layers, from one forward pass.
+def find_layer(network: nn.Module, name: str, *, advice: str = "") -> nn.Module:
+    """The submodule of a name.
 
     Args:
         network: any module.
-        layers: names of submodules, as ``named_modules`` gives them, e.g. ``"layer3"`` of a ResNet.
+        name: as ``named_modules`` gives it, with or without ``backbone.`` at its beginning.
+        advice: end of the message about a wrong name: what to do.
+
+    Raises:
+        UsageError: if there is none.
+
+    Example:
+        >>> network = nn.ModuleDict({"backbone": nn.Sequential(nn.Linear(2, 3), nn.ReLU())})
+        >>> find_layer(network, "backbone.1"), find_layer(network, "1")
+        (ReLU(), ReLU())
+    """
+    for path in (name, f"backbone.{name}") if name else ():
+        try:
+            return network.get_submodule(path)
+        except AttributeError:
+            continue
+    names = sorted((known for known, _ in network.named_modules() if known), key=lambda known: known.count("."))
+    hint = did_you_mean(name, [*names, *(known.removeprefix("backbone.") for known in names)])
+    shown = ", ".join(names[:_NAMES_SHOWN] + ["..."] * (len(names) > _NAMES_SHOWN)) or "none"
+    raise UsageError(f'{type(network).__name__} has no layer "{name}".{hint} There are: {shown}. {advice}'.rstrip())
+
+
+class Tap:
+    """The outputs of a layer, recorded by a forward hook until the tap is closed.
+
+    Args:
+        layer: any module, see :func:`find_layer`.
+        detach: record outputs without their gradients.
+
+    Attributes:
+        outputs: what the layer gave, in order of its calls.
+        sizes: size of an image (or row) of the input of each call; None where the input is no tensor.
+        recording: whether calls are recorded.
+
+    Example:
+        >>> network = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        >>> with Tap(network[0]) as tap:
+        ...     _ = network(torch.ones(4, 2))
+        >>> [tuple(output.shape) for output in tap.outputs]
+        [(4, 3)]
+    """
+
+    def __init__(self, layer: nn.Module, *, detach: bool = False) -> None:
+        self.detach = detach
+        self.outputs: list[Any] = []
+        self.sizes: list[torch.Size | None] = []
+        self.recording = True
+        self._handle = layer.register_forward_hook(self._record)
+
+    def start(self) -> None:
+        """Forget what was recorded, and record from now on."""
+        self.outputs, self.sizes, self.recording = [], [], True
+
+    def close(self) -> None:
+        """Take the hook away."""
+        self._handle.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @torch.compiler.disable
+    def _record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if self.recording:
+            first = inputs[0] if inputs else None
+            self.sizes.append(first.shape[1:] if isinstance(first, Tensor) else None)
+            self.outputs.append(output.detach() if self.detach and isinstance(output, Tensor) else output)
+
+
+def layer_outputs(network: nn.Module, layers: Sequence[nn.Module], images: Tensor) -> list[list[Any]]:
+    """Outputs of some layers in one forward pass of a network: for each layer, those of all its calls.
+
+    Args:
+        network: called on ``images``.
+        layers: parts of it.
+        images: ``(B, C, H, W)``.
+    """
+    taps = [Tap(layer) for layer in layers]
+    try:
+        network(images)
+    finally:
+        for tap in taps:
+            tap.close()
+    return [tap.outputs for tap in taps]
+
+
+def pooled(output: Any, layer: str, *, dtype: torch.dtype | None = None) -> Tensor:
+    """A layer's output as ``(B, D)``: maps and tokens are averaged, of a tuple the first.
+
+    Args:
+        output: ``(B, D)``, tokens ``(B, T, D)``, maps ``(B, D, H, W)``, or a tuple that begins with one of them.
+        layer: its name, for the message.
+        dtype: of the average; None is the output's own.
+
+    Raises:
+        UsageError: for anything else.
+
+    Example:
+        >>> pooled(torch.ones(2, 5, 7, 7), "layer4").shape
+        torch.Size([2, 5])
+    """
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    if isinstance(first, Tensor) and first.ndim in (2, 3, 4):
+        rows = first if dtype is None else first.to(dtype)
+        return rows if rows.ndim == 2 else rows.mean(1) if rows.ndim == 3 else rows.mean((2, 3))
+    raise UsageError(
+        f'the output of "{layer}" has {_form(output)}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): '
+        "take another layer, or pool it yourself."
+    )
+
+
+def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
+    """Maps that some of a network's layers give, from one forward pass; of a layer that runs several times, the last.
+
+    Args:
+        network: any module.
+        layers: names of submodules, e.g. ``"layer3"`` of a ResNet, see :func:`find_layer`.
         images: ``(B, C, H, W)``.
 
     Returns:
-        One ``(B, C_l, H_l, W_l)`` per layer.
+        One ``(B, C_l, H_l, W_l)`` per layer; gradients pass.
 
     Raises:
         UsageError: for a layer that is not there, that the network does not run, or whose output is no map.
@@ -30,24 +150,15 @@ def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> l
         >>> [tuple(m.shape) for m in feature_maps(network, ["0", "1"], torch.zeros(2, 3, 8, 8))]
         [(2, 8, 4, 4), (2, 8, 4, 4)]
     """
-    found: dict[str, Any] = {}
-    handles = []
-    try:
-        for name in layers:
-            layer = _layer(network, name)
-            handles.append(layer.register_forward_hook(lambda _, __, out, name=name: found.__setitem__(name, out)))
-        network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for name in layers:
-        if not isinstance(found.get(name), Tensor) or found[name].dim() != 4:
-            shape = tuple(found[name].shape) if isinstance(found.get(name), Tensor) else "nothing"
+    maps = []
+    for name, calls in zip(layers, layer_outputs(network, [find_layer(network, name) for name in layers], images)):
+        if not calls or not isinstance(calls[-1], Tensor) or calls[-1].ndim != 4:
             raise UsageError(
-                f'layer "{name}" of {type(network).__name__} gives {shape}, not maps (B, C, H, W): name a layer before '
-                "the pooling."
+                f'layer "{name}" of {type(network).__name__} gives {_form(calls[-1]) if calls else "nothing"}, not '
+                "maps (B, C, H, W): name a layer before the pooling."
             )
-    return [found[name] for name in layers]
+        maps.append(calls[-1])
+    return maps
 
 
 def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> list[int]:
@@ -74,6 +185,27 @@ def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> 
             module.training = training
 
 
+def block_names(network: nn.Module) -> list[str]:
+    """The blocks of a network, from the images on: conv1 to conv5 of the field's tables.
+
+    Of a ResNet the activation of the stem and the four stages; of timm's other networks what their ``feature_info``
+    lists (all blocks of a vision transformer); of AlexNet and VGG the activations of all convolutions.
+
+    Raises:
+        UsageError: for a network whose blocks are not known.
+
+    Example:
+        >>> from sslbolts.networks.backbones import create_backbone
+        >>> block_names(create_backbone("torchvision/resnet18"))
+        ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
+    """
+    stages = _stages(network)
+    if not stages:
+        relus = [name for name, module in network.named_modules() if isinstance(module, nn.ReLU)]
+        stages = [name for name in relus if name.startswith("features")]
+    return stages or _unknown("blocks", network)
+
+
 def last_stages(network: nn.Module, count: int = 2) -> list[str]:
     """Names of a network's last stages: those that timm lists in ``feature_info``, or ``layer3`` and ``layer4``.
 
@@ -90,25 +222,24 @@ def last_stages(network: nn.Module, count: int = 2) -> list[str]:
         >>> last_stages(create_backbone("timm/resnet18")), last_stages(create_backbone("torchvision/resnet18"), 1)
         (['layer3', 'layer4'], ['layer4'])
     """
-    info = getattr(network, "feature_info", None)
+    stages = [name for name in _stages(network) if name != "relu"]
+    return stages[-count:] if len(stages) >= count else _unknown("stages", network)
+
+
+def _stages(network: nn.Module) -> list[str]:
+    """Names in timm's ``feature_info``, or of the stem's activation and the stages of a ResNet; else none."""
+    info: Any = getattr(network, "feature_info", None)
     if info is not None:
-        names = [stage["module"] for stage in (info.info if hasattr(info, "info") else info)]
-    else:
-        names = [name for name in ("layer1", "layer2", "layer3", "layer4") if hasattr(network, name)]
-    if len(names) < count:
-        raise UsageError(
-            f"the stages of {type(network).__name__} are not known: name the layers whose maps are to be used, as its "
-            "named_modules() gives them."
-        )
-    return names[-count:]
+        return [stage["module"] for stage in (info.info if hasattr(info, "info") else info)]
+    stages = [name for name in ("layer1", "layer2", "layer3", "layer4") if hasattr(network, name)]
+    return ["relu", *stages] if stages and hasattr(network, "relu") else stages
 
 
-def _layer(network: nn.Module, name: str) -> nn.Module:
-    try:
-        return network.get_submodule(name)
-    except AttributeError:
-        names = [known for known, _ in network.named_modules() if known]
-        raise UsageError(
-            f'{type(network).__name__} has no layer "{name}".{did_you_mean(name, names)} Its named_modules() are '
-            f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}."
-        ) from None
+def _unknown(parts: str, network: nn.Module) -> NoReturn:
+    raise UsageError(
+        f"the {parts} of {type(network).__name__} are not known: name the layers, as its named_modules() gives them."
+    )
+
+
+def _form(output: Any) -> str:
+    return f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"type {type(output).__name__}"

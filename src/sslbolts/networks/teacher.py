@@ -32,8 +32,8 @@ class Teacher(nn.Module):
         self.requires_grad_(False)
 
     def pairs(self, student: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-        """What ``EMATeacher`` averages: the student's modules of the same names, each with its copy."""
-        return [(getattr(student, name), kept) for name, kept in self.named_children()]
+        """Pairs that ``EMATeacher`` averages: the student's modules of the same names, each with its copy."""
+        return [(getattr(student, name), kept) for name, kept in self.named_children() if hasattr(student, name)]
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

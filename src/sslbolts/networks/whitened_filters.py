@@ -5,28 +5,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
+from sslbolts.networks.backbones import first_convolution
 
-__all__ = ["first_convolution", "patches_for", "set_whitening_filters_"]
+__all__ = ["patches_for", "set_whitening_filters_", "whitenable_convolution"]
 
 _PER_SIDE = 6  # patches along an image's side
 
 
-def first_convolution(network: nn.Module) -> nn.Conv2d:
-    """The convolution that sees the images.
+def whitenable_convolution(network: nn.Module) -> nn.Conv2d:
+    """The first convolution, whose filters may whiten patches of the images.
 
     Raises:
         UsageError: if the network has none, or it is a grouped one.
 
     Example:
-        >>> first_convolution(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))).in_channels
+        >>> whitenable_convolution(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))).in_channels
         3
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            if module.groups > 1:
-                raise UsageError(f"the first convolution of {type(network).__name__} is grouped: it sees no patches.")
-            return module
-    raise UsageError(f"{type(network).__name__} has no convolution whose filters could whiten patches.")
+    first = first_convolution(network)
+    if first is None:
+        raise UsageError(f"{type(network).__name__} has no convolution whose filters could whiten patches.")
+    if first.groups > 1:
+        raise UsageError(f"the first convolution of {type(network).__name__} is grouped: it sees no patches.")
+    return first
 
 
 def patches_for(convolution: nn.Conv2d, images: Tensor) -> Tensor:
@@ -80,8 +81,8 @@ def set_whitening_filters_(convolution: nn.Conv2d, patches: Tensor, *, eps: floa
         True
     """
     patches = patches.double().flatten(0, -2)
-    centred = patches - patches.mean(0)
-    variances, directions = torch.linalg.eigh(centred.T @ centred / len(patches))  # ascending
+    centered = patches - patches.mean(0)
+    variances, directions = torch.linalg.eigh(centered.T @ centered / len(patches))  # ascending
     filters = (directions / (variances + eps * variances[-1]).clamp(min=1e-12).sqrt()).T.flip(0)
     # The sign of an eigenvector is free: the same everywhere if its largest entry is positive.
     largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))

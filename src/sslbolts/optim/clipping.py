@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from sslbolts.errors import UsageError
+from sslbolts.checks import positive
+from sslbolts.optim.foreach import norms
 
 __all__ = ["clip_each_"]
 
@@ -31,10 +32,8 @@ def clip_each_(parameters: Iterable[Tensor], max_norm: float) -> None:
         >>> [round(x, 3) for x in weight.grad.tolist()]
         [0.6, 0.8]
     """
-    if max_norm <= 0:
-        raise UsageError(f"max_norm={max_norm}: it must be positive.")
+    positive(max_norm=max_norm)
     gradients = [p.grad for p in parameters if p.grad is not None]
     if gradients:
-        norms = torch._foreach_norm(gradients)
-        factors = [(max_norm / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
-        torch._foreach_mul_(gradients, factors)
+        factors = (max_norm / (norms(gradients) + 1e-6)).clamp(max=1.0)
+        torch._foreach_mul_(gradients, list(factors.unbind()))

@@ -1,4 +1,4 @@
-"""Which parameters are decayed."""
+"""Parameters with and without weight decay, as groups of an optimizer."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def parameter_groups(*modules: nn.Module, decay_vectors: bool = False) -> list[d
     """Trainable parameters in two groups: matrices and kernels, and (without weight decay) all 1-d ones.
 
     Biases and the scales of normalization layers are 1-d; most papers of the collection that use LARS or AdamW leave
-    them out of the decay. LARS recognises them by their dimension and leaves them out of its adaptation too.
+    them out of the decay. LARS recognizes them by their dimension and leaves them out of its adaptation too.
 
     Args:
         modules: the modules to optimize; frozen parameters (a teacher's) are left out, shared ones taken once.

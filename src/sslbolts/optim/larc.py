@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts.optim.foreach import norms, scaled
 from sslbolts.optim.layerwise import LayerwiseSGD
 
 __all__ = ["LARC"]
@@ -55,13 +56,10 @@ class LARC(LayerwiseSGD):
     def directions(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         gradients = [p.grad for p in params if p.grad is not None]
         decay = group["weight_decay"]
-        norms = torch.stack(torch._foreach_norm(params))
-        sizes = torch.stack(torch._foreach_norm(gradients))
+        lengths, sizes = norms(params), norms(gradients)
         # No host sync to find out which tensors have no ratio.
-        defined = (norms > 0) & (sizes > 0)
-        trust = group["trust_coefficient"] * norms / (sizes + decay * norms + 1e-8)
-        scales = torch.where(defined, trust, torch.ones_like(trust))
-        directions = list(torch._foreach_mul(gradients, list(scales.unbind())))
-        decays = torch.where(defined, trust * decay, torch.zeros_like(trust))
-        torch._foreach_add_(directions, torch._foreach_mul(params, list(decays.unbind())))
+        defined = (lengths > 0) & (sizes > 0)
+        trust = group["trust_coefficient"] * lengths / (sizes + decay * lengths + 1e-8)
+        directions = scaled(gradients, torch.where(defined, trust, torch.ones_like(trust)))
+        torch._foreach_add_(directions, scaled(params, torch.where(defined, trust * decay, torch.zeros_like(trust))))
         return directions

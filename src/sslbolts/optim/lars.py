@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts.optim.foreach import norms, sums
 from sslbolts.optim.layerwise import LayerwiseSGD
 
 __all__ = ["LARS"]
@@ -72,13 +73,12 @@ class LARS(LayerwiseSGD):
         directions = {id(p): p.grad for p in params}
         if adapted:
             gradients = [p.grad for p in adapted if p.grad is not None]
-            decayed = torch._foreach_add(gradients, adapted, alpha=group["weight_decay"])
-            norms = torch.stack(torch._foreach_norm(adapted))
+            decayed = sums(gradients, adapted, alpha=group["weight_decay"])
             # A parameter of norm 0 has no ratio: it moves as in plain SGD. No host sync to find out.
             if group["clip"]:
-                trust = _clipped(norms, torch.stack(torch._foreach_norm(gradients)), group)
+                trust = _clipped(norms(adapted), norms(gradients), group)
             else:
-                trust = _trust(norms, torch.stack(torch._foreach_norm(decayed)), group)
+                trust = _trust(norms(adapted), norms(decayed), group)
             torch._foreach_mul_(decayed, list(trust.unbind()))
             directions.update({id(p): d for p, d in zip(adapted, decayed)})
         return [directions[id(p)] for p in params]  # type: ignore[misc]
@@ -93,14 +93,14 @@ class LARS(LayerwiseSGD):
             super().move(params, buffers, directions, group)
 
 
-def _trust(norms: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
+def _trust(lengths: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
     """Factors of the directions, whose norms are ``sizes``; 1 where they are 0."""
-    ratios = group["trust_coefficient"] * norms / sizes
-    return torch.where((norms > 0) & (sizes > 0), ratios, torch.ones_like(norms))
+    ratios = group["trust_coefficient"] * lengths / sizes
+    return torch.where((lengths > 0) & (sizes > 0), ratios, torch.ones_like(lengths))
 
 
-def _clipped(norms: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
+def _clipped(lengths: Tensor, sizes: Tensor, group: dict[str, Any]) -> Tensor:
     """Factors of the directions of gradients, whose norms are ``sizes``; 0 where they are 0."""
-    sums = sizes + group["weight_decay"] * norms + 1e-8
-    ratios = (group["trust_coefficient"] * norms / sums / group["lr"]).clamp(max=1.0)
-    return torch.where(norms > 0, torch.where(sizes > 0, ratios, torch.zeros_like(norms)), torch.ones_like(norms))
+    total = sizes + group["weight_decay"] * lengths + 1e-8
+    ratios = (group["trust_coefficient"] * lengths / total / group["lr"]).clamp(max=1.0)
+    return torch.where(lengths > 0, torch.where(sizes > 0, ratios, 0.0), 1.0)

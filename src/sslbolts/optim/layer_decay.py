@@ -24,7 +24,7 @@ _BLOCKS = tuple(
 
 
 def layer_numbers(network: nn.Module) -> tuple[dict[str, int], int]:
-    """The layer that each parameter belongs to: 0 before the first block, 1, 2, ... for the blocks, and one more after.
+    """Number of the layer that each parameter belongs to: 0 before the first block, then 1, 2, ..., and one more after.
 
     Blocks are the stages of a ResNet (``layer1`` to ``layer4``), the blocks of a vision transformer, or the stages of
     other networks. What follows the last block (a final norm) counts with the head.

@@ -1,4 +1,4 @@
-"""What LARS and LARC share: SGD with momentum, whose steps follow the norm of each parameter."""
+"""The base of LARS and LARC: SGD with momentum, whose steps follow the norm of each parameter."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sslbolts.errors import UsageError
+from sslbolts.checks import at_least, below_one, positive
 
 __all__ = ["LayerwiseSGD"]
 
@@ -36,14 +36,9 @@ class LayerwiseSGD(Optimizer):
         trust_coefficient: float,
         **variant: Any,
     ) -> None:
-        if lr < 0:
-            raise UsageError(f"lr={lr}: a learning rate cannot be negative.")
-        if not 0 <= momentum < 1:
-            raise UsageError(f"momentum={momentum}: it must be in [0, 1).")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
-        if trust_coefficient <= 0:
-            raise UsageError(f"trust_coefficient={trust_coefficient}: it must be positive.")
+        at_least(0, lr=lr, weight_decay=weight_decay)
+        below_one(momentum=momentum)
+        positive(trust_coefficient=trust_coefficient)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -60,7 +55,7 @@ class LayerwiseSGD(Optimizer):
     def move(
         self, params: list[Tensor], buffers: list[Tensor], directions: list[Tensor], group: dict[str, Any]
     ) -> None:
-        """Adds the directions to the momentum (decayed before), and takes the step."""
+        """Adds the directions to the momentum, which has been decayed, and takes the step."""
         torch._foreach_add_(buffers, directions)
         torch._foreach_add_(params, buffers, alpha=-group["lr"])
 

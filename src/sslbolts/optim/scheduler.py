@@ -1,4 +1,4 @@
-"""The learning-rate schedule of a run, as torch wants it."""
+"""The learning-rate schedule of a run, as a scheduler of torch."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,9 +1,9 @@
-"""Schedules as pure functions of the optimizer step, so that a resumed run needs no state to go on with them."""
+"""Schedules as pure functions of the optimizer step, which a resumed run continues without any state."""
 
 import math
 from collections.abc import Sequence
 
-from sslbolts.errors import UsageError
+from sslbolts.checks import positive
 
 __all__ = ["cosine", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
 
@@ -25,8 +25,7 @@ def cosine(step: int, *, total: int, start: float, end: float) -> float:
         >>> [round(cosine(step, total=4, start=0.99, end=1.0), 4) for step in range(5)]
         [0.99, 0.9915, 0.995, 0.9985, 1.0]
     """
-    if total <= 0:
-        raise UsageError(f"total={total}: a schedule needs at least one step.")
+    positive(total=total)
     progress = min(max(step / total, 0.0), 1.0)
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
@@ -90,8 +89,7 @@ def warmup_steps(
         >>> [round(warmup_steps(step, total=10, warmup=2), 3) for step in range(10)]
         [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
     """
-    if total <= 0:
-        raise UsageError(f"total={total}: a schedule needs at least one step.")
+    positive(total=total)
     if step < warmup:
         return step / warmup
     passed = sum(step >= round(milestone * total) for milestone in milestones)

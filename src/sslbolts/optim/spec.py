@@ -1,6 +1,5 @@
 """An optimizer as plain data: what the hyperparameters of a checkpoint can hold and rebuild."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from sslbolts.checks import import_named_in_file, is_plain
 from sslbolts.errors import UsageError
 
 __all__ = ["OptimizerCallable", "OptimizerSpec"]
@@ -52,7 +52,7 @@ class OptimizerSpec:
         self.lr = float(example.defaults["lr"])
         # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
         accepted = inspect.signature(kind).parameters
-        plain = {name: value for name, value in example.defaults.items() if name in accepted and _is_plain(value)}
+        plain = {name: value for name, value in example.defaults.items() if name in accepted and is_plain(value)}
         self.plain = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
 
     def __call__(self, params: Iterable[Any]) -> Optimizer:
@@ -68,21 +68,9 @@ class OptimizerSpec:
         return optimizer
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
-
-
 def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
     path, arguments = description.get("class_path", ""), dict(description.get("init_args", {}))
-    module, _, name = path.rpartition(".")
-    try:
-        kind = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"optimizer class_path={path!r} cannot be imported: {error}.") from error
-    if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
-        raise UsageError(f"optimizer class_path={path!r} is not a torch Optimizer.")
+    kind = import_named_in_file(path, Optimizer)  # it may have come out of a checkpoint
 
     def make(params: Iterable[Any]) -> Optimizer:
         made: Optimizer = kind(params, **arguments)

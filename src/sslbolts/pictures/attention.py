@@ -1,4 +1,4 @@
-"""Where each head of a vision transformer looks."""
+"""Attention maps of each head of a vision transformer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What the views of a recipe look like on real images."""
+"""Views of a recipe, drawn of real images."""
 
 from collections.abc import Sequence
 from itertools import groupby

@@ -16,9 +16,20 @@ from sslbolts.readouts.kmeans import kmeans, shard
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["cluster_directions", "draw_clusters"]
+__all__ = ["cluster_count", "cluster_directions", "draw_clusters"]
 
 _TEXT = 2.6  # width of the text beside a cluster, in images
+
+
+def cluster_count(targets: Tensor) -> int:
+    """As many clusters as there are classes; 10 without labels; at most 20, and one for each image.
+
+    Example:
+        >>> cluster_count(torch.tensor([3, 3, 0, -1])), cluster_count(torch.full((50,), -1))
+        (2, 10)
+    """
+    classes = len(torch.unique(targets[targets >= 0]))
+    return min(classes or 10, 20, len(targets))
 
 
 def cluster_directions(features: Tensor, k: int, *, seed: int = 0) -> Tensor:
@@ -92,7 +103,7 @@ def draw_clusters(
         raise UsageError(f"images, features, labels and clusters must be of the same images, got {sorted(sizes)}.")
     features, targets, assignments = features.float().cpu(), targets.cpu(), assignments.cpu()
     directions = F.normalize(features - features.mean(0), dim=1)
-    labelled = bool((targets >= 0).any())
+    labeled = bool((targets >= 0).any())
     names = class_names or [str(label) for label in range(int(targets.max()) + 1)]
 
     rows = []  # (purity, size, cluster, share of its most frequent classes)
@@ -105,7 +116,7 @@ def draw_clusters(
         rows.append((most[0][0] if most else 0.0, int(members.sum()), cluster, most))
     rows.sort(key=lambda row: (-row[0], -row[1]))
 
-    if labelled:
+    if labeled:
         pure = purity(assignments, targets).item()
         nmi = normalized_mutual_information(assignments, targets).item()
         note = (

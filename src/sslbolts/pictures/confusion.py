@@ -1,4 +1,4 @@
-"""Which classes are taken for which, as a picture."""
+"""The classes that are confused with each other, as a matrix."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

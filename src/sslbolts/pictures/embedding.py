@@ -19,8 +19,8 @@ _MOST_CLASSES = len(COLORS) * len(_MARKERS)
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _MEANING = {
     "pca": ("first principal component", "second principal component"),
-    "tsne": ("near points are neighbours; axes have no unit", ""),
-    "umap": ("near points are neighbours; axes have no unit", ""),
+    "tsne": ("near points are neighbors; axes have no unit", ""),
+    "umap": ("near points are neighbors; axes have no unit", ""),
 }
 
 
@@ -49,7 +49,7 @@ def draw_embedding(
     """
     wrong = {name: tuple(points.shape) for name, points in planes.items() if points.shape != (len(targets), 2)}
     if wrong or not planes:
-        raise UsageError(f"points (N, 2) of {len(targets)} labelled images are needed, got {wrong or 'none'}.")
+        raise UsageError(f"points (N, 2) of {len(targets)} labeled images are needed, got {wrong or 'none'}.")
     targets = targets.cpu()
     labels, counts = torch.unique(targets[targets >= 0], return_counts=True)
     shown = labels[counts.argsort(descending=True, stable=True)[:_MOST_CLASSES]].sort().values.tolist()

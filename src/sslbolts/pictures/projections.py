@@ -11,11 +11,11 @@ from sslbolts.errors import UsageError, did_you_mean
 __all__ = ["Projection", "available_projections", "project"]
 
 Projection = Literal["pca", "tsne", "umap"]
-"""How features come into the plane."""
+"""Ways of features into the plane."""
 
 _PACKAGES = {"tsne": ("sklearn", "scikit-learn"), "umap": ("umap", "umap-learn")}
-_WIDTH = 50  # principal components that neighbour embeddings start from: more are noise, and take time
-_NEIGHBOURS = 30
+_WIDTH = 50  # principal components that neighbor embeddings start from: more are noise, and take time
+_NEIGHBORS = 30
 
 
 def available_projections() -> tuple[Projection, ...]:
@@ -34,7 +34,7 @@ def project(features: Tensor, how: Projection = "pca", *, seed: int = 0) -> Tens
     """Features in the plane.
 
     PCA keeps the two directions of the largest variance, and distances along them. t-SNE and UMAP keep who is whose
-    neighbour: sizes of groups and distances between them mean nothing. Both start from 50 principal components.
+    neighbor: sizes of groups and distances between them mean nothing. Both start from 50 principal components.
 
     Args:
         features: ``(N, D)``.
@@ -48,7 +48,7 @@ def project(features: Tensor, how: Projection = "pca", *, seed: int = 0) -> Tens
         UsageError: for fewer than 4 images, features that are not finite, another name, or a package that is not there.
 
     Source: van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008 (perplexity 30); McInnes et al., UMAP:
-    Uniform Manifold Approximation and Projection, arXiv:1802.03426 (30 neighbours).
+    Uniform Manifold Approximation and Projection, arXiv:1802.03426 (30 neighbors).
 
     Example:
         >>> line = torch.arange(5.0)[:, None] * torch.tensor([[3.0, 4.0]])
@@ -73,15 +73,15 @@ def project(features: Tensor, how: Projection = "pca", *, seed: int = 0) -> Tens
     if how == "pca":
         return _principal(features, 2)
     reduced = _principal(features, _WIDTH).numpy()
-    neighbours = min(_NEIGHBOURS, (len(features) - 1) // 3)
+    neighbors = min(_NEIGHBORS, (len(features) - 1) // 3)
     if how == "tsne":
         from sklearn.manifold import TSNE
 
-        plane = TSNE(perplexity=max(1, neighbours), init="pca", random_state=seed).fit_transform(reduced)
+        plane = TSNE(perplexity=max(1, neighbors), init="pca", random_state=seed).fit_transform(reduced)
     else:
         from umap import UMAP  # type: ignore[import-not-found]
 
-        plane = UMAP(n_neighbors=max(2, neighbours), random_state=seed, n_jobs=1).fit_transform(reduced)
+        plane = UMAP(n_neighbors=max(2, neighbors), random_state=seed, n_jobs=1).fit_transform(reduced)
     return torch.as_tensor(plane, dtype=torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""What a generative method makes of what it is shown."""
+"""Inputs and outputs of a generative method beside the images."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
-    from torch import Tensor
 
-__all__ = ["COLORS", "INK", "MUTED", "head", "image_grid", "new_figure", "save", "show_image", "tidy"]
+__all__ = ["COLORS", "INK", "MUTED", "head", "image_grid", "new_figure", "save", "show_image", "thumbnails", "tidy"]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colors: blue, orange, green, purple, sky, vermilion."""
 INK = "#222222"
 MUTED = "#777777"
+_THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
 _LETTERS_PER_INCH = 17  # of a note
 _TITLE_LETTERS_PER_INCH = 8.5
 
@@ -98,13 +102,27 @@ def head(axes: "Axes", name: str, description: str = "") -> None:
     axes.annotate(description, (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
 
 
-def show_image(axes: "Axes", image: "Tensor") -> None:
+def show_image(axes: "Axes", image: Tensor) -> None:
     """Draw an image ``(C, H, W)``, uint8 or float in [0, 1], of 1, 3 or 4 channels, without axes."""
     pixels = image[:3].cpu()
     array = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).numpy()
     smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
     axes.imshow(array, cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255, interpolation=smooth)
     axes.set_axis_off()
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """The same images ``(N, C, H, W)`` uint8, averaged down to at most 96 pixels on the longer side.
+
+    Example:
+        >>> thumbnails(torch.zeros(1, 3, 128, 192, dtype=torch.uint8)).shape
+        torch.Size([1, 3, 64, 96])
+    """
+    if max(images.shape[2:]) <= _THUMBNAIL:
+        return images
+    scale = _THUMBNAIL / max(images.shape[2:])
+    size = [max(1, round(side * scale)) for side in images.shape[2:]]
+    return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
 
 
 def save(figure: "Figure", path: str | Path, **options: Any) -> Path:

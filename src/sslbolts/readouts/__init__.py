@@ -9,7 +9,7 @@ from sslbolts.readouts.clustering import (
 )
 from sslbolts.readouts.confusion import class_accuracies, confusion_matrix
 from sslbolts.readouts.geometry import alignment, class_separation, normalized_std, uniformity
-from sslbolts.readouts.knn import knn_predict, nearest_neighbours, neighbour_votes
+from sslbolts.readouts.knn import knn_predict, nearest_neighbors, neighbor_votes
 from sslbolts.readouts.rank import effective_rank, rankme
 from sslbolts.readouts.ridge import RIDGE_PENALTIES, RidgeReadout, ridge_classifier
 
@@ -25,8 +25,8 @@ __all__ = [
     "effective_rank",
     "knn_predict",
     "matched_accuracy",
-    "nearest_neighbours",
-    "neighbour_votes",
+    "nearest_neighbors",
+    "neighbor_votes",
     "normalized_mutual_information",
     "normalized_std",
     "purity",

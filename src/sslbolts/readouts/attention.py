@@ -1,9 +1,9 @@
-"""What a vision transformer attends to."""
+"""The patches that a vision transformer attends to most."""
 
 import torch
 from torch import Tensor
 
-from sslbolts.errors import UsageError
+from sslbolts.checks import fraction
 
 __all__ = ["attention_mask"]
 
@@ -30,8 +30,7 @@ def attention_mask(attention: Tensor, threshold: float = 0.6) -> Tensor:
         >>> attention_mask(torch.tensor([0.05, 0.5, 0.15, 0.3]), threshold=0.6).tolist()
         [False, True, False, True]
     """
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"threshold={threshold}: it is a share of the attention, in [0, 1].")
+    fraction(threshold=threshold)
     ascending, order = attention.sort(dim=-1)
     mass = ascending.cumsum(-1) / ascending.sum(-1, keepdim=True)
     kept = mass > 1 - threshold

@@ -1,11 +1,11 @@
-"""What every readout asks of its arguments."""
+"""Checks of features and labels, shared by all readouts."""
 
 import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["as_features", "labelled", "number_of_classes", "without_autocast"]
+__all__ = ["as_features", "labeled", "number_of_classes", "without_autocast"]
 
 
 def as_features(x: Tensor, name: str, *, min_rows: int = 1) -> Tensor:
@@ -21,7 +21,7 @@ def as_features(x: Tensor, name: str, *, min_rows: int = 1) -> Tensor:
     return x.detach() if x.dtype == torch.float64 else x.detach().float()
 
 
-def labelled(bank: Tensor, targets: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
+def labeled(bank: Tensor, targets: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
     """The rows of a bank that have a label (not -1), checked against the queries' ``width``."""
     bank = as_features(bank, "bank")
     if bank.shape[1] != width:

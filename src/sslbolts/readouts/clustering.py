@@ -1,4 +1,4 @@
-"""How far two partitions of the same images agree."""
+"""Agreement of two partitions of the same images."""
 
 import torch
 from torch import Tensor

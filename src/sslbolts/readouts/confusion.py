@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Classes that are taken for one another."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ __all__ = ["class_accuracies", "confusion_matrix"]
 
 @torch.no_grad()
 def confusion_matrix(predictions: Tensor, targets: Tensor, *, num_classes: int) -> Tensor:
-    """How often each class (row) is predicted to be each class (column); torchmetrics counts.
+    """Counts of how often each class (row) is predicted to be each class (column), by torchmetrics.
 
     Args:
         predictions: ``(N,)`` classes, integers, or ``(N, num_classes)`` scores.

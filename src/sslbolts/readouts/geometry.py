@@ -1,4 +1,4 @@
-"""How embeddings lie on the sphere."""
+"""Places of embeddings on the sphere: alignment, uniformity, spread."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
+from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
 __all__ = ["alignment", "class_separation", "normalized_std", "uniformity"]
 
@@ -64,7 +64,7 @@ def alignment(z1: Tensor, z2: Tensor, *, alpha: float = 2.0) -> Tensor:
 
 @torch.no_grad()
 def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
-    r"""How evenly embeddings cover the unit sphere; lower is more even, 0 is a single point.
+    r"""Evenness of embeddings on the unit sphere; lower is more even, 0 is a single point.
 
     `log( 1/(N(N-1)/2) Σ_{i<j} exp(-t |z_i - z_j|²) )` with L2-normalized `z`.
 
@@ -117,7 +117,7 @@ def class_separation(features: Tensor, targets: Tensor, *, num_classes: int | No
         1.0
     """
     features = as_features(features, "features")
-    features, targets = labelled(features, targets, width=features.shape[1])
+    features, targets = labeled(features, targets, width=features.shape[1])
     classes = number_of_classes(targets, num_classes)
     unit = F.normalize(features)
     count = torch.bincount(targets, minlength=classes)

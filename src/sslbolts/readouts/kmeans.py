@@ -1,4 +1,4 @@
-"""k-means and PCA-whitening of features, on their device and over all ranks."""
+"""k-means of features, on their device and over all ranks."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.distributed import all_sum, broadcast_, gather_ragged, rank, world_size
+from sslbolts.checks import one_of
+from sslbolts.distributed import all_sum, gather_ragged, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
-__all__ = ["Clusters", "EmptyClusters", "Whitening", "kmeans", "pca_whiten", "shard"]
+__all__ = ["Clusters", "EmptyClusters", "kmeans", "shard"]
 
 EmptyClusters = Literal["split", "keep"]
-"""What becomes of a cluster without rows: it takes half of the largest one's, or its centroid stays."""
+"""Fate of a cluster without rows: it takes half of the largest one's, or its centroid stays."""
 
 _NUMBERS_AT_ONCE = 2**24  # similarities of rows and centroids that are in memory at one time
 _SPLIT = 1 / 1024  # how far, relative to their values, the halves of a cluster are apart
@@ -53,7 +54,7 @@ def kmeans(
     largest cosine. After ``iterations`` updates of the centroids, rows are assigned once more. Products are taken in
     float32 (or float64) whatever autocast says, in chunks: there is never a matrix of all rows and all centroids.
 
-    Over several ranks, each brings a share of the rows (see :func:`share`); sums and counts are added up, and centroids
+    Over several ranks, each brings a share of the rows (see :func:`shard`); sums and counts are added up, and centroids
     are the same everywhere, those of a single process on all rows in rank order.
 
     Args:
@@ -86,8 +87,7 @@ def kmeans(
     """
     if features.ndim != 2:
         raise UsageError(f"k-means takes a matrix of features (N, D), got {tuple(features.shape)}.")
-    if empty not in get_args(EmptyClusters):
-        raise UsageError(f'empty="{empty}": it must be one of {", ".join(get_args(EmptyClusters))}.')
+    one_of(get_args(EmptyClusters), empty=empty)
     if (generator is None) == (init is None):
         raise UsageError("k-means starts from init= or from rows that generator= draws: give one of them.")
     if init is not None and init.shape != (k, features.shape[1]):
@@ -101,73 +101,6 @@ def kmeans(
             centroids = _unit(_refilled(means, sizes) if empty == "split" else means, spherical)
         _, sizes, assignments = _assign(features, _unit(centroids, spherical), spherical)
     return Clusters(_unit(centroids, spherical), assignments, sizes)
-
-
-class Whitening(NamedTuple):
-    """An affine map after which features are uncorrelated and of variance 1: ``(x - mean) @ projection``.
-
-    Attributes:
-        mean: ``(D,)``.
-        projection: ``(D, d)``.
-    """
-
-    mean: Tensor
-    projection: Tensor
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """``(N, d)`` of features ``(N, D)``."""
-        with torch.autocast(features.device.type, enabled=False):
-            white: Tensor = (features.to(self.mean.dtype) - self.mean) @ self.projection
-        return white
-
-
-@torch.no_grad()
-def pca_whiten(features: Tensor, dim: int, *, eps: float = 1e-6) -> Whitening:
-    r"""Fit a PCA to features and return the map onto its first `d` components, each divided by its deviation.
-
-    .. math:: x \mapsto (x - \mu) U \Lambda^{-1/2}, \quad \frac{1}{N} \sum_n (x_n - \mu)(x_n - \mu)^T = U \Lambda U^T
-
-    Moments are summed in float64 over all ranks; the map is the same on all of them.
-
-    Args:
-        features: ``(N, D)``, this rank's rows.
-        dim: number of components `d`, at most `D`, with the largest variances.
-        eps: least variance, as a fraction of the largest: what is below it is noise, and not blown up.
-
-    Returns:
-        the map, to be called on features.
-
-    Raises:
-        UsageError: if there are fewer than `d` features.
-
-    Example:
-        >>> x = torch.randn(500, 8) @ torch.randn(8, 8)
-        >>> white = pca_whiten(x, 3)(x)
-        >>> torch.allclose(white.T @ white / 500, torch.eye(3), atol=1e-4)
-        True
-    """
-    if features.ndim != 2 or not 1 <= dim <= features.shape[1]:
-        raise UsageError(f"features of shape {tuple(features.shape)} do not have {dim} principal components.")
-    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    width = features.shape[1]
-    rows = max(1, _NUMBERS_AT_ONCE // width)
-    total = torch.zeros(width + 1, dtype=torch.float64, device=features.device)
-    for part in torch.split(features, rows):
-        total[:width] += part.double().sum(0)
-    total[width] = len(features)
-    total = all_sum(total)
-    mean = total[:width] / total[width].clamp(min=1)
-    products = torch.zeros(width, width, dtype=torch.float64, device=features.device)
-    with torch.autocast(features.device.type, enabled=False):
-        for part in torch.split(features, rows):
-            centred = part.double() - mean
-            products += centred.T @ centred
-    variances, directions = torch.linalg.eigh(all_sum(products) / total[width].clamp(min=1))
-    variances, directions = variances.flip(0)[:dim], directions.flip(1)[:, :dim]
-    projection = directions / variances.clamp(min=float(eps * variances[0].clamp(min=1e-30))).sqrt()
-    whitening = Whitening(mean.to(dtype), projection.to(dtype).contiguous())
-    broadcast_(whitening)  # the sign of an eigenvector is the library's choice
-    return whitening
 
 
 def shard(features: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours."""
+"""Weighted nearest neighbors."""
 
 import warnings
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import positive
 from sslbolts.errors import UsageError
-from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
+from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
-__all__ = ["Metric", "knn_predict", "nearest_neighbours", "neighbour_votes"]
+__all__ = ["Metric", "knn_predict", "nearest_neighbors", "neighbor_votes"]
 
 Metric = Literal["cosine", "euclidean"]
-"""By what neighbours are near."""
+"""By what neighbors are near."""
 
 _SIMILARITIES_AT_ONCE = 2**25
 _SAFE_EXPONENT = 80.0  # exp(88.7) is the largest float32
@@ -38,9 +39,9 @@ def knn_predict(
 
     Args:
         queries: features ``(N, D)``.
-        bank: features ``(M, D)`` of the labelled images.
+        bank: features ``(M, D)`` of the labeled images.
         bank_targets: labels ``(M,)``, -1 for a row that does not vote.
-        k: number of neighbours, or several numbers, which share one search. More than the bank has rows: all of them
+        k: number of neighbors, or several numbers, which share one search. More than the bank has rows: all of them
             vote, and a warning says so.
         temperature: `τ > 0`.
         num_classes: number of classes; None for one more than the largest label.
@@ -64,22 +65,21 @@ def knn_predict(
     several = not isinstance(k, int)
     ks = list(k) if isinstance(k, Sequence) else [k]
     if not ks or min(ks) < 1:
-        raise UsageError(f"k={k}: the number of neighbours is at least 1.")
-    if not temperature > 0:
-        raise UsageError(f"temperature={temperature}: it must be positive.")
+        raise UsageError(f"k={k}: the number of neighbors is at least 1.")
+    positive(temperature=temperature)
     queries = as_features(queries, "queries", min_rows=0)
-    bank, targets = labelled(bank, bank_targets, width=queries.shape[1])
+    bank, targets = labeled(bank, bank_targets, width=queries.shape[1])
     classes = number_of_classes(targets, num_classes)
     if max(ks) > len(bank):
-        warnings.warn(f"k={max(ks)}, but the bank has {len(bank)} labelled rows: all of them vote.", stacklevel=3)
+        warnings.warn(f"k={max(ks)}, but the bank has {len(bank)} labeled rows: all of them vote.", stacklevel=3)
 
-    similarity, neighbour = nearest_neighbours(queries, bank, max(ks))
-    scores = neighbour_votes(similarity, targets[neighbour], ks, temperature=temperature, num_classes=classes)
+    similarity, neighbor = nearest_neighbors(queries, bank, max(ks))
+    scores = neighbor_votes(similarity, targets[neighbor], ks, temperature=temperature, num_classes=classes)
     return scores if several else scores[0]
 
 
 @torch.no_grad()
-def nearest_neighbours(
+def nearest_neighbors(
     queries: Tensor, bank: Tensor, k: int, *, metric: Metric = "cosine", own: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` most similar rows of the bank, the most similar first.
@@ -87,9 +87,9 @@ def nearest_neighbours(
     Args:
         queries: features ``(N, D)``.
         bank: features ``(M, D)``.
-        k: number of neighbours; all rows, if the bank has fewer.
+        k: number of neighbors; all rows, if the bank has fewer.
         metric: "cosine", or "euclidean" on the features as they are.
-        own: ``(N,)`` rows of the bank that are the queries themselves, and not their own neighbours.
+        own: ``(N,)`` rows of the bank that are the queries themselves, and not their own neighbors.
 
     Returns:
         Similarities ``(N, k)``: the cosine, or minus half the squared distance; and rows of the bank ``(N, k)``.
@@ -99,7 +99,7 @@ def nearest_neighbours(
 
     Example:
         >>> bank = torch.tensor([[0.0, 1.0], [0.0, 3.0], [1.0, 0.0]])
-        >>> nearest_neighbours(torch.tensor([[0.1, 2.8]]), bank, 2, metric="euclidean")[1].tolist()
+        >>> nearest_neighbors(torch.tensor([[0.1, 2.8]]), bank, 2, metric="euclidean")[1].tolist()
         [[1, 0]]
     """
     queries, bank = as_features(queries, "queries", min_rows=0), as_features(bank, "bank")
@@ -119,7 +119,7 @@ def nearest_neighbours(
         raise UsageError(f'metric="{metric}": it is "cosine" or "euclidean".')
     k = min(k, len(bank) - (own is not None))
     similarity = queries.new_empty(len(queries), k)
-    neighbour = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
+    neighbor = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
     rows = max(1, _SIMILARITIES_AT_ONCE // len(bank))
     with without_autocast(bank):
         for start in range(0, len(queries), rows):
@@ -129,21 +129,21 @@ def nearest_neighbours(
                 scores -= half
             if own is not None:
                 scores.scatter_(1, own[part, None], -torch.inf)
-            torch.topk(scores, k, out=(similarity[part], neighbour[part]))
+            torch.topk(scores, k, out=(similarity[part], neighbor[part]))
     if half is not None:
         similarity -= queries.square().sum(1, keepdim=True) / 2
-    return similarity, neighbour
+    return similarity, neighbor
 
 
 @torch.no_grad()
-def neighbour_votes(
+def neighbor_votes(
     similarity: Tensor, labels: Tensor, ks: Sequence[int], *, temperature: float, num_classes: int
 ) -> Tensor:
-    """Votes of the first of each query's neighbours, weighted by ``exp(similarity / temperature)``.
+    """Votes of the first of each query's neighbors, weighted by ``exp(similarity / temperature)``.
 
     Args:
         similarity: ``(N, K)``, the most similar first.
-        labels: of the neighbours, ``(N, K)``.
+        labels: of the neighbors, ``(N, K)``.
         ks: how many vote.
         temperature: `τ > 0`; infinite for equal votes.
         num_classes: number of classes.
@@ -152,7 +152,7 @@ def neighbour_votes(
         ``(len(ks), N, num_classes)``.
 
     Example:
-        >>> votes = neighbour_votes(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[0, 1, 1]]), [1, 3],
+        >>> votes = neighbor_votes(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[0, 1, 1]]), [1, 3],
         ...                         temperature=torch.inf, num_classes=2)
         >>> votes.tolist()
         [[[1.0, 0.0]], [[1.0, 2.0]]]

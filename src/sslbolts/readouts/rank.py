@@ -1,4 +1,4 @@
-"""How many dimensions a representation uses."""
+"""Number of dimensions that a representation uses."""
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts.checks import as_features, labelled, number_of_classes, without_autocast
+from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
 __all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier"]
 
@@ -19,7 +19,7 @@ _SCORES_AT_ONCE = 2**24
 
 
 class RidgeReadout(NamedTuple):
-    """What a ridge classifier says.
+    """Answer of a ridge classifier.
 
     Attributes:
         scores: ``(N, num_classes)`` of the queries; ``scores.argmax(-1)`` predicts.
@@ -52,7 +52,7 @@ def ridge_classifier(
 
     Args:
         queries: features ``(N, D)``; those that are not finite have scores that are not, either.
-        bank: features ``(M, D)`` of the labelled images.
+        bank: features ``(M, D)`` of the labeled images.
         bank_targets: labels ``(M,)``, -1 for a row to leave out.
         num_classes: number of classes; None for one more than the largest label.
         penalties: candidates for `λ > 0`, per bank row.
@@ -75,7 +75,7 @@ def ridge_classifier(
     if not penalties or min(penalties) <= 0:
         raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
     queries = as_features(queries, "queries", min_rows=0)
-    bank, targets = labelled(bank, bank_targets, width=queries.shape[1])
+    bank, targets = labeled(bank, bank_targets, width=queries.shape[1])
     classes = number_of_classes(targets, num_classes)
     home = queries.device
     if bank.device.type == "mps":  # it has no float64
@@ -121,7 +121,7 @@ def _moments(x: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 def _leave_one_out(
     x: Tensor, targets: Tensor, vectors: Tensor, shrink: Tensor, cross: Tensor, prior: Tensor
 ) -> list[int]:
-    """How many bank rows each penalty predicts rightly when the row itself is left out of the fit."""
+    """Number of bank rows that each penalty predicts rightly when the row itself is left out of the fit."""
     width, candidates = shrink.shape
     weights = (shrink[:, :, None] * cross[:, None, :]).reshape(width, -1).to(x.dtype)  # (D, L * C)
     vectors, shrink, prior = vectors.to(x.dtype), shrink.to(x.dtype), prior.to(x.dtype)

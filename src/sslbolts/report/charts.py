@@ -18,7 +18,7 @@ _MOST = 1e100  # what is drawn of larger values
 
 @dataclass(frozen=True)
 class Chart:
-    """What a chart shows.
+    """The content of a chart.
 
     Attributes:
         title: above it.
@@ -129,8 +129,8 @@ def draw_chart(chart: Chart) -> Markup:
         aria_label=f"{chart.title}, over epochs; the last values: {_last_values(chart)}",
         preserveAspectRatio="xMidYMid meet",
     )
-    sick = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
-    details = "; ".join(filter(None, [chart.detail, *sick]))
+    lost = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
+    details = "; ".join(filter(None, [chart.detail, *lost]))
     caption = tag("figcaption", tag("strong", chart.title), tag("span", details, class_="detail") if details else None)
     return tag("figure", caption, _legend(chart), svg, _values(chart), class_="chart")
 
@@ -160,7 +160,7 @@ def _last_values(chart: Chart) -> str:
 
 
 def _values(chart: Chart) -> Markup:
-    """What the pointer would tell, for those who have none: first, last, lowest and highest value of each line."""
+    """A table of the first, last, lowest and highest value of each line, for those who have no pointer."""
     rows = [tag("tr", *(tag("th", head, scope="col") for head in ("", "first", "last", "lowest", "highest")))]
     for label, points in chart.drawn.items():
         lowest, highest = (choose(points, key=lambda point: point.value) for choose in (min, max))

@@ -6,8 +6,8 @@ from typing import Any
 
 from sslbolts.evaluation.result import format_metric
 from sslbolts.report.charts import Chart, draw_chart
+from sslbolts.report.logged import Accuracy, accuracies, losses
 from sslbolts.report.markup import Markup, tag
-from sslbolts.report.readouts import Readout, losses, readouts
 from sslbolts.report.results import titles
 from sslbolts.report.run import Run
 from sslbolts.report.sections import Section, alert, document, grid_of, percent, pictures, table
@@ -28,7 +28,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         True
     """
     names = distinct_names(runs)
-    found = [readouts(run) for run in runs]
+    found = [accuracies(run) for run in runs]
     return document(
         title=f"{len(runs)} runs",
         eyebrow="Comparison",
@@ -63,29 +63,29 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
     return [str(run.folder) for run in runs]
 
 
-def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Readout]]) -> Section:
-    labels = list(dict.fromkeys(readout.label for of_run in found for readout in of_run))
+def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accuracy]]) -> Section:
+    labels = list(dict.fromkeys(accuracy.label for of_run in found for accuracy in of_run))
     if not labels:
         return Section("results", "Results")
     baselines: dict[tuple[str, str], set[str]] = {}
     for of_run in found:
-        for readout in of_run:
-            for name, value in readout.baselines.items():
-                baselines.setdefault((name, readout.label), set()).add(f"{100 * value:.1f}")
+        for accuracy in of_run:
+            for name, value in accuracy.baselines.items():
+                baselines.setdefault((name, accuracy.label), set()).add(f"{100 * value:.1f}")
     rows: list[list[Any]] = []
     for name in dict.fromkeys(name for name, _ in baselines):
         cells = [", ".join(sorted(baselines.get((name, label), set()))) for label in labels]
         rows.append([name, "", *cells])
     best: dict[str, float] = {}
     for of_run in found:
-        for readout in of_run:
-            if not math.isnan(readout.last):
-                best[readout.label] = max(best.get(readout.label, 0.0), readout.last)
+        for accuracy in of_run:
+            if not math.isnan(accuracy.last):
+                best[accuracy.label] = max(best.get(accuracy.label, 0.0), accuracy.last)
     for run, name, of_run in zip(runs, names, found):
-        values = {readout.label: readout.last for readout in of_run}
+        values = {accuracy.label: accuracy.last for accuracy in of_run}
         cells = [_cell(values.get(label), best.get(label)) for label in labels]
-        sick = tag("span", "diverged", class_="when sick") if run.diverged else None
-        shown = tag("span", name, tag("span", run.model, class_="when"), sick)
+        mark = tag("span", "diverged", class_="when diverged") if run.diverged else None
+        shown = tag("span", name, tag("span", run.model, class_="when"), mark)
         rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *cells])
     return Section(
         "results",
@@ -103,20 +103,22 @@ def _cell(value: float | None, best: float | None) -> Any:
     return tag("b", text) if value == best else text
 
 
-def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Readout]]) -> Section:
+def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accuracy]]) -> Section:
     charts: list[Markup] = []
     for metric in dict.fromkeys(metric for run in runs for metric in losses(run)):
         series = {name: losses(run).get(metric, []) for name, run in zip(names, runs)}
         detail = "losses of different methods cannot be compared" if len({run.model for run in runs}) > 1 else ""
         gaps = {name: run.gaps[metric] for name, run in zip(names, runs) if metric in run.gaps}
         charts.append(draw_chart(Chart(metric, series, detail=detail, gaps=gaps)))
-    for label in dict.fromkeys(readout.label for of_run in found for readout in of_run):
-        of_label = {name: readout for name, of_run in zip(names, found) for readout in of_run if readout.label == label}
+    for label in dict.fromkeys(accuracy.label for of_run in found for accuracy in of_run):
+        of_label = {
+            name: accuracy for name, of_run in zip(names, found) for accuracy in of_run if accuracy.label == label
+        }
         # The network differs from run to run; the pixels do not, if the images are the same.
         pixels = {r.baselines["raw pixels"] for r in of_label.values() if "raw pixels" in r.baselines}
         baselines = {"raw pixels": pixels.pop()} if len(pixels) == 1 else {}
         series = {name: of_label[name].series if name in of_label else [] for name in names}
-        gaps = {name: readout.gap for name, readout in of_label.items() if readout.gap}
+        gaps = {name: accuracy.gap for name, accuracy in of_label.items() if accuracy.gap}
         detail = "validation accuracy in %"
         charts.append(draw_chart(Chart(label, series, baselines, percent=True, detail=detail, gaps=gaps)))
     return Section(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Gap", "Log", "Point", "Series", "read_log", "read_metrics"]
+__all__ = ["Gap", "Log", "Point", "Series", "read_log"]
 
 
 _MOST = 1e15  # epochs and steps: more are none
@@ -51,7 +51,7 @@ class Gap(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What a run has logged.
+    """Everything that a run has logged.
 
     Attributes:
         metrics: finite values by name, in order of time.
@@ -60,11 +60,6 @@ class Log(NamedTuple):
 
     metrics: dict[str, Series]
     gaps: dict[str, Gap]
-
-
-def read_metrics(folder: str | Path) -> dict[str, Series]:
-    """The finite numbers of :func:`read_log`."""
-    return read_log(folder).metrics
 
 
 def read_log(folder: str | Path) -> Log:
@@ -106,18 +101,18 @@ def _log(rows: Iterable[tuple[int, float | None, dict[str, float]]]) -> Log:
     for name, series in sorted(found.items()):
         series.sort(key=lambda point: point.epoch)
         finite = [point for point in series if math.isfinite(point.value)]
-        sick = [point for point in series if not math.isfinite(point.value)]
+        lost = [point for point in series if not math.isfinite(point.value)]
         if finite:
             log.metrics[name] = finite
-        if sick:
-            kind = "NaN" if math.isnan(sick[0].value) else "infinite"
-            lasting = not finite or finite[-1].epoch < sick[0].epoch
-            log.gaps[name] = Gap(kind, sick[0].epoch, sick[-1].epoch, len(sick), lasting)
+        if lost:
+            kind = "NaN" if math.isnan(lost[0].value) else "infinite"
+            lasting = not finite or finite[-1].epoch < lost[0].epoch
+            log.gaps[name] = Gap(kind, lost[0].epoch, lost[-1].epoch, len(lost), lasting)
     return log
 
 
 def _steps_per_epoch(rows: Iterable[tuple[int, float]]) -> float:
-    """Steps of an epoch: `e + 1` times as many end with epoch `e`, of which the last may not have been logged."""
+    """Steps of an epoch: `e + 1` times as many end with epoch `e`; the last may not have been logged."""
     return max(((step + 1) / (int(epoch) + 1) for step, epoch in rows), default=1.0)
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from sslbolts.report.charts import Chart, draw_chart
+from sslbolts.report.logged import accuracies, losses, others
 from sslbolts.report.markup import Markup, join, tag
-from sslbolts.report.readouts import losses, others, readouts
 from sslbolts.report.run import Run
 from sslbolts.report.sections import (
     Section,
@@ -77,12 +77,14 @@ def _lead(run: Run) -> str:
 
 def _tiles(run: Run) -> Markup | None:
     tiles = []
-    for readout in readouts(run)[:4]:
-        lines = [tag("div", _beside(readout.last - v, name), class_="versus") for name, v in readout.baselines.items()]
-        if math.isnan(readout.last):
-            lines = [tag("div", str(readout.gap), class_="versus")]
-        value = tag("div", *_share(readout.last), class_="value")
-        tiles.append(tag("div", tag("div", readout.label, class_="name"), value, *lines, class_="tile"))
+    for accuracy in accuracies(run)[:4]:
+        lines = [
+            tag("div", _beside(accuracy.last - v, name), class_="versus") for name, v in accuracy.baselines.items()
+        ]
+        if math.isnan(accuracy.last):
+            lines = [tag("div", str(accuracy.gap), class_="versus")]
+        value = tag("div", *_share(accuracy.last), class_="value")
+        tiles.append(tag("div", tag("div", accuracy.label, class_="name"), value, *lines, class_="tile"))
     return tag("div", *tiles, class_="tiles") if tiles else None
 
 
@@ -101,16 +103,16 @@ def _curves(run: Run) -> Section:
         most = max(len(series) for series in found.values())
         detail = f"mean of every {-(-most // 120)} logged values" if most > 120 else ""
         charts.append(draw_chart(Chart("Loss", found, detail=detail, gaps=run.gaps)))
-    for readout in readouts(run):
+    for accuracy in accuracies(run):
         charts.append(
             draw_chart(
                 Chart(
-                    readout.label,
-                    {run.model: readout.series},
-                    readout.baselines,
+                    accuracy.label,
+                    {run.model: accuracy.series},
+                    accuracy.baselines,
                     percent=True,
-                    detail=f"validation accuracy in %, {readout.metric}",
-                    gaps={run.model: readout.gap} if readout.gap else {},
+                    detail=f"validation accuracy in %, {accuracy.metric}",
+                    gaps={run.model: accuracy.gap} if accuracy.gap else {},
                 )
             )
         )
@@ -127,24 +129,24 @@ def _curves(run: Run) -> Section:
 
 
 def _results(run: Run) -> Section:
-    found = readouts(run)
+    found = accuracies(run)
     if not found:
         return Section("results", "Results")
     rows: list[list[Any]] = []
     for name in ("raw pixels", "untrained network"):
-        if any(name in readout.baselines for readout in found):
-            values = [readout.baselines.get(name) for readout in found]
+        if any(name in accuracy.baselines for accuracy in found):
+            values = [accuracy.baselines.get(name) for accuracy in found]
             rows.append([name, *("" if value is None else f"{100 * value:.1f}" for value in values)])
-    rows.append([f"{run.model}, at the end", *(percent(readout.last) for readout in found)])
+    rows.append([f"{run.model}, at the end", *(percent(accuracy.last) for accuracy in found)])
     best: list[Any] = [f"{run.model}, best of all epochs"]
-    for readout in found:
-        value, epoch = readout.best
+    for accuracy in found:
+        value, epoch = accuracy.best
         best.append(Markup(f"{100 * value:.1f}{tag('span', f'epoch {epoch:.4g}', class_='when')}"))
     rows.append(best)
     return Section(
         "results",
         "Results",
-        table(["features", *(readout.label for readout in found)], rows, ours=[len(rows) - 2]),
+        table(["features", *(accuracy.label for accuracy in found)], rows, ours=[len(rows) - 2]),
         lead="Accuracy on the validation images in %. The best epoch is chosen by these images: its number flatters.",
     )
 

@@ -1,4 +1,4 @@
-"""What results of evaluations are called, so that no two of a run have one name."""
+"""Titles of the results of evaluations, no two of a run alike."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ def titles(runs: Sequence[Sequence[Result]]) -> list[list[str]]:
         For each run, one title per result.
 
     Example:
-        >>> knn, moco = (Result("linear", "x/last.ckpt", "CIFAR10", {}, {"recipe": name}) for name in ("dino", "moco"))
-        >>> titles([[knn, moco], [knn]])
-        [['linear on CIFAR10 (recipe: dino)', 'linear on CIFAR10 (recipe: moco)'], ['linear on CIFAR10 (recipe: dino)']]
+        >>> one, ten = (Result("knn", "x/last.ckpt", "CIFAR10", {}, {"k": k}) for k in (1, 10))
+        >>> titles([[one, ten], [one]])
+        [['knn on CIFAR10 (k: 1)', 'knn on CIFAR10 (k: 10)'], ['knn on CIFAR10 (k: 1)']]
     """
     telling: dict[str, list[str]] = {}
     for results in runs:

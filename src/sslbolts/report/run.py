@@ -1,4 +1,4 @@
-"""A run's folder: what it says of the run."""
+"""A run, as its folder tells it."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -10,12 +10,12 @@ from sslbolts.callbacks.shared.redaction import redact, redact_command
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.result import Result, format_metric
 from sslbolts.report.metrics import Gap, Log, Series, read_log
+from sslbolts.report.plain_files import load_json, load_yaml
 
 __all__ = ["Picture", "Run", "read_run"]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 _LARGEST = 12 * 2**20  # bytes of a picture
-_DEEPEST, _MOST_PARTS = 60, 100_000  # of a configuration
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Run:
-    """What is found in a run's folder.
+    """The contents of a run's folder.
 
     Attributes:
         folder: of the run.
@@ -152,7 +152,7 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
         if not path.is_file():
             continue
         try:
-            found = _bounded(_load_yaml(path.read_text(encoding="utf-8")))
+            found = load_yaml(path)
         except (OSError, ValueError) as error:
             notes.append(f"{name} cannot be read: {str(error).splitlines()[0]}")
             continue
@@ -162,60 +162,12 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _load_yaml(text: str) -> Any:
-    """Plain values only: what is tagged as an object of Python becomes its text or its list."""
-    import yaml  # type: ignore[import-untyped]
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def plain(loader: Any, _: str, node: Any) -> Any:
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        if isinstance(node, yaml.MappingNode):
-            return loader.construct_mapping(node, deep=True)
-        return loader.construct_scalar(node)
-
-    Loader.add_multi_constructor("", plain)
-    try:
-        return yaml.load(text, Loader=Loader)  # a SafeLoader
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
-        raise ValueError(str(error) or type(error).__name__) from error
-
-
-def _load_json(path: Path) -> Any:
-    try:
-        return _bounded(json.loads(path.read_text(encoding="utf-8")))
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-
-
-def _bounded(value: Any) -> Any:
-    """The value as a tree of its own, if it can be one: in YAML, parts may contain themselves or each other manifold.
-
-    Raises:
-        ValueError: if it is nested too deep, or has too many parts.
-    """
-    left = _MOST_PARTS
-
-    def copied(part: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if depth > _DEEPEST or left < 0:
-            raise ValueError("it is nested too deep" if left >= 0 else "it has too many parts")
-        if isinstance(part, dict):
-            return {key: copied(item, depth + 1) for key, item in part.items()}
-        return [copied(item, depth + 1) for item in part] if isinstance(part, list | tuple) else part
-
-    return copied(value, 0)
-
-
 def _record(folder: Path, notes: list[str]) -> dict[str, Any]:
     path = folder / "run.json"
     if not path.is_file():
         return {}
     try:
-        found = _load_json(path)
+        found = load_json(path)
     except (OSError, ValueError) as error:
         notes.append(f"run.json cannot be read: {error}")
         return {}
@@ -233,7 +185,7 @@ def _results(folder: Path, notes: list[str]) -> list[Result]:
     results = []
     for path in sorted({*folder.glob("evaluation/*.json"), *folder.glob("checkpoints/evaluation/*.json")}):
         try:
-            result = Result.from_json(json.dumps(_load_json(path)))
+            result = Result.from_json(json.dumps(load_json(path)))
             _check(result)
         except (OSError, ValueError, TypeError, AttributeError, IndexError):
             notes.append(f"{path.relative_to(folder)} is no result of an evaluation.")

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _TITLES = {
-    "neighbours": "Nearest neighbours",
+    "neighbors": "Nearest neighbors",
     "embedding": "Features in two dimensions",
     "clusters": "Clusters",
     "attention": "Attention",
@@ -211,7 +211,7 @@ def _spread(versions: Sequence[Picture]) -> list[Picture]:
 
 
 def alert(diverged: Sequence[str]) -> Markup | None:
-    """What a reader must know before all numbers: which losses are none."""
+    """A warning above all numbers, if losses have diverged."""
     if not diverged:
         return None
     return tag("p", tag("strong", "Diverged."), f" {'; '.join(diverged)}.", class_="alert", role="note")
@@ -236,8 +236,8 @@ def name_of_picture(name: str) -> str:
     """In words.
 
     Example:
-        >>> name_of_picture("neighbours"), name_of_picture("diagnose-CIFAR10Mini")
-        ('Nearest neighbours', 'Diagnose-CIFAR10Mini')
+        >>> name_of_picture("neighbors"), name_of_picture("diagnose-CIFAR10Mini")
+        ('Nearest neighbors', 'Diagnose-CIFAR10Mini')
     """
     stage, _, rest = name.partition("-")
     if rest in _TITLES:  # drawn by Trainer.validate or Trainer.test

@@ -1,1 +1,1 @@
-"""What every LightningModule of the collection has while it trains, whatever it trains."""
+"""Parts that every LightningModule of the collection has while it trains, whatever it trains."""

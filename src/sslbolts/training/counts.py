@@ -1,4 +1,4 @@
-"""How often a classifier is right on evaluation images, each of them counted once on any number of processes."""
+"""The share of right answers on evaluation images, each of them counted once on any number of processes."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class RightCounts:
     def __init__(self, loader: Any = None) -> None:
         self._rows = EvaluationRows(loader)
         self._values: dict[str, list[Tensor]] = {}
-        self._labelled: list[Tensor] = []
+        self._labeled: list[Tensor] = []
 
     def add(self, batch: Any, values: dict[str, Tensor]) -> None:
         """Count a batch.
@@ -40,19 +40,19 @@ class RightCounts:
         """
         targets = targets_of(batch)
         self._rows.add(batch, len(targets))
-        self._labelled.append(targets >= 0)
+        self._labeled.append(targets >= 0)
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
     def shares(self) -> dict[str, Any]:
-        """Mean of each metric over all labelled images of all processes: a float, or a list for ``(B, M)``.
+        """Mean of each metric over all labeled images of all processes: a float, or a list for ``(B, M)``.
 
-        All processes must call it. Without a labelled image: an empty dictionary.
+        All processes must call it. Without a labeled image: an empty dictionary.
         """
-        if not self._labelled:
+        if not self._labeled:
             return {}
-        labelled = torch.cat(self._labelled)
-        counted = (labelled & self._rows.first_seen(labelled.device)).double()
+        labeled = torch.cat(self._labeled)
+        counted = (labeled & self._rows.first_seen(labeled.device)).double()
         total = all_sum(counted.sum())
         if not bool(total > 0):
             return {}

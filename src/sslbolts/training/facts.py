@@ -1,4 +1,4 @@
-"""What a Trainer makes of a batch size and of a number of epochs: the facts that schedules and learning rates need."""
+"""Facts about a Trainer's run that schedules and learning rates need: its steps, its batch size, its beginning."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ __all__ = ["effective_batch_size", "is_new_run", "per_device_batch_size", "steps
 
 
 def is_new_run(trainer: Trainer) -> bool:
-    """Whether the fit that starts continues no other: neither this Trainer's last one nor one from a checkpoint."""
+    """True if the fit that starts continues no other: neither this Trainer's last one nor one from a checkpoint."""
     return bool(trainer.global_step == 0 and trainer.ckpt_path is None)
 
 

@@ -1,4 +1,4 @@
-"""What a method remembers from one optimizer step to the next: queues, centres, banks."""
+"""Buffers that a method keeps from one optimizer step to the next: queues, centers, banks."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslbolts.checks import whole
 from sslbolts.distributed import broadcast_, gather
 from sslbolts.errors import UsageError
 
@@ -38,6 +39,10 @@ class Memory(nn.Module):
             self._staged.clear()
             with torch.no_grad():
                 self.update(*staged)
+
+    def forget(self) -> None:
+        """Drops what is staged."""
+        self._staged.clear()
 
     def update(self, *rows: Any) -> None:
         """Changes the buffers in place.
@@ -75,8 +80,7 @@ class FeatureQueue(Memory):
 
     def __init__(self, length: int, dim: int) -> None:
         super().__init__()
-        if length < 1 or dim < 1:
-            raise UsageError(f"a queue of {length} rows of width {dim}: both must be positive.")
+        whole(length=length, dim=dim)
         self.register_buffer("rows", F.normalize(torch.randn(length, dim)))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
@@ -103,7 +107,7 @@ def commit_memories(module: nn.Module) -> None:
 
 
 def forget_staged(module: nn.Module) -> None:
-    """Drops what every :class:`Memory` inside ``module`` has staged and not committed: a run that was cut off left it.
+    """Drops what every :class:`Memory` inside ``module`` has staged: a run that was cut off may have left it.
 
     Example:
         >>> queue = FeatureQueue(4, 2)
@@ -114,7 +118,7 @@ def forget_staged(module: nn.Module) -> None:
         0
     """
     for _, memory in _memories(module):
-        memory._staged.clear()
+        memory.forget()
 
 
 def memory_names(module: nn.Module) -> list[str]:

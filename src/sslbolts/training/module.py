@@ -12,7 +12,7 @@ __all__ = ["TrainingModule"]
 
 
 class TrainingModule(LightningModule):
-    """Shows values on the progress bar when they arrive, and draws as a function of (seed, epoch, batch, rank).
+    """A LightningModule whose progress bar does not wait, and whose draws depend on (seed, epoch, batch, rank) alone.
 
     Lightning reads what it logs for the progress bar at once and in every step, also where there is no bar: a GPU then
     never gets work ahead of time. Here ``self.log(name, value, prog_bar=True)`` logs the value in full, and gives the

@@ -1,4 +1,4 @@
-"""Which rows of an evaluation count, once each, on however many ranks."""
+"""The rows of an evaluation that count, once each, on any number of ranks."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ _MASK = (1 << 64) - 1
 def mix(*parts: int) -> int:
     """One seed out of several numbers, wholly different when any of them changes.
 
-    Each part goes through the finalizer of splitmix64, which turns neighbouring numbers into unrelated ones.
+    Each part goes through the finalizer of splitmix64, which turns neighboring numbers into unrelated ones.
 
     Args:
         parts: integers, in an order that matters.

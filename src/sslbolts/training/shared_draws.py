@@ -1,28 +1,39 @@
-"""Random numbers for the images of a batch that do not depend on how many ranks share them."""
+"""Random numbers for the images of this rank, out of those drawn for all ranks: their number changes nothing."""
 
 import torch
 from torch import Tensor
 
 from sslbolts.distributed import rank, world_size
 
-__all__ = ["uniform"]
+__all__ = ["integers", "uniform"]
 
 
-def uniform(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` numbers in [0, 1) for each image of this rank, out of those drawn for the images of all ranks.
+def uniform(*shape: int, generator: torch.Generator, images: int = 0) -> Tensor:
+    """Numbers in [0, 1) for the images of this rank.
 
     Args:
-        images: ``(B, ...)``, equally many on every rank.
-        count: of numbers for each image.
-        generator: on the images' device, in the same state on all ranks.
-
-    Returns:
-        ``(B, count)``.
+        shape: of the result; one of its dimensions counts the images, equally many on every rank.
+        generator: in the same state on all ranks; its device is that of the numbers.
+        images: which dimension that is.
 
     Example:
-        >>> uniform(torch.zeros(4, 3, 8, 8), 2, torch.Generator().manual_seed(0)).shape
+        >>> uniform(4, 2, generator=torch.Generator().manual_seed(0)).shape
         torch.Size([4, 2])
     """
-    rows = len(images)
-    numbers = torch.rand(world_size() * rows, count, generator=generator, device=images.device)
-    return numbers[rank() * rows : (rank() + 1) * rows]
+    drawn = torch.rand(_for_all_ranks(shape, images), generator=generator, device=generator.device)
+    return drawn.narrow(images, rank() * shape[images], shape[images])
+
+
+def integers(*shape: int, below: int, generator: torch.Generator, images: int = 0) -> Tensor:
+    """As :func:`uniform`, whole numbers of 0 to ``below - 1``.
+
+    Example:
+        >>> integers(3, 4, below=2, generator=torch.Generator().manual_seed(0), images=1).unique().tolist()
+        [0, 1]
+    """
+    drawn = torch.randint(below, _for_all_ranks(shape, images), generator=generator, device=generator.device)
+    return drawn.narrow(images, rank() * shape[images], shape[images])
+
+
+def _for_all_ranks(shape: tuple[int, ...], images: int) -> list[int]:
+    return [length * world_size() if dim == images else length for dim, length in enumerate(shape)]

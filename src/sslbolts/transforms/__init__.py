@@ -1,4 +1,4 @@
-"""Views: what the papers' augmentations are (recipes), and how they are made (batched, or crop by crop in workers)."""
+"""Views of images: the papers' augmentations as recipes, and their making, batched or crop by crop in workers."""
 
 from sslbolts.transforms.allocator import tune_malloc
 from sslbolts.transforms.batched import BatchedAugment, BatchedEvaluate

@@ -14,7 +14,7 @@ from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
 from sslbolts.transforms.geometry import flipped, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
-from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, Draws, draw
+from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, ViewParameters, draw_parameters
 from sslbolts.transforms.recipes import Evaluation, View
 
 __all__ = ["BatchedAugment", "BatchedEvaluate"]
@@ -85,18 +85,18 @@ class BatchedAugment:
         """
         self._check(images, generator, crop)
         n, _, height, width = images.shape
-        draws = draw(self.view, n, height, width, generator=generator, crop=crop)
+        draws = draw_parameters(self.view, n, height, width, generator=generator, crop=crop)
         return self.apply(images, draws if flip is None else replace(draws, flip=flip))
 
     @torch.no_grad()
-    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+    def apply(self, images: Tensor, draws: ViewParameters) -> Tensor:
         """Applies parameters that were drawn before; the pure part of ``__call__``."""
         with torch.autocast(images.device.type, enabled=False):
             if images.device.type == "cpu":
                 return self._in_groups(images, draws)
             return self._branch_free(images, draws)
 
-    def _in_groups(self, images: Tensor, draws: Draws) -> Tensor:
+    def _in_groups(self, images: Tensor, draws: ViewParameters) -> Tensor:
         n, channels = images.shape[:2]
         size = self.view.size
         out = torch.empty(n, channels, size, size)
@@ -109,8 +109,8 @@ class BatchedAugment:
                 out[rows] = self._part(images.index_select(0, rows), draws.take(rows))
         return out
 
-    def _part(self, images: Tensor, draws: Draws) -> Tensor:
-        """What fits into the cache, from crop to normalization; images of one color order are neighbors."""
+    def _part(self, images: Tensor, draws: ViewParameters) -> Tensor:
+        """Images that fit into the cache, from crop to normalization; those of one color order are neighbors."""
         x = self._place(images, draws).contiguous()
         rgb = colors(x)
         if self._is_linear(images.shape[1]):
@@ -134,7 +134,7 @@ class BatchedAugment:
             rgb[inverted] = solarize_(rgb.index_select(0, inverted), self.view.solarize_threshold)
         return self.normalize(x)
 
-    def _branch_free(self, images: Tensor, draws: Draws) -> Tensor:
+    def _branch_free(self, images: Tensor, draws: ViewParameters) -> Tensor:
         x = self._place(images, draws)
         rgb = colors(x)
         if self._is_linear(images.shape[1]):
@@ -157,7 +157,7 @@ class BatchedAugment:
         """One channel has only brightness and contrast, which are fast enough to be exact."""
         return self.color == "linear" and channels > 1
 
-    def _place(self, images: Tensor, draws: Draws) -> Tensor:
+    def _place(self, images: Tensor, draws: ViewParameters) -> Tensor:
         """Crop and flip: ``(n, C, H, W)`` of any kind to ``(n, C, size, size)`` float32 in [0, 1]."""
         if draws.box is None:
             return flipped(images, draws.flip)

@@ -7,9 +7,9 @@ __all__ = ["cut_and_mix"]
 
 
 def cut_and_mix(images: Tensor, targets: Tensor, draws: Tensor, *, probability: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Puts a patch of its neighbour into an image, and mixes their targets by area.
+    """Puts a patch of its neighbor into an image, and mixes their targets by area.
 
-    Neighbours are images 0 and 1, 2 and 3, and so on: a shuffled batch has no better ones, and no rank needs another's.
+    Neighbors are images 0 and 1, 2 and 3, and so on: a shuffled batch has no better ones, and no rank needs another's.
     The patch's area is uniform between 0 and 1 of the image's, its center uniform over the image, and what is outside
     is cut off.
 
@@ -38,7 +38,7 @@ def cut_and_mix(images: Tensor, targets: Tensor, draws: Tensor, *, probability: 
     ys, xs = ((torch.arange(side, device=images.device) + 0.5) / side for side in (height, width))
     rows, columns = (ys - row).abs() < half, (xs - column).abs() < half  # (B, H), (B, W)
     patch = rows[:, :, None] & columns[:, None, :] & (whether < probability)[:, :, None]  # (B, H, W)
-    neighbour = (torch.arange(len(images), device=images.device) ^ 1).clamp(max=len(images) - 1)
+    neighbor = (torch.arange(len(images), device=images.device) ^ 1).clamp(max=len(images) - 1)
     part = patch.to(targets.dtype).mean((1, 2))[:, None]
-    mixed = torch.where(patch[:, None], images[neighbour], images)
-    return mixed, (1 - part) * targets + part * targets[neighbour]
+    mixed = torch.where(patch[:, None], images[neighbor], images)
+    return mixed, (1 - part) * targets + part * targets[neighbor]

@@ -17,9 +17,9 @@ __all__ = [
     "NOT_JITTERED",
     "ORDERS",
     "SATURATION",
-    "Draws",
+    "ViewParameters",
     "central_box",
-    "draw",
+    "draw_parameters",
     "order_table",
 ]
 
@@ -33,8 +33,8 @@ _LEAST_FOR_SHARES = 20
 
 
 @dataclass
-class Draws:
-    """What happens to each of ``n`` images; every field has one row per image.
+class ViewParameters:
+    """Parameters of each of ``n`` images; every field has one row per image.
 
     Attributes:
         box: ``(n, 4)`` top, left, height, width of the crop, whole numbers in float32; None where nothing is cropped.
@@ -56,13 +56,15 @@ class Draws:
     sigma: Tensor
     solarize: Tensor
 
-    def take(self, rows: Tensor | slice) -> "Draws":
+    def take(self, rows: Tensor | slice) -> "ViewParameters":
         """The parameters of some of the images."""
         rest = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "box"}
-        return Draws(box=None if self.box is None else self.box[rows], **rest)
+        return ViewParameters(box=None if self.box is None else self.box[rows], **rest)
 
 
-def draw(view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True) -> Draws:
+def draw_parameters(
+    view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True
+) -> ViewParameters:
     """Draws one view's parameters for ``n`` images of ``height x width`` pixels, on the generator's device.
 
     How much is taken from the generator depends on ``n`` and ``crop`` alone, so that changing a probability or a
@@ -96,7 +98,7 @@ def draw(view: View, n: int, height: int, width: int, *, generator: torch.Genera
     grayscale = hit(view.grayscale_p)
     blur = hit(view.blur_p)
     sigma = uniform(n).mul_(view.blur_sigma[1] - view.blur_sigma[0]).add_(view.blur_sigma[0])
-    return Draws(
+    return ViewParameters(
         box=box,
         flip=flip,
         order=order.masked_fill_(~jittered, NOT_JITTERED),

@@ -1,4 +1,4 @@
-"""What the views of a method look like, as plain data that YAML can say."""
+"""Descriptions of a method's views, as plain data that YAML can hold."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 
 @dataclass(frozen=True)
 class View:
-    """How one view of an image is made: resized crop, flip, color jitter, grayscale, blur, solarize, in this order.
+    """Recipe of one view of an image: resized crop, flip, color jitter, grayscale, blur, solarize, in this order.
 
     Args:
         size: side of the square view, pixels.

@@ -220,7 +220,7 @@ def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsy
         "--steps",
         "2",
     ]
-    argv = ["detect", "timm/resnet10t", "--untrained", "--train_norms", "--device", "cpu", *data, *size]
+    argv = ["detect", "timm/resnet10t", "--untrained", "--frozen_norm=false", "--device", "cpu", *data, *size]
     assert main([*argv, "--output", str(tmp_path / "found.json")]) == 0
     assert "map50" in capsys.readouterr().out
     result = Result.from_json((tmp_path / "found.json").read_text())

@@ -12,6 +12,7 @@ from sslbolts.evaluation import load_encoder
 from sslbolts.evaluation.diagnosis.diagnose import diagnose
 from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS
 from sslbolts.evaluation.diagnosis.information import held_information
+from sslbolts.evaluation.features import EncodedData
 from tests.helpers.nets import TinyBackbone
 
 
@@ -51,7 +52,7 @@ def test_rows_are_the_papers_with_the_random_guess_beside(found):
         assert row["h/top1"] == found.result.metrics[f"h/{row['name']}/top1"]
 
 
-def test_neighbours_and_confusions_are_scikit_learns(found):
+def test_neighbors_and_confusions_are_scikit_learns(found):
     data = CIFAR10MiniDataModule()
     bank, queries = data.load("bank"), data.load("val")
     mean = [nn.functional.avg_pool2d(x.data.float(), 8).flatten(1).numpy() for x in (bank, queries)]
@@ -71,7 +72,7 @@ def test_the_protocol_is_in_the_result(found):
     settings = found.result.settings
     assert settings["h"] == "backbone, 48 numbers"
     assert settings["g(h)"] == "projector, 3 numbers"
-    assert {"preprocessing", "images", "what was done", "neighbours", "clusters", "seed"} < settings.keys()
+    assert {"preprocessing", "images", "what was done", "neighbors", "clusters", "seed"} < settings.keys()
     assert "table 3" in found.result.notes[-1]
 
 
@@ -96,9 +97,9 @@ def test_the_teacher_is_diagnosed_with_its_own_projector():
     assert student.metrics["g(h)/rankme"] != teacher.metrics["g(h)/rankme"]
 
 
-def dataset(channels=3, labelled=True, size=12):
+def dataset(channels=3, labeled=True, size=12):
     images = torch.randint(0, 256, (40, channels, size, size), dtype=torch.uint8)
-    return TensorDataset(images, torch.arange(40) % 3) if labelled else TensorDataset(images)
+    return TensorDataset(images, torch.arange(40) % 3) if labeled else TensorDataset(images)
 
 
 def test_a_network_without_projector_has_the_rest_and_says_so():
@@ -118,8 +119,8 @@ def flat(channels, size=12):
 
 
 def test_without_labels_there_is_what_needs_none():
-    unlabelled = dataset(labelled=False)
-    data = DatasetDataModule(unlabelled, val=unlabelled, batch_size=8, num_workers=0)
+    unlabeled = dataset(labeled=False)
+    data = DatasetDataModule(unlabeled, val=unlabeled, batch_size=8, num_workers=0)
     found = diagnose(flat(3), data, max_images=40)
     assert found.confusion is None
     assert any("no labels" in note for note in found.result.notes)
@@ -128,13 +129,13 @@ def test_without_labels_there_is_what_needs_none():
     assert "h/knn/top1" not in found.result.metrics
 
 
-def labelled(targets, size=12):
+def labeled(targets, size=12):
     images = torch.randint(0, 256, (len(targets), 3, size, size), dtype=torch.uint8)
     return TensorDataset(images, torch.as_tensor(targets))
 
 
 def test_validation_images_may_lack_a_class_that_training_images_have():
-    train, val = labelled([0, 1, 2, 3] * 10), labelled([0, 1, 1] * 10)
+    train, val = labeled([0, 1, 2, 3] * 10), labeled([0, 1, 1] * 10)
     found = diagnose(flat(3), DatasetDataModule(train, val=val, batch_size=8, num_workers=0), max_images=30)
     assert found.class_names == ["0", "1", "2", "3"]
     assert found.confusion.shape == (4, 4)
@@ -145,7 +146,7 @@ def test_validation_images_may_lack_a_class_that_training_images_have():
 
 def test_one_class_has_nothing_to_tell_apart():
     for train, val in (([0] * 40, [0] * 20), ([0, 1] * 20, [1] * 20)):
-        data = DatasetDataModule(labelled(train), val=labelled(val), num_classes=2, batch_size=8, num_workers=0)
+        data = DatasetDataModule(labeled(train), val=labeled(val), num_classes=2, batch_size=8, num_workers=0)
         found = diagnose(flat(3), data, max_images=20)
         assert found.confusion is None
         assert any("one class is all" in note for note in found.result.notes)
@@ -168,4 +169,4 @@ def test_wrong_uses_are_named():
     with pytest.raises(UsageError, match="max_images=2"):
         diagnose(encoder(), CIFAR10MiniDataModule(), max_images=2)
     with pytest.raises(UsageError, match='Did you mean "rotation"'):
-        held_information(encoder(), CIFAR10MiniDataModule(), {"h": lambda h: h}, distortions=["rotations"])
+        held_information(EncodedData(encoder(), CIFAR10MiniDataModule()), {"h": lambda h: h}, distortions=["rotations"])

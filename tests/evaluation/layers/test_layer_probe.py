@@ -14,10 +14,11 @@ from sslbolts import UsageError
 from sslbolts.batch import ViewBatch
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
-from sslbolts.evaluation.layers.maps import PooledMaps, block_names, pooled_side
+from sslbolts.evaluation.layers.maps import PooledMaps, pooled_side
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.networks.backbones import create_backbone
+from sslbolts.networks.taps import block_names
 from tests.evaluation.fine_tuning.test_run import module
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer
@@ -109,7 +110,7 @@ def test_the_table_has_a_row_per_layer_and_two_small_passes_find_what_one_does()
     assert [row["layer"] for row in result.rows] == ["layers.1", "layers.3"]
     assert [row["pooled to"] for row in result.rows] == ["8 x 5 x 5 = 200", "16 x 3 x 3 = 144"]
     assert result.metrics["layers.1/top1"] > 0.9, "the brightest channel is the class"
-    assert result.settings["images"] == '87 labelled of "train", judged on 33 of "test"'
+    assert result.settings["images"] == '87 labeled of "train", judged on 33 of "test"'
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.network.state_dict().items())
     split = evaluate_layers(encoder(), module(), memory=2e-5, **settings)
     assert "2 pass(es)" in split.settings["augmentation"]
@@ -130,7 +131,7 @@ def test_a_last_batch_of_one_image_is_learned_from_too(augment: bool) -> None:
     result = evaluate_layers(
         encoder(), module(), lrs=[0.1], epochs=1, batch_size=43, values=64, augment=augment, progress=False
     )
-    assert result.settings["images"].startswith("87 labelled")
+    assert result.settings["images"].startswith("87 labeled")
 
 
 def test_one_image_alone_is_normalized_by_those_before_it() -> None:
@@ -207,7 +208,7 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     few = ["--data.eval_batch_size", "500", "--data.image_size", "32", "--data.num_workers", "0"]
     argv = ["evaluate", "layers", "timm/resnet10t", "--untrained", "--device", "cpu", "--data", "CIFAR10Mini", *few]
     output = tmp_path / "layers.json"
-    assert main([*argv, "--map_values", "256", "--epochs", "1", "--lrs", "0.1", "--output", str(output)]) == 0
+    assert main([*argv, "--values", "256", "--epochs", "1", "--lrs", "0.1", "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "layer4" in printed
     assert "pooled to" in printed

@@ -12,10 +12,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from sslbolts import UsageError
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
 from sslbolts.evaluation import LinearProbe, MLPProbe, evaluate_linear, evaluate_mlp, features_of, load_encoder
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.on_features import fit_heads, probe_on_features
-from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
-from sslbolts.evaluation.splits import Splits, accuracies
+from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
+from sslbolts.evaluation.splits import Splits
 from tests.helpers.nets import SmallConvNet, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
 
@@ -37,55 +38,55 @@ def test_the_linear_probe_is_within_half_a_point_of_logistic_regression():
     expected = sklearn.score(scaler.transform(queries.features), queries.targets)
     decay = 1 / len(bank.features)  # scikit-learn's C: the penalty is for the sum over images
     splits = Splits(bank.features, bank.targets, queries.features, queries.targets, 10, bank.indices, {})
-    recipe = probe_recipe("features", lr=0.3, weight_decay=decay, epochs=60)
-    found = probe_on_features(splits, recipe, device="cpu")[0]["top1"]
+    settings = probe_settings("features", lr=0.3, weight_decay=decay, epochs=60)
+    found = probe_on_features(splits, settings, device="cpu")[0]["top1"]
     assert expected > 0.3
     assert abs(found - expected) <= 0.005
 
 
-def test_the_result_names_the_recipe_and_the_values_that_are_not_its_own():
+def test_the_result_names_the_settings_and_the_values_that_are_not_their_own():
     x, y = _blobs(60)
     splits = Splits(x, y, x, y, 3, torch.arange(60), {})
-    changed = probe_recipe("moco", lr=0.1, epochs=2, norm="standardize")
+    changed = probe_settings("moco", lr=0.1, epochs=2, norm="standardize")
     settings = probe_on_features(splits, changed, device="cpu")[1]
-    assert settings["recipe"] == "moco, with other values: lr=0.1, epochs=2, norm=standardize"
+    assert settings["settings"] == "moco, with other values: lr=0.1, epochs=2, norm=standardize"
     assert "1911.05722" in settings["source"]
     assert settings["learning rate chosen"].startswith("given")
-    whole = probe_on_features(splits, probe_recipe("moco"), device="cpu")[1]
-    assert whole["recipe"] == "moco"
-    assert whole["learning rate chosen"].startswith("the recipe's")
-    several = probe_on_features(splits, probe_recipe("byol", epochs=1), device="cpu")[1]
-    assert several["recipe"] == "byol, with other values: epochs=1", "the chosen learning rate is one of the recipe's"
+    whole = probe_on_features(splits, probe_settings("moco"), device="cpu")[1]
+    assert whole["settings"] == "moco"
+    assert whole["learning rate chosen"].startswith("the settings'")
+    several = probe_on_features(splits, probe_settings("byol", epochs=1), device="cpu")[1]
+    assert several["settings"] == "byol, with other values: epochs=1", "the chosen learning rate is one of theirs"
 
 
-def test_with_one_image_of_each_class_the_learning_rate_is_the_recipes_own_and_the_result_says_so():
+def test_with_one_image_of_each_class_the_learning_rate_is_the_settings_own_and_the_result_says_so():
     x, y = _blobs(3)
     splits = Splits(x, y, *_blobs(30, seed=1), 3, torch.arange(3), {})
-    _, settings, rows = probe_on_features(splits, probe_recipe("features", epochs=5), device="cpu")
+    _, settings, rows = probe_on_features(splits, probe_settings("features", epochs=5), device="cpu")
     assert "lr 0.1 " in settings["optimizer"]
     assert "no class has two" in settings["learning rate chosen"]
     assert rows == []
-    with pytest.raises(UsageError, match="give one, lr="):
-        probe_on_features(splits, probe_recipe("features", lrs=(0.1, 0.2)), device="cpu")
+    with pytest.raises(UsageError, match="give one"):
+        probe_on_features(splits, probe_settings("features", lr=(0.1, 0.2)), device="cpu")
 
 
 @pytest.mark.parametrize("on", ["images", "features"])
-@pytest.mark.parametrize(("evaluate", "recipe"), [(evaluate_linear, "mae"), (evaluate_mlp, "amdim")])
-def test_a_last_batch_of_one_image_is_learned_from_too(evaluate, recipe, on):
+@pytest.mark.parametrize(("evaluate", "settings"), [(evaluate_linear, "mae"), (evaluate_mlp, "amdim")])
+def test_a_last_batch_of_one_image_is_learned_from_too(evaluate, settings, on):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (33, 3, 8, 8), generator=generator, dtype=torch.uint8)
     dataset = TensorDataset(images, torch.arange(33) % 3)
     data = DatasetDataModule(dataset, val=dataset, num_classes=3, batch_size=32, in_memory=True, num_workers=0)
     encoder = load_encoder(nn.Flatten(), image_size=8, device="cpu")
-    settings = {"trainer": {"enable_progress_bar": False}} if on == "images" else {}
-    result = evaluate(encoder, data, recipe=recipe, on=on, epochs=2, batch_size=32, **settings)
-    assert "33 labelled" in result.settings["images"]
+    quiet = {"trainer": {"enable_progress_bar": False}} if on == "images" else {}
+    result = evaluate(encoder, data, settings=settings, on=on, epochs=2, batch_size=32, **quiet)
+    assert "33 labeled" in result.settings["images"]
     assert 0 <= result.metrics["top1"] <= 1
 
 
 def test_one_row_alone_is_normalized_by_those_before_it():
-    recipe = ProbeRecipe("test", lr=0.1, norm="batch_norm")
-    heads = ProbeHeads(4, 3, count=1, recipe=recipe, hidden_dim=5)
+    settings = ProbeSettings("test", lr=0.1, norm="batch_norm")
+    heads = ProbeHeads(4, 3, count=1, settings=settings, hidden_dim=5)
     first, last = torch.rand(8, 4), torch.rand(1, 4)
     heads.normalize(first)
     mean, variance = 0.1 * first.mean(0), 0.9 + 0.1 * first.var(0)  # momentum 0.1, from 0 and 1
@@ -97,10 +98,10 @@ def test_one_row_alone_is_normalized_by_those_before_it():
 
 def test_larc_moves_the_bias_too_in_proportion_to_its_norm():
     x, y = _blobs(32)
-    heads = ProbeHeads(8, 3, count=1, recipe=probe_recipe("simsiam"))
+    heads = ProbeHeads(8, 3, count=1, settings=probe_settings("simsiam"))
     with torch.no_grad():
         heads.bias[0].fill_(2.0)
-    optimizer, _ = probe_optimizer(heads, probe_recipe("simsiam"), batch_size=256, total=10, warmup=0)
+    optimizer, _ = probe_optimizer(heads, probe_settings("simsiam"), batch_size=256, total=10, warmup=0)
     before = [parameter.detach().clone() for parameter in heads.parameters()]
     probe_loss(heads(x), y).backward()
     optimizer.step()
@@ -110,22 +111,24 @@ def test_larc_moves_the_bias_too_in_proportion_to_its_norm():
 
 def test_each_head_learns_as_if_it_were_alone():
     x, y = _blobs(60)
-    recipe = ProbeRecipe("test", lr=1.0, sweep=(0.1, 1.0, 3.0), weight_decay=0.01, epochs=3, batch_size=16, norm="l2")
-    together = fit_heads(x, y, recipe, num_classes=3)(x)
-    for head, lr in enumerate(recipe.lrs):
-        alone = fit_heads(x, y, probe_recipe(recipe, lr=lr), num_classes=3)(x)
+    settings = ProbeSettings(
+        "test", lr=1.0, sweep=(0.1, 1.0, 3.0), weight_decay=0.01, epochs=3, batch_size=16, norm="l2"
+    )
+    together = fit_heads(x, y, settings, num_classes=3)(x)
+    for head, lr in enumerate(settings.lrs):
+        alone = fit_heads(x, y, probe_settings(settings, lr=lr), num_classes=3)(x)
         torch.testing.assert_close(together[:, head], alone[:, 0])
 
 
 def test_heads_take_the_steps_of_plain_torch():
     x, y = _blobs(32)
-    recipe = ProbeRecipe("test", lr=0.5, nesterov=True, weight_decay=0.01, decay="constant")
-    heads = ProbeHeads(8, 3, count=1, recipe=recipe)
+    settings = ProbeSettings("test", lr=0.5, nesterov=True, weight_decay=0.01, decay="constant")
+    heads = ProbeHeads(8, 3, count=1, settings=settings)
     layer = nn.Linear(8, 3)
     with torch.no_grad():
         layer.weight.copy_(heads.weight[0].T)
         layer.bias.zero_()
-    ours, schedule = probe_optimizer(heads, recipe, batch_size=128, total=10, warmup=0)
+    ours, schedule = probe_optimizer(heads, settings, batch_size=128, total=10, warmup=0)
     reference = torch.optim.SGD(layer.parameters(), lr=0.25, momentum=0.9, nesterov=True, weight_decay=0.01)
     for _ in range(5):
         ours.zero_grad()
@@ -139,7 +142,7 @@ def test_heads_take_the_steps_of_plain_torch():
 
 
 def test_the_mlp_is_the_layers_of_amdim():
-    heads = ProbeHeads(8, 3, count=2, recipe=probe_recipe("amdim"), hidden_dim=5, dropout=0.2)
+    heads = ProbeHeads(8, 3, count=2, settings=probe_settings("amdim"), hidden_dim=5, dropout=0.2)
     x, _ = _blobs(32)
     heads(x)  # moves the running statistics
     heads.eval()
@@ -158,9 +161,9 @@ def test_the_mlp_is_the_layers_of_amdim():
 def test_the_learning_rate_is_chosen_without_test_images():
     x, y = _blobs(300)
     test_x, test_y = _blobs(100, seed=1)
-    recipe = probe_recipe("features", epochs=5, lrs=(1e-6, 0.1, 1.0))
-    one = probe_on_features(Splits(x, y, test_x, test_y, 3, torch.arange(300), {}), recipe, device="cpu")
-    other = probe_on_features(Splits(x, y, test_x, test_y.flip(0), 3, torch.arange(300), {}), recipe, device="cpu")
+    settings = probe_settings("features", epochs=5, lr=(1e-6, 0.1, 1.0))
+    one = probe_on_features(Splits(x, y, test_x, test_y, 3, torch.arange(300), {}), settings, device="cpu")
+    other = probe_on_features(Splits(x, y, test_x, test_y.flip(0), 3, torch.arange(300), {}), settings, device="cpu")
     assert one[1:] == other[1:]
     assert one[0] != other[0]
     assert len(one[2]) == 3
@@ -182,7 +185,7 @@ def test_training_on_images_moves_the_heads_only_and_test_reports_the_validated_
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(48, 3, 8, 8, generator=generator), torch.arange(48) % 3
     loader = DataLoader(TensorDataset(images, labels), batch_size=16)
-    probe = LinearProbe(WithBatchNorm(), 3, recipe="simclr", lrs=(1e-9, 1.0), epochs=2)
+    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lr=(1e-9, 1.0), epochs=2)
     before = state_of(probe.network)
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(probe, loader, loader)
@@ -197,7 +200,7 @@ def test_training_on_images_moves_the_heads_only_and_test_reports_the_validated_
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_images_under_the_recipes_crops_are_learned_and_held_out_ones_are_not():
+def test_images_under_the_settings_crops_are_learned_and_held_out_ones_are_not():
     """Classes are colors, which crops and flips leave: the probe must find them."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(120) % 3
@@ -207,10 +210,10 @@ def test_images_under_the_recipes_crops_are_learned_and_held_out_ones_are_not():
     data = DatasetDataModule(dataset, val=dataset, num_classes=3, in_memory=True, num_workers=0)
     encoder = load_encoder(nn.Flatten(), image_size=8, device="cpu")
     quiet = {"enable_progress_bar": False}
-    result = evaluate_linear(encoder, data, recipe="byol", epochs=5, batch_size=32, trainer=quiet)
+    result = evaluate_linear(encoder, data, settings="byol", epochs=5, batch_size=32, trainer=quiet)
     assert result.metrics["top1"] == 1.0
     assert "12 held-out training images" in result.settings["learning rate chosen"]
-    assert "108 labelled" in result.settings["images"]
+    assert "108 labeled" in result.settings["images"]
     mlp = evaluate_mlp(encoder, data, epochs=10, batch_size=32, hidden_dim=16, lr=1e-2)
     assert mlp.metrics["top1"] == 1.0
 
@@ -220,7 +223,7 @@ def _on_a_rank() -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.randn(31, 3, 8, 8, generator=generator), torch.arange(31) % 3
     torch.manual_seed(0)
-    probe = LinearProbe(WithBatchNorm(), 3, recipe="simclr", lrs=(0.1, 1.0), epochs=2)
+    probe = LinearProbe(WithBatchNorm(), 3, settings="simclr", lr=(0.1, 1.0), epochs=2)
     dataset = TensorDataset(images, labels, torch.arange(31))
     world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     trainer = quiet_trainer(world=world, max_epochs=2, use_distributed_sampler=True)
@@ -242,7 +245,7 @@ def _last_row_alone() -> tuple[torch.Tensor, int]:
     """Weights and steps after an epoch of four images and one on this rank."""
     images, labels = torch.randn(10, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 3
     torch.manual_seed(0)
-    probe = LinearProbe(WithBatchNorm(), 3, recipe="mae", epochs=1, warmup_epochs=0)
+    probe = LinearProbe(WithBatchNorm(), 3, settings="mae", epochs=1, warmup_epochs=0)
     trainer = quiet_trainer(world=2, max_epochs=1, use_distributed_sampler=True)
     trainer.fit(probe, DataLoader(TensorDataset(images, labels), batch_size=4))
     return probe.heads.weight[0].detach(), trainer.global_step
@@ -257,33 +260,35 @@ def test_two_processes_learn_from_a_last_batch_of_one_image_each(two_ranks):
 
 
 def test_the_checkpoint_holds_the_chosen_head(tmp_path):
-    probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lrs=(0.1, 1.0))
+    probe = MLPProbe(nn.Flatten(), 3, hidden_dim=4, width=48, lr=(0.1, 1.0))
     probe.chosen.fill_(1)
     trainer = quiet_trainer(max_epochs=0)
     trainer.strategy.connect(probe)
     trainer.save_checkpoint(tmp_path / "probe.ckpt")
     again = MLPProbe.load_from_checkpoint(tmp_path / "probe.ckpt", network=nn.Flatten(), width=48)
-    assert (again.chosen_head, again.recipe.lrs, again.hidden_dim) == (1, (0.1, 1.0), 4)
+    assert (again.chosen_head, again.settings.lrs, again.hidden_dim) == (1, (0.1, 1.0), 4)
 
 
 def test_results_do_not_depend_on_what_was_drawn_before():
     x, y = _blobs(60)
-    recipe = probe_recipe("amdim", epochs=2, batch_size=16)
-    first = fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
+    settings = probe_settings("amdim", epochs=2, batch_size=16)
+    first = fit_heads(x, y, settings, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
     torch.rand(7)
     state = torch.get_rng_state()
-    second = fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
+    second = fit_heads(x, y, settings, num_classes=3, hidden_dim=4, dropout=0.5, seed=3)(x)
     assert torch.equal(first, second)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not np.array_equal(first.detach(), fit_heads(x, y, recipe, num_classes=3, hidden_dim=4, seed=4)(x).detach())
+    assert not np.array_equal(
+        first.detach(), fit_heads(x, y, settings, num_classes=3, hidden_dim=4, seed=4)(x).detach()
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"on": "image"}, "it is"),
-        ({"recipe": "features", "on": "images"}, "computed once"),
-        ({"recipe": "resnet"}, "there is no recipe"),
+        ({"on": "image"}, 'on="image": it must be one of auto, images, features'),
+        ({"settings": "features", "on": "images"}, "computed once"),
+        ({"settings": "resnet"}, "there are no settings"),
     ],
 )
 def test_wrong_values_are_named(arguments, message):

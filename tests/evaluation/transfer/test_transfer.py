@@ -17,11 +17,11 @@ from torchvision.datasets import Flowers102
 from sslbolts import MoCo, SimCLR, UsageError
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
-from sslbolts.evaluation.statistics import statistics_for
-from sslbolts.evaluation.transfer.metrics import map_11point, mean_per_class
+from sslbolts.evaluation.transfer.metrics import map_11point, measure
 from sslbolts.evaluation.transfer.run import PENALTIES, PreparedImages, evaluate_transfer, score_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, VOC_CLASSES, transfer_set
 from sslbolts.readouts.logistic import fit_logistic
+from sslbolts.transforms.preprocessing import Preprocessing
 
 COLORS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 
@@ -98,7 +98,7 @@ def test_mean_per_class_is_balanced_accuracy() -> None:
     scores, targets = torch.rand(50, 4, generator=generator), torch.randint(0, 3, (50,), generator=generator)
     scores[:, 3] = 0
     expected = balanced_accuracy_score(targets.numpy(), scores.argmax(1).numpy())
-    assert mean_per_class(scores, targets) == pytest.approx(expected)
+    assert measure("mean_per_class", scores, targets) == pytest.approx(expected)
 
 
 def test_the_11_point_map_is_the_definition() -> None:
@@ -250,7 +250,7 @@ def test_images_are_of_the_size_of_training_and_another_one_is_noted(
     monkeypatch.setattr(Flowers102, "_check_integrity", lambda self: True)
     fake_flowers(tmp_path)
     for own, given, used in ((32, None, 32), (None, None, 224), (32, 48, 48)):
-        network = replace(encoder, image_size=own)
+        network = replace(encoder, preprocessing=Preprocessing(own))
         result = evaluate_transfer(network, ["Flowers102"], root=tmp_path, image_size=given, penalties=[1e-2])
         assert f"center crop {used}," in result.settings["preprocessing"]
         noted = "the network was trained on images of 32 pixels, and sees images of 48 here."
@@ -312,13 +312,13 @@ def test_the_command_prints_the_table_and_writes_the_result(tmp_path: Path, caps
 
 def test_images_are_normalized_as_in_training_where_this_is_known() -> None:
     simclr = load_encoder(SimCLR(MeanColor(), hidden_dim=4), device="cpu", image_size=32)
-    assert statistics_for(simclr)[:2] == (None, None), "SimCLR's views are in [0, 1]"
+    assert simclr.normalization()[:2] == (None, None), "SimCLR's views are in [0, 1]"
     moco = load_encoder(MoCo(MeanColor(), queue_length=16), device="cpu", image_size=32)
-    assert statistics_for(moco)[0] == (0.485, 0.456, 0.406)
-    known = replace(moco, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    assert statistics_for(known)[:2] == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    assert statistics_for(known, "none")[:2] == (None, None)
-    with pytest.raises(UsageError, match="auto, imagenet or none"):
-        statistics_for(known, "yes")
+    assert moco.normalization()[0] == (0.485, 0.456, 0.406)
+    known = replace(moco, preprocessing=Preprocessing(None, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    assert known.normalization()[:2] == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert known.normalization("none")[:2] == (None, None)
+    with pytest.raises(UsageError, match="one of auto, imagenet, none"):
+        known.normalization("yes")
     with pytest.raises(UsageError, match="1 channels"):
-        statistics_for(replace(moco, in_chans=1))
+        replace(moco, preprocessing=Preprocessing(in_chans=1)).normalization()

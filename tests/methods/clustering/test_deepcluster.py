@@ -255,6 +255,10 @@ def test_wrong_arguments_are_named():
         ({"num_clusters": 1}, "num_clusters=1"),
         ({"pca_dim": 17}, "pca_dim=17: the backbone has 16 features"),
         ({"final_lr": 0.1}, "the learning rate is constant"),
+        ({"milestones": (0.5,)}, "the learning rate is constant"),
+        ({"pca_dim": 0}, "pca_dim=0"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"backbone": "resnet10t", "sobel": True, "in_chans": 4}, "in_chans=4: leave it out"),
     ):
         with pytest.raises(UsageError, match=words):

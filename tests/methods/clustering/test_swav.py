@@ -169,7 +169,7 @@ def test_the_loss_of_guessing_is_watched():
     ("arguments", "first"),
     [({}, 2), ({"freeze_prototypes_steps": 3}, 3), ({"warmup_epochs": 2}, 4), ({"warmup_epochs": 1.5}, 4)],
 )
-def test_a_start_that_only_guesses_is_no_sign_of_illness(arguments, first):
+def test_a_start_that_only_guesses_is_not_reported(arguments, first):
     logged = _Logged("train/loss_over_guessing")
     quiet_trainer(max_steps=6, callbacks=[logged]).fit(_method(**arguments), noise_loader(16, 8, SIZES))
     assert logged.steps == list(range(first, 6))
@@ -178,8 +178,12 @@ def test_a_start_that_only_guesses_is_no_sign_of_illness(arguments, first):
 def test_wrong_arguments_are_named():
     for arguments, words in (
         ({"epsilon": 0}, "epsilon=0"),
-        ({"num_prototypes": 1}, "num_prototypes=1: it is at least 2"),
+        ({"temperature": float("nan")}, "temperature=nan: it must be finite"),
+        ({"num_prototypes": 1}, "num_prototypes=1: it must be a whole number of at least 2"),
         ({"queue_length": -1}, "queue_length=-1"),
+        ({"queue_from_epoch": -3}, "queue_from_epoch=-3"),
+        ({"freeze_prototypes_steps": 0.5}, "freeze_prototypes_steps=0.5"),
+        ({"final_lr": 2}, "final_lr=2"),
     ):
         with pytest.raises(UsageError, match=words):
             _method(**arguments)

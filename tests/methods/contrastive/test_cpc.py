@@ -20,7 +20,7 @@ def small(backbone=None, **arguments):
 
 
 def noisy(method, patches, batch_idx=0):
-    """What the noise makes of patches, in a module that no Trainer drives."""
+    """Patches with noise, from a module that no Trainer drives."""
     method._seed = 3
     method._trainer = type("Position", (), {"current_epoch": 0})()
     return method._with_noise(patches, batch_idx)
@@ -145,7 +145,7 @@ def test_a_named_backbone_gets_layer_norm_and_batch_norm_is_warned_of(recwarn):
         ({"stride": 9}, "stride=9"),
         ({"patch_margin": 4}, "patch_margin=4"),
         ({"color_drop": 1.5}, "color_drop=1.5"),
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "steps=0"),
         ({"directions": 5}, "1 to 4 directions"),
     ],
 )

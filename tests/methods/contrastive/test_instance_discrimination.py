@@ -9,6 +9,7 @@ from sslbolts import InstanceDiscrimination, UsageError
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank
+from sslbolts.methods.contrastive import instance_discrimination
 from sslbolts.methods.contrastive.instance_discrimination import InstanceBank
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
@@ -63,15 +64,16 @@ def test_the_full_softmax_on_two_ranks_is_that_of_one_process(two_ranks):
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_constant_is_that_of_the_first_step():
+def test_the_constant_is_that_of_the_first_step(monkeypatch):
     torch.manual_seed(0)
     method = InstanceDiscrimination(TinyBackbone(), num_images=32, temperature=0.5, **SMALL)
     rows = method.bank.rows.clone()
     loader = _loader(32, 8)
     batch = next(iter(loader))
     drawn = []
-    draw = method._draw
-    method._draw = lambda *args: drawn.append(draw(*args)) or drawn[-1]
+    draw = instance_discrimination.integers
+    kept = lambda *shape, **options: drawn.append(draw(*shape, **options)) or drawn[-1]  # noqa: E731
+    monkeypatch.setattr(instance_discrimination, "integers", kept)
     with torch.no_grad():
         v = F.normalize(method.projector(method.backbone(batch.views[0])), dim=1)
     quiet_trainer(max_steps=3).fit(method, loader)

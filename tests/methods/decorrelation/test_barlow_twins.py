@@ -49,11 +49,16 @@ def test_scale_of_the_loss_scales_loss_and_gradient():
 
 
 def test_diagonal_and_off_diagonal_of_the_correlation_are_logged():
-    method = _method()
-    values = {}
-    method.log = lambda name, value, **_: values.__setitem__(name, float(value))
-    method._log_correlation(torch.tensor([[0.5, -0.2], [0.4, 1.0]]), 4)
-    assert values == pytest.approx({"train/diagonal": 0.75, "train/off_diagonal": 0.3})
+    method, loader, trainer = _method(), noise_loader(8, 8), quiet_trainer(max_steps=1)
+    views = next(iter(loader)).views
+    z1, z2 = (method.projector.train()(method.backbone.train()(x)).detach() for x in views)
+    trainer.fit(method, loader)
+    correlation = torch.corrcoef(torch.cat([z1, z2], 1).T)[:8, 8:]
+    others = correlation[~torch.eye(8, dtype=torch.bool)]
+    assert trainer.callback_metrics["train/diagonal"].item() == pytest.approx(
+        correlation.diag().mean().item(), abs=0.01
+    )
+    assert trainer.callback_metrics["train/off_diagonal"].item() == pytest.approx(others.abs().mean().item(), abs=0.01)
 
 
 def test_wrong_arguments_are_named():
@@ -61,3 +66,7 @@ def test_wrong_arguments_are_named():
         _method(lambd=-1)
     with pytest.raises(UsageError, match="output_dim=1"):
         _method(output_dim=1)
+    with pytest.raises(UsageError, match="scale_loss=0"):
+        _method(scale_loss=0)
+    with pytest.raises(UsageError, match="bias_lr_scale=-1"):
+        _method(bias_lr_scale=-1)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from sslbolts import UsageError, VICReg
-from sslbolts.losses import vicreg
 from sslbolts.losses.decorrelation import vicreg_terms
+from tests.golden import naive_losses as naive
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -27,12 +27,13 @@ def _first_values(method):
 def test_terms_weights_and_scaling_reach_the_loss(scaling):
     weights = {"invariance": 3.0, "variance": 5.0, "covariance": 7.0}
     values, z1, z2 = _first_values(_method(scaling=scaling, **weights))
-    assert values["train/loss"] == pytest.approx(vicreg(z1, z2, scaling=scaling, **weights).item(), rel=1e-4)
-    assert values["train/loss"] == pytest.approx(sum(w * values[f"train/{n}"] for n, w in weights.items()), rel=1e-4)
+    variant = {"code": "official", "listing": "algorithm1", "equation": "eq"}[scaling]
+    expected = naive.vicreg(naive.L2(z1.double()), naive.L2(z2.double()), 3.0, 5.0, 7.0, 1e-4, variant)
+    assert values["train/loss"] == pytest.approx(float(expected), rel=1e-4)
     assert values["train/std"] == pytest.approx(z1.std(0).mean().item(), rel=1e-4)
 
 
-def test_dimensions_without_variance_are_a_sign_of_illness_though_one_varies_much():
+def test_dimensions_without_variance_are_noticed_though_one_varies_much():
     values, *_ = _first_values(_method())
     std, variance = _method().indicators
     assert not variance.is_bad(values[variance.metric])
@@ -43,11 +44,14 @@ def test_dimensions_without_variance_are_a_sign_of_illness_though_one_varies_muc
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(UsageError, match="weights cannot be negative"):
-        _method(variance=-1)
-    method = _method(scaling="paper")
-    with pytest.raises(UsageError, match="one of code, listing, equation"):
-        quiet_trainer(max_steps=1).fit(method, noise_loader(8, 8))
+    for arguments, words in (
+        ({"variance": -1}, "variance=-1: it must be at least 0"),
+        ({"covariance": float("nan")}, "covariance=nan: it must be finite"),
+        ({"scaling": "paper"}, "one of code, listing, equation"),
+        ({"hidden_dim": 0}, "hidden_dim=0"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            _method(**arguments)
 
 
 def test_the_scaling_is_stored():

@@ -69,10 +69,13 @@ def test_groups_are_twice_the_width_by_default_and_must_fit():
     assert WMSE(TinyBackbone(), group_size=64, eps=0.1).eps == 0.1
     with pytest.raises(UsageError, match="batch of 6 images per device does not split into groups of 4"):
         quiet_trainer(max_steps=1).fit(_method(), noise_loader(6, 6))
-    with pytest.raises(UsageError, match="final_lr has no effect"):
+    with pytest.raises(UsageError, match="has no effect with milestones"):
         _method(final_lr=0.1)
     with pytest.raises(UsageError, match="iterations=0"):
         _method(iterations=0)
+    for eps in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UsageError, match="eps="):
+            _method(eps=eps)
 
 
 def test_its_checkpoint_loads(tmp_path):

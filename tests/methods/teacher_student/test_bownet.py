@@ -1,4 +1,4 @@
-"""What makes BoWNet BoWNet. Its loss against a reference value: tests/golden."""
+"""The particulars of BoWNet. Its loss against a reference value: tests/golden."""
 
 import pytest
 import torch

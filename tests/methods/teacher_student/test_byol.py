@@ -1,4 +1,4 @@
-"""What makes BYOL BYOL. Its loss against a reference value: tests/golden; its teacher: tests/callbacks/test_ema.py."""
+"""The particulars of BYOL. Its loss against a reference value: tests/golden; its teacher: tests/callbacks."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Which parameters of the methods with a teacher are decayed: as their sources have it."""
+"""The parameters of the methods with a teacher that are decayed: those of their sources."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What makes DINO DINO. Loss and centre against reference values: tests/golden."""
+"""The particulars of DINO. Loss and center against reference values: tests/golden."""
 
 import copy
 from functools import partial
@@ -65,7 +65,7 @@ def test_prototypes_keep_norm_one_unless_it_is_learned():
     assert not torch.allclose(norms(norm_last_layer=False), torch.ones(12))
 
 
-def test_the_centre_follows_the_teachers_mean_of_the_step_before():
+def test_the_center_follows_the_teachers_mean_of_the_step_before():
     method = _method(center_momentum=0.75)
     outputs = []
     method.teacher.register_forward_hook(lambda module, inputs, output: outputs.append(output.mean(0)))
@@ -167,7 +167,7 @@ def test_one_large_view_is_too_few(sizes):
         ({"warmup_teacher_temperature": 0.0}, r"warmup_teacher_temperature=0\.0"),
         ({"warmup_teacher_temperature_epochs": -1}, "warmup_teacher_temperature_epochs=-1"),
         ({"center_momentum": 1.0}, r"center_momentum=1\.0"),
-        ({"output_dim": 0}, "out_dim=0"),
+        ({"output_dim": 0}, "output_dim=0"),
     ],
 )
 def test_values_out_of_range_are_refused(arguments, message):

@@ -31,7 +31,7 @@ class Record(Callback):
         self.teachers.append(state_of(pl_module.teacher.projector)["weight"])
 
 
-def test_the_loss_is_cross_entropy_of_the_labelled_and_weighted_agreement_of_all():
+def test_the_loss_is_cross_entropy_of_the_labeled_and_weighted_agreement_of_all():
     method = small(consistency_weight=3.0, ramp_up_epochs=0.0)
     with torch.no_grad():
         method.teacher.projector.weight.normal_()
@@ -93,13 +93,13 @@ def test_the_teacher_is_slower_after_the_rise():
 def test_it_trains_without_a_single_label():
     record = Record()
     loader = noise_loader(16, 8)
-    loader.dataset.__class__ = type("Unlabelled", (type(loader.dataset),), {"__getitem__": _unlabelled})
+    loader.dataset.__class__ = type("Unlabeled", (type(loader.dataset),), {"__getitem__": _unlabeled})
     quiet_trainer(max_steps=2, callbacks=[record]).fit(small(), loader)
-    assert all(metrics["train/supervised"] == 0 and metrics["train/labelled"] == 0 for metrics in record.metrics)
+    assert all(metrics["train/supervised"] == 0 and metrics["train/labeled"] == 0 for metrics in record.metrics)
     assert all(math.isfinite(metrics["train/loss"]) for metrics in record.metrics)
 
 
-def _unlabelled(self, index):
+def _unlabeled(self, index):
     item = super(type(self), self).__getitem__(index)
     return item._replace(targets=torch.tensor(-1))
 
@@ -109,7 +109,7 @@ def test_a_part_of_the_labels_reaches_it():
     data = CIFAR10MiniDataModule(batch_size=500, views="mean_teacher", labels_per_class=50, num_workers=0, seed=0)
     trainer = quiet_trainer(max_epochs=1, limit_val_batches=0, callbacks=[record])
     trainer.fit(small(num_classes=10), datamodule=data)
-    assert sum(metrics["train/labelled"] for metrics in record.metrics) / 10 == pytest.approx(0.1)
+    assert sum(metrics["train/labeled"] for metrics in record.metrics) / 10 == pytest.approx(0.1)
 
 
 class _OddImages(CIFAR10MiniDataModule):
@@ -135,7 +135,7 @@ def _validated(world):
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def test_accuracy_of_student_and_teacher_counts_each_labelled_image_once_on_any_number_of_processes(two_ranks):
+def test_accuracy_of_student_and_teacher_counts_each_labeled_image_once_on_any_number_of_processes(two_ranks):
     one = _validated(1)
     torch.manual_seed(0)
     method = small(num_classes=10).eval()
@@ -159,8 +159,8 @@ def test_accuracy_of_student_and_teacher_counts_each_labelled_image_once_on_any_
 
 def test_without_labels_no_accuracy_is_logged():
     images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
-    unlabelled = torch.utils.data.TensorDataset(images)
-    data = DatasetDataModule(unlabelled, val=unlabelled, batch_size=8, views="mean_teacher", num_workers=0)
+    unlabeled = torch.utils.data.TensorDataset(images)
+    data = DatasetDataModule(unlabeled, val=unlabeled, batch_size=8, views="mean_teacher", num_workers=0)
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(small(), datamodule=data)
     assert not any("top1" in name for name in trainer.callback_metrics)
@@ -171,9 +171,9 @@ def test_too_few_classes_are_named_before_training():
     with pytest.raises(UsageError, match="the data has 10 classes, but num_classes=4: give num_classes=10"):
         quiet_trainer(max_steps=1).fit(small(), datamodule=data)
     for wrong, message in (
-        ({"num_classes": 1}, "two classes or more"),
-        ({"consistency_weight": -1.0}, "neither can be negative"),
-        ({"momentum": 1.5}, r"momentum=1.5"),
+        ({"num_classes": 1}, "num_classes=1"),
+        ({"consistency_weight": -1.0}, "consistency_weight=-1.0"),
+        ({"momentum": 1.5}, "momentum=1.5"),
     ):
         with pytest.raises(UsageError, match=message):
-            small(**wrong).configure_callbacks()
+            small(**wrong)

@@ -1,4 +1,4 @@
-"""What makes OBoW OBoW. Targets and loss against reference values: tests/golden."""
+"""The particulars of OBoW. Targets and loss against reference values: tests/golden."""
 
 import pytest
 import torch

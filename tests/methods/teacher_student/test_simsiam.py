@@ -1,4 +1,4 @@
-"""What makes SimSiam SimSiam."""
+"""The particulars of SimSiam."""
 
 from functools import partial
 

@@ -4,7 +4,7 @@ from sslbolts.callbacks.pictures.attention import AttentionMaps
 from sslbolts.callbacks.pictures.augmentations import AugmentationSheet
 from sslbolts.callbacks.pictures.clusters import ClusterSheet
 from sslbolts.callbacks.pictures.embedding import EmbeddingPlot
-from sslbolts.callbacks.pictures.neighbours import NeighbourSheet
+from sslbolts.callbacks.pictures.neighbors import NeighborSheet
 from sslbolts.callbacks.pictures.reconstructions import Reconstructions
 
-__all__ = ["AttentionMaps", "AugmentationSheet", "ClusterSheet", "EmbeddingPlot", "NeighbourSheet", "Reconstructions"]
+__all__ = ["AttentionMaps", "AugmentationSheet", "ClusterSheet", "EmbeddingPlot", "NeighborSheet", "Reconstructions"]

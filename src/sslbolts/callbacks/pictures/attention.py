@@ -1,4 +1,4 @@
-"""Where a vision transformer looks, at validation."""
+"""The attention of a vision transformer, drawn at validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.first_images import FirstImages
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.checks import fraction
 from sslbolts.networks.attention import attending, class_attention, find_attention
+from sslbolts.networks.taps import find_layer
 from sslbolts.pictures.attention import draw_attention
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class AttentionMaps(FirstImages):
         every_n_epochs: int = 10,
         folder: str | Path | None = None,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise UsageError(f"threshold={threshold}: it is a share of the attention, in [0, 1].")
+        fraction(threshold=threshold)
         super().__init__(
             "attention", images=images, class_names=class_names, every_n_epochs=every_n_epochs, folder=folder
         )
@@ -78,11 +78,4 @@ class AttentionMaps(FirstImages):
         if self.network is None:
             backbone = getattr(module, "backbone", None)
             return backbone if isinstance(backbone, nn.Module) else module
-        modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
-        if self.network not in modules:
-            names = [name for name in modules if name and name.count(".") < 2]
-            raise UsageError(
-                f'{type(module).__name__} has no submodule "{self.network}".{did_you_mean(self.network, names)} Give '
-                f"AttentionMaps the transformer's: {', '.join(names[:20])}."
-            )
-        return modules[self.network]
+        return find_layer(module, self.network, advice="AttentionMaps takes the transformer's name.")

@@ -1,4 +1,4 @@
-"""What the network is trained on, at the first batch."""
+"""The views that the network is trained on, drawn at the first batch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,12 +7,13 @@ from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.batch import ViewBatch, images_of
-from sslbolts.callbacks.pictures.shared.images import displayable, thumbnails
+from sslbolts.callbacks.pictures.shared.images import displayable
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations, draw_views
-from sslbolts.training.passes import undisturbed
+from sslbolts.pictures.style import thumbnails
+from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

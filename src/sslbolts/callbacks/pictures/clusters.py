@@ -1,18 +1,17 @@
-"""What clustering makes of the features, at validation."""
+"""Clusters of the features, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.images import class_names_of
 from sslbolts.callbacks.pictures.shared.queries import QueryPicture
 from sslbolts.callbacks.shared.features import FeatureFunction
-from sslbolts.errors import UsageError
-from sslbolts.pictures.clusters import cluster_directions, draw_clusters
+from sslbolts.checks import whole
+from sslbolts.pictures.clusters import cluster_count, cluster_directions, draw_clusters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +53,7 @@ class ClusterSheet(QueryPicture):
         every_n_epochs: int = 10,
         folder: str | Path | None = None,
     ) -> None:
-        if clusters is not None and clusters < 1:
-            raise UsageError(f"clusters={clusters}: there is at least 1.")
+        whole(clusters=clusters)
         super().__init__(
             "clusters",
             features=features,
@@ -70,8 +68,7 @@ class ClusterSheet(QueryPicture):
     def compute(
         self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor
     ) -> Tensor:
-        classes = len(torch.unique(targets[targets >= 0]))
-        clusters = min(self.clusters or min(classes or 10, 20), len(features))
+        clusters = min(self.clusters or cluster_count(targets), len(features))
         # Collectives of an accelerator's process group take tensors on that device only.
         return cluster_directions(features.to(pl_module.device), clusters).cpu()
 

@@ -1,4 +1,4 @@
-"""Features in the plane, at validation."""
+"""Features in the plane, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a generative method makes of its input, at validation."""
+"""Inputs and outputs of a generative method, drawn at validation."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What several callbacks use: features of a batch, the bank, the queries, linear heads."""
+"""Parts that several callbacks use: features of a batch, the bank, the queries, linear heads."""

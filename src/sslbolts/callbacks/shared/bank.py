@@ -1,4 +1,4 @@
-"""The labelled images that queries are compared with."""
+"""The labeled images that queries are compared with."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,10 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
-from sslbolts.training.passes import OwnLoader, Pass, isolated, run_pass, stratified
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import Pass, run_pass
+from sslbolts.training.stratified import stratified
+from sslbolts.training.undisturbed import isolated
 
 __all__ = ["Bank"]
 
@@ -55,7 +58,7 @@ class Bank:
         self._loader = None
 
     def whole(self, share: Pass) -> Pass:
-        """What all ranks have read, on every rank."""
+        """The rows that all ranks have read, on every rank."""
         bank = share.gathered()
         if self.max_rows is None or len(bank.targets) <= self.max_rows:
             return bank
@@ -73,6 +76,6 @@ class Bank:
             "there is no DataModule" if datamodule is None else f"{type(datamodule).__name__} has no bank_dataloader()"
         )
         raise UsageError(
-            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labelled (x, y) "
+            f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labeled (x, y) "
             "batches, or a callable that makes one: usually the training images without augmentation."
         )

@@ -25,8 +25,8 @@ class LinearHeads:
     together with the statistics in one collective: ranks stay equal, and equal to one process on the whole batch.
 
     Rows without label (-1), with a label of no class, or with a feature that is not finite have no part in anything.
-    Where labels are few, a batch counts in mean and deviation by its labelled rows, and one without any changes nothing
-    at all, momentum included. The first 16 labelled rows, and the rest of their batch, only measure mean and deviation.
+    Where labels are few, a batch counts in mean and deviation by its labeled rows, and one without any changes nothing
+    at all, momentum included. The first 16 labeled rows, and the rest of their batch, only measure mean and deviation.
     Nothing here makes the host wait for the device.
 
     Args:
@@ -48,7 +48,7 @@ class LinearHeads:
         self.velocity = torch.zeros_like(self.weight)
         self.mean = torch.zeros(width, device=device)
         self.variance = torch.ones(width, device=device)
-        self.seen = torch.zeros((), dtype=torch.int64, device=device)  # labelled rows of all ranks
+        self.seen = torch.zeros((), dtype=torch.int64, device=device)  # labeled rows of all ranks
         self.batches = torch.zeros_like(self.seen)  # that had any
         self._place()
 
@@ -71,7 +71,7 @@ class LinearHeads:
             targets: labels ``(N,)``, -1 for none.
 
         Returns:
-            ``(heads + 2,)`` int64: right predictions of each head before it, labelled rows, labels of no class.
+            ``(heads + 2,)`` int64: right predictions of each head before it, labeled rows, labels of no class.
         """
         x = x.float()
         beyond = targets >= self.classes

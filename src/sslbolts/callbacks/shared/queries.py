@@ -1,4 +1,4 @@
-"""What the monitors share that judge features of the validation or test images."""
+"""The base of the monitors that judge features of the validation or test images."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +33,7 @@ class QueryMonitor(Callback):
         self.name = name
         self.targets = targets or targets_of
         self.custom_targets = targets is not None
+        self.features = features
         self._reader = FeatureReader(features)
         self._rows: EvaluationRows | None = None  # None while nothing is measured
 
@@ -61,6 +62,13 @@ class QueryMonitor(Callback):
 
     def forget(self) -> None:
         """Let go of everything collected."""
+
+    # ------------------------------------------------------------------ what it can use
+
+    def features_of(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> Tensor:
+        """Features ``(B, D)``, float32, of a batch that no step has seen, such as the bank's."""
+        self._reader.start()
+        return self._reader.read(trainer, pl_module, batch)
 
     # ------------------------------------------------------------------ hooks
 

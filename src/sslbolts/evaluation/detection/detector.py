@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checks import at_least, positive, whole
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
@@ -13,11 +14,11 @@ from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.module import TrainingModule
-from sslbolts.training.seeds import mix
+from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Detector"]
 
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Detector(TrainingModule):
@@ -31,7 +32,7 @@ class Detector(TrainingModule):
     Args:
         backbone: a network whose stages give maps: a ResNet, a ConvNeXt, ... It is trained in place.
         num_classes: number of classes, without the background.
-        layers: names of its stages, from fine to coarse; None is the last four.
+        layers: names of the backbone's stages, from fine to coarse; None is the last four.
         lr: learning rate for 16 images per step, > 0; it follows the number of images linearly.
         weight_decay: >= 0.
         warmup: optimizer steps of linear rise.
@@ -81,11 +82,9 @@ class Detector(TrainingModule):
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        if num_classes < 1 or lr <= 0 or weight_decay < 0 or warmup < 0:
-            raise UsageError(
-                f"num_classes={num_classes}, lr={lr}, weight_decay={weight_decay}, warmup={warmup}: at least one class "
-                "and a positive lr are needed, and nothing can be negative."
-            )
+        whole(num_classes=num_classes)
+        positive(lr=lr)
+        at_least(0, weight_decay=weight_decay, warmup=warmup)
         if not 0 < image_size[0] <= image_size[1]:
             raise UsageError(f"image_size={tuple(image_size)}: it is (shorter side, longest side), in pixels.")
         if mean is None and in_chans != 3:
@@ -96,18 +95,17 @@ class Detector(TrainingModule):
             image_size,
             anchor_sizes,
             width,
-            (mean, std) if mean is not None else _IMAGENET,
+            (mean, std) if mean is not None else (IMAGENET_MEAN, IMAGENET_STD),
         )
         self.train_sizes = tuple(train_sizes or image_size[:1])
         self.image_size = image_size
         self.frozen_norm = frozen_norm
-        self._norms = [m for m in backbone.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self._norms = [m for m in backbone.modules() if isinstance(m, _BATCH_NORMS)]
         backbone.requires_grad_()
         if frozen_norm:
             for norm in self._norms:
                 norm.requires_grad_(False)
         self.train()
-        self._seed = 0
         self._found: list[Tensor] = []
         self._true: list[Tensor] = []
         self._images: list[Tensor] = []
@@ -125,12 +123,6 @@ class Detector(TrainingModule):
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """In eval mode ``boxes``, ``labels`` and ``scores`` of each image; in training mode the losses by name."""
         return self.detector(images, targets)
-
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the four losses: objectness and boxes of the proposals, classes and boxes of the detections."""

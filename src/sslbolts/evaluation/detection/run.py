@@ -7,14 +7,13 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from sslbolts._lightning import seed_everything
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
 
 __all__ = ["evaluate_detection"]
 
@@ -40,13 +39,13 @@ def evaluate_detection(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
-        root: folder of the images, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
-        train: splits to train on.
+        root: folder of one VOC set, or of several, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`.
+        train: splits to train on, as SET:SPLIT, or SPLIT of the only set.
         test: splits for the numbers.
         steps: optimizer steps.
         batch_size: images per device and step.
         num_workers: processes that read images.
-        normalize: see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -61,19 +60,17 @@ def evaluate_detection(
     Raises:
         UsageError: if images, boxes, maps or a package are missing.
     """
-    if steps < 1 or batch_size < 1 or num_workers < 0 or devices < 1:
-        raise UsageError(
-            f"steps={steps}, batch_size={batch_size}, num_workers={num_workers}, devices={devices}: at least one of "
-            "each is needed, and of workers none or more."
-        )
+    whole(steps=steps, batch_size=batch_size, devices=devices)
+    whole(0, num_workers=num_workers)
     coco_metric()  # a missing package is told before training
     seed_everything(seed, verbose=False)
-    images = VOCBoxes(root, train, in_chans=encoder.in_chans)
-    held_out = VOCBoxes(root, test, classes=images.classes, in_chans=encoder.in_chans)
-    mean, std, normalized = statistics_for(encoder, normalize)
+    channels = encoder.preprocessing.in_chans
+    images = VOCBoxes(root, train, in_chans=channels)
+    held_out = VOCBoxes(root, test, classes=images.classes, in_chans=channels)
+    mean, std, normalized = encoder.normalization(normalize)
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
-    known = {"mean": mean or (0.0,) * encoder.in_chans, "std": std or (1.0,) * encoder.in_chans}
-    module = Detector(encoder.trainable(), len(images.classes), in_chans=encoder.in_chans, **{**known, **detector})
+    known = {"mean": mean or (0.0,) * channels, "std": std or (1.0,) * channels}
+    module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
     with quiet():
         trainer = protocol_trainer(
             encoder.device,

@@ -1,4 +1,4 @@
-"""What a representation holds and how it lies: features beside embeddings, geometry, clusters, confusions."""
+"""A diagnosis of a representation: features beside embeddings, their information, geometry, clusters, confusions."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.distortions import NOISE_STD
 from sslbolts.evaluation.diagnosis.information import Reader, chosen_rows, held_information
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import Features, data_name, features_of, normalization, preprocessing
+from sslbolts.evaluation.features import EncodedData, Features
 from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts import (
@@ -36,7 +36,7 @@ from sslbolts.training.seeds import generator, mix
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_NEIGHBOURS, _TEMPERATURE = 20, 0.07
+_NEIGHBORS, _TEMPERATURE = 20, 0.07
 _RESTARTS, _ITERATIONS = 5, 30  # of k-means
 _VIEWS, _CLUSTERS = 100, 101  # what a seed is for
 _ROWS_AT_ONCE = 4096
@@ -47,11 +47,11 @@ _PAPER = (
 
 
 class Diagnosis(NamedTuple):
-    """What :func:`diagnose` found.
+    """The numbers and confusions that :func:`diagnose` found.
 
     Attributes:
         result: all numbers.
-        confusion: ``(C, C)`` counts of the features' nearest neighbours, rows the true classes; None without labels.
+        confusion: ``(C, C)`` counts of the features' nearest neighbors, rows the true classes; None without labels.
         class_names: name of each class; None where there are none.
     """
 
@@ -69,13 +69,13 @@ def diagnose(
     seed: int = 0,
     cache: str | Path | None = None,
 ) -> Diagnosis:
-    """What features `h` hold, and what of it the projector throws away: the same readouts of `h` and of `g(h)`.
+    """The information in features `h`, and what of it the projector throws away: the same measures of both.
 
     Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
-    them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbours
+    them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbors
     (``knn/top1``); dimensions used (``rankme``, ``effective_rank``); ``alignment`` and ``uniformity`` of two augmented
     views; ``class_separation``; and how far as many clusters as there are classes are the classes
-    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbours by `h` are right
+    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbors by `h` are right
     on the images of one class.
 
     Args:
@@ -105,6 +105,7 @@ def diagnose(
         raise UsageError(f'layer="{encoder.layer}": a diagnosis sets the backbone beside the projector, leave it out.')
     if max_images < 8:
         raise UsageError(f"max_images={max_images}: a diagnosis needs 8 images or more.")
+    subject = EncodedData(encoder, data, cache=cache)
     data.prepare_data()
     data.setup()
     embedding, head = _projector(encoder)
@@ -113,24 +114,22 @@ def diagnose(
     if data.in_chans < 3:
         notes.append("images without colors have none to lose.")
 
-    queries = features_of(encoder, data, "val", cache=cache)
-    bank = _bank(encoder, data, queries, cache)
+    queries = subject.features("val")
+    bank = _bank(subject, queries)
     h, targets = queries.features.to(encoder.device), queries.targets.to(encoder.device)
     values: dict[str, dict[str, float]] = {reader: {} for reader in readers}
     confusions: list[Tensor] = []
     names = _names(data, targets, bank.targets) if bank is not None else None
     if bank is None or names is None:
         few = "there are no labels" if bank is None else "one class is all that there is"
-        notes.append(f"{few}: neighbours, class separation, clusters and confusions are left out.")
+        notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.")
     else:
         for reader, read in readers.items():
-            confusions.append(
-                _neighbours(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names)
-            )
+            confusions.append(_neighbors(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names))
             values[reader]["knn/top1"] = float(confusions[-1].diagonal().sum() / confusions[-1].sum())
 
-    rows = held_information(encoder, data, readers, max_images=max_images, seed=seed)
-    views = _two_views(encoder, data, max_images, seed)
+    rows = held_information(subject, readers, max_images=max_images, seed=seed)
+    views = _two_views(subject, max_images, seed)
     for reader, read in readers.items():
         for row in rows:
             values[reader][f"{row['name']}/top1"] = row[f"{reader}/top1"]
@@ -141,8 +140,8 @@ def diagnose(
     if confusions and names is not None:
         accuracies = class_accuracies(confusions[0]).tolist()
         metrics |= {f"class/{name}/top1": right for name, right in zip(names, accuracies) if right == right}
-    settings = _settings(encoder, data, embedding, readers, h, max_images, seed)
-    result = Result("diagnose", encoder.source, data_name(data), metrics, settings, rows, [*notes, _PAPER])
+    settings = _settings(subject, embedding, readers, h, max_images, seed)
+    result = subject.result("diagnose", metrics, settings, rows, [*notes, _PAPER])
     return Diagnosis(result, confusions[0] if confusions else None, names)
 
 
@@ -161,15 +160,12 @@ def _in_chunks(head: nn.Module) -> Reader:
     return lambda h: torch.cat([head(rows).float() for rows in torch.split(h, _ROWS_AT_ONCE)])
 
 
-def _bank(encoder: Encoder, data: SSLDataModule, queries: Features, cache: str | Path | None) -> Features | None:
-    """The labelled training images, where there are labels to compare."""
+def _bank(subject: EncodedData, queries: Features) -> Features | None:
+    """The labeled training images, where there are labels to compare."""
     if not bool((queries.targets >= 0).any()):
         return None
-    try:
-        data.bank_dataloader()
-    except UsageError:
-        return None
-    return features_of(encoder, data, "bank", cache=cache)
+    data = subject.module
+    return subject.features("bank") if data.has_images("bank") and data.images("bank").labeled else None
 
 
 def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[str] | None:
@@ -180,17 +176,18 @@ def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[s
     return names + [str(label) for label in range(len(names), int(max(targets.max(), bank_targets.max())) + 1)]
 
 
-def _neighbours(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
-    k = min(_NEIGHBOURS, int((bank_targets >= 0).sum()))
+def _neighbors(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
+    k = min(_NEIGHBORS, int((bank_targets >= 0).sum()))
     scores = knn_predict(queries, bank, bank_targets, k=k, temperature=_TEMPERATURE, num_classes=len(names))
     return confusion_matrix(scores, targets, num_classes=len(names)).cpu()
 
 
-def _two_views(encoder: Encoder, data: SSLDataModule, max_images: int, seed: int) -> list[Tensor]:
+def _two_views(subject: EncodedData, max_images: int, seed: int) -> list[Tensor]:
     """Features of the first two views of the data's recipe (or of two draws of its only one) of validation images."""
-    images = data.val_dataloader().dataset.images
+    encoder, data = subject.encoder, subject.module
+    images = data.images("val")
     first, second = (*data.views.views, data.views.views[0])[:2]
-    mean, std = normalization(encoder, data)
+    mean, std = subject.normalization
     views = CroppedViews(
         images, (first, second), Augment((first, second), mean=mean, std=std, color=data.color), finish_here=True
     )
@@ -213,7 +210,7 @@ def _geometry(h: Tensor, first: Tensor, second: Tensor) -> dict[str, float]:
 
 
 def _classes(h: Tensor, targets: Tensor, seed: int) -> dict[str, float]:
-    """How the classes of these images lie among their features, and how far k-means finds them."""
+    """Separation of the classes among the features, and how far k-means finds them."""
     known = targets >= 0
     h, targets = F.normalize(h[known]), targets[known]
     classes = len(set(targets.tolist()))
@@ -234,23 +231,23 @@ def _classes(h: Tensor, targets: Tensor, seed: int) -> dict[str, float]:
 
 
 def _settings(
-    encoder: Encoder,
-    data: SSLDataModule,
+    subject: EncodedData,
     embedding: str,
     readers: dict[str, Reader],
     h: Tensor,
     max_images: int,
     seed: int,
 ) -> dict[str, Any]:
+    encoder = subject.encoder
     widths = {name: read(h[:2]).shape[1] for name, read in readers.items()}
-    layers = {"h": encoder.readout, "g(h)": f"{embedding}{' of the teacher' if encoder.teacher else ''}"}
+    layers = {"h": encoder.feature_name, "g(h)": f"{embedding}{' of the teacher' if encoder.teacher else ''}"}
     return {
         **{name: f"{layers[name]}, {width} numbers" for name, width in widths.items()},
-        "preprocessing": preprocessing(encoder, data),
+        "preprocessing": subject.preprocessing,
         "images": f"{len(h):,} for validation; at most {max_images:,} of them, and of the training images, distorted",
         "what was done": "ridge classifier on standardized features, penalty by leave-one-out on training images",
         "distortions": f"one per image, all equally often; noise of deviation {NOISE_STD:g} of images in [0, 1]",
-        "neighbours": f"{_NEIGHBOURS}, cosine, temperature {_TEMPERATURE:g}",
+        "neighbors": f"{_NEIGHBORS}, cosine, temperature {_TEMPERATURE:g}",
         "alignment and uniformity": "first two views of the data's recipe, alpha 2, t 2, on the unit sphere",
         "clusters": f"spherical k-means, one cluster per class, the best of {_RESTARTS} starts by its own objective",
         "seed": seed,

@@ -1,4 +1,4 @@
-"""What may be done to an image for a representation to notice: rotation, loss of color, noise, edges only."""
+"""Distortions of images that a representation may notice: rotation, grayscale, noise, edges only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Distortion:
         return order % len(self.answers)
 
     def __call__(self, images: Tensor, labels: Tensor, *, generator: torch.Generator) -> Tensor:
-        """The images to be judged; the caller's stay as they are.
+        """The distorted images; the caller's stay as they are.
 
         Args:
             images: ``(B, C, S, S)`` float in [0, 1].

@@ -1,4 +1,4 @@
-"""Which information features hold: what was done to an image, as a linear classifier reads it from them."""
+"""Information that features hold: what was done to an image, as a linear classifier reads it from them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,16 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS, Distortion
-from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import normalization
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.progress import late_bar
 from sslbolts.readouts import ridge_classifier
-from sslbolts.training.passes import with_batches
+from sslbolts.training.own_loader import with_batches
 from sslbolts.training.seeds import generator
-from sslbolts.transforms import BatchedEvaluate, Evaluation
 
 __all__ = ["Reader", "chosen_rows", "distorted_features", "held_information"]
 
@@ -28,8 +25,7 @@ _TRAIN, _VAL, _NOISE, _ROWS = range(4)  # what a seed is for
 
 @torch.no_grad()
 def held_information(
-    encoder: Encoder,
-    data: SSLDataModule,
+    subject: EncodedData,
     readers: dict[str, Reader],
     *,
     distortions: Sequence[str] = tuple(DISTORTIONS),
@@ -42,8 +38,7 @@ def held_information(
     its accuracy is that on the validation images. Its penalty is chosen by leaving training images out one by one.
 
     Args:
-        encoder: gives features `h`.
-        data: its training and validation images; labels are not needed.
+        subject: the network, which gives features `h`, and its training and validation images; labels are not needed.
         readers: name -> what is read besides, from `h`; one of them leaves it as it is.
         distortions: names in :data:`sslbolts.evaluation.diagnosis.distortions.DISTORTIONS`.
         max_images: at most so many training images, and as many for validation, drawn with the seed.
@@ -69,10 +64,10 @@ def held_information(
     rows = []
     for number, name in enumerate(distortions):
         distortion = DISTORTIONS[name]
-        if data.in_chans < distortion.least_chans:
+        if subject.module.in_chans < distortion.least_chans:
             continue
-        bank, bank_labels = distorted_features(encoder, data, "train", distortion, max_images, (seed, number, _TRAIN))
-        queries, labels = distorted_features(encoder, data, "val", distortion, max_images, (seed, number, _VAL))
+        bank, bank_labels = distorted_features(subject, "train", distortion, max_images, (seed, number, _TRAIN))
+        queries, labels = distorted_features(subject, "val", distortion, max_images, (seed, number, _VAL))
         guess = labels.bincount().max() / len(labels)
         row: dict[str, Any] = {"name": name, "what": distortion.question, "random guess/top1": float(guess)}
         for reader, read in readers.items():
@@ -84,9 +79,10 @@ def held_information(
 
 @torch.no_grad()
 def distorted_features(
-    encoder: Encoder, data: SSLDataModule, split: str, distortion: Distortion, max_images: int, seed: tuple[int, ...]
+    subject: EncodedData, split: str, distortion: Distortion, max_images: int, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
     """Features ``(N, D)`` of distorted images of a split, on the encoder's device, and the answers ``(N,)``."""
+    encoder, data = subject.encoder, subject.module
     loader = data.train_images_dataloader() if split == "train" else data.val_dataloader()
     if not isinstance(loader, DataLoader):
         raise UsageError(f"{type(data).__name__} has no validation images, on which the answers are tested.")
@@ -94,8 +90,6 @@ def distorted_features(
     rows = chosen_rows(size, max_images, *seed)
     labels = torch.full((size,), -1)
     labels[rows] = distortion.labels(len(rows), *seed)
-    mean, std = normalization(encoder, data)
-    normalize = BatchedEvaluate(Evaluation(resize=data.image_size, size=data.image_size), mean=mean, std=std)
     drawn = generator(*seed, _NOISE)
     features, answers = [], []
     step = loader.batch_size or 256
@@ -103,7 +97,7 @@ def distorted_features(
     for images, _, indices in late_bar(with_batches(loader, batches), f"{distortion.question} ({split})"):
         pixels = images.to(encoder.device).float() / 255
         answer = labels[indices]
-        features.append(encoder.network(normalize(distortion(pixels, answer, generator=drawn))).float())
+        features.append(encoder.network(subject.prepared(distortion(pixels, answer, generator=drawn))).float())
         answers.append(answer)
     return torch.cat(features), torch.cat(answers).to(encoder.device)
 

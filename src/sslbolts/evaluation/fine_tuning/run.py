@@ -7,26 +7,26 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
-from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing, size_notes
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
-from sslbolts.evaluation.fine_tuning.recipes import FineTuneRecipe
-from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
+from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
+from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
-__all__ = ["evaluate_finetune", "suitable_recipe"]
+__all__ = ["evaluate_finetune", "suitable_settings"]
 
 
 def evaluate_finetune(
     encoder: Encoder,
     data: Any,
     *,
-    recipe: str | FineTuneRecipe = "auto",
+    settings: str | FineTuneSettings = "auto",
     rows: Tensor | None = None,
     devices: int = 1,
     precision: str = "32-true",
@@ -35,23 +35,23 @@ def evaluate_finetune(
     progress: bool = True,
     **changes: Any,
 ) -> Result:
-    """Trains the backbone and a linear head on labelled images, and measures the last epoch once.
+    """Trains the backbone and a linear head on labeled images, and measures the last epoch once.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`; a copy of its backbone is trained.
         data: a DataModule of sslbolts with labels; its batch size is used, and with ``labels_per_class`` only so many.
-        recipe: a name of :data:`~sslbolts.evaluation.fine_tuning.recipes.FINE_TUNE_RECIPES`, or a recipe; "auto" is
-            "mae" for vision transformers, else "simclr".
+        settings: one of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, or settings of your
+            own; "auto" is "mae" for vision transformers, else "simclr".
         rows: positions of the training images to use; None is all.
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
         save: checkpoint of the fine-tuned network to write; None writes none.
         progress: show progress bars.
-        **changes: values in place of the recipe's, e.g. ``epochs=20``.
+        **changes: values in place of theirs, e.g. ``epochs=20``.
 
     Raises:
-        UsageError: for an unknown recipe or value, an encoder of another layer than its backbone, or data without
+        UsageError: for unknown settings or values, an encoder of another layer than its backbone, or data without
             labels.
 
     Example:
@@ -68,29 +68,26 @@ def evaluate_finetune(
     """
     if encoder.layer != "backbone":
         raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
-    if not isinstance(data, SSLDataModule):
-        raise UsageError(
-            f"a {type(data).__name__} was given as data: fine-tuning crops images itself, and needs a DataModule of "
-            "sslbolts.data, e.g. DatasetDataModule(your_dataset)."
-        )
-    first = next((m for m in encoder.backbone.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != encoder.in_chans:
+    subject = EncodedData(encoder, data)
+    data = subject.module
+    first = first_convolution(encoder.backbone)
+    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
         raise UsageError(
             f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
             "fine-tuning has no filter."
         )
-    name = suitable_recipe(encoder.backbone) if recipe == "auto" else recipe
-    module = FineTune(encoder.trainable(), data.num_classes, recipe=name, **changes)
+    name = suitable_settings(encoder.backbone) if settings == "auto" else settings
+    module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
     seed_everything(seed, verbose=False)
-    nn.init.normal_(module.head.weight, std=module.recipe.head_std)  # from the seed
-    crop = View(data.image_size, interpolation=module.recipe.interpolation)
-    crops = labelled_crops(data, encoder, view=crop, rows=rows)
+    nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
+    crop = View(data.image_size, interpolation=module.settings.interpolation)
+    crops = labeled_crops(subject, view=crop, rows=rows)
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,
             precision=precision,
-            max_epochs=module.recipe.epochs,
+            max_epochs=module.settings.epochs,
             limit_val_batches=0,
             enable_progress_bar=progress,
         )
@@ -98,42 +95,40 @@ def evaluate_finetune(
         found = trainer.test(module, datamodule=crops, verbose=False)[0]
         if save is not None:
             trainer.save_checkpoint(save)
-    recipe_name = name if isinstance(name, str) else "given"
-    return Result(
-        protocol="finetune",
-        source=encoder.source,
-        data=data_name(data),
+    settings_name = name if isinstance(name, str) else "given"
+    return subject.result(
+        "finetune",
         metrics={metric.removeprefix("test/"): float(value) for metric, value in found.items()},
         settings={
-            "features": f"{encoder.readout}, trained further with a linear head",
-            "recipe": recipe_name + (f", with {', '.join(changes)} changed" if changes else ""),
-            **{key: value for key, value in asdict(module.recipe).items() if key not in ("source", "batch_size")},
+            "features": f"{encoder.feature_name}, trained further with a linear head",
+            "settings": settings_name + (f", with {', '.join(changes)} changed" if changes else ""),
+            **{key: value for key, value in asdict(module.settings).items() if key not in ("source", "batch_size")},
             "pooling": module.pooling,
-            "head_lr": module.recipe.lr if module.recipe.head_lr is None else module.recipe.head_lr,
+            "head_lr": module.settings.lr if module.settings.head_lr is None else module.settings.head_lr,
             "images per step": effective_batch_size(trainer),
-            "source": module.recipe.source,
+            "source": module.settings.source,
             "preprocessing": {
                 "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, "
-                f"{module.recipe.interpolation}), flipped",
-                **preprocessing(encoder, crops),
+                f"{module.settings.interpolation}), flipped",
+                **subject.preprocessing,
             },
-            "images": f'{crops.num_train_images:,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },
         notes=[
             "The number is of the last epoch, measured once; these images had no part in any choice.",
-            *size_notes(encoder, data.image_size),
+            *subject.notes,
         ],
     )
 
 
-def suitable_recipe(backbone: nn.Module) -> str:
-    """The recipe for a kind of network: "mae" for vision transformers, else "simclr".
+def suitable_settings(backbone: nn.Module) -> str:
+    """The name of the settings for a kind of network: "mae" for vision transformers, else "simclr".
 
     Example:
         >>> from sslbolts.networks.backbones import create_backbone
-        >>> suitable_recipe(create_backbone("resnet18")), suitable_recipe(create_backbone("vit_tiny_patch16_224"))
+        >>> suitable_settings(create_backbone("resnet18")), suitable_settings(create_backbone("vit_tiny_patch16_224"))
         ('simclr', 'mae')
     """
     return "mae" if hasattr(backbone, "blocks") and hasattr(backbone, "patch_embed") else "simclr"

@@ -7,9 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError
+from sslbolts.networks.taps import block_names, find_layer, layer_outputs
 
-__all__ = ["POOLED_VALUES", "PooledMaps", "block_names", "pooled_side"]
+__all__ = ["POOLED_VALUES", "PooledMaps", "pooled_side"]
 
 POOLED_VALUES = 9000
 
@@ -22,7 +23,7 @@ class PooledMaps(nn.Module):
     Args:
         network: what takes the images.
         backbone: the part of it that the layers are in.
-        layers: names of its submodules; None is all blocks, see :func:`block_names`.
+        layers: names of its submodules; None is all blocks, see :func:`~sslbolts.networks.taps.block_names`.
         values: about how many numbers are kept of each map.
 
     Raises:
@@ -50,30 +51,16 @@ class PooledMaps(nn.Module):
         self.network = network
         self.layers = tuple(layers) if layers is not None else tuple(block_names(backbone))
         self.values = values
-        names = dict(backbone.named_modules())
-        for layer in self.layers:
-            if layer not in names:
-                raise UsageError(f'{type(backbone).__name__} has no layer "{layer}".{did_you_mean(layer, names)}')
-        self._modules_of = [names[layer] for layer in self.layers]
+        self._tapped = [find_layer(backbone, layer) for layer in self.layers]
         self._extra_tokens = int(getattr(backbone, "num_prefix_tokens", -1))
         self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """One ``(B, D_l)`` for each layer; ``shapes`` then has the maps' ``(C, H, W)``, and the side after pooling."""
-        found: dict[int, Any] = {}
-        handles = [
-            module.register_forward_hook(lambda _, __, out, number=number: found.setdefault(number, out))
-            for number, module in enumerate(self._modules_of)
-        ]
-        try:
-            self.network(images)
-        finally:
-            for handle in handles:
-                handle.remove()
         rows: list[Tensor] = []
         self.shapes = []
-        for number, layer in enumerate(self.layers):
-            maps = self._as_map(found.get(number), layer)
+        for layer, calls in zip(self.layers, layer_outputs(self.network, self._tapped, images)):
+            maps = self._as_map(calls[0] if calls else None, layer)
             side = pooled_side(*maps.shape[1:], values=self.values)
             rows.append(F.adaptive_max_pool2d(maps, side).flatten(1))
             self.shapes.append((*maps.shape[1:], side))
@@ -103,33 +90,3 @@ def pooled_side(channels: int, height: int, width: int, *, values: int = POOLED_
     """
     most = min(height, width)
     return min(range(1, most + 1), key=lambda side: abs(channels * side**2 - values))
-
-
-def block_names(backbone: nn.Module) -> list[str]:
-    """The blocks of a network, from the images on: conv1 to conv5 of the field's tables.
-
-    Of a ResNet the activation of the stem and the four stages; of timm's other networks what their ``feature_info``
-    lists (all blocks of a vision transformer); of AlexNet and VGG the activations of all convolutions.
-
-    Raises:
-        UsageError: for a network of which this is not known.
-
-    Example:
-        >>> from sslbolts.networks.backbones import create_backbone
-        >>> block_names(create_backbone("torchvision/resnet18"))
-        ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
-    """
-    info: Any = getattr(backbone, "feature_info", None)
-    if info is not None:
-        return [stage["module"] for stage in (info.info if hasattr(info, "info") else info)]
-    stages = [name for name in ("relu", "layer1", "layer2", "layer3", "layer4") if hasattr(backbone, name)]
-    if len(stages) > 1:
-        return stages
-    convolutions = [
-        name for name, module in backbone.named_modules() if isinstance(module, nn.ReLU) and name.startswith("features")
-    ]
-    if convolutions:
-        return convolutions
-    raise UsageError(
-        f"the blocks of {type(backbone).__name__} are not known: name layers, as its named_modules() gives them."
-    )

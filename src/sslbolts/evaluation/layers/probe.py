@@ -8,19 +8,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checks import at_least, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.layers.maps import PooledMaps
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import Schedule, warmup_steps
 from sslbolts.training.facts import effective_batch_size, total_steps
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
 __all__ = ["LAYER_LRS", "LayerProbe"]
 
 LAYER_LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-class LayerProbe(LabelledEvaluation):
+class LayerProbe(LabeledEvaluation):
     """Logistic regressions on every block, several learning rates each, all trained together from one pass per batch.
 
     A block's map is adaptively max-pooled to about 9,000 values, which are standardized (batch norm without scales).
@@ -61,14 +62,12 @@ class LayerProbe(LabelledEvaluation):
         milestones: Sequence[float] = (8 / 28, 16 / 28, 24 / 28),
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: at least two classes are needed.")
+        whole(2, num_classes=num_classes)
+        at_least(0, weight_decay=weight_decay)
         if not lrs or min(lrs) <= 0 or len(set(lrs)) < len(lrs):
             raise UsageError(f"lrs={list(lrs)}: at least one learning rate is needed, positive and each once.")
         if len(widths) != len(maps.layers):
             raise UsageError(f"widths={list(widths)}: one number for each of the {len(maps.layers)} layers is needed.")
-        if weight_decay < 0:
-            raise UsageError(f"weight_decay={weight_decay}: it cannot be negative.")
         self.maps = maps.eval().requires_grad_(False)
         self.lrs = tuple(float(lr) for lr in lrs)
         self.num_classes = num_classes
@@ -102,9 +101,9 @@ class LayerProbe(LabelledEvaluation):
         """Sum of all cross-entropies: each regression sees the gradient of its own."""
         targets = targets_of(batch)
         labels = targets[:, None].expand(-1, len(self.lrs)).flatten()
-        labelled = (targets >= 0).sum().clamp(min=1)
+        labeled = (targets >= 0).sum().clamp(min=1)
         sums = [F.cross_entropy(s.flatten(0, 1), labels, ignore_index=-1, reduction="sum") for s in self(_input(batch))]
-        loss = torch.stack(sums).sum() / labelled
+        loss = torch.stack(sums).sum() / labeled
         self.log("train/loss", loss / (len(sums) * len(self.lrs)), prog_bar=True, batch_size=len(targets))
         return loss
 
@@ -112,7 +111,7 @@ class LayerProbe(LabelledEvaluation):
         targets = targets_of(batch)
         return {"top1": torch.cat([scores.argmax(2) == targets[:, None] for scores in self(_input(batch))], 1)}
 
-    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
         """The best learning rate of each layer; all of them are kept in ``shares``."""
         top1, count = shares["top1"], len(self.lrs)
         self.shares = [top1[start : start + count] for start in range(0, len(top1), count)]

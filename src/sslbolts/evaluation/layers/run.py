@@ -9,11 +9,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslbolts._lightning import seed_everything
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
+from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import data_name, preprocessing, size_notes
-from sslbolts.evaluation.labelled_crops import decisive_split, labelled_crops
+from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
@@ -59,7 +61,7 @@ def evaluate_layers(
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
-    """Logistic regression on every block, by learning rates that a tenth of the training images choses.
+    """Logistic regression on every block, with the learning rates that are best on a tenth of the training images.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
@@ -81,31 +83,28 @@ def evaluate_layers(
 
     Returns:
         A row per layer; ``metrics`` has ``LAYER/top1``, in [0, 1], the best layer's as ``top1`` first. Where no class
-        has two labelled images to choose with, it is the last layer, and the learning rate the paper's, 0.01.
+        has two labeled images to choose with, it is the last layer, and the learning rate the paper's, 0.01.
 
     Raises:
         UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
             choose on and the paper's is not among them.
     """
-    if epochs < 1 or batch_size < 1 or values < 1 or memory <= 0:
-        raise UsageError(
-            f"epochs={epochs}, batch_size={batch_size}, values={values}, memory={memory}: all must be positive."
-        )
+    whole(epochs=epochs, batch_size=batch_size, values=values)
+    positive(memory=memory)
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
-    targets = training_targets(data)
+    subject = EncodedData(encoder, data)
+    targets = training_targets(subject.module)
     chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
     choosing = bool(chosen_on.any())
     if not choosing and len(lrs) > 1 and _OWN_LR not in lrs:
-        raise UsageError(f"no class has two labelled training images to choose one of lrs={list(lrs)} on: give one.")
+        raise UsageError(f"no class has two labeled training images to choose one of lrs={list(lrs)} on: give one.")
     own = lrs.index(_OWN_LR) if _OWN_LR in lrs else 0
     kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
-    crops = labelled_crops(
-        data, encoder, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices
-    )
+    crops = labeled_crops(subject, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices)
     crops.batch_size = crops.eval_batch_size = batch_size
     shapes = _shapes(every, encoder, crops.image_size)
     widths = [channels * side**2 for channels, _, _, side in shapes]
-    images = sum(len(crops._split(split)) for split in ("train", "val", "test"))
+    images = int((targets >= 0).sum()) + len(crops.images("test"))
     groups = [list(range(len(widths)))] if augment else _groups(widths, images, memory)
 
     found: list[dict[str, Any]] = []
@@ -141,13 +140,11 @@ def evaluate_layers(
                 }
             )
     best_layer = max(found, key=lambda row: row["validation/top1"]) if choosing else found[-1]
-    return Result(
-        protocol="layers",
-        source=encoder.source,
-        data=data_name(data),
+    return subject.result(
+        "layers",
         metrics={"top1": best_layer["top1"], **{f"{row['layer']}/top1": row["top1"] for row in found}},
         settings={
-            "features": f"maps of the {encoder.readout}'s blocks, adaptively max-pooled to about {values} values, "
+            "features": f"maps of the {encoder.feature_name}'s blocks, adaptively max-pooled to about {values} values, "
             "standardized by batch norm without scales",
             "classifier": f"logistic regression, SGD with Nesterov momentum 0.9, weight decay {weight_decay:g}, "
             f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",
@@ -155,19 +152,18 @@ def evaluate_layers(
             "choice": f"the learning rate best on {int(chosen_on.sum()):,} held-out training images; top1 is that of "
             "the layer best there"
             if choosing
-            else f"none, for no class has two labelled images, of which one could be held out: learning rate "
+            else f"none, for no class has two labeled images, of which one could be held out: learning rate "
             f"{lrs[own]:g}; top1 is that of the last layer",
             "images per step": batch_size * devices,
             "augmentation": "random crops and flips"
             if augment
             else f"none; {len(groups)} pass(es) of the images in all",
-            "preprocessing": preprocessing(encoder, crops),
-            "images": f'{len(kept):,} labelled of "train", judged on {len(crops._split("test")):,} of '
+            "preprocessing": subject.preprocessing,
+            "images": f'{len(kept):,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             "seed": seed,
         },
         rows=found,
-        notes=size_notes(encoder, crops.image_size),
     )
 
 
@@ -193,7 +189,8 @@ def _train(
         trainer.test(probe, datamodule=crops, verbose=False)
         return on_val, probe.shares
     loaders = {}
-    for split in ("train", "val", "test") if choosing else ("train", "test"):
+    splits: tuple[Split, ...] = ("train", "val", "test") if choosing else ("train", "test")
+    for split in splits:
         shuffled = torch.Generator().manual_seed(seed) if split == "train" else None
         loaders[split] = DataLoader(
             _stored(probe.maps, crops, split, encoder),
@@ -212,11 +209,10 @@ def _train(
 
 
 @torch.no_grad()
-def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder) -> _StoredMaps:
+def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encoder) -> _StoredMaps:
     made: list[list[Tensor]] = [[] for _ in maps.layers]
     targets = []
-    loader = crops._evaluation_loader(split)
-    assert loader is not None
+    loader = crops.evaluation_dataloader(split)
     maps.to(encoder.device).eval()
     for batch in late_bar(loader, f"Maps ({split})"):
         images, labels, _ = crops.on_after_batch_transfer([part.to(encoder.device) for part in batch], 0)
@@ -228,7 +224,7 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: str, encoder: Encoder
 
 @torch.no_grad()
 def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
-    maps.eval()(torch.zeros(1, encoder.in_chans, size, size, device=encoder.device))
+    maps.eval()(torch.zeros(1, encoder.preprocessing.in_chans, size, size, device=encoder.device))
     return maps.shapes
 
 

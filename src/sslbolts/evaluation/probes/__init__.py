@@ -1,1 +1,1 @@
-"""Classifiers on frozen features: the linear probe and the MLP probe, by the papers' recipes."""
+"""Classifiers on frozen features: the linear probe and the MLP probe, by the papers' settings."""

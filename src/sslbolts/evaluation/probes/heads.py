@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.probes.recipes import ProbeRecipe
+from sslbolts.evaluation.probes.settings import ProbeSettings
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 
@@ -24,7 +25,7 @@ class ProbeHeads(nn.Module):
         width: number of features.
         num_classes: number of classes.
         count: how many classifiers.
-        recipe: whose ``norm`` and ``weight_std`` are used.
+        settings: whose ``norm`` and ``weight_std`` are used.
         hidden_dim: width of the hidden layer; 0 is none.
         dropout: of the MLP, in [0, 1).
 
@@ -32,7 +33,7 @@ class ProbeHeads(nn.Module):
         UsageError: for a value out of its range.
 
     Example:
-        >>> heads = ProbeHeads(4, 3, count=2, recipe=ProbeRecipe("mine", lr=0.1))
+        >>> heads = ProbeHeads(4, 3, count=2, settings=ProbeSettings("mine", lr=0.1))
         >>> tuple(heads(torch.randn(5, 4)).shape)
         (5, 2, 3)
     """
@@ -43,27 +44,25 @@ class ProbeHeads(nn.Module):
         num_classes: int,
         *,
         count: int,
-        recipe: ProbeRecipe,
+        settings: ProbeSettings,
         hidden_dim: int = 0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise UsageError(f"num_classes={num_classes}: a probe needs at least 2 classes.")
+        whole(2, num_classes=num_classes)
+        whole(0, hidden_dim=hidden_dim)
         if not 0 <= dropout < 1:
             raise UsageError(f"dropout={dropout}: it must be in [0, 1).")
-        if hidden_dim < 0:
-            raise UsageError(f"hidden_dim={hidden_dim}: it cannot be negative.")
         self.count = count
         self.num_classes = num_classes
         self.hidden_dim = hidden_dim
         self.dropout = dropout
-        self.norm = recipe.norm
-        if recipe.norm == "batch_norm":
+        self.norm = settings.norm
+        if settings.norm == "batch_norm":
             self.batch_norm = nn.BatchNorm1d(width, eps=1e-6, affine=False)
-        self.register_buffer("mean", torch.zeros(width) if recipe.norm == "standardize" else None)
-        self.register_buffer("std", torch.ones(width) if recipe.norm == "standardize" else None)
-        self.standardized = recipe.norm != "standardize"
+        self.register_buffer("mean", torch.zeros(width) if settings.norm == "standardize" else None)
+        self.register_buffer("std", torch.ones(width) if settings.norm == "standardize" else None)
+        self.standardized = settings.norm != "standardize"
         if hidden_dim:
             hidden = [_linear_weight(width, hidden_dim) for _ in range(count)]
             self.hidden = nn.ParameterList(hidden)
@@ -72,7 +71,7 @@ class ProbeHeads(nn.Module):
             self.hidden_norm = nn.BatchNorm1d(count * hidden_dim, affine=False)
             weights = [_linear_weight(hidden_dim, num_classes) for _ in range(count)]
         else:
-            first = torch.randn(width, num_classes) * recipe.weight_std  # all heads start alike
+            first = torch.randn(width, num_classes) * settings.weight_std  # all heads start alike
             weights = [first.clone() for _ in range(count)]
         self.weight = nn.ParameterList(weights)
         self.bias = nn.ParameterList(torch.zeros(num_classes) for _ in range(count))
@@ -106,7 +105,7 @@ class ProbeHeads(nn.Module):
         return [parameters[head] for parameters in (*lists, self.weight, self.bias)]
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Features as the recipe's ``norm`` says; ``batch_norm`` depends on the batch, the others do not."""
+        """Features as the settings' ``norm`` says; ``batch_norm`` depends on the batch, the others do not."""
         if self.norm == "batch_norm":
             return batch_normalized(self.batch_norm, x)
         if self.norm == "standardize":
@@ -126,7 +125,7 @@ class ProbeHeads(nn.Module):
 
 
 def probe_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum over heads of the mean cross-entropy of the labelled rows, so that each head learns as if it were alone.
+    """Sum over heads of the mean cross-entropy of the labeled rows, so that each head learns as if it were alone.
 
     Args:
         logits: ``(N, count, C)``.
@@ -143,39 +142,39 @@ def probe_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def probe_optimizer(
-    heads: ProbeHeads, recipe: ProbeRecipe, *, batch_size: int, total: int, warmup: int
+    heads: ProbeHeads, settings: ProbeSettings, *, batch_size: int, total: int, warmup: int
 ) -> tuple[torch.optim.Optimizer, Schedule]:
-    """The recipe's optimizer with one group per head, and its schedule per step.
+    """The settings' optimizer with one group per head, and its schedule per step.
 
     Args:
-        heads: one per learning rate of the recipe.
-        recipe: what to do.
+        heads: one per learning rate of the settings.
+        settings: what to do.
         batch_size: images per step on all devices.
         total: steps of the run.
         warmup: steps of the linear rise.
     """
     ratio = batch_size / 256
-    scale = {"linear": ratio, "sqrt": ratio**0.5, "none": 1.0}[recipe.lr_scaling]
+    scale = {"linear": ratio, "sqrt": ratio**0.5, "none": 1.0}[settings.lr_scaling]
     groups: list[dict[str, Any]] = [
-        {"params": heads.head_parameters(head), "lr": lr * scale} for head, lr in enumerate(recipe.lrs)
+        {"params": heads.head_parameters(head), "lr": lr * scale} for head, lr in enumerate(settings.lrs)
     ]
-    decay = recipe.weight_decay
+    decay = settings.weight_decay
     optimizer: torch.optim.Optimizer
-    if recipe.optimizer in ("lars", "larc"):
-        kind = LARS if recipe.optimizer == "lars" else LARC
-        optimizer = kind(groups, lr=recipe.lr * scale, momentum=0.9, weight_decay=decay)
-    elif recipe.optimizer == "adam":
-        optimizer = torch.optim.Adam(groups, betas=recipe.betas, weight_decay=decay)
+    if settings.optimizer in ("lars", "larc"):
+        kind = LARS if settings.optimizer == "lars" else LARC
+        optimizer = kind(groups, lr=settings.lr * scale, momentum=0.9, weight_decay=decay)
+    elif settings.optimizer == "adam":
+        optimizer = torch.optim.Adam(groups, betas=settings.betas, weight_decay=decay)
     else:
         optimizer = torch.optim.SGD(
-            groups, lr=recipe.lr * scale, momentum=0.9, nesterov=recipe.nesterov, weight_decay=decay
+            groups, lr=settings.lr * scale, momentum=0.9, nesterov=settings.nesterov, weight_decay=decay
         )
 
     def factor(step: int) -> float:
-        if recipe.decay == "cosine":
+        if settings.decay == "cosine":
             return warmup_cosine(step, total=total, warmup=warmup)
-        milestones = recipe.milestones if recipe.decay == "steps" else ()
-        return warmup_steps(step, total=total, warmup=warmup, milestones=milestones, factor=recipe.step_factor)
+        milestones = settings.milestones if settings.decay == "steps" else ()
+        return warmup_steps(step, total=total, warmup=warmup, milestones=milestones, factor=settings.step_factor)
 
     return optimizer, Schedule(optimizer, factor)
 

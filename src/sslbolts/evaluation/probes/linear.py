@@ -1,4 +1,4 @@
-"""The linear probe: classifiers on frozen features, by a paper's recipe."""
+"""The linear probe: classifiers on frozen features, by a paper's settings."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,52 +8,52 @@ from torch import Tensor, nn
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
-from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe
+from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
-from sslbolts.training.labelled_evaluation import LabelledEvaluation
-from sslbolts.training.seeds import mix
+from sslbolts.training.labeled_evaluation import LabeledEvaluation
 from sslbolts.transforms import MultiView, View
 
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
 
 
-class LinearProbe(LabelledEvaluation):
-    """Linear classifiers on a frozen network, one per learning rate, trained together on labelled images.
+class LinearProbe(LabeledEvaluation):
+    """Linear classifiers on a frozen network, one per learning rate, trained together on labeled images.
 
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
     image (:func:`probe_views`). Rows with label -1 are left out.
 
     Logs ``train/loss``; of validation ``val/top1`` and ``val/top5`` (from six classes on) of the head that is best
     there, which is from then on the chosen one, and ``val/top1_lr...`` of each where there are several; of testing
-    ``test/top1`` and ``test/top5`` of the chosen head: without validation, that of the recipe's own learning rate. Each
-    image is counted once on any number of processes. Validate on held-out training images, and the test images have no
-    part in the choice.
+    ``test/top1`` and ``test/top5`` of the chosen head: without validation, that of the settings' own learning rate.
+    Each image is counted once on any number of processes. Validate on held-out training images, and the test images
+    have no part in the choice.
 
     Args:
         network: an :class:`~sslbolts.evaluation.Encoder`, or a module ``(B, C, H, W) -> (B, D)``; with
             ``nn.Identity()`` batches are features. It is in the checkpoint's weights, not in its hyperparameters:
             ``load_from_checkpoint`` asks for ``network=`` again.
         num_classes: number of classes, at least 2.
-        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
+        settings: a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or settings of your own.
         width: number of features; None is what the network says.
-        **changes: values in place of the recipe's, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+        **changes: values in place of theirs, e.g. ``epochs=20``, ``lr=(0.1, 1.0)``.
 
     Attributes:
-        recipe: the recipe in use; its ``epochs`` are for the Trainer's ``max_epochs``.
+        settings: the settings in use; their ``epochs`` are for the Trainer's ``max_epochs``.
         chosen: which head is reported, -1 before the first validation.
 
     Raises:
-        UsageError: for an unknown recipe or value.
+        UsageError: for unknown settings or values.
 
-    Source: the recipe's; several heads at once: Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193.
+    Source: that of the settings; several heads at once: Oquab et al., DINOv2, TMLR 2024, arXiv:2304.07193.
 
     Example:
         >>> from sslbolts.networks.backbones import create_backbone
-        >>> probe = LinearProbe(create_backbone("resnet18", stem="cifar"), 10, recipe="byol")
-        >>> tuple(probe(torch.zeros(2, 3, 32, 32)).shape), probe.recipe.epochs
+        >>> probe = LinearProbe(create_backbone("resnet18", stem="cifar"), 10, settings="byol")
+        >>> tuple(probe(torch.zeros(2, 3, 32, 32)).shape), probe.settings.epochs
         ((2, 5, 10), 80)
     """
 
@@ -66,12 +66,12 @@ class LinearProbe(LabelledEvaluation):
         network: Encoder | nn.Module,
         num_classes: int,
         *,
-        recipe: str | ProbeRecipe = "simclr",
+        settings: str | ProbeSettings = "simclr",
         width: int | None = None,
         **changes: Any,
     ) -> None:
         super().__init__()
-        self.recipe = probe_recipe(recipe, **changes)
+        self.settings = probe_settings(settings, **changes)
         if isinstance(network, Encoder):
             width = width or network.num_features
             network = network.network
@@ -79,14 +79,13 @@ class LinearProbe(LabelledEvaluation):
         self.heads = ProbeHeads(
             width or feature_width(network),
             num_classes,
-            count=len(self.recipe.lrs),
-            recipe=self.recipe,
+            count=len(self.settings.lrs),
+            settings=self.settings,
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
         self.register_buffer("chosen", torch.tensor(-1))
-        self._seed = 0
-        self.save_hyperparameters({"num_classes": num_classes, "recipe": asdict(self.recipe)})
+        self.save_hyperparameters({"num_classes": num_classes, "settings": asdict(self.settings)})
 
     def train(self, mode: bool = True) -> "LinearProbe":
         """The heads' mode; the network stays in eval mode."""
@@ -101,15 +100,12 @@ class LinearProbe(LabelledEvaluation):
         logits: Tensor = self.heads(features.float())
         return logits
 
-    def on_fit_start(self) -> None:
-        self._seed = self.trainer.strategy.broadcast(torch.initial_seed() % 2**63)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))  # of dropout
+        super().on_train_batch_start(batch, batch_idx)
         if isinstance(batch, ViewBatch) and len(batch.views) != 1:
             raise UsageError(
                 f"a probe takes one view of each image, and the batch has {len(batch.views)}: give the DataModule "
-                "views=probe_views(recipe, size), of sslbolts.evaluation."
+                "views=probe_views(settings, size), of sslbolts.evaluation."
             )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -120,29 +116,30 @@ class LinearProbe(LabelledEvaluation):
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        return _right(self(images_of(batch)), targets_of(batch))
+        return right_answers(self(images_of(batch)), targets_of(batch)[:, None])
 
-    def judge(self, stage: str, shares: dict[str, Any]) -> None:
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Validation chooses the head that it and testing report."""
         if stage == "val":
             self.chosen.fill_(max(range(self.heads.count), key=lambda head: shares["top1"][head]))
             if self.heads.count > 1:
-                for lr, share in zip(self.recipe.lrs, shares["top1"]):
+                for lr, share in zip(self.settings.lrs, shares["top1"]):
                     self.log(f"val/top1_lr{lr:g}", share)
-        super().judge(stage, {name: values[self.chosen_head] for name, values in shares.items()})
+        super().report(stage, {name: values[self.chosen_head] for name, values in shares.items()})
 
     @property
     def chosen_head(self) -> int:
         """The head that testing reports."""
-        own = min(range(self.heads.count), key=lambda head: abs(self.recipe.sweep[head] - 1))
+        own = min(range(self.heads.count), key=lambda head: abs(self.settings.sweep[head] - 1))
         return own if int(self.chosen) < 0 else int(self.chosen)
 
     def configure_optimizers(self) -> Any:
-        """The recipe's optimizer on the heads, with its schedule per step over the whole run."""
-        warmup = round(self.recipe.warmup_epochs * steps_per_epoch(self.trainer)) if self.recipe.warmup_epochs else 0
+        """The settings' optimizer on the heads, with its schedule per step over the whole run."""
+        epochs = self.settings.warmup_epochs
+        warmup = round(epochs * steps_per_epoch(self.trainer)) if epochs else 0
         optimizer, schedule = probe_optimizer(
             self.heads,
-            self.recipe,
+            self.settings,
             batch_size=effective_batch_size(self.trainer),
             total=total_steps(self.trainer),
             warmup=warmup,
@@ -160,12 +157,12 @@ class MLPProbe(LinearProbe):
         num_classes: number of classes, at least 2.
         hidden_dim: width of the hidden layer.
         dropout: before both layers, in [0, 1).
-        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
+        settings: a name of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or settings of your own.
         width: number of features; None is what the network says.
-        **changes: values in place of the recipe's.
+        **changes: values in place of theirs.
 
     Raises:
-        UsageError: for an unknown recipe or value.
+        UsageError: for unknown settings or values.
 
     Source: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
     arXiv:1906.00910.
@@ -183,22 +180,22 @@ class MLPProbe(LinearProbe):
         *,
         hidden_dim: int = 1024,
         dropout: float = 0.2,
-        recipe: str | ProbeRecipe = "amdim",
+        settings: str | ProbeSettings = "amdim",
         width: int | None = None,
         **changes: Any,
     ) -> None:
         if hidden_dim < 1:
             raise UsageError(f"hidden_dim={hidden_dim}: it is at least 1; LinearProbe is without a hidden layer.")
         self.hidden_dim, self.dropout = hidden_dim, dropout
-        super().__init__(network, num_classes, recipe=recipe, width=width, **changes)
+        super().__init__(network, num_classes, settings=settings, width=width, **changes)
         self.save_hyperparameters({"hidden_dim": hidden_dim, "dropout": dropout})
 
 
-def probe_views(recipe: str | ProbeRecipe, size: int, *, normalize: bool = True) -> MultiView:
-    """The recipe's augmentation as the ``views`` of a DataModule: one random crop and flip of each image.
+def probe_views(settings: str | ProbeSettings, size: int, *, normalize: bool = True) -> MultiView:
+    """The settings' augmentation as the ``views`` of a DataModule: one random crop and flip of each image.
 
     Args:
-        recipe: a name, or a recipe.
+        settings: a name, or settings of your own.
         size: side of the images, pixels.
         normalize: as the network was trained.
 
@@ -206,14 +203,6 @@ def probe_views(recipe: str | ProbeRecipe, size: int, *, normalize: bool = True)
         >>> probe_views("mae", 224).views[0].interpolation
         'bicubic'
     """
-    recipe = probe_recipe(recipe)
-    view = View(size, scale=recipe.crop, interpolation=recipe.interpolation)
+    settings = probe_settings(settings)
+    view = View(size, scale=settings.crop, interpolation=settings.interpolation)
     return MultiView((view,), normalize=normalize)
-
-
-def _right(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Whether the label is the first, or among the first five, of each head: ``(B, heads)``."""
-    values = {"top1": logits.argmax(2) == targets[:, None]}
-    if logits.shape[2] > 5:
-        values["top5"] = (logits.topk(5).indices == targets[:, None, None]).any(2)
-    return values

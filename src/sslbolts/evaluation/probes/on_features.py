@@ -6,10 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import choose_device
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
-from sslbolts.evaluation.probes.recipes import PROBE_RECIPES, ProbeRecipe, probe_recipe, recipe_name, with_own_lr
-from sslbolts.evaluation.splits import Splits, accuracies, held_out
+from sslbolts.evaluation.probes.settings import (
+    PROBE_SETTINGS,
+    ProbeSettings,
+    probe_settings,
+    settings_name,
+    with_own_lr,
+)
+from sslbolts.evaluation.result import Found
+from sslbolts.evaluation.splits import Splits, held_out
 from sslbolts.progress import late_bar
 
 __all__ = [
@@ -19,83 +27,79 @@ __all__ = [
     "fit_heads",
     "lr_origin",
     "probe_on_features",
-    "recipe_settings",
+    "settings_in_words",
 ]
 
 HELD_OUT = 0.1
 """Share of the training images on which a learning rate is chosen."""
 MOST_HELD_OUT = 5000
 """Upper bound of their number."""
-NOTHING_HELD_OUT = "the recipe's own: no class has two labelled images, of which one could be held out to choose on"
+NOTHING_HELD_OUT = "the settings' own: no class has two labeled images, of which one could be held out to choose on"
 
 
 def probe_on_features(
     splits: Splits,
-    recipe: ProbeRecipe,
+    settings: ProbeSettings,
     *,
     hidden_dim: int = 0,
     dropout: float = 0.0,
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> tuple[dict[str, float], dict[str, Any], list[dict[str, Any]]]:
+) -> Found:
     """A probe on features that are there already.
 
     With several learning rates, all train at once on nine tenths of every class, the one that is best on the last tenth
-    (at most 5,000 images; the smaller of equals) trains again on all, and that is judged. Where no class has two, it
-    is the recipe's own learning rate.
+    (at most 5,000 images; the smaller of equals) trains again on all, and that is measured. Where no class has two, it
+    is the settings' own learning rate.
 
     Args:
-        splits: labelled features.
-        recipe: how to train.
+        splits: labeled features.
+        settings: how to train.
         hidden_dim: of an MLP; 0 is a linear probe.
         dropout: of the MLP.
         seed: of order, first weights and held-out images.
         device: where it is computed.
-
-    Returns:
-        Metrics, settings and one row per learning rate.
     """
     home = choose_device(device)
     x, y = splits.x.to(home), splits.y.to(home)
     fit = partial(fit_heads, num_classes=splits.num_classes, hidden_dim=hidden_dim, dropout=dropout, seed=seed)
     rows: list[dict[str, Any]] = []
-    rates = recipe.lrs
-    chosen = lr_origin(recipe)
+    rates = settings.lrs
+    chosen = lr_origin(settings)
     held = held_out(splits.y, HELD_OUT, seed=seed, most=MOST_HELD_OUT).to(home)
     lr = rates[0]
     if len(rates) > 1 and not held.any():
-        lr, chosen = with_own_lr(recipe).lr, NOTHING_HELD_OUT
+        lr, chosen = with_own_lr(settings).lr, NOTHING_HELD_OUT
     elif len(rates) > 1:
-        heads = fit(x[~held], y[~held], recipe)
+        heads = fit(x[~held], y[~held], settings)
         right = (_logits(heads, x[held]).argmax(2) == y[held, None]).double().mean(0).tolist()
         rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(rates, right)]
         best = right.index(max(right))
         chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % right)"
         lr = rates[best]
-    heads = fit(x, y, probe_recipe(recipe, lr=lr))
-    size = min(recipe.batch_size, len(x))
-    settings = recipe_settings(recipe, hidden_dim, dropout, lr=lr, batch_size=size) | {
-        "learning rate chosen": f"{chosen}; seed {seed}"
-    }
-    return accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), settings, rows
+    heads = fit(x, y, probe_settings(settings, lr=lr))
+    size = min(settings.batch_size, len(x))
+    stated = settings_in_words(settings, hidden_dim, dropout, lr=lr, batch_size=size)
+    stated["learning rate chosen"] = f"{chosen}; seed {seed}"
+    return Found(accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), stated, rows)
 
 
 def fit_heads(
     x: Tensor,
     y: Tensor,
-    recipe: ProbeRecipe,
+    settings: ProbeSettings,
     *,
     num_classes: int,
     hidden_dim: int = 0,
     dropout: float = 0.0,
     seed: int = 0,
 ) -> ProbeHeads:
-    """Classifiers, one per learning rate of the recipe, trained on features; in eval mode.
+    """Classifiers, one per learning rate of the settings, trained on features; in eval mode.
 
     Args:
         x: features ``(N, D)``, on the device where to train.
         y: labels ``(N,)``.
-        recipe: how to train.
+        settings: how to train.
         num_classes: number of classes.
         hidden_dim: of an MLP; 0 is a linear probe.
         dropout: of the MLP.
@@ -103,27 +107,31 @@ def fit_heads(
 
     Example:
         >>> x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
-        >>> heads = fit_heads(x, (x[:, 0] > 0).long(), probe_recipe("features", epochs=20), num_classes=2)
+        >>> heads = fit_heads(x, (x[:, 0] > 0).long(), probe_settings("features", epochs=20), num_classes=2)
         >>> bool((heads(x)[:, -1].argmax(1) == (x[:, 0] > 0)).float().mean() > 0.95)
         True
     """
-    batch = min(recipe.batch_size, len(x))
+    batch = min(settings.batch_size, len(x))
     steps = -(-len(x) // batch)
     devices = [x.device] if x.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         heads = ProbeHeads(
-            x.shape[1], num_classes, count=len(recipe.lrs), recipe=recipe, hidden_dim=hidden_dim, dropout=dropout
+            x.shape[1], num_classes, count=len(settings.lrs), settings=settings, hidden_dim=hidden_dim, dropout=dropout
         ).to(x.device)
-        if recipe.norm == "standardize":
+        if settings.norm == "standardize":
             heads.standardize_by(x)
-        depends = recipe.norm == "batch_norm"  # on the batch; all else is done once
+        depends = settings.norm == "batch_norm"  # on the batch; all else is done once
         x = x if depends else heads.normalize(x)
         optimizer, schedule = probe_optimizer(
-            heads, recipe, batch_size=batch, total=steps * recipe.epochs, warmup=round(recipe.warmup_epochs * steps)
+            heads,
+            settings,
+            batch_size=batch,
+            total=steps * settings.epochs,
+            warmup=round(settings.warmup_epochs * steps),
         )
         order = torch.Generator().manual_seed(seed)
-        for _ in late_bar(range(recipe.epochs), "Epochs of the probe"):
+        for _ in late_bar(range(settings.epochs), "Epochs of the probe"):
             for rows in torch.split(torch.randperm(len(x), generator=order).to(x.device), batch):
                 optimizer.zero_grad()
                 logits = heads(x[rows]) if depends else heads.classify(x[rows])
@@ -133,42 +141,42 @@ def fit_heads(
     return heads.eval()
 
 
-def lr_origin(recipe: ProbeRecipe) -> str:
-    """Whose a recipe's only learning rate is.
+def lr_origin(settings: ProbeSettings) -> str:
+    """The origin of the only learning rate, in words.
 
     Example:
-        >>> lr_origin(probe_recipe("moco", epochs=2)), lr_origin(probe_recipe("moco", lr=0.1))
-        ("the recipe's", 'given')
+        >>> lr_origin(probe_settings("moco", epochs=2)), lr_origin(probe_settings("moco", lr=0.1))
+        ("the settings'", 'given')
     """
-    published = [known.lrs for known in PROBE_RECIPES.values() if known.source == recipe.source]
-    return "given" if published and recipe.lrs not in published else "the recipe's"
+    published = [known.lrs for known in PROBE_SETTINGS.values() if known.source == settings.source]
+    return "given" if published and settings.lrs not in published else "the settings'"
 
 
-def recipe_settings(
-    recipe: ProbeRecipe, hidden_dim: int, dropout: float, *, lr: float, batch_size: int
+def settings_in_words(
+    settings: ProbeSettings, hidden_dim: int, dropout: float, *, lr: float, batch_size: int
 ) -> dict[str, Any]:
-    """A recipe in words, for a result's settings.
+    """Settings in words, for a result's settings.
 
     Args:
-        recipe: what was to be done.
+        settings: what was to be done.
         hidden_dim: of an MLP; 0 is a linear probe.
         dropout: of the MLP.
-        lr: the one of the recipe's learning rates that was chosen.
+        lr: the one of their learning rates that was chosen.
         batch_size: images per step that there really were.
     """
     schedule = {"cosine": "cosine to 0", "constant": "constant"}.get(
-        recipe.decay, f"times {recipe.step_factor:g} at {', '.join(f'{100 * m:g} %' for m in recipe.milestones)}"
+        settings.decay, f"times {settings.step_factor:g} at {', '.join(f'{100 * m:g} %' for m in settings.milestones)}"
     )
-    if recipe.warmup_epochs:
-        schedule = f"{recipe.warmup_epochs:g} epochs of warm-up, then {schedule}"
+    if settings.warmup_epochs:
+        schedule = f"{settings.warmup_epochs:g} epochs of warm-up, then {schedule}"
     found: dict[str, Any] = {
-        "recipe": recipe_name(recipe),
-        "source": recipe.source,
-        "optimizer": f"{recipe.optimizer}, lr {lr:g} for 256 images ({recipe.lr_scaling} scaling), weight decay "
-        f"{recipe.weight_decay:g}{', Nesterov' if recipe.nesterov else ''}",
-        "schedule": f"{recipe.epochs} epochs, {schedule}",
+        "settings": settings_name(settings),
+        "source": settings.source,
+        "optimizer": f"{settings.optimizer}, lr {lr:g} for 256 images ({settings.lr_scaling} scaling), weight decay "
+        f"{settings.weight_decay:g}{', Nesterov' if settings.nesterov else ''}",
+        "schedule": f"{settings.epochs} epochs, {schedule}",
         "batch size": batch_size,
-        "norm of the features": recipe.norm,
+        "norm of the features": settings.norm,
     }
     if hidden_dim:
         found["hidden layer"] = f"{hidden_dim}, batch norm, ReLU, dropout {dropout:g}"

@@ -1,17 +1,18 @@
-"""Probes from start to end: trained, their learning rate chosen on held-out training images, and judged."""
+"""Probes from start to end: trained, their learning rate chosen on held-out training images, and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
+from sslbolts.checks import one_of
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import EvaluationData, data_name, preprocessing, size_notes
-from sslbolts.evaluation.labelled_crops import few_steps, labelled_crops
+from sslbolts.evaluation.features import EncodedData, EvaluationData
+from sslbolts.evaluation.labeled_crops import few_steps, labeled_crops
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.on_features import (
     HELD_OUT,
@@ -19,14 +20,16 @@ from sslbolts.evaluation.probes.on_features import (
     NOTHING_HELD_OUT,
     lr_origin,
     probe_on_features,
-    recipe_settings,
+    settings_in_words,
 )
-from sslbolts.evaluation.probes.recipes import ProbeRecipe, probe_recipe, with_own_lr
+from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings, with_own_lr
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import held_out, labelled_splits, result_of, training_targets
+from sslbolts.evaluation.splits import held_out, labeled_splits, training_targets
 
 __all__ = ["evaluate_linear", "evaluate_mlp"]
+
+On = Literal["auto", "images", "features"]
 
 
 def evaluate_linear(
@@ -34,37 +37,38 @@ def evaluate_linear(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    recipe: str | ProbeRecipe = "features",
-    on: str = "auto",
+    settings: str | ProbeSettings = "features",
+    on: On = "auto",
+    lr: float | Sequence[float] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     trainer: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Result:
-    """A linear classifier on frozen features, by a recipe.
+    """A linear classifier on frozen features, by a paper's settings.
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         data: a DataModule of sslbolts; on features also any other, or a dataset or loader that then needs ``test``.
         test: test images.
-        recipe: a name of :data:`~sslbolts.evaluation.probes.recipes.PROBE_RECIPES`, or a recipe.
-        on: "images", with the recipe's random crops, by a Trainer; "features", computed once, without augmentation;
-            "auto" is "features" for the recipe "features", else "images".
+        settings: one of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or ProbeSettings of your own.
+        on: "images", with the settings' random crops, by a Trainer; "features", computed once, without augmentation;
+            "auto" is "features" for the settings "features", else "images".
+        lr: in place of theirs, for 256 images per step; several are trained at once, and the best is chosen.
         seed: of what is drawn.
         cache: folder of features.
         trainer: further arguments of the Trainer, on images.
-        **changes: values in place of the recipe's, e.g. ``epochs=20``, ``lrs=(0.1, 1.0)``.
+        **changes: other values in place of theirs, e.g. ``epochs=20``.
 
     Returns:
         Accuracy on the test images of the learning rate that is best on a tenth of the training images, held out of
         training; on features, after training again on all of them.
 
     Raises:
-        UsageError: for an unknown recipe or value, or data without labels.
+        UsageError: for unknown settings or values, or data without labels.
     """
-    return _evaluate(
-        "linear", LinearProbe, encoder, data, test, probe_recipe(recipe, **changes), on, seed, cache, trainer
-    )
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    return _evaluate("linear", LinearProbe, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def evaluate_mlp(
@@ -72,10 +76,11 @@ def evaluate_mlp(
     data: EvaluationData,
     *,
     test: EvaluationData | None = None,
-    recipe: str | ProbeRecipe = "amdim",
+    settings: str | ProbeSettings = "amdim",
     hidden_dim: int = 1024,
     dropout: float = 0.2,
-    on: str = "features",
+    on: On = "features",
+    lr: float | Sequence[float] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
     trainer: dict[str, Any] | None = None,
@@ -84,112 +89,122 @@ def evaluate_mlp(
     """A classifier with one hidden layer on frozen features; see :func:`evaluate_linear`.
 
     Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: as of :func:`evaluate_linear`.
+        test: test images.
+        settings: one of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or ProbeSettings of your own.
         hidden_dim: width of the hidden layer.
-        dropout: before both layers.
-
-    The other arguments are those of :func:`evaluate_linear`.
+        dropout: rate of dropout before both layers, in [0, 1).
+        on: "images", with the settings' random crops, by a Trainer; "features", computed once, without augmentation;
+            "auto" is "features" for the settings "features", else "images".
+        lr: in place of theirs, for 256 images per step; several are trained at once, and the best is chosen.
+        seed: of what is drawn.
+        cache: folder of features.
+        trainer: further arguments of the Trainer, on images.
+        **changes: other values in place of theirs, e.g. ``epochs=20``.
     """
     make = partial(MLPProbe, hidden_dim=hidden_dim, dropout=dropout)
-    return _evaluate("mlp", make, encoder, data, test, probe_recipe(recipe, **changes), on, seed, cache, trainer)
+    subject = EncodedData(encoder, data, test=test, cache=cache)
+    return _evaluate("mlp", make, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
 def _evaluate(
     protocol: str,
     make: Callable[..., LinearProbe],
-    encoder: Encoder,
-    data: EvaluationData,
-    test: EvaluationData | None,
-    recipe: ProbeRecipe,
+    subject: EncodedData,
+    settings: ProbeSettings,
     on: str,
     seed: int,
-    cache: str | Path | None,
     trainer: dict[str, Any] | None,
 ) -> Result:
-    if on not in ("auto", "images", "features"):
-        raise UsageError(f'on="{on}": it is "images", "features" or "auto".')
+    one_of(get_args(On), on=on)
     if on == "auto":
-        on = "features" if recipe.norm == "standardize" else "images"
+        on = "features" if settings.norm == "standardize" else "images"
     if on == "images":
-        return _on_images(protocol, make, encoder, data, recipe, seed, trainer or {})
-    splits = labelled_splits(encoder, data, test=test, cache=cache)
-    probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], recipe=recipe)
+        return _on_images(protocol, make, subject, settings, seed, trainer or {})
+    splits = labeled_splits(subject)
+    probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], settings=settings)
     found = probe_on_features(
-        splits, recipe, hidden_dim=probe.hidden_dim, dropout=probe.dropout, seed=seed, device=encoder.device
+        splits,
+        settings,
+        hidden_dim=probe.hidden_dim,
+        dropout=probe.dropout,
+        seed=seed,
+        device=subject.encoder.device,
     )
-    result = result_of(protocol, encoder, data, splits, found)
-    result.notes.append("trained on features of whole images: without the crops and flips of the papers' protocols")
-    if recipe.norm != "standardize":  # a paper's, not the one made for features of a few thousand images, too
-        result.notes.extend(few_steps(len(splits.x), recipe.batch_size))
-    return result
+    notes = [
+        *subject.notes,
+        "trained on features of whole images: without the crops and flips of the papers' protocols",
+    ]
+    if settings.norm != "standardize":  # a paper's, not the one made for features of a few thousand images, too
+        notes += few_steps(len(splits.x), settings.batch_size)
+    return subject.result(protocol, found.metrics, splits.settings | found.settings, found.rows, notes)
 
 
 def _on_images(
     protocol: str,
     make: Callable[..., LinearProbe],
-    encoder: Encoder,
-    data: EvaluationData,
-    recipe: ProbeRecipe,
+    subject: EncodedData,
+    settings: ProbeSettings,
     seed: int,
-    settings: dict[str, Any],
+    trainer: dict[str, Any],
 ) -> Result:
+    encoder, data = subject.encoder, subject.data
     if not isinstance(data, SSLDataModule):
         raise UsageError(
-            f"{data_name(data)} is no DataModule of sslbolts, whose images can be augmented by a recipe: evaluate on "
+            f"{subject.name} is no DataModule of sslbolts, whose images can be cropped and flipped: evaluate on "
             'features, on="features", or train LinearProbe with a Trainer and your own loaders.'
         )
-    if recipe.norm == "standardize":
+    if settings.norm == "standardize":
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
-    named = recipe
+    named = settings
     targets = training_targets(data)
     held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT) & (targets >= 0)
-    choosing = len(recipe.lrs) > 1
-    chosen = lr_origin(recipe)
+    choosing = len(settings.lrs) > 1
+    chosen = lr_origin(settings)
     if choosing and not held.any():
-        recipe, chosen = with_own_lr(recipe), NOTHING_HELD_OUT
+        settings, chosen = with_own_lr(settings), NOTHING_HELD_OUT
     elif not choosing:
         held[:] = False
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
-    images = labelled_crops(
-        data,
-        encoder,
-        view=probe_views(recipe, data.image_size).views[0],
+    images = labeled_crops(
+        subject,
+        view=probe_views(settings, data.image_size).views[0],
         rows=kept,
         held_out=held.nonzero().squeeze(1),
-        batch_size=recipe.batch_size,
+        batch_size=settings.batch_size,
     )
     # torch draws the first weights, and Lightning's probe all else from the same seed.
     torch.manual_seed(seed)
-    probe = make(encoder, data.num_classes, recipe=recipe)
-    validated = {"check_val_every_n_epoch": recipe.epochs} if held.any() else {"limit_val_batches": 0}
+    probe = make(encoder, data.num_classes, settings=settings)
+    validated = {"check_val_every_n_epoch": settings.epochs} if held.any() else {"limit_val_batches": 0}
     with quiet():
-        fitter = protocol_trainer(encoder.device, **{"max_epochs": recipe.epochs, **validated, **settings})
-        images.batch_size = batch_size = max(1, min(recipe.batch_size, len(kept)) // max(1, fitter.num_devices))
+        fitter = protocol_trainer(encoder.device, **{"max_epochs": settings.epochs, **validated, **trainer})
+        images.batch_size = batch_size = max(1, min(settings.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)
     rows = []
     if held.any():
-        shares = [float(fitter.callback_metrics[f"val/top1_lr{lr:g}"]) for lr in recipe.lrs]
-        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(recipe.lrs, shares)]
+        shares = [float(fitter.callback_metrics[f"val/top1_lr{lr:g}"]) for lr in settings.lrs]
+        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(settings.lrs, shares)]
         chosen = f"of {len(shares)} on {int(held.sum()):,} held-out training images ({100 * max(shares):.2f} % right)"
-    lr = recipe.lrs[probe.chosen_head]
+    lr = settings.lrs[probe.chosen_head]
     with quiet():
         fitter.test(probe, datamodule=images, verbose=False)
     metrics = {
         name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name
     }
-    return Result(
+    return subject.result(
         protocol,
-        encoder.source,
-        data_name(data),
         metrics,
         {
-            "features": f"{encoder.num_features} of {encoder.readout}",
+            "features": f"{encoder.num_features} of {encoder.feature_name}",
             "network": encoder.name,
-            "preprocessing": preprocessing(encoder, data),
-            "images": f"{len(kept):,} labelled, under flips and random crops of "
-            f"{recipe.crop[0]:g} to {recipe.crop[1]:g} of the area ({recipe.interpolation})",
-            **recipe_settings(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
+            "preprocessing": subject.preprocessing,
+            "images": f"{len(kept):,} labeled, under flips and random crops of "
+            f"{settings.crop[0]:g} to {settings.crop[1]:g} of the area ({settings.interpolation})",
+            **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",
         },
         rows,
-        [*size_notes(encoder, data.image_size), *few_steps(len(kept), recipe.batch_size)],
+        [*subject.notes, *few_steps(len(kept), settings.batch_size)],
     )

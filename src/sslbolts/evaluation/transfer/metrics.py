@@ -1,43 +1,26 @@
 """The measures of transfer tables: each data set has its own."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
 import torch
 from torch import Tensor
 
-__all__ = ["TRANSFER_METRICS", "map_11point", "mean_per_class", "top1"]
+from sslbolts.evaluation.accuracy import accuracies
+
+__all__ = ["map_11point", "measure"]
 
 
-def top1(scores: Tensor, targets: Tensor) -> float:
-    """Share of images whose highest score is their label's.
-
-    Args:
-        scores: ``(N, C)``.
-        targets: ``(N,)``.
-
-    Example:
-        >>> top1(torch.eye(3), torch.tensor([0, 1, 1])) == 2 / 3
-        True
-    """
-    return float((scores.argmax(1) == targets).double().mean())
-
-
-def mean_per_class(scores: Tensor, targets: Tensor) -> float:
-    """Top-1 accuracy of each class, averaged over the classes that there are.
+def measure(metric: str, scores: Tensor, targets: Tensor) -> float:
+    """The measure of a data set, by its name.
 
     Args:
+        metric: "top1"; "mean_per_class", the mean of the classes' own shares of right answers; or "map_11point".
         scores: ``(N, C)``.
-        targets: ``(N,)``.
+        targets: ``(N,)`` labels; of "map_11point" as in :func:`map_11point`.
 
     Example:
-        >>> mean_per_class(torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
+        >>> measure("mean_per_class", torch.tensor([[1.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
         0.5
     """
-    right = (scores.argmax(1) == targets).double()
-    count = torch.bincount(targets, minlength=scores.shape[1])
-    sums = torch.zeros(len(count), dtype=torch.float64, device=right.device).index_add_(0, targets, right)
-    return float((sums[count > 0] / count[count > 0]).mean())
+    return map_11point(scores, targets) if metric == "map_11point" else accuracies(scores, targets)[metric]
 
 
 def map_11point(scores: Tensor, targets: Tensor) -> float:
@@ -70,8 +53,3 @@ def map_11point(scores: Tensor, targets: Tensor) -> float:
         first = torch.searchsorted(10 * right, tenths)  # where the recall is reached; whole numbers, no rounding
         each.append(best[first].mean())
     return float(torch.stack(each).mean()) if each else float("nan")
-
-
-TRANSFER_METRICS: Mapping[str, Callable[[Tensor, Tensor], float]] = MappingProxyType(
-    {"top1": top1, "mean_per_class": mean_per_class, "map_11point": map_11point}
-)

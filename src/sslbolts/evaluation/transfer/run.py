@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.statistics import statistics_for
-from sslbolts.evaluation.transfer.metrics import TRANSFER_METRICS
+from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
 from sslbolts.progress import late_bar
 from sslbolts.readouts.logistic import fit_logistic
@@ -26,7 +26,7 @@ PENALTIES = tuple(float(value) for value in torch.logspace(-6, 5, 45, dtype=torc
 
 
 class TransferScore(NamedTuple):
-    """What the classifier of a data set reached.
+    """The measures of the classifier of a data set.
 
     Attributes:
         test: the metric on the test images, after training on training and validation images.
@@ -66,14 +66,13 @@ def score_transfer(
         >>> score_transfer(*thirds, metric="top1", num_classes=2, penalties=[1.0, 100.0]).test > 0.8
         True
     """
-    measure = TRANSFER_METRICS[metric]
     candidates = sorted(penalties, reverse=True)
     fits = fit_logistic(*train, candidates, num_classes=num_classes, max_iter=max_iter)
-    on_val = [measure(fit.scores(val[0]), val[1].to(val[0].device)) for fit in fits]
+    on_val = [measure(metric, fit.scores(val[0]), val[1].to(val[0].device)) for fit in fits]
     best = on_val.index(max(on_val))
     features, targets = torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]])
     (final,) = fit_logistic(features, targets, [candidates[best]], num_classes=num_classes, max_iter=max_iter)
-    on_test = measure(final.scores(test[0]), test[1].to(test[0].device))
+    on_test = measure(metric, final.scores(test[0]), test[1].to(test[0].device))
     return TransferScore(on_test, on_val[best], candidates[best])
 
 
@@ -113,7 +112,7 @@ class PreparedImages(Dataset[Any]):
 
 def evaluate_transfer(
     encoder: Encoder,
-    datasets: Sequence[str],
+    datasets: Sequence[str] = ("all",),
     *,
     root: str | Path = "data",
     download: bool = False,
@@ -129,12 +128,12 @@ def evaluate_transfer(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
-        datasets: names of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, or ``["all"]``.
+        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
             is not known.
-        normalize: "auto", "imagenet" or "none", see :func:`~sslbolts.evaluation.statistics.statistics_for`.
+        normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
         penalties: see :func:`score_transfer`.
         cache: folder that keeps features.
         batch_size: images at a time.
@@ -145,15 +144,17 @@ def evaluate_transfer(
         One row per data set; ``metrics`` has ``NAME/METRIC`` of each, in [0, 1].
 
     Raises:
-        UsageError: for an unknown name, or if none of the data sets is there.
+        UsageError: for an unknown name, a size below 1, or if none of the data sets is there.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, appendix B.8; Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019,
     arXiv:1805.08974.
     """
     chosen = _chosen(datasets)
-    size = image_size or encoder.image_size or 224
-    mean, std, whose = statistics_for(encoder, normalize)
+    whole(image_size=image_size, batch_size=batch_size)
+    whole(0, num_workers=num_workers)
+    size = image_size or encoder.preprocessing.image_size or 224
+    mean, std, whose = encoder.normalization(normalize)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -163,7 +164,9 @@ def evaluate_transfer(
         except UsageError as missing:
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [PreparedImages(s, size=size, in_chans=encoder.in_chans, mean=mean, std=std) for s in splits]
+        prepared = [
+            PreparedImages(s, size=size, in_chans=encoder.preprocessing.in_chans, mean=mean, std=std) for s in splits
+        ]
         found = [
             _features(encoder, images, entry, part, cache=cache, batch_size=batch_size, num_workers=num_workers)
             for part, images in zip(Splits._fields, prepared)
@@ -179,7 +182,7 @@ def evaluate_transfer(
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
         metrics=metrics,
         settings={
-            "features": encoder.readout,
+            "features": encoder.feature_name,
             "network": encoder.description,
             "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",
             "classifier": "logistic regression by L-BFGS, no augmentation; minimized is the summed cross-entropy + "

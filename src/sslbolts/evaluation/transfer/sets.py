@@ -43,7 +43,7 @@ class TransferSet:
 
     Attributes:
         name: on the command line.
-        metric: a name of :data:`sslbolts.evaluation.transfer.metrics.TRANSFER_METRICS`.
+        metric: see :func:`sslbolts.evaluation.transfer.metrics.measure`.
         num_classes: number of classes.
         splits: which images are for what, in words.
         load: makes the splits of ``(root, download, seed)``.
@@ -108,10 +108,10 @@ def _with_drawn_splits(name: str, per_class: int, most_test: int | None, **argum
 
     def load(root: str, download: bool, seed: int) -> Splits:
         whole = _build(name, root, download, **arguments)
-        if files := getattr(whole, "_image_files", None):  # in the order of the disk; what is drawn must not follow it
-            whole._labels = [whole._labels[row] for row in sorted(range(len(files)), key=lambda row: str(files[row]))]
-            whole._image_files = sorted(files, key=str)
-        labels = _labels(whole)
+        # Its files are in the order of the disk, and what is drawn must not follow that.
+        files = getattr(whole, "_image_files", None) or [""] * len(whole)
+        order = sorted(range(len(files)), key=lambda row: str(files[row]))
+        labels = _labels(whole)[order]
         train, test = [], []
         for label in torch.unique(labels).tolist():
             rows = _shuffled(labels, label, seed)
@@ -119,9 +119,9 @@ def _with_drawn_splits(name: str, per_class: int, most_test: int | None, **argum
             test += rows[per_class:][:most_test]
         kept, held_out = _hold_out(labels[train], seed)
         return Splits(
-            Subset(whole, [train[row] for row in kept]),
-            Subset(whole, [train[row] for row in held_out]),
-            Subset(whole, sorted(test)),
+            Subset(whole, [order[train[row]] for row in kept]),
+            Subset(whole, [order[train[row]] for row in held_out]),
+            Subset(whole, [order[row] for row in sorted(test)]),
         )
 
     return load
@@ -135,7 +135,7 @@ def _voc(root: str, download: bool, seed: int) -> Splits:
 
 
 def voc_labels(annotation: Mapping[str, Any], classes: Sequence[str] = VOC_CLASSES) -> Tensor:
-    """Which classes an image of VOC shows, ``(C,)``: 1 yes, 0 no, -1 where all its objects of the class are difficult.
+    """Labels ``(C,)`` of an image of VOC: 1 yes, 0 no, -1 where all its objects of the class are difficult.
 
     Args:
         annotation: as ``VOCDetection`` gives it.
@@ -161,7 +161,7 @@ def _labels(dataset: Any) -> Tensor:
     for name in ("targets", "labels", "_labels", "y"):
         if (found := getattr(dataset, name, None)) is not None:
             return torch.as_tensor(found)
-    return torch.tensor([label for _, label in dataset._samples])
+    return torch.tensor([label for _, label in getattr(dataset, "_samples", ())])
 
 
 def _hold_out(labels: Tensor, seed: int) -> tuple[list[int], list[int]]:

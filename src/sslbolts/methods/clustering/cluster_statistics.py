@@ -1,4 +1,4 @@
-"""What the clusters of an epoch say about a method's health."""
+"""Statistics of an epoch's clusters, which tell of a method's health."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,18 @@ from torch import Tensor
 from sslbolts.health import Indicator
 from sslbolts.readouts import normalized_mutual_information
 
-__all__ = ["INDICATORS", "describe_clusters"]
+__all__ = ["INDICATORS", "cluster_statistics", "largest_cluster"]
+
+
+def largest_cluster(*fixes: str) -> Indicator:
+    """``train/largest_cluster``, the part of the images that are in the largest cluster.
+
+    Args:
+        fixes: what usually helps the method.
+    """
+    meaning = "more than half of the images are in one cluster"
+    return Indicator("train/largest_cluster", meaning, above=0.5, fixes=fixes)
+
 
 INDICATORS = (
     Indicator(
@@ -25,12 +36,12 @@ INDICATORS = (
         fixes=("at 0 a lower learning rate", "at 1 a higher one, or stronger augmentation"),
     ),
 )
-"""Of both methods that cluster all images; each has one of its own for ``train/largest_cluster``."""
+"""Indicators of both methods that cluster all images."""
 
 
 @torch.no_grad()
-def describe_clusters(now: Tensor, num_clusters: Sequence[int], before: Tensor | None = None) -> dict[str, Tensor]:
-    """What to log in every step of an epoch, as scalars on the device and means over the clusterings.
+def cluster_statistics(now: Tensor, num_clusters: Sequence[int], before: Tensor | None = None) -> dict[str, Tensor]:
+    """Scalars on the device, means over the clusterings, that a method logs in every step of the epoch.
 
     Args:
         now: ``(H, N)`` int64, the cluster of each image in each of `H` clusterings; negative for none.
@@ -42,18 +53,18 @@ def describe_clusters(now: Tensor, num_clusters: Sequence[int], before: Tensor |
         the clusters and of the images; and, if there was a clustering before, ``train/nmi_to_last_epoch``.
 
     Example:
-        >>> readings = describe_clusters(torch.tensor([[0, 0, 2, 0]]), [4])
-        >>> {name: value.item() for name, value in readings.items()}
+        >>> statistics = cluster_statistics(torch.tensor([[0, 0, 2, 0]]), [4])
+        >>> {name: value.item() for name, value in statistics.items()}
         {'train/clusters': 2.0, 'train/clusters_in_use': 0.5, 'train/largest_cluster': 0.75}
     """
     sizes = [torch.bincount(labels[labels >= 0], minlength=k).float() for labels, k in zip(now, num_clusters)]
     used = torch.stack([(size > 0).float().sum() for size in sizes])
-    readings = {
+    statistics = {
         "train/clusters": used.mean(),
         "train/clusters_in_use": torch.stack([u / len(size) for u, size in zip(used, sizes)]).mean(),
         "train/largest_cluster": torch.stack([size.max() / size.sum() for size in sizes]).mean(),
     }
     if before is not None and bool((before >= 0).any()):
         agreement = [normalized_mutual_information(old, new) for old, new in zip(before, now)]
-        readings["train/nmi_to_last_epoch"] = torch.stack(agreement).mean().float()
-    return readings
+        statistics["train/nmi_to_last_epoch"] = torch.stack(agreement).mean().float()
+    return statistics

@@ -1,25 +1,25 @@
 """DeepCluster: deep clustering for unsupervised learning of visual features."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
 from sslbolts.losses.clustering import balanced_cross_entropy
-from sslbolts.methods.base import SSLModule
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
-from sslbolts.methods.training_features import number_of_training_images, training_features
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.methods.clustering.cluster_memory import ClusterMemory
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics, largest_cluster
+from sslbolts.methods.training_features import training_features
 from sslbolts.networks.alexnet import Sobel
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
-from sslbolts.readouts.kmeans import kmeans, pca_whiten, shard
-from sslbolts.training.memory import Memory
-from sslbolts.training.seeds import generator
+from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.readouts.pca_whitening import pca_whiten
 
 __all__ = ["DeepCluster", "PseudoLabels"]
 
@@ -47,8 +47,12 @@ class DeepCluster(SSLModule):
         iterations: of k-means.
         sobel: feed the backbone two channels of edges instead of colors (the paper's AlexNet and VGG).
         optimizer: SGD as in the paper; the new layer has no momentum where the optimizer has one.
-        warmup_epochs: none in the paper.
-        recipe: what :class:`SSLModule` takes besides; the learning rate is constant, and ``final_lr`` stays 0.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: none in the paper; the learning rate is constant after it.
+        network: see :class:`NetworkArguments`.
+
+    Raises:
+        UsageError: for a value out of its range; when training starts, if it is resumed with other images.
 
     Source: Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018, arXiv:1807.05520.
 
@@ -60,12 +64,7 @@ class DeepCluster(SSLModule):
 
     num_views = 1
     indicators = (
-        Indicator(
-            metric="train/largest_cluster",
-            above=0.5,
-            meaning="more than half of the images are in one cluster",
-            fixes=("a lower learning rate", "more clusters", "pca_dim, which whitens"),
-        ),
+        largest_cluster("a lower learning rate", "more clusters", "pca_dim, which whitens"),
         *INDICATORS,
     )
 
@@ -78,21 +77,22 @@ class DeepCluster(SSLModule):
         iterations: int = 20,
         sobel: bool = False,
         optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-5),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if num_clusters < 2 or iterations < 1:
-            raise UsageError(f"num_clusters={num_clusters}, iterations={iterations}: give two clusters and one round.")
-        if recipe.get("final_lr", 0.0) != 0.0:
-            raise UsageError("final_lr has no effect here: the learning rate is constant after the warm-up.")
+        whole(2, num_clusters=num_clusters)
+        whole(pca_dim=pca_dim, iterations=iterations)
+        if network.get("final_lr") or network.get("milestones"):
+            raise UsageError("final_lr and milestones have no effect: the learning rate is constant after the warm-up.")
         if sobel and isinstance(backbone, str):
-            if recipe.get("in_chans", 3) not in (2, 3):
+            if network.get("in_chans", 3) not in (2, 3):
                 raise UsageError(
-                    f"sobel=True makes two channels of three, but in_chans={recipe['in_chans']}: leave it out."
+                    f"sobel=True makes two channels of three, but in_chans={network['in_chans']}: leave it out."
                 )
-            recipe["in_chans"] = 2  # of the backbone
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
-        if pca_dim is not None and not 1 <= pca_dim <= self.num_features:
+            network["in_chans"] = 2  # of the backbone
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, **network)
+        if pca_dim is not None and pca_dim > self.num_features:
             raise UsageError(
                 f"pca_dim={pca_dim}: the backbone has {self.num_features} features; give as many or fewer, or None."
             )
@@ -102,7 +102,7 @@ class DeepCluster(SSLModule):
         self.classifier = nn.Linear(self.num_features, num_clusters)
         self.pseudo_labels = PseudoLabels(0, num_clusters)
         self._drawn_evenly = False  # else the loss makes up for the sizes of clusters
-        self._readings: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
+        self._statistics: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``."""
@@ -120,31 +120,25 @@ class DeepCluster(SSLModule):
         else:
             loss = balanced_cross_entropy(logits, labels, self.pseudo_labels.weights(logits.dtype))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
-        for name, value in self._readings.items():
-            self.log(name, value, batch_size=len(x))
+        self.log_dict(self._statistics, batch_size=len(x))
         return loss
 
     def on_train_start(self) -> None:
-        if self._in_the_middle:
-            self._readings = self._describe()
-            self._draw_evenly()
+        if self.pseudo_labels.are_of_this_epoch(self.trainer):
+            self._begin_epoch()
 
     def on_train_epoch_start(self) -> None:
-        if self._in_the_middle:
+        if self.pseudo_labels.are_of_this_epoch(self.trainer):
             return
         before = self.pseudo_labels.labels.clone()
         self._cluster(training_features(self))
         self._renew_classifier()
-        self._readings = self._describe(before)
-        self._draw_evenly()
+        self._begin_epoch(before[None])
 
-    @property
-    def _in_the_middle(self) -> bool:
-        """Whether a run is resumed in this epoch; another fit of the same module begins without a step."""
-        return int(self.pseudo_labels.epoch) == self.current_epoch and self.trainer.global_step > 0
-
-    def _draw_evenly(self) -> None:
-        """Have the loader draw images uniformly over clusters, if it can."""
+    def _begin_epoch(self, before: Tensor | None = None) -> None:
+        """Describe the clusters, and have the loader draw images uniformly over them, if it can."""
+        labels, clusters = self.pseudo_labels.labels, self.classifier.out_features
+        self._statistics = cluster_statistics(labels[None], [clusters], before)
         ask = getattr(self.trainer.train_dataloader, "draw_evenly_over", None)
         self._drawn_evenly = ask is not None and bool(ask(self.pseudo_labels.labels))
 
@@ -156,7 +150,7 @@ class DeepCluster(SSLModule):
             F.normalize(mine, dim=1),
             self.classifier.out_features,
             iterations=self.iterations,
-            generator=generator(self._seed, self.current_epoch, 0),
+            generator=self.generator(0),
             progress=self.trainer.progress_bar_callback is not None,  # type: ignore[attr-defined]
         )
         self.pseudo_labels.take(gather_ragged(found.assignments), found.sizes, self.current_epoch)
@@ -165,16 +159,12 @@ class DeepCluster(SSLModule):
     def _renew_classifier(self) -> None:
         """New weights for new clusters, the same on all ranks; what the optimizer remembers of the old ones goes."""
         drawn = torch.empty(self.classifier.weight.shape)
-        drawn.normal_(0, 0.01, generator=generator(self._seed, self.current_epoch, 1))
+        drawn.normal_(0, 0.01, generator=self.generator(1))
         self.classifier.weight.copy_(drawn)
         self.classifier.bias.zero_()
         for optimizer in self.trainer.optimizers:
             for parameter in self.classifier.parameters():
                 optimizer.state.pop(parameter, None)
-
-    def _describe(self, before: Tensor | None = None) -> dict[str, Tensor]:
-        labels, clusters = self.pseudo_labels.labels, self.classifier.out_features
-        return describe_clusters(labels[None], [clusters], None if before is None else before[None])
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The backbone, and the classifier without momentum; all are decayed."""
@@ -190,21 +180,15 @@ class DeepCluster(SSLModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            self.pseudo_labels.prepare(number_of_training_images(self.trainer))
+            self.pseudo_labels.prepare(self.trainer)
         super().setup(stage)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        labels = checkpoint.get("state_dict", {}).get("pseudo_labels.labels")
-        if labels is not None and len(self.pseudo_labels.labels) == 0:  # this module does not know its images yet
-            self.pseudo_labels.prepare(len(labels))
-        super().on_load_checkpoint(checkpoint)
 
-
-class PseudoLabels(Memory):
+class PseudoLabels(ClusterMemory):
     """The clusters of all images, which change once per epoch.
 
     Args:
-        num_images: `N`; 0 until :meth:`prepare`.
+        num_images: `N`; 0 until :meth:`resize`.
         num_clusters: `K`.
 
     Attributes:
@@ -219,9 +203,9 @@ class PseudoLabels(Memory):
         [1.5, 0.0, 0.75, 0.0]
     """
 
+    per_image = "labels"
     labels: Tensor
     sizes: Tensor
-    epoch: Tensor
 
     def __init__(self, num_images: int, num_clusters: int) -> None:
         super().__init__()
@@ -229,27 +213,18 @@ class PseudoLabels(Memory):
         self.register_buffer("sizes", torch.zeros(num_clusters, dtype=torch.int64))
         self.register_buffer("epoch", torch.tensor(-1))
 
-    def prepare(self, num_images: int) -> None:
-        """Be ready for so many images.
-
-        Raises:
-            UsageError: if there are labels, of another number of images.
-        """
-        if len(self.labels) not in (0, num_images):
-            raise UsageError(
-                f"there are {num_images:,} training images, but the clusters are of {len(self.labels):,}: a run goes "
-                "on only with the images that it began with."
-            )
-        if len(self.labels) == 0:
-            self.labels = self.labels.new_full((num_images,), -1)
+    def resize(self, num_images: int) -> None:
+        self.labels = self.labels.new_full((num_images,), -1)
+        self.sizes.zero_()
+        self.epoch.fill_(-1)
 
     def take(self, labels: Tensor, sizes: Tensor, epoch: int) -> None:
-        """The clusters of an epoch."""
+        """Hold the clusters of an epoch."""
         self.labels.copy_(labels)
         self.sizes.copy_(sizes)
         self.epoch.fill_(epoch)
 
     def weights(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """``(K,)``: what an image of each cluster weighs, so that all clusters that have images weigh the same."""
+        """``(K,)``: weight of an image of each cluster, so that all clusters that have images weigh the same."""
         used = (self.sizes > 0).sum()
         return torch.where(self.sizes > 0, len(self.labels) / (used * self.sizes.clamp(min=1)).to(dtype), 0.0)

@@ -1,26 +1,25 @@
 """DeepCluster-v2: classification of crops into clusters of the last epoch's embeddings."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import positive, whole
 from sslbolts.distributed import gather, gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
 from sslbolts.losses import deepcluster_v2
-from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import SSLModule
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, describe_clusters
-from sslbolts.methods.training_features import number_of_training_images, training_features
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.methods.clustering.cluster_memory import ClusterMemory
+from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics, largest_cluster
+from sslbolts.methods.clustering.cosines import cosines, unit
+from sslbolts.methods.training_features import training_features
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARC, OptimizerCallable
 from sslbolts.readouts.kmeans import kmeans, shard
-from sslbolts.training.memory import Memory
 from sslbolts.training.seeds import generator
 
 __all__ = ["DeepClusterV2", "EmbeddingBank"]
@@ -55,8 +54,13 @@ class DeepClusterV2(SSLModule):
             ``j % num_banks``.
         iterations: of k-means.
         optimizer: LARC on all parameters, biases and norms included; the learning rate is SwAV's.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: of a rise from 0; the official one starts at 1/16 of the peak.
         final_lr: learning rate at the end, over the peak.
-        recipe: what :class:`SSLModule` takes besides. The official warm-up starts at 1/16 of the peak, this one at 0.
+        network: see :class:`NetworkArguments`.
+
+    Raises:
+        UsageError: for a value out of its range; when training starts, if it is resumed with other images.
 
     Source: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
     arXiv:2006.09882; after Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018,
@@ -72,12 +76,7 @@ class DeepClusterV2(SSLModule):
     decay_vectors = True
     own_statistics_from = 512  # the paper's groups of devices
     indicators = (
-        Indicator(
-            metric="train/largest_cluster",
-            above=0.5,
-            meaning="more than half of the images are in one cluster",
-            fixes=("a lower learning rate", "more prototypes", "a longer warm-up"),
-        ),
+        largest_cluster("a lower learning rate", "more prototypes", "a longer warm-up"),
         *INDICATORS,
     )
 
@@ -92,87 +91,69 @@ class DeepClusterV2(SSLModule):
         num_banks: int = 2,
         iterations: int = 10,
         optimizer: OptimizerCallable = lambda params: LARC(params, lr=0.3, weight_decay=1e-6),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 0.001,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature}: it divides the scores and must be positive.")
-        if not num_prototypes or min(num_prototypes) < 2:
-            raise UsageError(f"num_prototypes={tuple(num_prototypes)}: one number per head, each at least 2.")
-        if num_banks < 1 or iterations < 1:
-            raise UsageError(f"num_banks={num_banks}, iterations={iterations}: both are at least 1.")
-        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        positive(temperature=temperature)
+        whole(hidden_dim=hidden_dim, output_dim=output_dim, num_banks=num_banks, iterations=iterations)
+        if not num_prototypes:
+            raise UsageError("num_prototypes is empty: give one number per head.")
+        for clusters in num_prototypes:
+            whole(2, num_prototypes=clusters)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.temperature = temperature
         self.num_banks = num_banks
         self.iterations = iterations
         self.projector = mlp(self.num_features, hidden_dim, output_dim)
         self.bank = EmbeddingBank(0, output_dim, banks=num_banks, prototypes=num_prototypes)
-        self._readings: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
+        self._statistics: dict[str, Tensor] = {}  # of the epoch's clusters; logged in every step, for the monitors
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         if len(batch.views) < self.num_banks:
             raise UsageError(f"a batch of {len(batch.views)} views: num_banks={self.num_banks} are needed.")
-        z = _unit(self.projector(self.embed(batch.views)))  # (V * B, D)
+        z = unit(self.projector(self.embed(batch.views)))  # (V * B, D)
         targets = self.bank.assignments[:, batch.indices]  # (heads, B)
-        scores = [_cosines(z, centroids) for centroids in self.bank.centroids]  # heads times (V * B, K)
+        scores = [cosines(z, centroids) for centroids in self.bank.centroids]  # heads times (V * B, K)
         loss = deepcluster_v2(scores, targets, temperature=self.temperature)
         crops = z.chunk(len(batch.views))[: self.num_banks]
         self.bank.stage(torch.stack(crops, dim=1), batch.indices)  # (B, banks, D)
         images = len(batch.targets)
         self.log("train/loss", loss, prog_bar=True, batch_size=images)
-        for name, value in self._readings.items():
-            self.log(name, value, batch_size=images)
+        self.log_dict(self._statistics, batch_size=images)
         return loss
 
     def on_train_start(self) -> None:
-        if self._in_the_middle:
-            self._readings = self._describe()
+        if self.bank.are_of_this_epoch(self.trainer):
+            self._statistics = self._describe()
 
     def on_train_epoch_start(self) -> None:
-        if self._in_the_middle:
+        if self.bank.are_of_this_epoch(self.trainer):
             return
         if int(self.bank.epoch) < 0:
             self.bank.fill(training_features(self, self._embedding, batch_statistics=True))
         before = self.bank.assignments.clone()
+        bar = self.trainer.progress_bar_callback is not None  # type: ignore[attr-defined]
         try:
-            self.bank.cluster(self._seed, self.current_epoch, iterations=self.iterations, progress=self._shows_progress)
+            self.bank.cluster(self._seed, self.current_epoch, iterations=self.iterations, progress=bar)
         except UsageError as error:
             raise UsageError(f"num_prototypes does not fit the images of an epoch: {error}") from error
-        self._readings = self._describe(before)
-
-    @property
-    def _in_the_middle(self) -> bool:
-        """Whether a run is resumed in this epoch; another fit of the same module begins without a step."""
-        return int(self.bank.epoch) == self.current_epoch and self.trainer.global_step > 0
+        self._statistics = self._describe(before)
 
     def _embedding(self, x: Tensor) -> Tensor:
-        return _unit(self.projector(self.backbone(x)))
-
-    @property
-    def _shows_progress(self) -> bool:
-        return self.trainer.progress_bar_callback is not None  # type: ignore[attr-defined]
+        return unit(self.projector(self.backbone(x)))
 
     def _describe(self, before: Tensor | None = None) -> dict[str, Tensor]:
-        return describe_clusters(self.bank.assignments, [len(c) for c in self.bank.centroids], before)
+        return cluster_statistics(self.bank.assignments, [len(c) for c in self.bank.centroids], before)
 
     def setup(self, stage: str) -> None:
-        if stage == "fit" and self.bank.num_images != (images := number_of_training_images(self.trainer)):
-            if self.bank.num_images:
-                raise UsageError(
-                    f"there are {images:,} training images, but the clusters are of {self.bank.num_images:,}: a run "
-                    "goes on only with the images that it began with."
-                )
-            self.bank.resize(images)
+        if stage == "fit":
+            self.bank.prepare(self.trainer)
         super().setup(stage)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        assignments = checkpoint.get("state_dict", {}).get("bank.assignments")
-        if assignments is not None and self.bank.num_images == 0:  # this module does not know its images yet
-            self.bank.resize(assignments.shape[1])
-        super().on_load_checkpoint(checkpoint)
 
-
-class EmbeddingBank(Memory):
+class EmbeddingBank(ClusterMemory):
     """The embeddings of an epoch, and the clusters of those of the epoch before.
 
     Args:
@@ -196,10 +177,10 @@ class EmbeddingBank(Memory):
         (-100, 0)
     """
 
+    per_image = "seen"
     rows: Tensor
     seen: Tensor
     assignments: Tensor
-    epoch: Tensor
 
     def __init__(self, num_images: int, dim: int, *, banks: int, prototypes: Sequence[int]) -> None:
         super().__init__()
@@ -213,16 +194,11 @@ class EmbeddingBank(Memory):
         self.resize(num_images)
 
     @property
-    def num_images(self) -> int:
-        return len(self.seen)
-
-    @property
     def centroids(self) -> list[Tensor]:
-        """Of each head ``(K, D)``."""
+        """``(K, D)`` of each head."""
         return [self.get_buffer(f"centroids_{head}") for head in range(self.heads)]
 
     def resize(self, num_images: int) -> None:
-        """Start over, for so many images."""
         banks, _, dim = self.rows.shape
         self.rows = self.rows.new_zeros(banks, num_images, dim)
         self.seen = self.seen.new_zeros(num_images)
@@ -230,7 +206,7 @@ class EmbeddingBank(Memory):
         self.epoch.fill_(-1)
 
     def fill(self, embeddings: Tensor) -> None:
-        """Takes ``(N, D)`` embeddings of all images into every bank."""
+        """Takes embeddings ``(N, D)`` of all images into every bank."""
         self.rows.copy_(embeddings.expand_as(self.rows))
         self.seen.fill_(True)
 
@@ -267,13 +243,3 @@ class EmbeddingBank(Memory):
             self.assignments[head, known] = gather_ragged(found.assignments)
         self.seen.fill_(False)
         self.epoch.fill_(epoch)
-
-
-@full_precision
-def _unit(z: Tensor) -> Tensor:
-    return F.normalize(z, dim=1)
-
-
-@full_precision
-def _cosines(z: Tensor, centroids: Tensor) -> Tensor:
-    return z @ centroids.T

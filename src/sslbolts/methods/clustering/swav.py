@@ -1,19 +1,20 @@
 """SwAV: unsupervised learning of visual features by contrasting cluster assignments."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import positive, whole
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses import sinkhorn, swapped_prediction
-from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.methods.clustering.cosines import cosines, unit
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARC, OptimizerCallable
@@ -50,8 +51,13 @@ class SwAV(SSLModule):
             for batch 256.
         queue_from_epoch: epoch from which the queue is filled.
         optimizer: LARC on all parameters, biases and norms included, for batch 4096; lr 0.6 at batch 256.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: of a rise from 0; the official one starts at 1/16 of the peak.
         final_lr: learning rate at the end, over the peak.
-        recipe: what :class:`SSLModule` takes besides. The official warm-up starts at 1/16 of the peak, this one at 0.
+        network: see :class:`NetworkArguments`.
+
+    Raises:
+        UsageError: for a value out of its range.
 
     Source: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
     arXiv:2006.09882.
@@ -100,21 +106,17 @@ class SwAV(SSLModule):
         queue_length: int = 0,
         queue_from_epoch: int = 15,
         optimizer: OptimizerCallable = lambda params: LARC(params, lr=0.3, weight_decay=1e-6),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 0.001,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0 or epsilon <= 0:
-            raise UsageError(f"temperature={temperature}, epsilon={epsilon}: both must be positive.")
-        for name, number, least in (
-            ("num_prototypes", num_prototypes, 2),
-            ("iterations", iterations, 1),
-            ("num_coded", num_coded, 1),
-            ("freeze_prototypes_steps", freeze_prototypes_steps, 0),
-            ("queue_length", queue_length, 0),
-        ):
-            if number < least:
-                raise UsageError(f"{name}={number}: it is at least {least}.")
-        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        positive(temperature=temperature, epsilon=epsilon)
+        whole(hidden_dim=hidden_dim, output_dim=output_dim, iterations=iterations, num_coded=num_coded)
+        whole(2, num_prototypes=num_prototypes)
+        whole(0, freeze_prototypes_steps=freeze_prototypes_steps, queue_length=queue_length)
+        whole(0, queue_from_epoch=queue_from_epoch)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.temperature = temperature
         self.epsilon = epsilon
         self.iterations = iterations
@@ -131,8 +133,8 @@ class SwAV(SSLModule):
             raise UsageError(
                 f"a batch of {len(batch.views)} views: num_coded={self.num_coded} and one more are needed."
             )
-        z = self.projector(self.embed(batch.views))  # (V * B, D)
-        z, scores = _scores(z, self.prototypes.weight)
+        z = unit(self.projector(self.embed(batch.views)))  # (V * B, D)
+        scores = cosines(z, self.prototypes.weight)
         embeddings = z.detach().chunk(len(batch.views))
         predictions = scores.chunk(len(batch.views))  # V times (B, K)
         codes = [self._codes(view, predictions[view].detach()) for view in range(self.num_coded)]
@@ -151,7 +153,7 @@ class SwAV(SSLModule):
         """Codes ``(B, K)`` of one view, with the queue's share of this rank where it is full."""
         images = len(scores)
         if self.queue is not None and self.queue.is_full:
-            _, former = _scores(shard(self.queue.view(view)), self.prototypes.weight)
+            former = cosines(unit(shard(self.queue.view(view))), self.prototypes.weight)
             scores = torch.cat([former.detach(), scores])
         return sinkhorn(scores, epsilon=self.epsilon, iterations=self.iterations)[-images:]
 
@@ -175,7 +177,7 @@ class SwAV(SSLModule):
 
     @property
     def _is_under_way(self) -> bool:
-        """Whether prototypes move, and warm-up and first epoch are over; until then a healthy run may guess too."""
+        """True when prototypes move, and warm-up and first epoch are over; until then a healthy run may guess too."""
         return not self._prototypes_are_frozen and self.current_epoch >= max(1, self.warmup_epochs)
 
     @torch.no_grad()
@@ -221,25 +223,9 @@ class CodeQueue(FeatureQueue):
         self.is_full = self._pushed >= len(self.rows)
 
 
-def _scores(z: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings of length 1, and their cosines with the prototypes: in half precision codes would lose digits."""
-    z = _unit(z)
-    return z, _cosines(z, prototypes)
-
-
-@full_precision
-def _unit(z: Tensor) -> Tensor:
-    return F.normalize(z, dim=1)
-
-
-@full_precision
-def _cosines(z: Tensor, prototypes: Tensor) -> Tensor:
-    return z @ prototypes.T
-
-
 @torch.no_grad()
 def _perplexity(scores: Tensor) -> Tensor:
-    """Over how many prototypes the images of all ranks spread, each in its nearest: `exp` of the entropy.
+    """Number of prototypes over which the images of all ranks spread, each in its nearest: `exp` of the entropy.
 
     Not that of soft predictions: those of embeddings that are all one point still spread over most prototypes.
     """

@@ -2,20 +2,21 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from sslbolts.batch import ViewBatch
-from sslbolts.distributed import rank, world_size
+from sslbolts.checks import at_least, positive
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import accuracy_over_chance
 from sslbolts.losses import amdim, matching_accuracy
-from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
-from sslbolts.optim import OptimizerCallable, warmup_steps
-from sslbolts.training.seeds import generator
+from sslbolts.optim import OptimizerCallable
+from sslbolts.training.shared_draws import integers
 
 __all__ = ["AMDIM"]
 
@@ -46,7 +47,7 @@ class AMDIM(SSLModule):
         optimizer: Adam as in the official code, with decay of all parameters.
         lr_scaling: as in :class:`SSLModule`; the official code has one learning rate.
         warmup_epochs: 500 steps in the official code: a fifth of an epoch on ImageNet.
-        recipe: what :class:`SSLModule` takes besides.
+        final_lr, network: see :class:`SSLModule`.
 
     Raises:
         UsageError: for a value out of its range, or a network that has no such maps.
@@ -61,17 +62,16 @@ class AMDIM(SSLModule):
     """
 
     indicators = (
-        Indicator(
-            metric="train/accuracy_over_chance",
-            below=2.0,
-            meaning="two views of one image are each other's nearest no more often than by chance: nothing is learned, "
-            "or all features are equal",
-            fixes=("a lower learning rate or a longer warm-up", "a larger batch"),
+        accuracy_over_chance(
+            "two views of one image are each other's nearest",
+            "a lower learning rate or a longer warm-up",
+            "a larger batch",
+            of="features",
         ),
     )
-
     own_statistics_from = 1  # as in the official code
     decay_vectors = True
+    milestone_factor = 0.2
 
     def __init__(
         self,
@@ -80,18 +80,15 @@ class AMDIM(SSLModule):
         clip: float = 20.0,
         regularization: float = 0.05,
         milestones: Sequence[float] = (0.6, 0.9),
-        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(
-            params, lr=2e-4, betas=(0.8, 0.999), weight_decay=1e-5
-        ),
+        optimizer: OptimizerCallable = lambda params: Adam(params, lr=2e-4, betas=(0.8, 0.999), weight_decay=1e-5),
         lr_scaling: LRScaling = "none",
         warmup_epochs: float = 0.2,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if clip <= 0 or regularization < 0:
-            raise UsageError(f"clip={clip} must be positive, and regularization={regularization} not negative.")
-        if not all(0 < milestone < 1 for milestone in milestones):
-            raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
-        super().__init__(backbone, optimizer=optimizer, lr_scaling=lr_scaling, warmup_epochs=warmup_epochs, **recipe)
+        positive(clip=clip)
+        at_least(0, regularization=regularization)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         if "maps" not in inspect.signature(self.backbone.forward).parameters:
             raise UsageError(
                 f"AMDIM needs features of three scales, which {type(self.backbone).__name__} does not give: take "
@@ -99,7 +96,6 @@ class AMDIM(SSLModule):
             )
         self.clip = clip
         self.regularization = regularization
-        self.milestones = tuple(milestones)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         (g1, a5, a7), (g2, b5, b7) = map(self._scales, batch.views)  # (B, D), (B, 25, D), (B, 49, D)
@@ -113,15 +109,8 @@ class AMDIM(SSLModule):
         for name, part in losses.items():
             self.log(f"train/loss_{name}", part.detach(), batch_size=len(g1))
         self.log("train/loss", loss, prog_bar=True, batch_size=len(g1))
-        accuracy = matching_accuracy(g1, g2)
-        self.log("train/matching_accuracy", accuracy, batch_size=len(g1))
-        self.log("train/accuracy_over_chance", accuracy * len(g1), batch_size=len(g1))
+        self.log_matching(matching_accuracy(g1, g2), of=len(g1), batch_size=len(g1))
         return loss
-
-    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        if self.milestones:
-            return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones, factor=0.2)
-        return super().lr_factor(step, total=total, warmup=warmup)
 
     def _scales(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         maps: list[Tensor] = []
@@ -135,10 +124,9 @@ class AMDIM(SSLModule):
         return (amdim(source1, target2, **settings) + amdim(source2, target1, **settings)) / 2
 
     def _random_locations(self, maps: Sequence[Tensor], batch_idx: int) -> list[Tensor]:
-        """One location of each map ``(B, L, D)``, drawn for the images of all ranks: their number changes nothing."""
+        """One location of each map ``(B, L, D)``."""
         images, locations, width = maps[0].shape
-        device = maps[0].device
-        drawn = generator(self._seed, self.trainer.current_epoch, batch_idx, device=device)
-        chosen = torch.randint(locations, (len(maps), world_size() * images), device=device, generator=drawn)
-        mine = chosen[:, rank() * images : (rank() + 1) * images, None, None].expand(-1, -1, 1, width)
-        return [features.gather(1, where).squeeze(1) for features, where in zip(maps, mine)]
+        drawn = self.generator(batch_idx, device=maps[0].device)
+        chosen = integers(len(maps), images, below=locations, generator=drawn, images=1)
+        places = chosen[:, :, None, None].expand(-1, -1, 1, width)
+        return [features.gather(1, where).squeeze(1) for features, where in zip(maps, places)]

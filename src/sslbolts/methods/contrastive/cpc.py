@@ -1,22 +1,25 @@
 """CPC: contrastive predictive coding of images, in its second version."""
 
 import math
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Adam
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
-from sslbolts.distributed import rank, world_size
+from sslbolts.checks import fraction, whole
+from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import loss_of_chance
 from sslbolts.losses import cpc
-from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.split_batch_norm import BATCH_NORMS
 from sslbolts.optim import OptimizerCallable
-from sslbolts.training.seeds import generator
+from sslbolts.training.shared_draws import uniform
 
 __all__ = ["CPC", "MaskedContext"]
 
@@ -70,13 +73,13 @@ class _GridMean(nn.Module):
 
 
 class CPC(SSLModule):
-    r"""CPC v2: from the upper rows of an image's patches, predict which patch stands further below; and all four ways.
+    r"""CPC v2: from the upper rows of an image's patches, predict which patch is further below; in all four directions.
 
-    An image is cut into overlapping patches, each of which goes through the backbone on its own. A masked convolution
-    over the grid makes contexts `c`, of which a linear head per step `k` predicts the features of the patch `k` rows
-    below, among all patches of the batch (:func:`sslbolts.losses.cpc`). The first `k` is the one from which on patches
-    do not overlap. Each of the four directions has a context network and heads of its own. The loss is the mean over
-    steps and directions, where the paper's listing has the sum.
+    An image is cut into overlapping patches, and each goes through the backbone on its own. A masked convolution over
+    the grid makes contexts `c`, from which a linear head per step `k` predicts the features of the patch `k` rows
+    below, among all patches of the batch (:func:`sslbolts.losses.cpc`). The first `k` is the least for which patches do
+    not overlap. Each of the four directions has a context network and heads of its own. The loss is the mean over steps
+    and directions, where the paper's listing has the sum.
 
     The features for other tasks are the mean of the backbone's over the patches: ``OnlineLinearProbe(features="pool")``
     probes those while training; with "backbone", each patch would be probed on its own.
@@ -84,15 +87,12 @@ class CPC(SSLModule):
     Batch norm would let patches tell each other what image they come from; a backbone that is given by name is made
     with layer norm, as in the paper. In training, a patch is moved inside its frame by up to ``patch_margin`` pixels
     (as in CPC v1, which takes 60 of 64) and loses two of its three channels at times. Changes of a whole image's colors
-    would give its patches away; the recipe "cpc" has none. How
-    often it loses them, and from what part of an image crops are taken in the recipe "cpc", the paper leaves open; they
-    are chosen here. Left out: the paper's further changes to single patches,
-    and its Polyak averaging of the weights, in whose place the learning rate falls.
+    would give its patches away; the recipe "cpc" has none. The paper leaves open how often a patch loses its channels,
+    and from what part of an image crops are taken in the recipe "cpc"; both are chosen here. Left out are the paper's
+    further changes to single patches, and its Polyak averaging of the weights, in whose place the learning rate falls.
 
     Args:
         backbone: see :class:`SSLModule`. The paper's ResNet-161 is not in timm; its ResNet-50 reached 63.8 %.
-        backbone_kwargs: None is ``{"norm_layer": "groupnorm1"}`` for a backbone given by name. A network that has no
-            batch norm, or does not know this argument, takes ``{}`` (``nf_resnet50``, ``convnext_tiny``).
         patch_size: side of a patch, pixels: 80 of 260; 8 of 32.
         stride: from patch to patch, pixels: 36 of 260; 4 of 32.
         patch_margin: pixels that the noise takes off each side of a patch.
@@ -104,7 +104,9 @@ class CPC(SSLModule):
         optimizer: Adam as in the paper, lr 4e-4 at batch 512; the paper also clips gradients to a norm of 0.01.
         lr_scaling: as in :class:`SSLModule`; the paper has one learning rate.
         warmup_epochs: none in the paper.
-        recipe: what :class:`SSLModule` takes besides.
+        final_lr, network: see :class:`SSLModule`. Without ``backbone_kwargs`` a backbone given by name has
+            ``{"norm_layer": "groupnorm1"}``; one that has no batch norm, or does not know this argument, takes ``{}``
+            (``nf_resnet50``, ``convnext_tiny``).
 
     Raises:
         UsageError: for a value out of its range; when training starts, if the grid is too small for the steps.
@@ -120,11 +122,11 @@ class CPC(SSLModule):
 
     num_views = 1
     indicators = (
-        Indicator(
-            metric="train/loss_of_chance",
-            above=0.98,
-            meaning="patches are found no better than by guessing among all of the batch: nothing is learned",
-            fixes=("a lower learning rate, or gradients clipped to a small norm", "a larger batch"),
+        loss_of_chance(
+            "guessing among all patches of the batch",
+            "a lower learning rate, or gradients clipped to a small norm",
+            "a larger batch",
+            of="features",
         ),
     )
 
@@ -132,7 +134,6 @@ class CPC(SSLModule):
         self,
         backbone: BackboneLike = "resnet50",
         *,
-        backbone_kwargs: dict[str, Any] | None = None,
         patch_size: int = 80,
         stride: int = 36,
         patch_margin: int = 2,
@@ -141,32 +142,27 @@ class CPC(SSLModule):
         directions: int = 4,
         context_dim: int = 256,
         target_dim: int = 64,
-        optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=4e-4, betas=(0.8, 0.999)),
+        optimizer: OptimizerCallable = lambda params: Adam(params, lr=4e-4, betas=(0.8, 0.999)),
         lr_scaling: LRScaling = "none",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if not 0 < stride <= patch_size:
+        whole(patch_size=patch_size, stride=stride, steps=steps, context_dim=context_dim, target_dim=target_dim)
+        whole(0, patch_margin=patch_margin)
+        fraction(color_drop=color_drop)
+        if stride > patch_size:
             raise UsageError(f"stride={stride}: it must be in [1, patch_size={patch_size}], or pixels are left out.")
-        if not 0 <= 2 * patch_margin < patch_size:
+        if 2 * patch_margin >= patch_size:
             raise UsageError(
                 f"patch_margin={patch_margin}: a margin on both sides must leave some of {patch_size} pixels."
             )
-        if not 0 <= color_drop <= 1:
-            raise UsageError(f"color_drop={color_drop} is no probability: give a number from 0 to 1.")
-        if steps < 1 or not 1 <= directions <= 4:
-            raise UsageError(f"steps={steps}, directions={directions}: give at least one step, and 1 to 4 directions.")
-        if backbone_kwargs is None and isinstance(backbone, str):
-            backbone_kwargs = {"norm_layer": "groupnorm1"}
-        super().__init__(
-            backbone,
-            backbone_kwargs=backbone_kwargs,
-            optimizer=optimizer,
-            lr_scaling=lr_scaling,
-            warmup_epochs=warmup_epochs,
-            **recipe,
-        )
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in self.backbone.modules()):
+        if directions not in range(1, 5):
+            raise UsageError(f"directions={directions}: give 1 to 4 directions.")
+        if network.get("backbone_kwargs") is None and isinstance(backbone, str):
+            network["backbone_kwargs"] = {"norm_layer": "groupnorm1"}
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        if any(isinstance(module, BATCH_NORMS) for module in self.backbone.modules()):
             rank_zero_warn(
                 "CPC's backbone has batch norm, whose statistics tell a patch about the others of its image: take one "
                 "with layer norm, group norm or none."
@@ -225,18 +221,10 @@ class CPC(SSLModule):
             )
 
     def _with_noise(self, patches: Tensor, batch_idx: int) -> Tensor:
-        """Patches ``(P, B, C, S, S)``, each moved and robbed of its colors on its own.
-
-        What is drawn is drawn for the images of all ranks, so that their number changes nothing.
-        """
+        """Patches ``(P, B, C, S, S)``, each moved, and some left with one channel."""
         places, images, channels, size, _ = patches.shape
-        drawn = generator(self._seed, self.trainer.current_epoch, batch_idx, device=patches.device)
-        mine = slice(rank() * images, (rank() + 1) * images)
-
-        def uniform() -> Tensor:
-            return torch.rand(places, world_size() * images, device=patches.device, generator=drawn)[:, mine]
-
-        down, right, dropped, kept = uniform(), uniform(), uniform() < self.color_drop, uniform()
+        drawn = self.generator(batch_idx, device=patches.device)
+        down, right, dropped, kept = (uniform(places, images, generator=drawn, images=1) for _ in range(4))
         if self.patch_margin:
             inner = torch.arange(size - 2 * self.patch_margin, device=patches.device)
             top, left = ((shift * (2 * self.patch_margin + 1)).long()[..., None] + inner for shift in (down, right))
@@ -245,6 +233,8 @@ class CPC(SSLModule):
             patches = F.pad(patches, [self.patch_margin] * 4)
         if self.color_drop and channels > 1:
             channel = torch.arange(channels, device=patches.device)
-            stays = ~dropped[..., None] | (channel == (kept * channels).long()[..., None])  # (P, B, C)
+            stays = (dropped >= self.color_drop)[..., None] | (
+                channel == (kept * channels).long()[..., None]
+            )  # (P, B, C)
             patches = patches * stays[..., None, None]
         return patches

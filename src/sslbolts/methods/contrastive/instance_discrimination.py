@@ -1,33 +1,34 @@
 """Instance discrimination: every image is a class of its own (NPID)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import SGD
 
-from sslbolts._lightning import Trainer
 from sslbolts.batch import ViewBatch
-from sslbolts.distributed import all_sum, gather, rank, world_size
+from sslbolts.checks import below_one, positive, whole
+from sslbolts.distributed import all_sum, gather, world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses import instance_nce, instance_softmax
 from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.training_features import number_of_training_images
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
-from sslbolts.optim import OptimizerCallable, warmup_steps
-from sslbolts.training.memory import Memory
+from sslbolts.optim import OptimizerCallable
+from sslbolts.training.resized import ImageMemory
 from sslbolts.training.seeds import generator
+from sslbolts.training.shared_draws import integers
 
 __all__ = ["InstanceBank", "InstanceDiscrimination"]
 
 
 class InstanceDiscrimination(SSLModule):
-    """Instance discrimination: recognise each image among all others by a memory of its former embeddings.
+    """Instance discrimination: recognize each image among all others by a memory of its former embeddings.
 
     One view per image. Its embedding is compared with the memory of all training images, and after the optimizer step
     its row of the memory moves half of the way to it: `m ← normalize(½ m + ½ v)`. With ``num_negatives`` images drawn
@@ -38,7 +39,6 @@ class InstanceDiscrimination(SSLModule):
     The memory is in the checkpoint. A run that is resumed needs the same images in the same order.
 
     Args:
-        backbone: see :class:`SSLModule`.
         output_dim: width of the embeddings.
         num_negatives: images drawn per image; None for all of them, the full softmax.
         temperature: `τ`; 0.07 on ImageNet, 0.1 on CIFAR-10.
@@ -46,8 +46,7 @@ class InstanceDiscrimination(SSLModule):
         num_images: training images, rows of the memory; None takes the length of the training set.
         milestones: parts of the run at which the learning rate is divided by 10; none for a cosine.
         optimizer: SGD, with decay of all parameters.
-        warmup_epochs: see :class:`SSLModule`.
-        recipe: what :class:`SSLModule` takes besides.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Raises:
         UsageError: for a value out of its range; when training starts, if the training set has no length, or more
@@ -86,21 +85,17 @@ class InstanceDiscrimination(SSLModule):
         num_images: int | None = None,
         milestones: Sequence[float] = (0.6, 0.8),
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
-        if num_negatives is not None and num_negatives < 1:
-            raise UsageError(f"num_negatives={num_negatives}: draw at least one, or pass None for all images.")
-        if not 0 <= memory_momentum < 1:
-            raise UsageError(f"memory_momentum={memory_momentum}: it must be in [0, 1).")
-        if not all(0 < milestone < 1 for milestone in milestones):
-            raise UsageError(f"milestones={tuple(milestones)}: they are parts of the run, between 0 and 1.")
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
+        whole(output_dim=output_dim, num_negatives=num_negatives, num_images=num_images)
+        positive(temperature=temperature)
+        below_one(memory_momentum=memory_momentum)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.num_negatives = num_negatives
         self.temperature = temperature
-        self.milestones = tuple(milestones)
         self.projector = mlp(self.num_features, output_dim)
         self.bank = InstanceBank(num_images or 0, output_dim, momentum=memory_momentum)
 
@@ -111,12 +106,11 @@ class InstanceDiscrimination(SSLModule):
             loss = instance_softmax(v, self.bank.rows, batch.indices, temperature=self.temperature)
             self.bank.stage(v, batch.indices)
         else:
-            drawn = torch.cat([batch.indices[:, None], self._draw(batch, batch_idx)], 1)  # (B, 1 + num_negatives)
-            entries = self.bank.rows[drawn]
-            normalizer, estimates = self.bank.normalizer_of(v, entries, temperature=self.temperature)
-            loss = instance_nce(
-                v, entries, temperature=self.temperature, normalizer=normalizer, num_images=len(self.bank.rows)
-            )
+            n = len(self.bank.rows)
+            drawn = integers(len(x), self.num_negatives, below=n, generator=self.generator(batch_idx, device=v.device))
+            entries = self.bank.rows[torch.cat([batch.indices[:, None], drawn], 1)]  # (B, 1 + num_negatives, D)
+            z, estimates = self.bank.normalizer_of(v, entries, temperature=self.temperature)
+            loss = instance_nce(v, entries, temperature=self.temperature, normalizer=z, num_images=n)
             self.bank.stage(v, batch.indices, estimates)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
         likeness = F.cosine_similarity(v.detach(), self.bank.rows[batch.indices], dim=1).mean()
@@ -126,47 +120,31 @@ class InstanceDiscrimination(SSLModule):
             self.log("train/contrast", likeness - others, batch_size=len(x))
         return loss
 
-    def _draw(self, batch: ViewBatch, batch_idx: int) -> Tensor:
-        """This rank's rows of a table that all ranks draw equally, so that the result is that of one process."""
-        images, device = len(batch.indices), batch.indices.device
-        table = torch.randint(
-            len(self.bank.rows),
-            (world_size() * images, self.num_negatives or 0),
-            generator=generator(self._seed, self.current_epoch, batch_idx, device=device),
-            device=device,
-        )
-        return table[rank() * images : (rank() + 1) * images]
-
-    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        if self.milestones:
-            return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones)
-        return super().lr_factor(step, total=total, warmup=warmup)
-
     def setup(self, stage: str) -> None:
         if stage == "fit":
-            images = _images_or_none(self.trainer)
-            if len(self.bank.rows) == 0:
-                if images is None:
-                    raise UsageError(
-                        "the number of training images cannot be read from the training loader: pass num_images=, one "
-                        "more than the greatest of the batches' indices."
-                    )
-                self.bank.resize(images)
-            if images is not None and images > len(self.bank.rows):
-                raise UsageError(
-                    f"there are {images} training images, but the memory has {len(self.bank.rows)} rows: pass "
-                    f"num_images={images}, or leave it out."
-                )
+            self._make_room()
         super().setup(stage)
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        rows = checkpoint.get("state_dict", {}).get("bank.rows")
-        if rows is not None and len(self.bank.rows) == 0:  # this module does not know its images yet
-            self.bank.resize(len(rows))
-        super().on_load_checkpoint(checkpoint)
+    def _make_room(self) -> None:
+        try:
+            images = number_of_training_images(self.trainer)
+        except UsageError as error:  # the loader cannot tell
+            if self.bank.num_images == 0:
+                raise UsageError(
+                    "the number of training images cannot be read from the training loader: pass num_images=, one "
+                    "more than the greatest of the batches' indices."
+                ) from error
+            return
+        if self.bank.num_images == 0:
+            self.bank.resize(images)
+        if images > self.bank.num_images:
+            raise UsageError(
+                f"there are {images} training images, but the memory has {self.bank.num_images} rows: pass "
+                f"num_images={images}, or leave it out."
+            )
 
 
-class InstanceBank(Memory):
+class InstanceBank(ImageMemory):
     """One row for each image, and the constant `Z` of noise-contrastive estimation.
 
     Rows start uniform in `±√(3/D)`, of unit length in expectation, as in the published code.
@@ -231,11 +209,3 @@ class InstanceBank(Memory):
 @full_precision
 def _mean_exponential(v: Tensor, entries: Tensor, temperature: float) -> Tensor:
     return (torch.einsum("bd,bkd->bk", v, entries) / temperature).exp().mean(1)
-
-
-def _images_or_none(trainer: Trainer) -> int | None:
-    """None where the training loader cannot tell."""
-    try:
-        return number_of_training_images(trainer)
-    except UsageError:
-        return None

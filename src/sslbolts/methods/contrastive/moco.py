@@ -40,7 +40,6 @@ class MoCo(SSLModule):
     batch norms split each batch into groups to the same end.
 
     Args:
-        backbone: see :class:`SSLModule`.
         hidden_dim: width of the head's hidden layer; None for version 1's linear head. The head has no batch norm.
         output_dim: width of queries and keys.
         temperature: `τ`; 0.2 in version 2, 0.07 in version 1, 0.1 on CIFAR-10.
@@ -52,10 +51,7 @@ class MoCo(SSLModule):
             batch norms, or with synchronized ones.
         milestones: parts of the run at which the learning rate is divided by 10; none for a cosine.
         optimizer: SGD, with decay of all parameters.
-        lr_scaling: see :class:`SSLModule`.
-        warmup_epochs: see :class:`SSLModule`.
-        final_lr: see :class:`SSLModule`.
-        network: see :class:`NetworkArguments`.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Raises:
         UsageError: for a value out of its range; when training starts, if ``queue_length`` is no multiple of the keys
@@ -108,7 +104,7 @@ class MoCo(SSLModule):
     ) -> None:
         positive(temperature=temperature)
         fraction(momentum=momentum)
-        whole(bn_splits=bn_splits, queue_length=queue_length)
+        whole(hidden_dim=hidden_dim, output_dim=output_dim, queue_length=queue_length, bn_splits=bn_splits)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.temperature = temperature
         self.momentum = momentum
@@ -147,21 +143,17 @@ class MoCo(SSLModule):
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum, final_momentum=self.momentum)]
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        groups = self.bn_splits // self.trainer.world_size
-        if stage == "fit" and groups > 1:
-            split_batch_norms(self.backbone, groups)
-            split_batch_norms(self.teacher.backbone, groups)
-
     def on_fit_start(self) -> None:
         super().on_fit_start()
-        synchronized = any(isinstance(norm, nn.SyncBatchNorm) for norm in self.backbone.modules())
-        if synchronized and self.bn_splits > self.trainer.world_size:
+        groups = self.bn_splits // self.trainer.world_size
+        if groups > 1 and any(isinstance(norm, nn.SyncBatchNorm) for norm in self.backbone.modules()):
             raise UsageError(
                 f"bn_splits={self.bn_splits} has no effect on synchronized batch norms: pass bn_splits=1, or leave out "
                 "sync_batchnorm=True, since keys are shuffled over devices instead."
             )
+        if groups > 1:
+            split_batch_norms(self.backbone, groups)
+            split_batch_norms(self.teacher.backbone, groups)
 
     def teardown(self, stage: str) -> None:
         super().teardown(stage)

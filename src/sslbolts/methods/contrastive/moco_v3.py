@@ -1,7 +1,7 @@
 """MoCo v3: momentum contrast within the batch, for ResNets and vision transformers."""
 
 import math
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.checks import fraction, positive, whole
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import accuracy_over_chance
 from sslbolts.losses import matching_accuracy, moco_v3_contrastive
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import LastNorm, mlp
 from sslbolts.networks.teacher import Teacher
@@ -46,7 +47,7 @@ class MoCoV3(SSLModule):
         momentum: of the teacher at the beginning (0.99; 0.996 for 1000 epochs); it rises to 1.
         freeze_patch_embed: leave the patch embedding of a vision transformer as it starts. No effect on others.
         optimizer: LARS; 0.6 for 100 epochs.
-        recipe: what :class:`SSLModule` takes besides.
+        lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Source: Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021,
     arXiv:2104.02057.
@@ -58,12 +59,11 @@ class MoCoV3(SSLModule):
     """
 
     indicators = (
-        Indicator(
-            metric="train/accuracy_over_chance",
-            below=2.0,
-            meaning="a prediction finds its key no more often than by chance: nothing is learned, or all embeddings "
-            "are equal",
-            fixes=("a lower learning rate or a longer warm-up", "a temperature in 0.2 to 1", "a larger batch"),
+        accuracy_over_chance(
+            "a prediction finds its key",
+            "a lower learning rate or a longer warm-up",
+            "a temperature in 0.2 to 1",
+            "a larger batch",
         ),
     )
 
@@ -77,17 +77,21 @@ class MoCoV3(SSLModule):
         momentum: float = 0.99,
         freeze_patch_embed: bool = True,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6),
-        **recipe: Any,
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if temperature <= 0:
-            raise UsageError(f"temperature={temperature}: it divides the similarities and must be positive.")
-        super().__init__(backbone, optimizer=optimizer, **recipe)
+        whole(hidden_dim=hidden_dim, output_dim=output_dim)
+        positive(temperature=temperature)
+        fraction(momentum=momentum)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.temperature = temperature
         self.momentum = momentum
         self.is_transformer = hasattr(self.backbone, "patch_embed")
         self.decay_vectors = self.is_transformer
         if self.is_transformer:
-            if isinstance(backbone, str) and not (recipe.get("backbone_kwargs") or {}).get("pretrained"):
+            if isinstance(backbone, str) and not (network.get("backbone_kwargs") or {}).get("pretrained"):
                 _start_as_published(self.backbone)
             if freeze_patch_embed:
                 self.backbone.patch_embed.requires_grad_(False)
@@ -104,13 +108,8 @@ class MoCoV3(SSLModule):
         k1, k2 = self.teacher(x1), self.teacher(x2)
         loss = moco_v3_contrastive(q1, k2, self.temperature) + moco_v3_contrastive(q2, k1, self.temperature)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
-        accuracy = matching_accuracy(q1, k2)
-        self.log("train/matching_accuracy", accuracy, batch_size=len(x1))
-        self.log("train/accuracy_over_chance", accuracy * len(x1), batch_size=len(x1))
+        self.log_matching(matching_accuracy(q1, k2), of=len(x1), batch_size=len(x1))
         return loss
-
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
 
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum)]

@@ -6,7 +6,7 @@ from typing import Literal, Unpack, get_args
 from torch import Tensor
 
 from sslbolts.batch import ViewBatch
-from sslbolts.checks import one_of, positive
+from sslbolts.checks import one_of, positive, whole
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import accuracy_over_chance, loss_of_chance
@@ -39,7 +39,6 @@ class SimCLR(SSLModule):
     nearest negative that is farther than the positive: see :func:`sslbolts.losses.nt_logistic`.
 
     Args:
-        backbone: see :class:`SSLModule`.
         hidden_dim: width of the projector's hidden layer.
         output_dim: width of the embeddings.
         temperature: `τ`; 0.1 on ImageNet, 0.5 on CIFAR-10. Not of the margin triplet loss.
@@ -47,10 +46,7 @@ class SimCLR(SSLModule):
         semi_hard: one semi-hard negative per anchor, in place of all.
         margin: of the margin triplet loss alone, in cosine.
         optimizer: LARS with the learning rate inside the momentum, as in the official code.
-        lr_scaling: see :class:`SSLModule`.
-        warmup_epochs: see :class:`SSLModule`.
-        final_lr: see :class:`SSLModule`.
-        network: see :class:`NetworkArguments`.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Raises:
         UsageError: for a value out of its range, or one that the objective does not use.
@@ -85,6 +81,7 @@ class SimCLR(SSLModule):
         final_lr: float = 0.0,
         **network: Unpack[NetworkArguments],
     ) -> None:
+        whole(hidden_dim=hidden_dim, output_dim=output_dim)
         positive(temperature=temperature, margin=margin)
         one_of(get_args(Objective), objective=objective)
         unused = ("temperature", temperature, 0.1) if objective == "margin_triplet" else ("margin", margin, 0.5)

@@ -1,15 +1,14 @@
 """Barlow Twins: self-supervised learning via redundancy reduction."""
 
-from typing import Any
+from typing import Any, Unpack
 
-import torch
 from torch import Tensor
 
 from sslbolts.batch import ViewBatch
-from sslbolts.errors import UsageError
+from sslbolts.checks import at_least, positive, whole
 from sslbolts.health import Indicator
 from sslbolts.losses.decorrelation import cross_correlation, redundancy
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARS, OptimizerCallable
@@ -18,7 +17,7 @@ __all__ = ["BarlowTwins"]
 
 
 class BarlowTwins(SSLModule):
-    r"""Barlow Twins: every dimension of one view's embedding goes with the same one of the other view, and no other.
+    r"""Barlow Twins: a dimension of the embedding is correlated with itself in the other view, and with no other.
 
     The loss is that of :func:`sslbolts.losses.barlow_twins`, `Σ (1 - C_ii)² + λ Σ C_ij²`, with the cross-correlation
     `C` of the global batch and its exact gradient on any number of ranks. The official code leaves the gradient of the
@@ -36,8 +35,13 @@ class BarlowTwins(SSLModule):
             or for the steps of the official code on W devices (1/W).
         bias_lr_scale: learning rate of biases and norms over that of the weights (0.0048 over 0.2 in the paper).
         optimizer: LARS as in the official code.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: see :class:`SSLModule`.
         final_lr: learning rate at the end, over the peak.
-        recipe: what :class:`SSLModule` takes besides.
+        network: see :class:`NetworkArguments`.
+
+    Raises:
+        UsageError: for a value out of its range.
 
     Source: Zbontar et al., Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021,
     arXiv:2103.03230.
@@ -52,13 +56,13 @@ class BarlowTwins(SSLModule):
         Indicator(
             metric="train/diagonal",
             below=0.05,
-            meaning="the embeddings of two views of one image hardly go together",
+            meaning="the embeddings of two views of one image are hardly correlated",
             fixes=("a lower learning rate or a longer warm-up", "a smaller lambd", "weaker augmentation"),
         ),
         Indicator(
             metric="train/off_diagonal",
             above=0.8,
-            meaning="all dimensions of the embedding say the same: collapse to one dimension",
+            meaning="all dimensions of the embedding are correlated: collapse to one dimension",
             fixes=("a larger lambd", "a larger batch", "a lower learning rate"),
         ),
     )
@@ -73,14 +77,16 @@ class BarlowTwins(SSLModule):
         scale_loss: float = 1.0,
         bias_lr_scale: float = 0.024,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.2, weight_decay=1e-6),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 0.001,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if lambd < 0:
-            raise UsageError(f"lambd={lambd}: the weight of the off-diagonal terms cannot be negative.")
-        if output_dim < 2:
-            raise UsageError(f"output_dim={output_dim}: one dimension alone has nothing to be decorrelated from.")
-        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        whole(2, output_dim=output_dim)
+        whole(hidden_dim=hidden_dim)
+        at_least(0, lambd=lambd, bias_lr_scale=bias_lr_scale)
+        positive(scale_loss=scale_loss)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.lambd = lambd
         self.scale_loss = scale_loss
         self.bias_lr_scale = bias_lr_scale
@@ -91,15 +97,11 @@ class BarlowTwins(SSLModule):
         correlation = cross_correlation(z1, z2)  # (D, D), of the global batch
         loss = self.scale_loss * redundancy(correlation, self.lambd)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
-        self._log_correlation(correlation.detach(), len(z1))
+        c = correlation.detach()
+        self.log("train/diagonal", c.diagonal().mean(), batch_size=len(z1))
+        off_diagonal = (c.abs().sum() - c.diagonal().abs().sum()) / (len(c) * (len(c) - 1))
+        self.log("train/off_diagonal", off_diagonal, batch_size=len(z1))
         return loss
-
-    @torch.no_grad()
-    def _log_correlation(self, correlation: Tensor, batch_size: int) -> None:
-        diagonal, dim = correlation.diagonal(), len(correlation)
-        off_diagonal = (correlation.abs().sum() - diagonal.abs().sum()) / (dim * (dim - 1))
-        self.log("train/diagonal", diagonal.mean(), batch_size=batch_size)
-        self.log("train/off_diagonal", off_diagonal, batch_size=batch_size)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Weights; and biases and norms, without decay and with a learning rate of their own."""

@@ -1,14 +1,14 @@
 """VICReg: variance-invariance-covariance regularization."""
 
-from typing import Any
+from typing import Unpack, get_args
 
 from torch import Tensor
 
 from sslbolts.batch import ViewBatch
-from sslbolts.errors import UsageError
+from sslbolts.checks import at_least, one_of, whole
 from sslbolts.health import Indicator
 from sslbolts.losses.decorrelation import VICRegScaling, vicreg_terms
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARS, OptimizerCallable
@@ -17,7 +17,7 @@ __all__ = ["VICReg"]
 
 
 class VICReg(SSLModule):
-    r"""VICReg: views agree, every dimension of the embedding varies over the batch, and no two dimensions go together.
+    """VICReg: views agree, every dimension of the embedding varies over the batch, and no two are correlated.
 
     The loss is that of :func:`sslbolts.losses.vicreg`; variances and covariances are those of the global batch, with
     exact gradient. Paper and official code weigh the terms differently under the same coefficients; the default is the
@@ -32,8 +32,13 @@ class VICReg(SSLModule):
         covariance: weight of the squared covariances.
         scaling: "code", "listing" or "equation", see :func:`sslbolts.losses.vicreg`.
         optimizer: LARS as in the official code, for 1000 epochs at batch 2048; 0.3 for 100 epochs at 512.
+        lr_scaling: see :class:`SSLModule`.
+        warmup_epochs: see :class:`SSLModule`.
         final_lr: learning rate at the end, over the peak.
-        recipe: what :class:`SSLModule` takes besides.
+        network: see :class:`NetworkArguments`.
+
+    Raises:
+        UsageError: for a value out of its range.
 
     Source: Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning,
     ICLR 2022, arXiv:2105.04906.
@@ -70,14 +75,15 @@ class VICReg(SSLModule):
         covariance: float = 1.0,
         scaling: VICRegScaling = "code",
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.2, weight_decay=1e-6),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 0.001,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if min(invariance, variance, covariance) < 0:
-            raise UsageError(
-                f"invariance={invariance}, variance={variance}, covariance={covariance}: weights cannot be negative."
-            )
-        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        whole(hidden_dim=hidden_dim, output_dim=output_dim)
+        at_least(0, invariance=invariance, variance=variance, covariance=covariance)
+        one_of(get_args(VICRegScaling), scaling=scaling)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.weights = (invariance, variance, covariance)
         self.scaling: VICRegScaling = scaling
         self.projector = mlp(self.num_features, hidden_dim, hidden_dim, output_dim, last_bias=False)

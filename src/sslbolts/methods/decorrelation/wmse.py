@@ -1,19 +1,21 @@
 """W-MSE: whitening for self-supervised representation learning."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import below_one, whole
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses import w_mse
 from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import LRScaling, SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
-from sslbolts.optim import OptimizerCallable, warmup_steps
+from sslbolts.optim import OptimizerCallable
 
 __all__ = ["WMSE"]
 
@@ -38,12 +40,15 @@ class WMSE(SSLModule):
         eps: shrinks covariances to the identity; more than 0 if they become singular.
         optimizer: Adam on all parameters alike, biases and norms included, as in the official code for CIFAR-10; 2e-3
             for STL-10 and Tiny ImageNet.
+        milestones: parts of the run at which the learning rate, constant after the warm-up, is divided by 5: the last
+            50 and 25 of 1000 epochs; ``()`` for a cosine.
         lr_scaling: the learning rate is the paper's whatever the batch.
         warmup_epochs: 500 steps in the official code, about 5 epochs on CIFAR-10.
-        recipe: what :class:`SSLModule` takes besides.
+        final_lr: see :class:`SSLModule`; of a cosine only.
+        network: see :class:`NetworkArguments`.
 
-    The learning rate is constant after the warm-up, and a fifth and a twenty-fifth of it in the last 5 % and 2.5 % of
-    the run (50 and 25 of 1000 epochs); ``final_lr`` stays 0.
+    Raises:
+        UsageError: for a value out of its range.
 
     Source: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346.
 
@@ -55,6 +60,7 @@ class WMSE(SSLModule):
 
     num_views = None
     decay_vectors = True
+    milestone_factor = 0.2
     indicators = (
         Indicator(
             metric="train/dimensions",
@@ -73,22 +79,23 @@ class WMSE(SSLModule):
         group_size: int | None = None,
         iterations: int = 1,
         eps: float = 0.0,
+        milestones: Sequence[float] = (0.95, 0.975),
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=3e-3, weight_decay=1e-6),
         lr_scaling: LRScaling = "none",
         warmup_epochs: float = 5.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if recipe.get("final_lr", 0.0) != 0.0:
-            raise UsageError("final_lr has no effect here: the learning rate falls in two steps near the end.")
-        if iterations < 1:
-            raise UsageError(f"iterations={iterations}: there is at least one partition into groups.")
+        whole(hidden_dim=hidden_dim, output_dim=output_dim, iterations=iterations)
+        whole(2, group_size=group_size)
+        below_one(eps=eps)
         group_size = 2 * output_dim if group_size is None else group_size
         if group_size <= output_dim and eps == 0:
             raise UsageError(
                 f"group_size={group_size} images cannot be whitened in output_dim={output_dim} dimensions: give a "
                 f"group_size above the width (better {2 * output_dim}), a smaller output_dim, or eps > 0."
             )
-        super().__init__(backbone, optimizer=optimizer, lr_scaling=lr_scaling, warmup_epochs=warmup_epochs, **recipe)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.group_size = group_size
         self.iterations = iterations
         self.eps = eps
@@ -96,11 +103,6 @@ class WMSE(SSLModule):
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         images = len(batch.targets)
-        if images % self.group_size:
-            raise UsageError(
-                f"a batch of {images} images per device does not split into groups of {self.group_size}: give the "
-                "DataModule a batch_size that is a multiple of group_size, or another group_size."
-            )
         h = torch.cat([self.backbone(x) for x in batch.views])  # (V * B, num_features)
         views = self.projector(h).chunk(len(batch.views))  # (B, output_dim) each
         shuffled = [torch.randperm(images, device=self.device) for _ in range(self.iterations - 1)]
@@ -110,15 +112,11 @@ class WMSE(SSLModule):
         self.log("train/dimensions", _dimensions(views[0]), batch_size=images)
         return loss
 
-    def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        """Constant after the warm-up, and times 0.2 at 95 % and at 97.5 % of the run."""
-        return warmup_steps(step, total=total, warmup=warmup, milestones=(0.95, 0.975), factor=0.2)
-
 
 @torch.no_grad()
 @full_precision
 def _dimensions(z: Tensor) -> Tensor:
-    """Over how many dimensions the variance spreads: the participation ratio `(Σλ)² / Σλ²` of the covariance."""
+    """Number of dimensions over which the variance spreads: the participation ratio `(Σλ)² / Σλ²` of the covariance."""
     z = z - z.mean(0)
     covariance = z.T @ z
     return covariance.trace().square() / covariance.square().sum()

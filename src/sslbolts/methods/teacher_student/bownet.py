@@ -1,20 +1,23 @@
 """BoWNet: learning representations by predicting bags of visual words."""
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import SGD
 
 from sslbolts.batch import ViewBatch
+from sslbolts.checks import fraction, positive, whole
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import perplexity_ratio
 from sslbolts.losses import bag_of_words
-from sslbolts.losses.bag_of_words import hard_bags, perplexities, word_distances
+from sslbolts.losses.bag_of_words import hard_bags, word_distances
 from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
+from sslbolts.methods.teacher_student.visual_words import log_perplexities, without_border
 from sslbolts.methods.training_features import training_features
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.taps import feature_maps, last_stages, map_widths
@@ -82,8 +85,8 @@ class BoWNet(SSLModule):
 
     The words are k-means centroids of the local features of a frozen teacher, which some other task has trained (the
     paper's: rotation prediction). They are made from the training images when training starts. The target is the
-    histogram of the nearest words of the clean image's map, of which the border is left out: it has seen the padding.
-    Of two neighbouring images in the batch one may get a patch of the other (CutMix), and so many of its words.
+    histogram of the nearest words of the clean image's map, without its border, which has seen the padding.
+    Of two neighboring images in the batch one may get a patch of the other (CutMix), and so many of its words.
 
     The student may teach in the next round: give a checkpoint of this method as ``teacher``, or see :meth:`next_round`.
     There is no official code: where features are drawn, `γ`, weight decay, the learning rate and the cosine that it
@@ -101,10 +104,9 @@ class BoWNet(SSLModule):
         features_per_image: how many local features of each image k-means sees.
         kmeans_iterations: of the k-means.
         gamma: `γ` of the classifier at the beginning; much larger ones start out too sure.
-        cutmix: probability that an image gets a patch of its neighbour's.
+        cutmix: probability that an image gets a patch of its neighbor's.
         optimizer: SGD, with decay on all parameters as in OBoW.
-        warmup_epochs: none in the paper.
-        recipe: what :class:`SSLModule` takes besides.
+        lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`; the paper has no warm-up.
 
     Source: Gidaris et al., Learning Representations by Predicting Bags of Visual Words, CVPR 2020, arXiv:2002.12247;
     CutMix: Yun et al., ICCV 2019, arXiv:1905.04899.
@@ -118,11 +120,8 @@ class BoWNet(SSLModule):
     decay_vectors = True
     embedding = "backbone"  # for CollapseMonitor: the projector's outputs are logits, whose width says nothing
     indicators = (
-        Indicator(
-            metric="train/perplexity_ratio",
-            below=1.5,
-            meaning="all images have nearly the same bag of words (a batch uses no more words than an image)",
-            fixes=("a teacher that was trained, on images normalized as these are", "more words", "an earlier level"),
+        perplexity_ratio(
+            "a teacher that was trained, on images normalized as these are", "more words", "an earlier level"
         ),
     )
 
@@ -138,40 +137,37 @@ class BoWNet(SSLModule):
         kmeans_iterations: int = 20,
         gamma: float = 1.0,
         cutmix: float = 0.5,
-        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if not 0 <= cutmix <= 1:
-            raise UsageError(f"cutmix={cutmix}: it is a probability, in [0, 1].")
-        for name, value in (("num_words", num_words), ("features_per_image", features_per_image)):
-            if value < 1:
-                raise UsageError(f"{name}={value}: there is at least one.")
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
-        network, spec = teacher_network(teacher)
+        whole(num_words=num_words, features_per_image=features_per_image, kmeans_iterations=kmeans_iterations)
+        positive(gamma=gamma)
+        fraction(cutmix=cutmix)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        trained, spec = teacher_network(teacher)
         if spec is not None:
             self.save_hyperparameters({"teacher": spec})  # in place of a path or of weights that only training needs
-        self.teacher = FrozenTeacher(network)
-        self.level = level or last_stages(network, 1)[0]
+        self.teacher = FrozenTeacher(trained)
+        self.level = level or last_stages(trained, 1)[0]
         self.binary = binary
         self.features_per_image = features_per_image
         self.kmeans_iterations = kmeans_iterations
         self.cutmix = cutmix
-        (width,) = map_widths(network, [self.level], recipe.get("in_chans", 3))
+        (width,) = map_widths(trained, [self.level], network.get("in_chans", 3))
         self.words = Words(num_words, width)
         self.projector = WordClassifier(self.num_features, num_words, gamma)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         clean, perturbed = batch.views
         bags = hard_bags(word_distances(self._teacher_map(clean), self.words.rows), binary=self.binary)  # (B, K)
-        of_image, of_batch = perplexities(bags)
-        drawn = generator(self._seed, self.current_epoch, batch_idx, device=clean.device)
-        images, bags = cut_and_mix(perturbed, bags, uniform(clean, 4, drawn), probability=self.cutmix)
-        loss = bag_of_words(self.projector(self.backbone(images)), bags, divergence=False)
+        numbers = uniform(len(clean), 4, generator=self.generator(batch_idx, device=clean.device))
+        images, mixed = cut_and_mix(perturbed, bags, numbers, probability=self.cutmix)
+        loss = bag_of_words(self.projector(self.backbone(images)), mixed, divergence=False)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(clean))
-        self.log("train/image_perplexity", of_image, batch_size=len(clean))
-        self.log("train/batch_perplexity", of_batch, batch_size=len(clean))
-        self.log("train/perplexity_ratio", of_batch / of_image, batch_size=len(clean))
+        log_perplexities(self, [bags])
         return loss
 
     def on_fit_start(self) -> None:
@@ -196,12 +192,7 @@ class BoWNet(SSLModule):
     def _teacher_map(self, images: Tensor) -> Tensor:
         """The teacher's map without its border, ``(B, C, H, W)``."""
         (maps,) = feature_maps(self.teacher, [f"network.{self.level}"], images)
-        if min(maps.shape[2:]) < 3:
-            raise UsageError(
-                f'the maps of level "{self.level}" have {tuple(maps.shape[2:])} pixels, and without their border none: '
-                "name an earlier layer with level=, or use larger images."
-            )
-        return maps[:, :, 1:-1, 1:-1]
+        return without_border(maps, self.level)
 
     def _local_features(self, images: Tensor) -> Tensor:
         """Features at some places of each image's map, ``(B, features_per_image, C)``."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
-from sslbolts.checks import fraction
+from sslbolts.checks import fraction, whole
 from sslbolts.health import spread
 from sslbolts.losses import byol_regression
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
@@ -15,7 +15,6 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import LARS, OptimizerCallable
-from sslbolts.readouts import normalized_std
 
 __all__ = ["BYOL"]
 
@@ -28,15 +27,11 @@ class BYOL(SSLModule):
     the paper, in 0 to 8. In the official code the teacher starts from a seed of its own; here it starts as a copy.
 
     Args:
-        backbone: see :class:`SSLModule`.
         hidden_dim: width of the hidden layers of projector and predictor.
         output_dim: width of the embeddings.
         momentum: of the teacher at the beginning (0.996 for 1000 epochs, 0.99 for 300 and 100); it rises to 1.
         optimizer: LARS as in the official code.
-        lr_scaling: see :class:`SSLModule`.
-        warmup_epochs: see :class:`SSLModule`.
-        final_lr: see :class:`SSLModule`.
-        network: see :class:`NetworkArguments`.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Source: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020,
     arXiv:2006.07733.
@@ -69,6 +64,7 @@ class BYOL(SSLModule):
         final_lr: float = 0.0,
         **network: Unpack[NetworkArguments],
     ) -> None:
+        whole(hidden_dim=hidden_dim, output_dim=output_dim)
         fraction(momentum=momentum)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.momentum = momentum
@@ -80,10 +76,10 @@ class BYOL(SSLModule):
         x1, x2 = batch.views
         z1, z2 = self.projector(self.backbone(x1)), self.projector(self.backbone(x2))  # (B, output_dim) each
         p1, p2 = self.predictor(z1), self.predictor(z2)
-        loss = byol_regression(p1, self.teacher(x2)) + byol_regression(p2, self.teacher(x1))
+        t1, t2 = self.teacher(x1), self.teacher(x2)  # in this order, which its running statistics remember
+        loss = byol_regression(p1, t2) + byol_regression(p2, t1)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
-        # 1 where the embeddings spread evenly, 0 where all are equal
-        self.log("train/spread", normalized_std(z1) * z1.shape[1] ** 0.5, batch_size=len(x1))
+        self.log_spread(z1)
         return loss
 
     def configure_callbacks(self) -> list[Callback]:

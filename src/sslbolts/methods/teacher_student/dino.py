@@ -1,22 +1,23 @@
 """DINO: emerging properties in self-supervised vision transformers."""
 
 import math
-from typing import Any
+from typing import Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
+from sslbolts.checks import at_least, below_one, fraction, positive, whole
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses import dino
 from sslbolts.losses.dino import dino_targets, mean_entropy
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import DINOHead
 from sslbolts.networks.teacher import Teacher
@@ -48,8 +49,6 @@ class Center(Memory):
 
     def __init__(self, dim: int, momentum: float = 0.9) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise UsageError(f"center_momentum={momentum}: it must be in [0, 1).")
         self.momentum = momentum
         self.register_buffer("value", torch.zeros(dim))
 
@@ -61,7 +60,7 @@ class Center(Memory):
 class DINO(SSLModule):
     r"""DINO: a student's small and large crops say what the teacher says of the large ones; no labels, no negatives.
 
-    The teacher's logits are centred (with the centre from before the batch), which alone would end in uniform outputs,
+    The teacher's logits are centered (with the center from before the batch), which alone would end in uniform outputs,
     and sharpened, which alone would end in one-hot ones. The first two views of a batch go to teacher and student, all
     further ones to the student. Same-size crops share their batch-norm statistics. After the backward pass each
     gradient is clipped by itself, and the last layer is frozen during the first epoch.
@@ -70,7 +69,6 @@ class DINO(SSLModule):
     SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops: configs/dino_resnet50_imagenet.yaml.
 
     Args:
-        backbone: see :class:`SSLModule`.
         hidden_dim: width of the projector's hidden layers.
         bottleneck_dim: width of the normalized embedding before the last layer.
         output_dim: number of prototypes `K`.
@@ -80,7 +78,7 @@ class DINO(SSLModule):
         teacher_temperature: `τ_t` after its warm-up; the official runs of more than 100 epochs go up to 0.07.
         warmup_teacher_temperature: `τ_t` in the first epoch.
         warmup_teacher_temperature_epochs: epochs of the linear rise from one to the other, the paper's 30 or 50.
-        center_momentum: `m` of the centre.
+        center_momentum: `m` of the center.
         momentum: of the teacher at the beginning, 0.9995 for small batches; it rises to 1.
         freeze_last_layer_epochs: epochs in which the student's last layer stands still.
         clip: largest norm of a parameter's gradient; None for no clipping.
@@ -89,7 +87,7 @@ class DINO(SSLModule):
         final_weight_decay: to which the optimizer's weight decay rises over the run; None for a constant one.
         optimizer: AdamW as in the paper; 1-d parameters are not decayed.
         final_lr: the official runs end at a learning rate of 1e-6, which is this fraction at batch 1024.
-        recipe: what :class:`SSLModule` takes besides.
+        backbone, lr_scaling, warmup_epochs, network: see :class:`SSLModule`.
 
     Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
 
@@ -140,26 +138,26 @@ class DINO(SSLModule):
         freeze_last_layer_epochs: int = 1,
         clip: float | None = 3.0,
         drop_path: float = 0.1,
-        backbone_kwargs: dict[str, Any] | None = None,
         final_weight_decay: float | None = 0.4,
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=5e-4, weight_decay=0.04),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 5e-4,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        for name, value in (
-            ("student_temperature", student_temperature),
-            ("teacher_temperature", teacher_temperature),
-            ("warmup_teacher_temperature", warmup_teacher_temperature),
-        ):
-            if value <= 0:
-                raise UsageError(f"{name}={value}: it divides the logits and must be positive.")
-        if warmup_teacher_temperature_epochs < 0:
-            raise UsageError(
-                f"warmup_teacher_temperature_epochs={warmup_teacher_temperature_epochs}: it cannot be negative."
-            )
-        student = {"drop_path_rate": drop_path} if _is_timm_transformer(backbone) else {}
-        student |= backbone_kwargs or {}
-        super().__init__(backbone, backbone_kwargs=student, optimizer=optimizer, final_lr=final_lr, **recipe)
+        whole(hidden_dim=hidden_dim, bottleneck_dim=bottleneck_dim, output_dim=output_dim)
+        positive(student_temperature=student_temperature, teacher_temperature=teacher_temperature, clip=clip)
+        positive(warmup_teacher_temperature=warmup_teacher_temperature)
+        whole(0, warmup_teacher_temperature_epochs=warmup_teacher_temperature_epochs)
+        whole(0, freeze_last_layer_epochs=freeze_last_layer_epochs)
+        below_one(center_momentum=center_momentum, drop_path=drop_path)
+        fraction(momentum=momentum)
+        at_least(0, final_weight_decay=final_weight_decay)
+        given = network.get("backbone_kwargs")
+        if _is_timm_transformer(backbone):
+            network["backbone_kwargs"] = {"drop_path_rate": drop_path, **(given or {})}
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        self.save_hyperparameters({"backbone_kwargs": given})  # drop_path is stored by itself
         self.student_temperature = student_temperature
         self.temperature_schedule = TeacherTemperatureSchedule(
             warmup_teacher_temperature, teacher_temperature, epochs=warmup_teacher_temperature_epochs
@@ -169,14 +167,8 @@ class DINO(SSLModule):
         self.freeze_last_layer_epochs = freeze_last_layer_epochs
         self.clip = clip
         self.final_weight_decay = final_weight_decay
-        self.projector = DINOHead(
-            self.num_features,
-            hidden_dim,
-            bottleneck_dim,
-            output_dim,
-            batch_norm=batch_norm,
-            norm_last_layer=norm_last_layer,
-        )
+        widths = (self.num_features, hidden_dim, bottleneck_dim, output_dim)
+        self.projector = DINOHead(*widths, batch_norm=batch_norm, norm_last_layer=norm_last_layer)
         self.teacher = Teacher(self.backbone, self.projector)
         for module in self.teacher.modules():
             if hasattr(module, "drop_prob"):
@@ -212,18 +204,12 @@ class DINO(SSLModule):
             for p in self.projector.last_layer.parameters():
                 p.grad = None
 
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.backbone, self.teacher.backbone), (self.projector, self.teacher.projector)]
-
     def configure_callbacks(self) -> list[Callback]:
         decay = [] if self.final_weight_decay is None else [WeightDecaySchedule(self.final_weight_decay)]
         return [EMATeacher(self.momentum), self.temperature_schedule, *decay]
 
 
 def _is_timm_transformer(backbone: BackboneLike) -> bool:
-    """Whether it is the name of one; torchvision's have no ``patch`` in theirs."""
-    return (
-        isinstance(backbone, str)
-        and backbone.removeprefix("timm/").startswith(("vit_", "deit_", "deit3_"))
-        and "_patch" in backbone
-    )
+    """True for the name of one; torchvision's names have no ``patch``."""
+    kinds = ("vit_", "deit_", "deit3_")
+    return isinstance(backbone, str) and "_patch" in backbone and backbone.removeprefix("timm/").startswith(kinds)

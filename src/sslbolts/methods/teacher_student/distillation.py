@@ -1,15 +1,16 @@
 """Distillation: a small network learns the features of a trained one."""
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from sslbolts.batch import ViewBatch
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 from sslbolts.health import Indicator
 from sslbolts.losses import byol_regression, matching_accuracy
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.teacher_student.frozen import FrozenTeacher, accept_eval_mode, teacher_network
 from sslbolts.networks.backbones import BackboneLike, feature_width
 from sslbolts.networks.heads import mlp
@@ -42,7 +43,7 @@ class Distillation(SSLModule):
               that is untrained unless ``backbone_kwargs`` asks for weights.
         expansion: width of the head's hidden layers, in widths of the student's features.
         optimizer: SGD as in the paper's code, lr 0.05 for 256 images, with decay on all parameters.
-        recipe: what :class:`SSLModule` takes besides; the paper trains for 130 epochs.
+        lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`; the paper trains for 130 epochs.
 
     Raises:
         UsageError: for a file that does not exist or holds no backbone, or an unknown name.
@@ -74,21 +75,20 @@ class Distillation(SSLModule):
         *,
         teacher: str | nn.Module | dict[str, Any],
         expansion: int = 2,
-        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-4),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if expansion < 1:
-            raise UsageError(
-                f"expansion={expansion}: hidden layers are at least as wide as the features; give 1 or more."
-            )
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
-        network, spec = teacher_network(teacher)
+        whole(expansion=expansion)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        trained, spec = teacher_network(teacher)
         if spec is not None:
             self.save_hyperparameters({"teacher": spec})  # in place of a path or of weights that only training needs
-        self.teacher = FrozenTeacher(network)
+        self.teacher = FrozenTeacher(trained)
         width, hidden = self.num_features, expansion * self.num_features
-        self.projector = nn.Sequential(mlp(width, hidden, width), mlp(width, hidden, feature_width(network)))
+        self.projector = nn.Sequential(mlp(width, hidden, width), mlp(width, hidden, feature_width(trained)))
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         losses, accuracies = [], []

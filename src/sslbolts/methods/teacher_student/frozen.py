@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
-from sslbolts.export import backbone_spec, load_backbone
+from sslbolts.export import read_backbone
 from sslbolts.networks.backbones import create_backbone
 
 __all__ = ["FrozenTeacher", "accept_eval_mode", "teacher_network"]
@@ -83,7 +83,8 @@ def teacher_network(teacher: str | nn.Module | Mapping[str, Any]) -> tuple[nn.Mo
         rest = {name: value for name, value in spec.items() if name not in ("backbone", "backbone_kwargs")}
         return create_backbone(spec["backbone"], **rest, **kwargs), {**spec, "backbone_kwargs": _untrained(kwargs)}
     if Path(teacher).suffix in _FILES:
-        return load_backbone(teacher), backbone_spec(teacher)
+        loaded = read_backbone(teacher)
+        return loaded.network(), loaded.spec
     return create_backbone(teacher, **_published_weights(teacher)), {"backbone": teacher}
 
 

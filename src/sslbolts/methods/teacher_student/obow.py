@@ -2,29 +2,31 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import SGD
 
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
+from sslbolts.checks import fraction, positive, whole
 from sslbolts.distributed import all_sum, world_size
 from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.health import perplexity_ratio
 from sslbolts.losses import bag_of_words
-from sslbolts.losses.bag_of_words import perplexities, soft_bags, word_distances
+from sslbolts.losses.bag_of_words import soft_bags, word_distances
 from sslbolts.losses.precision import full_precision
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
+from sslbolts.methods.teacher_student.visual_words import log_perplexities, without_border
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.memory import FeatureQueue
-from sslbolts.training.seeds import generator
 from sslbolts.training.shared_draws import uniform
 
 __all__ = ["OBoW", "Vocabulary", "WordGenerator"]
@@ -118,7 +120,6 @@ class OBoW(SSLModule):
     does not. Since all ranks have the same words, loss and gradient are the same either way.
 
     Args:
-        backbone: see :class:`SSLModule`.
         levels: names of the layers whose maps are turned into words, at least 3 x 3 pixels for the teacher; None is the
             last two stages of a ResNet, or of what timm calls stages.
         num_words: size `K` of each vocabulary.
@@ -132,8 +133,7 @@ class OBoW(SSLModule):
             (the official 24 of 96 pixels), 0 a grid that stands still.
         momentum: of the teacher at the beginning; it rises to 1.
         optimizer: SGD as in the paper, with decay on all parameters.
-        final_lr: learning rate at the end, as a fraction of the peak.
-        recipe: what :class:`SSLModule` takes besides.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Source: Gidaris et al., OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning, CVPR 2021,
     arXiv:2012.11552.
@@ -147,16 +147,8 @@ class OBoW(SSLModule):
     num_views = None
     decay_vectors = True
     indicators = (
-        Indicator(
-            metric="train/perplexity_ratio",
-            below=1.5,
-            meaning="all images have nearly the same bag of words (a batch uses no more words than an image): collapse",
-            fixes=(
-                "a smaller learning rate",
-                "a larger inverse_delta",
-                "more words",
-                "a higher momentum of the teacher",
-            ),
+        perplexity_ratio(
+            "a smaller learning rate", "a larger inverse_delta", "more words", "a higher momentum of the teacher"
         ),
     )
 
@@ -172,44 +164,42 @@ class OBoW(SSLModule):
         patch_size: int | None = None,
         patch_jitter: int | None = None,
         momentum: float = 0.99,
-        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.03, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
+        warmup_epochs: float = 10.0,
         final_lr: float = 1e-3,
-        **recipe: Any,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        for name, value in (("inverse_delta", inverse_delta), ("kappa", kappa)):
-            if value <= 0:
-                raise UsageError(f"{name}={value}: it must be positive.")
-        if not 0 <= num_patches <= _GRID**2:
+        positive(inverse_delta=inverse_delta, kappa=kappa)
+        whole(num_words=num_words, patch_size=patch_size)
+        whole(0, num_patches=num_patches, patch_jitter=patch_jitter)
+        if num_patches > _GRID**2:
             raise UsageError(f"num_patches={num_patches}: there are {_GRID**2} patches; 0 for none.")
-        if patch_jitter is not None and patch_jitter < 0:
-            raise UsageError(f"patch_jitter={patch_jitter}: it is a number of pixels, 0 or more.")
-        super().__init__(backbone, optimizer=optimizer, final_lr=final_lr, **recipe)
+        fraction(momentum=momentum)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.levels = list(levels) if levels is not None else last_stages(self.backbone)
         self.inverse_delta = inverse_delta
         self.num_patches = num_patches
         self.patch_size = patch_size
         self.patch_jitter = patch_jitter
         self.momentum = momentum
-        widths = map_widths(self.backbone, self.levels, recipe.get("in_chans", 3))
+        widths = map_widths(self.backbone, self.levels, network.get("in_chans", 3))
         self.vocabularies = nn.ModuleList(Vocabulary(num_words, width) for width in widths)
         self.generators = nn.ModuleList(WordGenerator(width, self.num_features, kappa) for width in widths)
         self.teacher = Teacher(self.backbone, nn.Identity())
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
-        whole, *crops = batch.views
-        drawn = generator(self._seed, self.current_epoch, batch_idx, device=whole.device)
-        bags = self._bags(whole, drawn)  # per level (B, K)
+        image, *crops = batch.views
+        drawn = self.generator(batch_idx, device=image.device)
+        bags = self._bags(image, drawn)  # per level (B, K)
         weights = [make(words.rows) for make, words in zip(self.generators, self.vocabularies)]  # per level (K, D)
-        loss = whole.new_zeros(())
+        loss = image.new_zeros(())
         for views in self._crop_types(crops, drawn):
-            features = self.backbone(torch.cat(views)).unflatten(0, (len(views), len(whole)))  # (V, B, D)
+            features = self.backbone(torch.cat(views)).unflatten(0, (len(views), len(image)))  # (V, B, D)
             for weight, bag in zip(weights, bags):
                 loss = loss + bag_of_words(_logits(features, weight), bag) / len(bags)
-        of_image, of_batch = torch.stack([perplexities(bag) for bag in bags]).mean(0)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(whole))
-        self.log("train/image_perplexity", of_image, batch_size=len(whole))
-        self.log("train/batch_perplexity", of_batch, batch_size=len(whole))
-        self.log("train/perplexity_ratio", of_batch / of_image, batch_size=len(whole))
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(image))
+        log_perplexities(self, bags)
         return loss
 
     @torch.no_grad()
@@ -219,18 +209,13 @@ class OBoW(SSLModule):
         maps = feature_maps(self.teacher.backbone, self.levels, images)
         for level, features, words in zip(self.levels, maps, self.vocabularies, strict=True):
             assert isinstance(words, Vocabulary)
-            if min(features.shape[2:]) < 3:
-                raise UsageError(
-                    f'the maps of level "{level}" have {tuple(features.shape[2:])} pixels, and without their border '
-                    "none: name earlier layers with levels=, or use larger images."
-                )
-            inside = features[:, :, 1:-1, 1:-1]  # the border has seen the padding
+            inside = without_border(features, level)
             distances = word_distances(inside, words.rows)  # (B, L, K)
             nearest = all_sum(distances.amin(2).mean()) / world_size()
             bags.append(soft_bags(distances, self.inverse_delta / words.distance_with(nearest)))
             window = tuple(min(_POOL, side) for side in inside.shape[2:])
-            around = F.avg_pool2d(inside, window, stride=1).flatten(2)  # (B, C, places), each with its neighbours
-            place = (uniform(images, 1, drawn)[:, 0] * around.shape[2]).long()
+            around = F.avg_pool2d(inside, window, stride=1).flatten(2)  # (B, C, places), each with its neighbors
+            place = (uniform(len(images), generator=drawn) * around.shape[2]).long()
             words.stage(around[torch.arange(len(images), device=images.device), :, place], nearest[None])
         return bags
 
@@ -254,17 +239,14 @@ class OBoW(SSLModule):
                 f"patch_size={size} and patch_jitter={jitter}: the view that patches are cut from has {side} "
                 "pixels, which must be as many as both together."
             )
-        cells = uniform(image, _GRID**2, drawn).argsort(1)[:, : self.num_patches]  # (B, num_patches)
-        shifts = uniform(image, 2 * self.num_patches, drawn).view(-1, 2, self.num_patches)
+        cells = uniform(len(image), _GRID**2, generator=drawn).argsort(1)[:, : self.num_patches]  # (B, num_patches)
+        shifts = uniform(len(image), 2, self.num_patches, generator=drawn)
         corners = torch.stack([cells // _GRID, cells % _GRID], 1) * ((side - size - jitter) // (_GRID - 1))
         corners = corners + (shifts * (jitter + 1)).long()
         pixels = corners[..., None] + torch.arange(size, device=image.device)  # (B, 2, num_patches, size)
         rows, columns = pixels[:, 0, :, :, None], pixels[:, 1, :, None, :]
         images = torch.arange(len(image), device=image.device)[:, None, None, None]
         return image[images, :, rows, columns].permute(1, 0, 4, 2, 3)
-
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return [(self.backbone, self.teacher.backbone)]
 
     def configure_callbacks(self) -> list[Callback]:
         return [EMATeacher(self.momentum)]

@@ -1,19 +1,18 @@
 """SimSiam: exploring simple Siamese representation learning."""
 
-from typing import Any
+from typing import Any, Unpack
 
-import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from sslbolts.batch import ViewBatch
-from sslbolts.errors import UsageError
-from sslbolts.health import Indicator
+from sslbolts.checks import whole
+from sslbolts.health import spread
 from sslbolts.losses import negative_cosine
-from sslbolts.methods.base import SSLModule
+from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable
-from sslbolts.readouts import normalized_std
 
 __all__ = ["SimSiam"]
 
@@ -28,7 +27,6 @@ class SimSiam(SSLModule):
     zero. Weight decay is on all parameters.
 
     Args:
-        backbone: see :class:`SSLModule`.
         projector_layers: linear layers of the projector; 3 on ImageNet, 2 on CIFAR-10.
         hidden_dim: width of the projector's hidden layers.
         output_dim: width `d` of the embeddings.
@@ -37,9 +35,8 @@ class SimSiam(SSLModule):
         zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
             identity at first; False starts them at one, those of timm's ResNets too. Pretrained networks, and modules,
             are taken as they are.
-        optimizer: SGD as in the paper.
-        warmup_epochs: none in the paper.
-        recipe: what :class:`SSLModule` takes besides.
+        optimizer: SGD as in the paper, which has no warm-up.
+        backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Source: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566.
 
@@ -50,15 +47,11 @@ class SimSiam(SSLModule):
     """
 
     indicators = (
-        Indicator(
-            metric="train/spread",
+        spread(
+            "a smaller learning rate",
+            "fix_predictor_lr=True and zero_init_residual=True, which are the default",
+            "batch norm in projector and predictor",
             below=0.2,
-            meaning="the embeddings of all images are nearly one point (evenly spread ones would have 1): collapse",
-            fixes=(
-                "a smaller learning rate",
-                "fix_predictor_lr=True and zero_init_residual=True, which are the default",
-                "batch norm in projector and predictor",
-            ),
         ),
     )
 
@@ -72,15 +65,17 @@ class SimSiam(SSLModule):
         predictor_dim: int = 512,
         fix_predictor_lr: bool = True,
         zero_init_residual: bool = True,
-        optimizer: OptimizerCallable = lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-4),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-4),
+        lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
-        **recipe: Any,
+        final_lr: float = 0.0,
+        **network: Unpack[NetworkArguments],
     ) -> None:
-        if projector_layers < 1:
-            raise UsageError(f"projector_layers={projector_layers}: the projector has at least one layer.")
-        super().__init__(backbone, optimizer=optimizer, warmup_epochs=warmup_epochs, **recipe)
+        whole(projector_layers=projector_layers, hidden_dim=hidden_dim, output_dim=output_dim)
+        whole(predictor_dim=predictor_dim)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.fix_predictor_lr = fix_predictor_lr
-        given = recipe.get("backbone_kwargs") or {}
+        given = network.get("backbone_kwargs") or {}
         if isinstance(backbone, str) and not (given.get("pretrained") or given.get("weights")):
             _start_residual_branches(self.backbone, 0.0 if zero_init_residual else 1.0)
         hidden = [hidden_dim] * (projector_layers - 1)
@@ -96,9 +91,7 @@ class SimSiam(SSLModule):
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = (negative_cosine(p1, z2) + negative_cosine(p2, z1)) / 2
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
-        # 1 where the embeddings spread evenly, 0 where all are equal
-        spread = normalized_std(z1) * z1.shape[1] ** 0.5
-        self.log("train/spread", spread, batch_size=len(x1))
+        self.log_spread(z1)
         return loss
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""What several pictures use: their images, and where they go."""
+"""Parts that several pictures use: their images, and the way into files and loggers."""

@@ -1,4 +1,4 @@
-"""What the pictures share that show the network at work on a few validation images."""
+"""The base of the pictures that show the network at work on a few validation images."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sslbolts.callbacks.pictures.shared.images import class_names_of, displayabl
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
-from sslbolts.training.passes import undisturbed
+from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ class FirstImages(Callback):
 
     @abstractmethod
     def look(self, pl_module: LightningModule, images: Tensor) -> Any:
-        """What the network makes of images ``(N, C, H, W)``; called on all ranks."""
+        """The network's answer to images ``(N, C, H, W)``; called on all ranks."""
 
     @abstractmethod
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":

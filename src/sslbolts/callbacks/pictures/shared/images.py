@@ -5,16 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from sslbolts._lightning import LightningModule, Trainer
+from sslbolts._lightning import Trainer
 from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
 
-__all__ = ["class_names_of", "displayable", "prepared", "raw_pixels", "targets_or_none", "thumbnails"]
-
-_THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
-_RAW = 32
+__all__ = ["class_names_of", "displayable", "targets_or_none"]
 
 
 def displayable(images: Tensor, source: Any = None) -> Tensor:
@@ -44,36 +40,12 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def thumbnails(images: Tensor) -> Tensor:
-    """The same uint8 images, averaged down to at most 96 pixels on the longer side."""
-    if max(images.shape[2:]) <= _THUMBNAIL:
-        return images
-    scale = _THUMBNAIL / max(images.shape[2:])
-    size = [max(1, round(side * scale)) for side in images.shape[2:]]
-    return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
-
-
-def raw_pixels(images: Tensor) -> Tensor:
-    """Images ``(B, C, H, W)`` as vectors ``(B, C * H * W)``, averaged down to at most 32 x 32 pixels."""
-    x = images.float()
-    if max(x.shape[2:]) > _RAW:
-        x = F.adaptive_avg_pool2d(x, (min(_RAW, x.shape[2]), min(_RAW, x.shape[3])))
-    return x.flatten(1)
-
-
 def targets_or_none(batch: Any) -> Tensor:
     """Labels ``(B,)`` of a batch, -1 where it has none: a picture can do without."""
     try:
         return targets_of(batch)
     except UsageError:
         return torch.full((len(images_of(batch)),), -1)
-
-
-def prepared(trainer: Trainer, module: LightningModule, batch: Any) -> Any:
-    """A batch of one's own, moved and prepared as the Trainer does it."""
-    batch = trainer.precision_plugin.convert_input(batch)
-    batch = module._on_before_batch_transfer(batch, dataloader_idx=0)
-    return trainer.strategy.batch_to_device(batch, dataloader_idx=0)
 
 
 def class_names_of(trainer: Trainer, given: Sequence[str] | None, *labels: Tensor) -> Sequence[str] | None:

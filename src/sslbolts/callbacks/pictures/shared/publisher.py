@@ -1,4 +1,4 @@
-"""When a picture is drawn, and where it goes."""
+"""The epochs in which a picture is drawn, and the files and loggers that get it."""
 
 import io
 import math
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbolts._lightning import Trainer
-from sslbolts.errors import UsageError
+from sslbolts.checks import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,13 +30,12 @@ class Publisher:
         UsageError: for fewer than one epoch.
 
     Example:
-        >>> Publisher("neighbours", every_n_epochs=5).name
-        'neighbours'
+        >>> Publisher("neighbors", every_n_epochs=5).name
+        'neighbors'
     """
 
     def __init__(self, name: str, *, every_n_epochs: int = 1, folder: str | Path | None = None) -> None:
-        if every_n_epochs < 1:
-            raise UsageError(f"every_n_epochs={every_n_epochs}: it is at least 1.")
+        whole(every_n_epochs=every_n_epochs)
         self.name = name
         self.every_n_epochs = every_n_epochs
         self.folder = folder

@@ -1,4 +1,4 @@
-"""What the pictures share that show features of the validation images."""
+"""The base of the pictures that show features of the validation images."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.batch import images_of
-from sslbolts.callbacks.pictures.shared.images import displayable, targets_or_none, thumbnails
+from sslbolts.callbacks.pictures.shared.images import displayable, targets_or_none
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
+from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged, rank, world_size
-from sslbolts.errors import UsageError
+from sslbolts.pictures.style import thumbnails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +52,7 @@ class QueryPicture(QueryMonitor):
         every_n_epochs: int,
         folder: str | Path | None,
     ) -> None:
-        if max_images < _FEWEST:
-            raise UsageError(f"max_images={max_images}: a picture of features takes at least {_FEWEST} images.")
+        whole(_FEWEST, max_images=max_images)
         super().__init__(type(self).__name__, features, targets or targets_or_none)
         self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
         self.max_images = max_images
@@ -78,7 +78,7 @@ class QueryPicture(QueryMonitor):
     def compute(
         self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor
     ) -> Any:
-        """What :meth:`draw` needs besides, found on all ranks, which all have the same images."""
+        """Results that :meth:`draw` needs besides, found on all ranks, which all have the same images."""
 
     @property
     def state_key(self) -> str:
@@ -109,12 +109,12 @@ class QueryPicture(QueryMonitor):
         images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
         features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
         finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
-        sick = int((~finite).sum())
-        self.left_out = f", without {sick:,} whose features are not finite" if sick else ""
-        if sick and len(finite) - sick < _FEWEST:
+        missing = int((~finite).sum())
+        self.left_out = f", without {missing:,} whose features are not finite" if missing else ""
+        if missing and len(finite) - missing < _FEWEST:
             rank_zero_warn(
                 f"{type(self).__name__} draws nothing after epoch {self.publisher.passed(trainer)}: features of "
-                f"{sick:,} of {len(finite):,} validation images are NaN or infinite."
+                f"{missing:,} of {len(finite):,} validation images are NaN or infinite."
             )
             return
         images, features, targets = images[finite], features[finite], targets[finite]
@@ -130,7 +130,7 @@ class QueryPicture(QueryMonitor):
         self._kept, self._seen = [], 0
 
     def _per_batch(self, trainer: Trainer) -> int:
-        """How many images of a batch are kept."""
+        """Number of images of a batch that are kept."""
         batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
         number = batches[0] if batches else 1
         if number == float("inf"):  # nobody knows how many will come: the first

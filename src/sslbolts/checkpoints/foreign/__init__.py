@@ -1,0 +1,1 @@
+"""Other libraries' checkpoints: a table of their layouts, the network that weights are of, and the reader."""

@@ -1,0 +1,1 @@
+"""Parts of ``sslbolts fit|validate|test|predict``: checkpoints, configurations, folders and files of a run."""

@@ -1,0 +1,45 @@
+"""Defaults of the arguments that a class passes on to its base, of which it knows only names and types."""
+
+import inspect
+from typing import Any, Unpack, get_args, get_origin
+
+from sslbolts._lightning import lightning_module
+
+__all__ = ["Parser", "passed_on"]
+
+
+class Parser(lightning_module("cli").LightningArgumentParser):  # type: ignore[misc]
+    """Lightning's parser, with defaults also for ``**arguments: Unpack[TypedDict]``, which jsonargparse leaves out."""
+
+    def add_class_arguments(self, theclass: Any, nested_key: str | None = None, *args: Any, **options: Any) -> Any:
+        """See ``jsonargparse.ArgumentParser.add_class_arguments``."""
+        added = super().add_class_arguments(theclass, nested_key, *args, **options)
+        prefix = f"{nested_key}." if nested_key else ""
+        defaults = {f"{prefix}{name}": value for name, value in passed_on(theclass).items()}
+        self.set_defaults({name: value for name, value in defaults.items() if name in added})
+        return added
+
+
+def passed_on(cls: type) -> dict[str, Any]:
+    """Name and default of each argument that a constructor takes as a key of a TypedDict and passes on to a base.
+
+    Example:
+        >>> from typing import TypedDict
+        >>> class Size(TypedDict, total=False):
+        ...     height: int
+        >>> class Sheet:
+        ...     def __init__(self, *, height: int = 4): ...
+        >>> class Table(Sheet):
+        ...     def __init__(self, title: str, **size: Unpack[Size]): ...
+        >>> passed_on(Table)
+        {'height': 4}
+    """
+    own, *bases = [inspect.signature(base.__init__).parameters for base in inspect.getmro(cls)]  # type: ignore[misc]
+    keys = [
+        key
+        for p in own.values()
+        if get_origin(p.annotation) is Unpack
+        for key in get_args(p.annotation)[0].__annotations__
+    ]
+    known = {name: p.default for parameters in reversed(bases) for name, p in parameters.items()}
+    return {key: known[key] for key in keys if known.get(key, inspect.Parameter.empty) is not inspect.Parameter.empty}

@@ -1,0 +1,80 @@
+"""Short names on the command line: ``--model SimCLR``, ``--data CIFAR10``."""
+
+from collections.abc import Sequence
+
+from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.methods.registry import get_method
+
+__all__ = ["data_class_path", "expand", "model_class_path"]
+
+
+def model_class_path(name: str) -> str:
+    """Class path of a method; a name with a dot is somebody's own class path and stays as it is.
+
+    Example:
+        >>> model_class_path("SimCLR"), model_class_path("my.module.Net")
+        ('sslbolts.SimCLR', 'my.module.Net')
+    """
+    if "." in name:
+        return name
+    get_method(name)  # raises for an unknown name
+    return f"sslbolts.{name}"
+
+
+def data_class_path(name: str) -> str:
+    """Class path of a DataModule, given with or without ``DataModule``; a name with a dot stays as it is.
+
+    Example:
+        >>> data_class_path("CIFAR10"), data_class_path("CIFAR10DataModule")
+        ('sslbolts.data.CIFAR10DataModule', 'sslbolts.data.CIFAR10DataModule')
+    """
+    if "." in name or name == "null":
+        return name
+    import sslbolts.data
+
+    suffix = "DataModule"
+    known = [kind for kind in sslbolts.data.__all__ if kind.endswith(suffix) and kind != "SSLDataModule"]
+    full = name if name.endswith(suffix) else name + suffix
+    if full not in known:
+        short = [kind.removesuffix(suffix) for kind in known]
+        raise UsageError(
+            f'there is no data "{name}".{did_you_mean(name.removesuffix(suffix), short)} It is one of '
+            f"{', '.join(short)}, or the class path of a LightningDataModule."
+        )
+    return f"sslbolts.data.{full}"
+
+
+_EXPANSIONS = {
+    "--model": model_class_path,
+    "--model.class_path": model_class_path,
+    "--data": data_class_path,
+    "--data.class_path": data_class_path,
+}
+
+
+def expand(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with class paths in place of short names.
+
+    A value that is no name (a file, or ``{...}``) stays as it is.
+
+    Example:
+        >>> expand(["fit", "--model", "SimCLR", "--data=CIFAR10Mini"])
+        ['fit', '--model', 'sslbolts.SimCLR', '--data=sslbolts.data.CIFAR10MiniDataModule']
+    """
+    expanded: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in _EXPANSIONS and equals and not value:
+            raise UsageError(
+                f"{option} has no value: give a name, as in --model=SimCLR and --data=CIFAR10, or a class."
+            )
+        if equals and option in _EXPANSIONS and _is_name(value):
+            argument = f"{option}={_EXPANSIONS[option](value)}"
+        elif expanded and expanded[-1] in _EXPANSIONS and _is_name(argument):
+            argument = _EXPANSIONS[expanded[-1]](argument)
+        expanded.append(argument)
+    return expanded
+
+
+def _is_name(value: str) -> bool:
+    return value.replace(".", "").isidentifier()

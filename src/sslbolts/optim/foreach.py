@@ -1,0 +1,28 @@
+"""Arithmetic on many tensors in a few kernels, by functions of torch's own optimizers that have no public name."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, _foreach_add, _foreach_mul, _foreach_norm
+
+__all__ = ["norms", "scaled", "sums"]
+
+
+def norms(tensors: Sequence[Tensor]) -> Tensor:
+    """``(n,)``: the Euclidean norm of each of ``n`` tensors.
+
+    Example:
+        >>> norms([torch.tensor([3.0, 4.0]), torch.ones(1)]).tolist()
+        [5.0, 1.0]
+    """
+    return torch.stack(_foreach_norm(list(tensors)))
+
+
+def scaled(tensors: Sequence[Tensor], factors: Tensor) -> list[Tensor]:
+    """Each tensor times its own of the ``factors`` ``(n,)``."""
+    return list(_foreach_mul(list(tensors), list(factors.unbind())))
+
+
+def sums(tensors: Sequence[Tensor], others: Sequence[Tensor], *, alpha: float) -> list[Tensor]:
+    """Each tensor plus ``alpha`` times its partner among ``others``."""
+    return list(_foreach_add(list(tensors), list(others), alpha=alpha))

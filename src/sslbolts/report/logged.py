@@ -1,0 +1,90 @@
+"""The logged numbers by kind: accuracies with their baselines, losses, and others."""
+
+import math
+import re
+from dataclasses import dataclass
+
+from sslbolts.report.metrics import Gap, Series
+from sslbolts.report.run import Run
+
+__all__ = ["Accuracy", "accuracies", "losses", "others"]
+
+_BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
+_ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|k\d+_t[\d.]+)$", re.IGNORECASE)
+_TESTING = re.compile(r"(^|[/_])train[/_]|^test/")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """An accuracy over the run.
+
+    Attributes:
+        metric: its name in the log.
+        label: in words.
+        series: shares in [0, 1].
+        baselines: in words -> share.
+        gap: values that are not finite.
+    """
+
+    metric: str
+    label: str
+    series: Series
+    baselines: dict[str, float]
+    gap: Gap | None = None
+
+    @property
+    def last(self) -> float:
+        """The value at the end; NaN where it is not finite."""
+        return math.nan if self.gap is not None and self.gap.lasting else self.series[-1].value
+
+    @property
+    def best(self) -> tuple[float, float]:
+        """The highest value, and the epoch at which it was reached first."""
+        point = max(self.series, key=lambda point: point.value)
+        return point.value, point.epoch
+
+
+def accuracies(run: Run) -> list[Accuracy]:
+    """Accuracies on validation images: of nearest neighbors, ridge, probes, and whatever is named an accuracy."""
+    found = []
+    for metric, series in run.metrics.items():
+        if not _ACCURACY.search(metric) or _TESTING.search(metric):
+            continue
+        if not all(0 <= point.value <= 1 for point in series):
+            continue
+        known = {
+            label: run.metrics[f"{metric}/{suffix}"][-1].value
+            for suffix, label in _BASELINES.items()
+            if f"{metric}/{suffix}" in run.metrics
+        }
+        found.append(Accuracy(metric, _label(metric), series, known, run.gaps.get(metric)))
+    return sorted(found, key=lambda accuracy: _order(accuracy.metric))
+
+
+def losses(run: Run) -> dict[str, Series]:
+    """Everything that is named a loss."""
+    return {name: series for name, series in run.metrics.items() if "loss" in name.lower() and len(series) > 1}
+
+
+def others(run: Run) -> dict[str, Series]:
+    """Everything else that was logged more than once: no loss, no accuracy, no baseline."""
+    taken = {*losses(run), *(accuracy.metric for accuracy in accuracies(run))}
+    return {
+        name: series
+        for name, series in run.metrics.items()
+        if name not in taken and name.rpartition("/")[2] not in _BASELINES and len(series) > 1
+    }
+
+
+def _label(metric: str) -> str:
+    neighbors = re.search(r"^(.*?)knn/k(\d+)_t([\d.]+)$", metric)
+    if neighbors:
+        before, k, temperature = neighbors.groups()
+        return f"{before}{k} nearest neighbors" + ("" if temperature == "0.07" else f", temperature {temperature}")
+    return {"ridge/top1": "Ridge, closed form", "probe/top1": "Online linear probe"}.get(metric, metric)
+
+
+def _order(metric: str) -> tuple[int, int, str]:
+    first = next((place for place, name in enumerate(("knn/", "ridge/", "probe/")) if name in metric), 9)
+    number = re.search(r"k(\d+)_", metric)
+    return first, int(number.group(1)) if number else 0, metric

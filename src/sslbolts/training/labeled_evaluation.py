@@ -1,0 +1,63 @@
+"""A module that is evaluated on labeled images, each of them counted once on any number of processes."""
+
+from typing import Any
+
+from torch import Tensor
+
+from sslbolts._lightning import rank_zero_warn
+from sslbolts.training.counts import RightCounts
+from sslbolts.training.logs import log_reduced
+from sslbolts.training.module import TrainingModule
+from sslbolts.training.rows import first_loader
+
+__all__ = ["LabeledEvaluation"]
+
+
+class LabeledEvaluation(TrainingModule):
+    """A module whose validation and test count right answers of the first loader, on any number of processes.
+
+    A subclass tells in :meth:`answers` the rows of a batch that are right, and in :meth:`report` takes their shares.
+    """
+
+    _counts: RightCounts | None = None
+
+    def answers(self, batch: Any) -> dict[str, Tensor]:
+        """Right or wrong for each row of a batch: see :meth:`sslbolts.training.counts.RightCounts.add`."""
+        raise NotImplementedError
+
+    def report(self, stage: str, shares: dict[str, Any]) -> None:
+        """Take what share was right over all labeled images; ``stage`` is "val" or "test"."""
+        values = {f"{stage}/{name}": share for name, share in shares.items()}
+        log_reduced(self, values, prog_bar=(f"{stage}/top1",))
+
+    def count(self, batch: Any, answers: dict[str, Tensor]) -> None:
+        """Counts the answers of a batch ``(images, targets, ...)``, if an evaluation is under way."""
+        if self._counts is not None:
+            self._counts.add(batch, answers)
+
+    def on_validation_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
+
+    def on_test_epoch_start(self) -> None:
+        self._counts = RightCounts(first_loader(self.trainer.test_dataloaders))
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Any:
+        """Counts right answers of ``(images, targets, ...)``; of the first loader, where there are several."""
+        if dataloader_idx == 0:
+            self.count(batch, self.answers(batch))
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        self._end("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._end("test")
+
+    def _end(self, stage: str) -> None:
+        shares = {} if self._counts is None else self._counts.shares()
+        self._counts = None
+        if shares:
+            self.report(stage, shares)
+        else:
+            rank_zero_warn(f"{type(self).__name__} logs no accuracy for {stage}: none of the images has a label.")

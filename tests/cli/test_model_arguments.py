@@ -1,0 +1,50 @@
+"""The arguments of a method on the command line: each has its text and its default, those of its base too."""
+
+import inspect
+import re
+
+import pytest
+import yaml
+
+from sslbolts import METHODS, SSLModule
+from sslbolts.cli import main
+from sslbolts.methods import get_method
+from sslbolts.networks.backbones import NetworkArguments
+
+EMPTY = inspect.Parameter.empty
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["SimCLR", "DINO"])
+def test_help_names_every_argument_with_its_text(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    assert main(["fit", "--model.help", name]) == 0
+    texts = dict(re.findall(r"^  --model\.(\w+) \S+\s+([^\n]*)", capsys.readouterr().out, flags=re.MULTILINE))
+    arguments = [*inspect.signature(get_method(name)).parameters, *NetworkArguments.__annotations__]
+    for argument in arguments:
+        if argument != "network":
+            assert re.match(r"(?!see)\S.*\S \(type: ", texts[argument]), argument
+    assert texts["backbone"].startswith("timm or torchvision name, or a module")
+    assert texts["in_chans"] == "channels of the images. (type: int, default: 3)"
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_printed_configuration_has_every_default(name, capsys):
+    assert main(["fit", "--model", name, *TEACHER.get(name, []), "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]
+    base = inspect.signature(SSLModule).parameters
+    shared = {key: base[key].default for key in NetworkArguments.__annotations__}
+    own = {
+        key: p.default for key, p in inspect.signature(get_method(name)).parameters.items() if p.default is not EMPTY
+    }
+    for argument, default in {**shared, **own}.items():
+        if argument != "optimizer":
+            assert printed[argument] == (list(default) if isinstance(default, tuple) else default), argument
+    assert printed["optimizer"]
+
+
+TEACHER = {name: ["--model.teacher=resnet18"] for name in ("Distillation", "BoWNet")}
