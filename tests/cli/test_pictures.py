@@ -46,7 +46,7 @@ def test_the_report_shows_what_was_drawn_of_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["timm/resnet18", "--what=neighbors"], 'Did you mean "neighbors"?'),
+        (["timm/resnet18", "--what=neigbors"], 'Did you mean "neighbors"?'),
         (["timm/resnet18", "--what=,"], "--what names no picture"),
         (["timm/resnet18", *FEW, "--what=attention"], "has no attention to draw"),
         (["timm/resnet18", "--rows=0"], "--rows 0: it must be in 1 to 32."),

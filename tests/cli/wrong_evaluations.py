@@ -6,7 +6,7 @@ from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
 
 WRONG_EVALUATIONS = [
-    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neighbors"], 'Did you mean "neighbors"?'),
+    Wrong("misspelt picture", ["pictures", "timm/resnet18", "--what=neigbors"], 'Did you mean "neighbors"?'),
     Wrong("report of no folder", ["report", "{files}/nowhere"], "there is no folder"),
     Wrong("report of a folder without a run", ["report", "{files}/empty"], "is of a run: no metrics.csv"),
     Wrong("report into a text file", ["report", "{files}", "--output=r.txt"], "must end in .html"),

@@ -27,8 +27,8 @@ def library_network(name: str, *, pretrained: bool, in_chans: int = 3) -> tuple[
 
     Example:
         >>> network, preprocessing = library_network("timm/resnet18", pretrained=False)
-        >>> preprocessing.image_size, preprocessing.interpolation
-        (224, 'bilinear')
+        >>> preprocessing.image_size, preprocessing.in_chans
+        (224, 3)
     """
     weights: dict[str, Any] = {"pretrained": True} if name.startswith("timm/") else {"weights": "DEFAULT"}
     try:

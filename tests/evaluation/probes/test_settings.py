@@ -92,7 +92,7 @@ def test_the_crop_is_imagenets():
         ({"settings": "simclrr"}, 'Did you mean "simclr"'),
         ({"settings": "moco", "epoch": 3}, 'Did you mean "epochs"'),
         ({"settings": "moco", "epochs": 0}, "at least 1"),
-        ({"settings": "moco", "lr": -1}, "cannot be negative"),
+        ({"settings": "moco", "lr": -1}, "lr=-1: it must be at least 0"),
         ({"settings": "moco", "lr": [0.0]}, "must be positive"),
         ({"settings": "moco", "lr": []}, "at least one learning rate"),
         ({"settings": "moco", "norm": "layer"}, "must be one of none, batch_norm"),
