@@ -23,8 +23,15 @@ def use_few_images(patch: pytest.MonkeyPatch, *, train: int, test: int = 1000) -
     patch.setattr(cifar, "_packaged", few)
 
 
-class HalvedImages(CIFAR10MiniDataModule):
-    """The packaged images in 16 pixels: a quarter of the time, and nearly as much to learn."""
+class ManyQueries(CIFAR10MiniDataModule):
+    """The 5,000 training images as queries and the 1,000 others as bank: kNN accuracy of 5,000 has half the error."""
+
+    def load(self, split: Split) -> TensorImages:
+        return super().load("val" if split == "bank" else "train")
+
+
+class HalvedImages(ManyQueries):
+    """The same in 16 pixels: a quarter of the time, and nearly as much to learn."""
 
     native_size = 16
 

@@ -15,7 +15,7 @@ from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, P
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.distributed import rank
 from sslbolts.training.memory import Memory
-from tests.helpers.few_images import HalvedImages
+from tests.helpers.few_images import HalvedImages, ManyQueries
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
@@ -251,7 +251,7 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
         module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
     monitor = KNNMonitor(k=20)
     trainer = quiet_trainer(max_epochs=case.epochs, check_val_every_n_epoch=case.epochs, callbacks=[monitor])
-    images = HalvedImages if case.halved else CIFAR10MiniDataModule
+    images = HalvedImages if case.halved else ManyQueries
     data = images(
         batch_size=case.batch_size, views=case.learning_views or case.views, color="linear", num_workers=0, seed=seed
     )
