@@ -20,6 +20,7 @@ from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
+from sslbolts.regular_files import read_regular
 from sslbolts.training.seeds import generator
 
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
@@ -188,7 +189,7 @@ def read_rows(path: str | Path) -> Tensor:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f'there is no file "{path}" of rows.')
-    words = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    words = [line.partition("#")[0].strip() for line in read_regular(path).decode().splitlines()]
     wrong = [word for word in words if word and not word.isdecimal()]
     if wrong or not any(words):
         raise UsageError(
