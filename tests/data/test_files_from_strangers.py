@@ -14,13 +14,13 @@ import torch
 import torchvision
 from PIL import EpsImagePlugin, Image
 
+from sslbolts.checks import read_regular
 from sslbolts.cli import main
 from sslbolts.data.decode import as_image, decode
 from sslbolts.data.files import FileImages, find_images
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes
 from sslbolts.evaluation.transfer.run import PreparedImages
-from sslbolts.regular_files import read_regular
 from tests.data.helpers import pixels, small, write_folder, write_image
 
 PROGRAM = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"

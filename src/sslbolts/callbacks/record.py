@@ -17,7 +17,7 @@ import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.callbacks.shared.redaction import redact
-from sslbolts.regular_files import read_regular
+from sslbolts.checks import read_regular
 
 __all__ = ["RunRecord"]
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
+from sslbolts.checks import read_regular
 from sslbolts.data.decode import FORMATS, ImageError, decode
 from sslbolts.data.images import TensorImages, UnreadableImage
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.progress import late_bar
-from sslbolts.regular_files import read_regular
 
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
 
 EXTENSIONS = tuple(extension for extensions in FORMATS.values() for extension in extensions)
-_TRAINING = {"train", "training", "unlabeled"}
+_TRAINING = {"train", "training", "unlabeled", "unlabelled"}
 _HELD_OUT = {"val", "valid", "validation", "test"}
 _OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
 _MOST_NAMES = 20

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.checks import one_of, whole
+from sslbolts.checks import one_of, read_regular, whole
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import accuracies
@@ -20,7 +20,6 @@ from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
-from sslbolts.regular_files import read_regular
 from sslbolts.training.seeds import generator
 
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]

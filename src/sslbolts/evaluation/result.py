@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from sslbolts.checks import read_regular
 from sslbolts.errors import UsageError
-from sslbolts.regular_files import read_regular
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sslbolts.regular_files import read_regular
+from sslbolts.checks import read_regular
 
 __all__ = ["load_json", "load_yaml", "read_inside", "refuse_link_out"]
 

@@ -9,9 +9,9 @@ from importlib.resources import files
 from itertools import groupby, zip_longest
 from typing import Any
 
+from sslbolts.checks import read_regular
 from sslbolts.data.decode import opened
 from sslbolts.evaluation.result import Result, format_metric, format_setting
-from sslbolts.regular_files import read_regular
 from sslbolts.report.markup import Markup, join, tag
 from sslbolts.report.results import titles
 from sslbolts.report.run import LARGEST_PICTURE, Picture, Run

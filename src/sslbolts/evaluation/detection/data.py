@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts.checks import read_regular
 from sslbolts.data.decode import opened
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.transfer.sets import VOC_CLASSES
 from sslbolts.progress import late_bar
-from sslbolts.regular_files import read_regular
 
 __all__ = ["VOCBoxes", "collate_boxes"]
 
