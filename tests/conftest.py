@@ -3,6 +3,7 @@
 What they import is imported in them: the process that only hands out tests then starts seconds earlier.
 """
 
+import functools
 import multiprocessing.process
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def _quick(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.config.getoption("quick"):
             from sslbolts._lightning import Trainer
 
-            patch.setattr(Trainer, "fit", skip)
+            patch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(skip))  # the command reads its arguments
             patch.setattr(subprocess.Popen, "__init__", skip)
             patch.setattr(multiprocessing.process.BaseProcess, "start", skip)
         yield

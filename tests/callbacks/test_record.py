@@ -147,6 +147,42 @@ def test_secrets_are_hidden_to_their_end(given, shown):
     assert redact(shown) == shown
 
 
+_JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcDEF-_123"
+_PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIabc+/\nxyz==\n-----END RSA PRIVATE KEY-----"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([{"name": "WANDB_API_KEY", "value": "x"}], [{"name": "WANDB_API_KEY", "value": "***"}]),
+        ([{"value": 12, "key": "db_password"}], [{"value": "***", "key": "db_password"}]),
+        ([{"name": "LR", "value": "x"}], [{"name": "LR", "value": "x"}]),
+        ({"env": [["WANDB_API_KEY", "x"], ["LR", "x"]]}, {"env": [["WANDB_API_KEY", "***"], ["LR", "x"]]}),
+        ({"headers": [["Cookie", "x"]]}, {"headers": [["Cookie", "***"]]}),
+        ("--env=[{name: WANDB_API_KEY, value: x}]", "--env=[{name: WANDB_API_KEY, value: ***}]"),
+        ('[{"value": "x y", "name": "A_TOKEN"}]', '[{"value": ***, "name": "A_TOKEN"}]'),
+        (
+            "- name: A_TOKEN\n  value: x\n- name: LR\n  value: x",
+            "- name: A_TOKEN\n  value: ***\n- name: LR\n  value: x",
+        ),
+        ("Set-Cookie: id=x; Path=/; HttpOnly", "Set-Cookie: ***"),
+        (["-H", "Cookie: a=x; b=y"], ["-H", "Cookie: ***"]),
+        ({"cookies": {"a": "x"}, "session_id": "x"}, {"cookies": "***", "session_id": "***"}),
+        (f"of {_JWT}, and", "of ***, and"),
+        ({"a": _JWT}, {"a": "***"}),
+        (f"before {_PEM} after", "before *** after"),
+        ({"ssh": _PEM[:60]}, {"ssh": "***"}),  # cut off
+        ("at https://hooks.slack.com/services/T0/B0/x.", "at https://hooks.slack.com/***"),
+        ("https://discord.com/api/webhooks/12/x", "https://discord.com/api/webhooks/***"),
+        ("https://me.webhook.office.com/webhookb2/x@1/y", "https://me.webhook.office.com/***"),
+        ("https://api.telegram.org/bot12:x/send", "https://api.telegram.org/bot***"),
+    ],
+)
+def test_secrets_are_known_by_the_name_beside_them_or_by_their_look(given, shown):
+    assert redact(given) == shown
+    assert redact(shown) == shown
+
+
 def test_of_a_line_of_a_shell_the_whole_argument_is_hidden():
     line = shlex.join(["fit", "--password=it's my, secret", "--token", "two words", "--lr=1"])
     assert shlex.split(redact_command(line)) == ["fit", "--password=***", "--token", "***", "--lr=1"]
@@ -155,7 +191,8 @@ def test_of_a_line_of_a_shell_the_whole_argument_is_hidden():
 
 
 def test_long_texts_take_no_longer_than_their_length():
-    for part in ("key-", "a.", "token=,", "token: , ", "?a&", "password='", "token "):
+    parts = ("key-", "a.", "token=,", "token: , ", "?a&", "password='", "token ", "eyJ-", "-----BEGIN A-----")
+    for part in (*parts, "value:", "value: 'a", "name:", "http://webhook", "http://hooks/", "name: token, value: "):
         began = time.perf_counter()
         redact("?" + part * (60_000 // len(part)))
         assert time.perf_counter() - began < 10  # with a search that goes back at every word, minutes

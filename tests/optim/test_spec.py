@@ -65,7 +65,7 @@ def test_the_description_is_plain_and_makes_the_same_optimizer(make):
         ({"class_path": "torch.optim.Nothing"}, "Nothing"),
         ({"class_path": "nowhere.SGD"}, "nowhere"),
         ({"class_path": "SGD"}, "SGD"),
-        ({"class_path": "torch.nn.Linear"}, "not a torch Optimizer"),
+        ({"class_path": "torch.nn.Linear"}, "is no Optimizer"),
         ({}, "class_path"),
     ],
 )

@@ -17,6 +17,7 @@ import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.callbacks.shared.redaction import redact
+from sslbolts.checks import read_regular
 
 __all__ = ["RunRecord"]
 
@@ -164,7 +165,7 @@ def _commit(path: Path) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_regular(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

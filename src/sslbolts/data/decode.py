@@ -1,21 +1,41 @@
 """From the bytes of an image file, or from an item of somebody's dataset, to a uint8 tensor ``(C, H, W)``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["ImageError", "as_image", "decode"]
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+    from PIL.ImageFile import ImageFile
+
+__all__ = ["FORMATS", "ImageError", "as_image", "decode", "opened", "without_ghostscript"]
+
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".pgm", ".ppm"),
+}
+"""Formats that are read, by Pillow's names, and the extensions of their files. Pillow would try many more."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _COUNT = {1: "one channel (grayscale)", 3: "three channels (RGB)", 4: "four channels (RGBA)"}
 # Modes of Pillow that become the declared one without losing anything.
 _CONVERTIBLE = {1: {"1"}, 3: {"1", "L", "CMYK", "YCbCr", "LAB", "HSV"}, 4: {"LA", "PA", "RGBa"}}
 _OPAQUE = {"LA": "L", "RGBA": "RGB"}  # without an alpha channel
-_TIFF_BITS = 258  # the tag "BitsPerSample"
+_WITH_ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA", "P": "RGBA"}  # where one color is transparent
+# Tags of TIFF.
+_BITS, _CHANNELS, _SAMPLE_FORMAT, _COLOR_MAP = 258, 277, 339, 320
+_UNSIGNED = {1, 4}  # 4 is "undefined"
 
 
 class ImageError(UsageError):
@@ -30,18 +50,21 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
     """Decodes an image file, turned upright as its EXIF orientation says.
 
     simplejpeg, where it is installed, decodes plain JPEG files; Pillow everything else and what simplejpeg refuses.
-    Both give the same pixels.
+    Both give the same pixels. The size that the file declares is looked at before either decodes: it may be
+    ``PIL.Image.MAX_IMAGE_PIXELS`` at most (89 million, unless you set another number).
 
     Args:
-        data: content of the file.
+        data: content of the file, in one of :data:`FORMATS`.
         in_chans: 1, 3 or 4. An image is converted where that loses nothing (grayscale to RGB, CMYK to RGB, an opaque
-            alpha channel left out, a palette of grays to grayscale), and refused otherwise.
+            alpha channel left out, a palette of grays to grayscale), and refused otherwise. Of the auxiliary pictures
+            that a camera appends to a JPEG file (previews, maps of depth or gain) none is read.
 
     Returns:
         ``(in_chans, H, W)`` uint8.
 
     Raises:
-        UsageError: if it has other channels, or (PNG and TIFF) more than 8 bits.
+        UsageError: if it has other channels, more than 8 bits, signed numbers, several frames or pages, or too many
+            pixels.
         OSError, ValueError, SyntaxError: if it cannot be read; Pillow and simplejpeg raise any of them.
 
     Example:
@@ -56,14 +79,45 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
         image = _simplejpeg(data, in_chans)
         if image is not None:
             return image
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    with opened(data) as file:
+        _refuse_what_pillow_drops(file)
+        return _from_pil(ImageOps.exif_transpose(file), in_chans)
+
+
+def opened(data: bytes) -> "ImageFile":
+    """An image file whose header Pillow has read, and whose pixels it has not.
+
+    Args:
+        data: content of the file, in one of :data:`FORMATS`.
+
+    Raises:
+        UsageError: if it declares more than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        ValueError: if it is of another format.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(BytesIO(data)) as opened:
-            _refuse_deep(opened, data)
-            return _from_pil(ImageOps.exif_transpose(opened), in_chans)
+        file = Image.open(BytesIO(data), formats=tuple(FORMATS))
     except UnidentifiedImageError:  # whose message is of the bytes' address
-        raise ValueError("its content is of no image format that Pillow knows") from None
+        raise ValueError(f"its content is none of {', '.join(FORMATS)}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # Pillow's own: from twice as many on
+        raise _too_large() from None
+    _refuse_large(*file.size)
+    return file
+
+
+@contextmanager
+def without_ghostscript() -> Iterator[None]:
+    """While a library opens image files itself: Pillow would start Ghostscript for a program called x.jpg."""
+    from PIL import EpsImagePlugin
+
+    found, EpsImagePlugin.gs_binary = EpsImagePlugin.gs_binary, False
+    try:
+        yield
+    finally:
+        EpsImagePlugin.gs_binary = found
 
 
 def as_image(item: Any, in_chans: int) -> Tensor:
@@ -88,6 +142,7 @@ def as_image(item: Any, in_chans: int) -> Tensor:
     from PIL import Image
 
     if isinstance(item, Image.Image):
+        _refuse_what_pillow_drops(item)
         return _from_pil(item, in_chans)
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim not in (2, 3):
@@ -121,7 +176,11 @@ def _simplejpeg(data: bytes, in_chans: int) -> Tensor | None:
     except ImportError:
         return None
     try:
-        coding = simplejpeg.decode_jpeg_header(data)[2]
+        height, width, coding, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    _refuse_large(width, height)
+    try:
         if (coding, in_chans) == ("Gray", 1):
             return torch.from_numpy(simplejpeg.decode_jpeg(data, "GRAY")).permute(2, 0, 1)
         if coding == "YCbCr" and in_chans == 3:
@@ -135,10 +194,12 @@ def _from_pil(image: Any, in_chans: int) -> Tensor:
     import numpy as np
 
     wanted = _MODES[in_chans]
-    if image.mode != wanted:
+    if image.mode != wanted or "transparency" in image.info:
         mode = image.mode
         if mode == "P":
             image = _without_palette(image)
+        elif "transparency" in image.info and mode in _WITH_ALPHA:
+            image = image.convert(_WITH_ALPHA[mode])
         if image.mode in _OPAQUE and in_chans != 4 and (in_chans == 3 or image.mode == "LA"):
             if image.getextrema()[-1] != (255, 255):
                 raise _wrong_channels("an alpha channel that is not opaque", in_chans)
@@ -161,13 +222,50 @@ def _without_palette(image: Any) -> Any:
     return red if red.tobytes() == green.tobytes() == blue.tobytes() else image
 
 
-def _refuse_deep(image: Any, data: bytes) -> None:
-    """Refuses color files of more than 8 bits per channel: Pillow would silently drop the lower ones."""
-    bits = data[24] if image.format == "PNG" else 8  # in the header, which the standard puts first
-    if image.format == "TIFF":
-        bits = max(image.tag_v2.get(_TIFF_BITS, (8,)))
-    if bits > 8 and not image.mode.startswith(("I", "F")):
+def _refuse_large(width: int, height: int) -> None:
+    from PIL import Image
+
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise _too_large()
+
+
+def _too_large() -> UsageError:
+    from PIL import Image
+
+    return UsageError(
+        f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller, or set PIL.Image.MAX_IMAGE_PIXELS."
+    )
+
+
+def _refuse_what_pillow_drops(image: "PILImage") -> None:
+    """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs."""
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise UsageError("it has several frames or pages: give each a file of its own.")
+    bits = _bits(image)
+    if bits > 8 and not image.mode.startswith(("I", "F")):  # those are refused for what they are
         raise UsageError(f"its pixels have more than 8 bits ({bits} per channel): convert it to 8 bits.")
+    tags = getattr(image, "tag_v2", {})
+    if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))) and bits <= 8:
+        raise UsageError("its pixels are signed numbers: convert it to unsigned ones of 8 bits.")
+    channels = tags.get(_CHANNELS, 1)
+    known = 1 if image.mode == "P" else len(image.getbands())
+    if channels > known:
+        raise UsageError(
+            f'it has {channels} channels, of which Pillow reads {known} ("{image.mode}"): leave those out.'
+        )
+
+
+def _bits(image: "PILImage") -> int:
+    """Bits per channel in the file, as far as its header still says it."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        whole = all(value % 257 == 0 or value % 256 == 0 for value in tags.get(_COLOR_MAP, ()))
+        return max(tags.get(_BITS, (1,))) if whole else 16  # colors of 8 bits are written twice, or before zeros
+    tiles = getattr(image, "tile", None) or [(None, None, None, ())]
+    how, *_, arguments = tiles[0]
+    if how in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
+        return int(arguments[-1]).bit_length()  # the largest value
+    return 16 if ";16" in str(arguments) and image.format == "PNG" else 8
 
 
 def _wrong_channels(has: str, in_chans: int) -> UsageError:

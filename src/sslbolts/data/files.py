@@ -4,21 +4,23 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from glob import glob, has_magic
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sslbolts.data.decode import ImageError, decode
+from sslbolts._lightning import rank_zero_warn
+from sslbolts.checks import read_regular
+from sslbolts.data.decode import FORMATS, ImageError, decode
 from sslbolts.data.images import TensorImages, UnreadableImage
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.progress import late_bar
 
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-_TRAINING = {"train", "training", "unlabeled"}
+EXTENSIONS = tuple(extension for extensions in FORMATS.values() for extension in extensions)
+_TRAINING = {"train", "training", "unlabeled", "unlabelled"}
 _HELD_OUT = {"val", "valid", "validation", "test"}
 _OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
 _MOST_NAMES = 20
@@ -70,7 +72,7 @@ def find_images(name: str, places: Sequence[str]) -> list[Found]:
     real_folder = cache(os.path.realpath)  # one call per folder, not per image
     found: dict[tuple[str, str], Found] = {}
     for place in map(os.path.expanduser, places):
-        matches = sorted(glob(place, recursive=True)) if has_magic(place) and not os.path.exists(place) else [place]
+        matches = _matches(name, place) if has_magic(place) and not os.path.exists(place) else [place]
         # "**" matches a folder beside everything in it: its files come first then, and folders add what is missing.
         images = [image for match in sorted(matches, key=os.path.isdir) for image in _images_of(match)]
         if not images:
@@ -81,14 +83,25 @@ def find_images(name: str, places: Sequence[str]) -> list[Found]:
     return list(found.values())
 
 
+def _matches(name: str, pattern: str) -> list[str]:
+    try:
+        return sorted(glob(pattern, recursive=True))
+    except RecursionError:
+        raise UsageError(
+            f'{name}="{pattern}": its folders are nested too deep for "**". Give the folder itself, which is gone '
+            "through to any depth."
+        ) from None
+
+
 def _images_of(place: str) -> Iterator[Found]:
     if not os.path.isdir(place):
         if place.lower().endswith(EXTENSIONS):
             yield Found(place, None)
         return
-    files = [os.path.relpath(path, place) for path in _walk(place)]
-    first = {path.split(os.sep)[0] for path in files}
-    classes = len(first) > 1 and all(os.sep in path for path in files)
+    files_of = _walk(place)
+    below = {folder: os.path.relpath(folder, place).split(os.sep)[0] for folder in files_of if folder != place}
+    first = set(below.values())
+    classes = place not in files_of and len(first) > 1
     training, held_out = ({name for name in first if name.lower() in names} for names in (_TRAINING, _HELD_OUT))
     splits = training | held_out
     if classes and (splits == first or (training and held_out)):
@@ -96,34 +109,56 @@ def _images_of(place: str) -> Iterator[Found]:
             f'"{place}" holds the folders {", ".join(sorted(splits))}, which look like splits, not like classes: give '
             "the folder of the training images as root, and that of the validation images as labeled_val."
         )
-    for path in files:
-        yield Found(os.path.join(place, path), path.split(os.sep)[0] if classes else None)
+    if place in files_of and len(first) > 1:
+        stray = files_of[place]
+        more = f" and {len(stray) - 1:,} more" if len(stray) > 1 else ""
+        rank_zero_warn(
+            f'"{os.path.join(place, stray[0])}"{more} beside {len(first):,} folders of images: so these are no '
+            f'classes, and no image in "{place}" has a label. If they are classes, move what is beside them elsewhere.'
+        )
+    for folder, files in files_of.items():
+        for file in files:
+            yield Found(os.path.join(folder, file), below[folder] if classes else None)
 
 
-def _walk(folder: str) -> Iterator[str]:
-    """Image files in a folder and all below it, folder after folder."""
+def _walk(folder: str) -> dict[str, list[str]]:
+    """Names of the image files in a folder and all below it, by their folders; those without an image are left out."""
     files_of: dict[str, list[str]] = {}
     visited: set[tuple[int, int]] = set()
-    places = [folder]
-    for place in places:  # grows by the links to folders, which so come after all folders that are reached without
-        for current, subfolders, files in os.walk(place, onerror=_cannot_be_read):
+    waiting: list[str] = [folder]
+    links: list[str] = []
+    while waiting or links:
+        current = waiting.pop() if waiting else links.pop(0)  # links last: a folder counts as what it is without them
+        try:
             identity = os.stat(current)
             if (identity.st_dev, identity.st_ino) in visited:
-                subfolders.clear()
                 continue
             visited.add((identity.st_dev, identity.st_ino))
-            subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != _OF_THE_FILE_SYSTEM]
-            below = (os.path.join(current, name) for name in subfolders)
-            places += sorted(path for path in below if os.path.islink(path))
-            files_of[current] = sorted(
-                file for file in files if file.lower().endswith(EXTENSIONS) and not file.startswith(".")
-            )
-    for current in sorted(files_of, key=lambda path: path.split(os.sep)):
-        for file in files_of[current]:
-            yield os.path.join(current, file)
+            with os.scandir(current) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            _cannot_be_read(error)
+        files = []
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == _OF_THE_FILE_SYSTEM:
+                continue
+            if _is_folder(entry):
+                (links if entry.is_symlink() else waiting).append(entry.path)
+            elif entry.name.lower().endswith(EXTENSIONS):
+                files.append(entry.name)
+        if files:
+            files_of[current] = files
+    return {path: files_of[path] for path in sorted(files_of, key=lambda path: path.replace(os.sep, "\0"))}
 
 
-def _cannot_be_read(error: OSError) -> None:
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes round in a circle
+        return False
+
+
+def _cannot_be_read(error: OSError) -> NoReturn:
     raise UsageError(
         f'"{error.filename}" cannot be read ({error.strerror}), and images of it would be missing: give yourself the '
         "right to read it, or move it elsewhere."
@@ -145,7 +180,10 @@ class FileImages:
         self, paths: Sequence[str], targets: Sequence[int], *, in_chans: int, on_bad_image: Literal["raise", "skip"]
     ) -> None:
         # One block of bytes, not a million objects: worker processes would copy those just by counting references.
-        self._paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        # Nor an array of them, in which each would take as much as the longest.
+        encoded = [os.fsencode(path) for path in paths]
+        self._block = b"".join(encoded)
+        self._ends = np.cumsum([0, *map(len, encoded)])
         self.targets = torch.tensor(targets, dtype=torch.int64)
         self.labeled = bool((self.targets >= 0).any())
         self.in_chans = in_chans
@@ -154,12 +192,12 @@ class FileImages:
         self._reported = 0
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.targets)
 
     @property
     def paths(self) -> list[str]:
         """Of the files, in the order of the images."""
-        return [os.fsdecode(path) for path in self._paths]
+        return [self._path(index) for index in range(len(self))]
 
     def read(self, index: int) -> tuple[Tensor, int]:
         """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
@@ -168,10 +206,9 @@ class FileImages:
             ImageError: if it cannot be read or is of another kind than declared, and ``on_bad_image="raise"``.
             UnreadableImage: if so, and ``on_bad_image="skip"``.
         """
-        path = os.fsdecode(self._paths[index])
+        path = self._path(index)
         try:
-            with open(path, "rb") as file:
-                return decode(file.read(), self.in_chans), int(self.targets[index])
+            return decode(read_regular(path), self.in_chans), int(self.targets[index])
         except Exception as error:  # the decoders raise whatever a broken file runs them into
             unfit = isinstance(error, UsageError)
             reason = str(error) if unfit else f"{type(error).__name__}: {error}"
@@ -187,7 +224,10 @@ class FileImages:
     @property
     def bad_images(self) -> list[str]:
         """Files that could not be used so far, in any process."""
-        return [os.fsdecode(path) for path in self._paths[self._bad.numpy()]]
+        return [self._path(index) for index in self._bad.nonzero().flatten().tolist()]
+
+    def _path(self, index: int) -> str:
+        return os.fsdecode(self._block[self._ends[index] : self._ends[index + 1]])
 
     def report_bad(self) -> str:
         """A sentence on files that could not be used; empty if there are no new ones since the last report."""

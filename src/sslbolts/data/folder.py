@@ -32,7 +32,8 @@ class ImageFolderDataModule(SSLDataModule):
     Bank: ``labeled_train``, or the training images if they have labels.
 
     Images are turned as their EXIF orientation says, and converted where that loses nothing (grayscale to RGB). One
-    that then has other channels than ``in_chans`` declares counts as one that cannot be read.
+    that then has other channels than ``in_chans`` declares counts as one that cannot be read; so does one of more than
+    8 bits, of several frames or pages, or of more than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million).
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
@@ -150,9 +151,11 @@ class ImageFolderDataModule(SSLDataModule):
             return []
         if argument not in self._listed:
             found = find_images(argument, _as_list(places))
-            if argument != "root" and any(image.class_name is None for image in found):
+            classless = next((image.path for image in found if image.class_name is None), None)
+            if argument != "root" and classless is not None:
                 raise UsageError(
-                    f"{argument}={places!r} must hold one subfolder per class, two or more, and nothing beside them."
+                    f"{argument}={places!r} must hold one subfolder per class, two or more, and nothing beside them: "
+                    f'"{classless}" has no class.'
                 )
             self._listed[argument] = found
         return self._listed[argument]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.checks import one_of, whole
+from sslbolts.checks import one_of, read_regular, whole
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import accuracies
@@ -188,7 +188,7 @@ def read_rows(path: str | Path) -> Tensor:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f'there is no file "{path}" of rows.')
-    words = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    words = [line.partition("#")[0].strip() for line in read_regular(path).decode().splitlines()]
     wrong = [word for word in words if word and not word.isdecimal()]
     if wrong or not any(words):
         raise UsageError(

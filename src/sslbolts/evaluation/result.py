@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from sslbolts.checks import read_regular
 from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def free_path(result: Result, path: Path) -> Path:
         return path
     new = Result.from_json(result.to_json())
     try:
-        kept: Result | None = Result.from_json(path.read_text(encoding="utf-8"))
+        kept: Result | None = Result.from_json(read_regular(path).decode())
     except (UsageError, OSError, UnicodeDecodeError):
         kept = None
     depends = [new.protocol, new.source, new.data, new.settings]

@@ -70,6 +70,8 @@ class OptimizerSpec:
 
 def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
     path, arguments = description.get("class_path", ""), dict(description.get("init_args", {}))
+    if not path:
+        raise UsageError(f"optimizer={dict(description)} has no class_path: give it, e.g. torch.optim.SGD.")
     kind = import_named_in_file(path, Optimizer)  # it may have come out of a checkpoint
 
     def make(params: Iterable[Any]) -> Optimizer:

@@ -32,6 +32,8 @@ def write_report(folders: Sequence[str | Path], output: str | Path) -> Path:
         raise UsageError(f'the page "{output}" must end in .html.')
     if output.is_dir():
         raise UsageError(f'the page "{output}" is a folder: name a file.')
+    if output.is_symlink() or (output.exists() and not output.is_file()):  # a stranger's folder could hold either
+        raise UsageError(f'the page "{output}" is a link, or no regular file: name another, or remove it.')
     if not folders:
         raise UsageError("a report is of at least one run's folder: none was given.")
     resolved = [Path(folder).resolve() for folder in folders]

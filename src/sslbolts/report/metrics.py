@@ -1,15 +1,19 @@
 """The numbers that a run has logged, from its CSV file or its TensorBoard events."""
 
 import csv
+import io
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sslbolts.report.plain_files import read_inside, refuse_link_out
+
 __all__ = ["Gap", "Log", "Point", "Series", "read_log"]
 
 
 _MOST = 1e15  # epochs and steps: more are none
+_LARGEST_TABLE, _LARGEST_EVENTS = 2**27, 2**30  # bytes
 
 
 class Point(NamedTuple):
@@ -72,6 +76,7 @@ def read_log(folder: str | Path) -> Log:
         folder: of the run.
 
     Raises:
+        OSError: if a file is a link out of the folder, is no regular one or is too large.
         ValueError: if ``metrics.csv`` is no table.
 
     Example:
@@ -83,8 +88,8 @@ def read_log(folder: str | Path) -> Log:
     """
     folder = Path(folder)
     table = folder / "metrics.csv"
-    if table.is_file():
-        return _log(_of_csv(table))
+    if table.exists():
+        return _log(_of_csv(read_inside(folder, table, _LARGEST_TABLE).decode(errors="replace")))
     if any(folder.glob("events.out.tfevents.*")):
         return _log(_of_events(folder))
     return Log({}, {})
@@ -116,20 +121,19 @@ def _steps_per_epoch(rows: Iterable[tuple[int, float]]) -> float:
     return max(((step + 1) / (int(epoch) + 1) for step, epoch in rows), default=1.0)
 
 
-def _of_csv(table: Path) -> Iterable[tuple[int, float | None, dict[str, float]]]:
-    with table.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = csv.DictReader(file)
-        while True:
-            try:
-                row = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise ValueError(str(error)) from error
-            values = {name: number for name, text in row.items() if name and (number := _number(text)) is not None}
-            step, epoch = values.pop("step", math.nan), values.pop("epoch", None)
-            if math.isfinite(step):
-                yield int(step), epoch, values
+def _of_csv(table: str) -> Iterable[tuple[int, float | None, dict[str, float]]]:
+    rows = csv.DictReader(io.StringIO(table, newline=""))
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(str(error)) from error
+        values = {name: number for name, text in row.items() if name and (number := _number(text)) is not None}
+        step, epoch = values.pop("step", math.nan), values.pop("epoch", None)
+        if math.isfinite(step):
+            yield int(step), epoch, values
 
 
 def _of_events(folder: Path) -> Iterable[tuple[int, float | None, dict[str, float]]]:
@@ -137,6 +141,10 @@ def _of_events(folder: Path) -> Iterable[tuple[int, float | None, dict[str, floa
         from tensorboard.backend.event_processing import event_accumulator  # type: ignore[import-untyped]
     except ImportError:
         return
+    for path in folder.glob("*tfevents*"):  # which it is about to read, whatever they are
+        refuse_link_out(folder, path)
+        if not path.is_file() or path.stat().st_size > _LARGEST_EVENTS:
+            raise OSError(f"{path.name} is no regular file of at most {_LARGEST_EVENTS // 2**20:,} MB")
     events: Any = event_accumulator.EventAccumulator(str(folder), size_guidance={event_accumulator.SCALARS: 0})
     events.Reload()
     names = events.Tags()["scalars"]

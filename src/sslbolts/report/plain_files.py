@@ -1,19 +1,49 @@
-"""YAML and JSON files as plain values of a bounded size: a run's folder may be a stranger's."""
+"""Files of a run's folder, which may be a stranger's: no links out of it, and plain values of a bounded size."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["load_json", "load_yaml"]
+from sslbolts.checks import read_regular
+
+__all__ = ["load_json", "load_yaml", "read_inside", "refuse_link_out"]
 
 _DEEPEST, _MOST_PARTS = 60, 100_000
+_MOST_BYTES = {"yaml": 2**20, "json": 2**24}  # YAML takes seconds per MB
 
 
-def load_yaml(path: Path) -> Any:
-    """The values of a YAML file; an object of Python becomes its text, its list or its mapping.
+def refuse_link_out(folder: Path, path: Path) -> None:
+    """Refuse a file that is reached in a folder and lies elsewhere: a page would show it to whoever gets the page.
 
     Raises:
-        ValueError: if it cannot be parsed, or is too large.
+        OSError: if it does.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise OSError(f"{path.name} is a link out of the run's folder")
+
+
+def read_inside(folder: Path, path: Path, largest: int) -> bytes:
+    """The content of a regular file in a folder.
+
+    Args:
+        folder: of the run.
+        path: of the file.
+        largest: bytes that it may have.
+
+    Raises:
+        OSError: if it is none, is larger, or lies elsewhere.
+    """
+    refuse_link_out(folder, path)
+    return read_regular(path, largest)
+
+
+def load_yaml(folder: Path, path: Path) -> Any:
+    """The values of a YAML file in a folder; an object of Python becomes its text, its list or its mapping.
+
+    Raises:
+        OSError: as :func:`read_inside` does.
+        ValueError: if it cannot be parsed, or has too many parts.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -28,20 +58,22 @@ def load_yaml(path: Path) -> Any:
         return loader.construct_scalar(node)
 
     Loader.add_multi_constructor("", plain)
+    text = read_inside(folder, path, _MOST_BYTES["yaml"]).decode()
     try:
-        return _bounded(yaml.load(path.read_text(encoding="utf-8"), Loader=Loader))  # a SafeLoader
+        return _bounded(yaml.load(text, Loader=Loader))  # a SafeLoader
     except (yaml.YAMLError, TypeError, RecursionError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def load_json(path: Path) -> Any:
-    """The values of a JSON file.
+def load_json(folder: Path, path: Path) -> Any:
+    """The values of a JSON file in a folder.
 
     Raises:
-        ValueError: if it cannot be parsed, or is too large.
+        OSError: as :func:`read_inside` does.
+        ValueError: if it cannot be parsed, or has too many parts.
     """
     try:
-        return _bounded(json.loads(path.read_text(encoding="utf-8")))
+        return _bounded(json.loads(read_inside(folder, path, _MOST_BYTES["json"]).decode()))
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 

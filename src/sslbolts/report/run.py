@@ -10,12 +10,12 @@ from sslbolts.callbacks.shared.redaction import redact, redact_command
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.result import Result, format_metric
 from sslbolts.report.metrics import Gap, Log, Series, read_log
-from sslbolts.report.plain_files import load_json, load_yaml
+from sslbolts.report.plain_files import load_json, load_yaml, refuse_link_out
 
-__all__ = ["Picture", "Run", "read_run"]
+__all__ = ["LARGEST_PICTURE", "Picture", "Run", "read_run"]
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
-_LARGEST = 12 * 2**20  # bytes of a picture
+LARGEST_PICTURE = 12 * 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def read_run(folder: str | Path) -> Run:
         notes=notes,
     )
     if not (run.metrics or run.gaps or run.config or run.results or run.pictures):
-        inner = sorted({str(path.parent) for path in folder.glob("*/**/metrics.csv")})[:5]
+        nested = (path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/metrics.csv"))
+        inner = sorted({str(path.parent) for path in nested})[:5]
         hint = f" There are runs in {', '.join(inner)}." if inner else ""
         raise UsageError(
             f"nothing in {folder} is of a run: no metrics.csv, TensorBoard events, config.yaml, evaluation or picture."
@@ -149,10 +150,10 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
     """``config.yaml``, which the command line writes; else the hyperparameters, which Lightning does."""
     for name in ("config.yaml", "hparams.yaml"):
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             continue
         try:
-            found = load_yaml(path)
+            found = load_yaml(folder, path)
         except (OSError, ValueError) as error:
             notes.append(f"{name} cannot be read: {str(error).splitlines()[0]}")
             continue
@@ -164,10 +165,10 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
 
 def _record(folder: Path, notes: list[str]) -> dict[str, Any]:
     path = folder / "run.json"
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        found = load_json(path)
+        found = load_json(folder, path)
     except (OSError, ValueError) as error:
         notes.append(f"run.json cannot be read: {error}")
         return {}
@@ -185,7 +186,7 @@ def _results(folder: Path, notes: list[str]) -> list[Result]:
     results = []
     for path in sorted({*folder.glob("evaluation/*.json"), *folder.glob("checkpoints/evaluation/*.json")}):
         try:
-            result = Result.from_json(json.dumps(load_json(path)))
+            result = Result.from_json(json.dumps(load_json(folder, path)))
             _check(result)
         except (OSError, ValueError, TypeError, AttributeError, IndexError):
             notes.append(f"{path.relative_to(folder)} is no result of an evaluation.")
@@ -220,8 +221,13 @@ def _pictures(folder: Path, notes: list[str]) -> list[Picture]:
         for path in sorted((folder / place).glob("*")):
             if path.suffix.lower() not in _PICTURES or not path.is_file():
                 continue
-            if path.stat().st_size > _LARGEST:
-                notes.append(f"{path.relative_to(folder)} is left out: it has over {_LARGEST // 2**20} MB.")
+            try:
+                refuse_link_out(folder, path)
+            except OSError as error:
+                notes.append(f"{path.relative_to(folder)} is left out: {error}.")
+                continue
+            if path.stat().st_size > LARGEST_PICTURE:
+                notes.append(f"{path.relative_to(folder)} is left out: it has over {LARGEST_PICTURE // 2**20} MB.")
                 continue
             name, _, epoch = path.stem.rpartition("-epoch")
             known = bool(name) and epoch.isdigit()

@@ -9,10 +9,12 @@ from importlib.resources import files
 from itertools import groupby, zip_longest
 from typing import Any
 
+from sslbolts.checks import read_regular
+from sslbolts.data.decode import opened
 from sslbolts.evaluation.result import Result, format_metric, format_setting
 from sslbolts.report.markup import Markup, join, tag
 from sslbolts.report.results import titles
-from sslbolts.report.run import Picture, Run
+from sslbolts.report.run import LARGEST_PICTURE, Picture, Run
 
 __all__ = [
     "Section",
@@ -247,8 +249,12 @@ def name_of_picture(name: str) -> str:
 
 def _sheet(picture: Picture) -> Markup:
     kind = mimetypes.guess_type(picture.path.name)[0] or "image/png"
-    data = base64.b64encode(picture.path.read_bytes()).decode()
-    size = _size(picture)
+    try:
+        content = read_regular(picture.path, LARGEST_PICTURE)
+    except OSError as error:
+        return tag("p", f"{picture.path.name} cannot be read: {error}.")
+    data = base64.b64encode(content).decode()
+    size = _size(content)
     after = None if picture.epoch is None else tag("span", f"epoch {picture.epoch}")
     caption = tag("figcaption", name_of_picture(picture.name), after)
     image = tag(
@@ -262,12 +268,10 @@ def _sheet(picture: Picture) -> Markup:
     return tag("figure", caption, tag("div", image, class_="paper"), class_="sheet")
 
 
-def _size(picture: Picture) -> tuple[int | None, int | None]:
+def _size(content: bytes) -> tuple[int | None, int | None]:
     """Width and height as the page shows it: pictures are drawn at 130 dots per inch, for sharp screens."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(picture.path) as opened:
-            return tuple(round(side * 96 / 130) for side in opened.size)  # type: ignore[return-value]
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+        with opened(content) as picture:
+            return tuple(round(side * 96 / 130) for side in picture.size)  # type: ignore[return-value]
+    except (OSError, ValueError, SyntaxError):
         return None, None

@@ -11,7 +11,8 @@ _HIDDEN = "***"
 _SECRET = (
     r"(?:[\w-]*(?:api|access|account|encryption|private|secret|shared|signing)[_-]?keys?"
     r"|[\w-]*secrets?|[\w-]*pass(?:words?|wd|phrase|code)|(?:[\w-]*[_-])?pwd|[\w-]*credentials?"
-    r"|[\w-]*authorization|(?:[\w-]*[_-])?auth|[\w-]*webhook(?:[_-]?url)?"
+    r"|[\w-]*authorization|(?:[\w-]*[_-])?auth|[\w-]*webhooks?(?:[_-]?urls?)?"
+    r"|[\w-]*cookies?|(?:[\w-]*[_-])?session[_-]?id"
     r"|(?<!class )(?![\w-]*(?:class|cls|dist|mask|pad|bos|eos|sep|unk|reg|register)[_-]token)"
     r"(?:(?:[\w-]*[_-])?token|(?-i:[\w-]*[a-z]Token)))"
 )
@@ -27,11 +28,29 @@ _TO_SPACE = re.compile(_ASSIGNED + r"=[ \t]*)(?!\*\*\*)([^\s\"']\S*)")
 _TO_NEXT = re.compile(_ASSIGNED + r":\s*)(?!\*\*\*)([^\s\"'](?:(?!, ?[\"']?[\w.-]{1,40}[\"']? ?[:=])[^\n])*)")
 _BEARER = re.compile(r"(?i)(\bbearer\s+)[^\s\"',]+")
 _LOGIN = re.compile(r"(\w://)[^\s/]+@")  # scheme://user:password@host
-_KNOWN = re.compile(r"\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abeprs]-|AKIA)[\w-]{16,}")  # as services make them
+_KNOWN = re.compile(  # as services make them; "eyJ" begins the JSON in a JWT, or in a key that is such a text
+    r"\b(?:gh[oprsu]_|github_pat_|glpat-|hf_|sk-|xox[abeprs]-|AKIA|AIza)[\w-]{16,}"
+    r"|(?<![\w-])eyJ[\w-]{15,}(?:\.[\w-]*){0,4}=*"
+)
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,60})-----.*?(?:-----END \1-----|\Z)", re.DOTALL)
+_HOOK = re.compile(  # an address that is itself the permission to write
+    r"(?i)(\bhttps?://(?:hooks\.[\w.-]{1,80}/|[\w.-]{0,80}webhook[\w.-]{0,80}/|api\.telegram\.org/bot"
+    r"|[\w.:-]{1,80}/(?:[\w.-]{1,80}/){0,4}?(?:web)?hooks?/))[^\s\"'<>,)\]}]+"
+)
+# One entry of a list of variables or headers: {name: WANDB_API_KEY, value: abc}.
+_NAMING, _VALUES = {"name", "key", "variable", "header", "env"}, {"value", "values", "val", "content"}
+_NAMED = rf"[\"']?\b(?:{'|'.join(sorted(_NAMING))})[\"']?\s*[:=]\s*[\"']?{_SECRET}[\"']?"
+_VALUED = rf"[\"']?\b(?:{'|'.join(sorted(_VALUES))})[\"']?\s*[:=]\s*"
+_VALUE = r"(?:\"(?:\\.|[^\"\\])*+\"|'[^']*+'|[^\s\"',}\]]++)"  # possessive: never tried shorter
+_NAME_FIRST = re.compile(rf"(?i)({_NAMED}\s*,?\s*-?\s*{_VALUED}){_VALUE}")
+_VALUE_FIRST = re.compile(rf"(?i)({_VALUED}){_VALUE}(?=\s*,?\s*{_NAMED})")
+_PAIRED = re.compile(  # as the first of two: a variable of the environment, or a header
+    r"[A-Z0-9]+(?:_[A-Z0-9]+)+|(?i:(?:set-)?cookie|(?:proxy-)?authorization|x-[\w-]+)"
+)
 
 
 def redact(value: Any) -> Any:
-    """The same text, list or mapping with ``***`` for what is named like a password, and for logins in addresses.
+    """The same text, list or mapping with ``***`` for what is named or looks like a password, and logins in addresses.
 
     Args:
         value: a text; a command line, one argument after the other; or a configuration of plain types.
@@ -45,8 +64,11 @@ def redact(value: Any) -> Any:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):
-        return {key: _HIDDEN if _is_secret(str(key)) and _says(item) else redact(item) for key, item in value.items()}
+        named = any(str(key).lower() in _NAMING and _is_secret(str(item)) for key, item in value.items())
+        return {key: _HIDDEN if _hides(key, named) and _says(item) else redact(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
+        if len(value) == 2 and _PAIRED.fullmatch(str(value[0])) and _is_secret(str(value[0])) and _says(value[1]):
+            return [value[0], _HIDDEN]
         return [_argument(item, last) for last, item in zip([None, *value], value)]
     return value
 
@@ -66,7 +88,15 @@ def redact_command(command: str) -> str:
     return command if cleaned == arguments else shlex.join(cleaned)
 
 
+def _hides(key: Any, named: bool) -> bool:
+    """Whether a key of a mapping names a secret, or is that of the value beside such a name."""
+    return _is_secret(str(key)) or (named and str(key).lower() in _VALUES)
+
+
 def _text(text: str) -> str:
+    text = _HOOK.sub(rf"\1{_HIDDEN}", _PEM.sub(_HIDDEN, text))
+    for listed in (_NAME_FIRST, _VALUE_FIRST):
+        text = listed.sub(rf"\1{_HIDDEN}", text)
     text = _QUOTED.sub(rf"\1\2{_HIDDEN}\2", text)
     text = _QUOTED_WHOLE.sub(rf"\1\2{_HIDDEN}", text)
     text = _PARAMETER.sub(_parameter, text)

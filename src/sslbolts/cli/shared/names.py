@@ -52,15 +52,25 @@ _EXPANSIONS = {
 }
 
 
+# Options that take several places in one value. Given twice, the first would be forgotten without a word.
+_PLACES = {f"--data.{inner}{name}" for inner in ("", "init_args.") for name in ("root", "labeled_train", "labeled_val")}
+
+
 def expand(arguments: Sequence[str]) -> list[str]:
     """The same arguments with class paths in place of short names.
 
     A value that is no name (a file, or ``{...}``) stays as it is.
 
+    Raises:
+        UsageError: for an unknown name, or places of images that are given twice.
+
     Example:
         >>> expand(["fit", "--model", "SimCLR", "--data=CIFAR10Mini"])
         ['fit', '--model', 'sslbolts.SimCLR', '--data=sslbolts.data.CIFAR10MiniDataModule']
     """
+    places = [option.replace("init_args.", "") for word in arguments if (option := word.partition("=")[0]) in _PLACES]
+    if twice := next((option for option in places if places.count(option) > 1), None):
+        raise UsageError(f"{twice} is given twice, and one would be forgotten: give a list, as in {twice}='[A, B]'.")
     expanded: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")

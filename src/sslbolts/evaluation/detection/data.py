@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts.checks import read_regular
+from sslbolts.data.decode import opened
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.transfer.sets import VOC_CLASSES
 from sslbolts.progress import late_bar
@@ -65,13 +67,12 @@ class VOCBoxes(Dataset[Item]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> Item:
-        from PIL import Image
         from torchvision.transforms.v2 import functional
 
         try:
-            with Image.open(self.files[index]) as file:
+            with opened(read_regular(self.files[index])) as file:
                 image = functional.to_dtype(functional.pil_to_tensor(file.convert(self._mode)), scale=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f'the image "{self.files[index]}" cannot be read: {error}.') from error
         objects = self._objects[index]
         boxes = torch.tensor([box for _, box, _ in objects]).reshape(-1, 4)
@@ -103,14 +104,14 @@ def _listed(root: Path, split: str) -> tuple[Path, list[str]]:
             else ""
         )
         raise UsageError(f'there is no "{path}", so no split "{split}".{hint or has}')
-    lines = [line.split() for line in path.read_text().splitlines()]
+    lines = [line.split() for line in read_regular(path).decode().splitlines()]
     return folder, [line[0] for line in lines if line]
 
 
 def _read(folder: Path, name: str) -> tuple[Path, list[tuple[str, list[float], bool]]]:
     path = folder / "Annotations" / f"{name}.xml"
     try:
-        tree = ElementTree.parse(path).getroot()
+        tree = ElementTree.fromstring(read_regular(path))
         objects = [_object(item) for item in tree.iter("object")]
     except (OSError, ElementTree.ParseError, ValueError) as error:
         raise UsageError(f'the boxes "{path}" cannot be read: {error}.') from error

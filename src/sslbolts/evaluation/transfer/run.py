@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslbolts.checks import whole
+from sslbolts.data.decode import without_ghostscript
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
@@ -106,7 +107,8 @@ class PreparedImages(Dataset[Any]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        image, label = self.dataset[index]
+        with without_ghostscript():
+            image, label = self.dataset[index]
         return self._prepare(image.convert(self._mode)), label
 
 

@@ -84,10 +84,10 @@ class Publisher:
             if type(logger).__name__ == "TensorBoardLogger":
                 import numpy as np
 
-                pixels = np.asarray(Image.open(png).convert("RGB"))
+                pixels = np.asarray(Image.open(png, formats=("PNG",)).convert("RGB"))
                 logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]
             elif callable(log_image := getattr(logger, "log_image", None)):
-                log_image(key=tag, images=[Image.open(png).convert("RGB")], step=trainer.global_step)
+                log_image(key=tag, images=[Image.open(png, formats=("PNG",)).convert("RGB")], step=trainer.global_step)
 
 
 def _is_last_validation(trainer: Trainer) -> bool:
