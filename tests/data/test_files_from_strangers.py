@@ -3,7 +3,6 @@
 import os
 import resource
 import struct
-import subprocess
 import sys
 import zlib
 from io import BytesIO
@@ -22,6 +21,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes
 from sslbolts.evaluation.transfer.run import PreparedImages
 from tests.data.helpers import pixels, small, write_folder, write_image
+from tests.helpers.deep_folders import DEPTH, deep_folders
 
 PROGRAM = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 
@@ -131,20 +131,12 @@ def test_the_largest_size_is_that_of_pillow_for_all_decoders(monkeypatch):
 
 
 def test_folders_of_any_depth_are_gone_through(tmp_path):
-    here = os.getcwd()
-    try:
-        os.chdir(tmp_path)
-        for _ in range(1200):
-            os.mkdir("d")
-            os.chdir("d")
+    with deep_folders(tmp_path):
         Image.new("RGB", (4, 4)).save("x.png")
         (found,) = find_images("root", [str(tmp_path)])
-        assert found.path == f"{tmp_path}{'/d' * 1200}/x.png"
+        assert found.path == f"{tmp_path}{'/d' * DEPTH}/x.png"
         with pytest.raises(UsageError, match=r'nested too deep for "\*\*". Give the folder itself'):
             find_images("root", [f"{tmp_path}/**/*.png"])
-    finally:
-        os.chdir(here)
-        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
 
 
 def test_one_long_path_does_not_make_all_paths_long():

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sslbolts.errors import UsageError
 from sslbolts.report import read_run, write_report
+from tests.helpers.deep_folders import deep_folders
 from tests.report.folders import make_run
 
 
@@ -102,16 +103,5 @@ def test_the_page_is_not_written_through_a_link(folder, tmp_path):
 
 
 def test_a_folder_of_a_thousand_folders_is_no_run(tmp_path):
-    here, depth = os.getcwd(), 1200
-    try:
-        os.chdir(tmp_path)
-        for _ in range(depth):
-            os.mkdir("d")
-            os.chdir("d")
-        with pytest.raises(UsageError, match="is of a run"):
-            read_run(tmp_path)
-    finally:
-        for _ in range(depth):
-            os.chdir("..")
-            os.rmdir("d")
-        os.chdir(here)
+    with deep_folders(tmp_path), pytest.raises(UsageError, match="is of a run"):
+        read_run(tmp_path)
