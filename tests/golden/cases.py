@@ -8,6 +8,7 @@ from tests.golden import (
     cases_common,
     cases_contrastive,
     cases_decorrelation,
+    cases_masked,
     cases_patches,
     cases_teacher_student,
 )
@@ -23,4 +24,5 @@ CASES: dict[str, Case] = {
     **cases_teacher_student.CASES,
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
+    **cases_masked.CASES,
 }

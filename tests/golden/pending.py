@@ -1,16 +1,64 @@
 """Reference cases that nothing in the library answers to yet."""
 
 NOT_YET: dict[str, str] = {
-    **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq"), "time-contrastive networks"),
-    **dict.fromkeys(("mae_pixel", "mae_normpix", "sincos_pos_embed_2d"), "MAE"),
-    "rotnet_rotation": "RotNet",
-    "relative_patch_labels": "relative patch position",
-    "jigsaw_maxhamming": "Jigsaw",
-    **dict.fromkeys(("colorization_soft_encode", "rgb2lab", "colorization_rebalanced_ce"), "colorization"),
-    **dict.fromkeys(("counting", "counting_elementwise"), "counting"),
-    **dict.fromkeys(("bigan_discriminator", "bigan_generator_encoder"), "BiGAN"),
-    "context_encoder_l2": "context encoder",
+    **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq", "tcn_npairs"), "time-contrastive networks"),
+    **dict.fromkeys(
+        ("rotnet_rotation", "rotnet_batch", "rotnet_flip_after_rotation", "rotnet_trajectory"),
+        "RotNet",
+    ),
+    **dict.fromkeys(
+        ("relative_patch_labels", "relative_grid_pairs", "relative_colour_drop", "colour_projection"),
+        "relative patch position",
+    ),
+    **dict.fromkeys(
+        ("jigsaw_maxhamming", "jigsaw_permutations_5", "jigsaw_permutations_9", "jigsaw_tiles", "channel_shift"),
+        "Jigsaw",
+    ),
+    **dict.fromkeys(
+        (
+            "colorization_soft_encode",
+            "colorization_soft_encode_313_nn5",
+            "colorization_soft_encode_313_nn10",
+            "colorization_prior",
+            "colorization_rebalance_full_support",
+            "colorization_rebalance_zero_bins",
+            "colorization_rebalanced_gradient",
+            "colorization_annealed_mean",
+            "colorization_rebalanced_ce",
+            "rgb2lab",
+        ),
+        "colorization",
+    ),
+    "split_brain_losses": "split-brain autoencoder",
+    **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
+    **dict.fromkeys(("exemplar_batch_hard_soft", "exemplar_semi_hard_per_sample"), "exemplar"),
+    **dict.fromkeys(
+        (
+            "bigan_discriminator",
+            "bigan_discriminator_2",
+            "bigan_generator_encoder",
+            "bigan_generator_encoder_2",
+            "bigan_encoder_squash",
+            "bigan_lr",
+        ),
+        "BiGAN",
+    ),
+    **dict.fromkeys(("context_encoder_l2", "context_encoder_overlap"), "context encoder"),
     **dict.fromkeys(("denoising_autoencoder_mse", "denoising_autoencoder_bce"), "denoising autoencoder"),
+    **dict.fromkeys(
+        (
+            "word2vec_skipgram",
+            "word2vec_cbow",
+            "word2vec_subsampling",
+            "word2vec_noise",
+            "word2vec_trajectory_skipgram",
+            "word2vec_trajectory_cbow",
+        ),
+        "word2vec",
+    ),
+    **dict.fromkeys(("bert_mask", "bert_number_of_predictions", "bert_mlm_loss"), "masked language model"),
+    **dict.fromkeys(("s4l_rotation_joint", "vat_kl_direction"), "semi-supervised training"),
+    "kraehenbuhl_rescaled": "initialization as a baseline",
     "semi_supervised_joint": "joint semi-supervised training",
 }
 """Golden case -> the method or loss that will bring it."""

@@ -1,7 +1,8 @@
 """Reading the reference values, and what a case is.
 
-``golden.npz`` holds ``<case>/in|out|grad/<name>``; ``golden_index.json`` each case's formula and parameters. Both files
-and ``golden_arch.json`` are read from the directory in ``SSLBOLTS_GOLDEN`` where that is set.
+``golden.npz`` holds ``<case>/in|out|grad/<name>``; ``golden_index.json`` each case's formula and parameters. Those of
+pretext, masked, text and video methods are in two files of their own, ``golden_pretext``. All of them and
+``golden_arch.json`` are read from the directory in ``SSLBOLTS_GOLDEN`` where that is set.
 """
 
 import json
@@ -18,6 +19,7 @@ from torch import Tensor
 
 Tensors = Mapping[str, Tensor]
 Parameters = Mapping[str, Any]
+_FILES = ("golden", "golden_pretext")
 
 
 def golden_directory() -> Path:
@@ -26,7 +28,9 @@ def golden_directory() -> Path:
 
 @cache
 def index() -> dict[str, Any]:
-    cases: dict[str, Any] = json.loads((golden_directory() / "golden_index.json").read_text())["cases"]
+    cases: dict[str, Any] = {}
+    for name in _FILES:
+        cases |= json.loads((golden_directory() / f"{name}_index.json").read_text())["cases"]
     return cases
 
 
@@ -38,8 +42,11 @@ def architectures() -> dict[str, Any]:
 
 @cache
 def _arrays() -> dict[str, np.ndarray]:
-    with np.load(golden_directory() / "golden.npz") as file:
-        return dict(file)
+    arrays: dict[str, np.ndarray] = {}
+    for name in _FILES:
+        with np.load(golden_directory() / f"{name}.npz") as file:
+            arrays |= file
+    return arrays
 
 
 def values(case: str, part: str, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -66,10 +73,12 @@ class Case:
         call: the library's answer, ``(inputs, parameters) -> outputs`` with the names of the golden outputs.
         covers: the public loss that it tests, if it is one.
         naive: the same loss as a loop over numbers, on nested lists; it must give the golden value too.
+        exact: only in float64: Adam divides gradients that are zero in theory by their own size, which is rounding.
         world: how many ranks share the rows of ``x1`` and ``x2``; their losses and gradients are averaged.
     """
 
     call: Callable[[Tensors, Parameters], dict[str, Tensor]]
     covers: str | None = None
     naive: Callable[[Mapping[str, Any], Parameters], Tensor] | None = None
+    exact: bool = False
     world: int = 1

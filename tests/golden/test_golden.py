@@ -40,6 +40,8 @@ def _run(case: str, dtype: torch.dtype) -> tuple[dict[str, Tensor], dict[str, Te
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 @pytest.mark.parametrize("case", PRESENT)
 def test_output_and_gradient_equal_the_reference(case, dtype, request):
+    if CASES[case].exact and dtype != torch.float64:
+        pytest.skip("a case for float64 alone")
     together = CASES[case].world > 1
     answers = request.getfixturevalue("two_ranks")(_run, case, dtype) if together else [_run(case, dtype)]
     expected, expected_gradients = values(case, "out", dtype), values(case, "grad", dtype)

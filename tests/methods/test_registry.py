@@ -39,7 +39,13 @@ def test_figures_that_nobody_has_verified_are_marked():
     assert "\n† quoted from memory, not verified.\n" in README.read_text()
 
 
-OTHER_WIDTHS = {"DINO": 384, "AMDIM": 1024, "Distillation": 512}  # a ViT-S/16, AMDIM's own network, a small student
+OTHER_WIDTHS = {
+    "DINO": 384,
+    "MAE": 768,
+    "SimMIM": 768,
+    "AMDIM": 1024,
+    "Distillation": 512,
+}  # a ViT-S/16, AMDIM's own network, a small student
 REQUIRED = {name: {"teacher": {"backbone": "resnet50"}} for name in ("Distillation", "BoWNet")}
 
 

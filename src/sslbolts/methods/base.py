@@ -266,7 +266,11 @@ class SSLModule(TrainingModule):
         forget_staged(self)
         broadcast_memories(self)
         if self.compile_backbone:
-            self.backbone.compile()  # in place: the keys of the state dict stay as they are
+            self.compile_network()
+
+    def compile_network(self) -> None:
+        """Compile what ``compile_backbone`` means, in place: the keys of the state dict stay as they are."""
+        self.backbone.compile()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Names a wrong first batch, instead of failing somewhere in a network."""

@@ -158,6 +158,20 @@ METHODS: dict[str, Method] = {
         "Caron et al. 2020, arXiv:2006.09882",
         "75.2 (800 ep)",
     ),
+    "MAE": Method(
+        "masked.mae",
+        "mae",
+        "a vision transformer, long training",
+        "He et al. 2022, arXiv:2111.06377",
+        "67.8 (ViT-B)",
+    ),
+    "SimMIM": Method(
+        "masked.simmim",
+        "simmim",
+        "a transformer, long training",
+        "Xie et al. 2022, arXiv:2111.09886",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -111,6 +111,14 @@ def _bownet(size: int) -> MultiView:
     return MultiView((_plain(size, flip=0.0), perturbed))
 
 
+def _mae(size: int, *, scale: float) -> MultiView:
+    return MultiView((View(size, scale=(scale, 1.0), interpolation="bicubic"),))
+
+
+def _simmim(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.67, 1.0)),))
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -155,6 +163,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simreg": {224: _weak(224), 32: _weak(32)},
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.2), 32: _amdim(32, hue=0.1)},
+    "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
+    "simmim": {224: _simmim(224), 32: _simmim(32)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -203,6 +213,9 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,
   flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels, its later code by up to 4;
   here they are cropped.
+- mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
+  flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
+- simmim: Xie et al., SimMIM, CVPR 2022, arXiv:2111.09886: one crop of two thirds and more, and flip.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

@@ -10,13 +10,13 @@ from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.checks import fraction, positive, whole
-from sslbolts.errors import UsageError
 from sslbolts.health import accuracy_over_chance
 from sslbolts.losses import matching_accuracy, moco_v3_contrastive
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import LastNorm, mlp
 from sslbolts.networks.teacher import Teacher
+from sslbolts.networks.vit import sin_cos_positions
 from sslbolts.optim import LARS, OptimizerCallable
 
 __all__ = ["MoCoV3"]
@@ -132,20 +132,7 @@ def _start_as_published(vit: Any) -> None:
     prefix = vit.pos_embed.shape[1] - vit.patch_embed.num_patches  # the class token
     vit.pos_embed[:, :prefix] = 0
     height, width = vit.patch_embed.grid_size
-    vit.pos_embed[:, prefix:] = _sin_cos_positions(height, width, vit.pos_embed.shape[2])
+    vit.pos_embed[:, prefix:] = sin_cos_positions(height, width, vit.pos_embed.shape[2], row_first=True)
     vit.pos_embed.requires_grad_(False)
     if vit.cls_token is not None:
         nn.init.normal_(vit.cls_token, std=1e-6)
-
-
-def _sin_cos_positions(height: int, width: int, dim: int) -> Tensor:
-    """Sines and cosines of the row, then of the column, at ``dim / 4`` frequencies: ``(height * width, dim)``.
-
-    MAE has the column first.
-    """
-    if dim % 4:
-        raise UsageError(f"the width {dim} of the vision transformer must be a multiple of 4 for fixed positions.")
-    frequencies = 10000 ** (-torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    angles = [position.flatten()[:, None] * frequencies for position in (rows, columns)]
-    return torch.cat([wave(angle) for angle in angles for wave in (torch.sin, torch.cos)], 1).float()

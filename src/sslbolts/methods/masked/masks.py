@@ -1,0 +1,74 @@
+"""Which parts of an image are hidden: a share that is the same for all images, at random places."""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sslbolts.errors import UsageError
+
+__all__ = ["PatchMask", "masked_cells", "random_patches"]
+
+
+class PatchMask(NamedTuple):
+    """Patches that are seen and hidden.
+
+    Attributes:
+        keep: ``(B, K)``, the patches that are seen, in the order of their noise.
+        restore: ``(B, L)``, for each patch its place among those seen and then those hidden.
+        hidden: ``(B, L)``, True where a patch is hidden.
+    """
+
+    keep: Tensor
+    restore: Tensor
+    hidden: Tensor
+
+
+def random_patches(noise: Tensor, ratio: float) -> PatchMask:
+    """The patches with the least noise are seen, `int(L (1 - ratio))` of each image.
+
+    Args:
+        noise: ``(B, L)`` random numbers.
+        ratio: share of patches that are hidden, in (0, 1).
+
+    Raises:
+        UsageError: if no patch is left, or none is hidden.
+
+    Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, section 3.
+
+    Example:
+        >>> random_patches(torch.tensor([[0.3, 0.1, 0.9, 0.5]]), 0.5).keep
+        tensor([[1, 0]])
+    """
+    patches = noise.shape[1]
+    seen = int(patches * (1 - ratio))
+    if not 0 < seen < patches:
+        raise UsageError(
+            f"mask_ratio={ratio} leaves {seen} of {patches} patches: give another ratio, smaller patches or larger "
+            "images."
+        )
+    order = noise.argsort(1)
+    restore = order.argsort(1)
+    return PatchMask(order[:, :seen], restore, restore >= seen)
+
+
+def masked_cells(noise: Tensor, ratio: float) -> Tensor:
+    """Hidden cells ``(B, h, w)``, `ceil(h w ratio)` of each image: those with the least of the noise ``(B, h, w)``.
+
+    Raises:
+        UsageError: if no cell is left.
+
+    Source: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886, section 3.2.
+
+    Example:
+        >>> masked_cells(torch.rand(5, 6, 6), 0.6).sum((1, 2))
+        tensor([22, 22, 22, 22, 22])
+    """
+    cells = noise.flatten(1)
+    hidden = math.ceil(cells.shape[1] * ratio)
+    if hidden >= cells.shape[1]:
+        raise UsageError(
+            f"mask_ratio={ratio} hides all of {cells.shape[1]} cells: give another ratio, a smaller mask_patch or "
+            "larger images."
+        )
+    return (cells.argsort(1).argsort(1) < hidden).view_as(noise)
