@@ -75,6 +75,8 @@ class SSLModule(TrainingModule):
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
         milestone_factor: by which each of the milestones multiplies the learning rate.
+        warmup_lead: steps of the warm-up that count as done before the first: 0 begins at a learning rate of 0, 1 at
+            that of one step.
 
     Raises:
         UsageError: for an unknown name, or a value out of its range.
@@ -86,6 +88,7 @@ class SSLModule(TrainingModule):
     own_statistics_from: ClassVar[float] = math.inf
     decay_vectors: bool = False
     milestone_factor: ClassVar[float] = 0.1
+    warmup_lead: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -299,6 +302,8 @@ class SSLModule(TrainingModule):
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
         """Factor on the peak learning rate after ``step`` optimizer steps: warm-up, then a cosine or milestones."""
+        if step < warmup:
+            return (step + self.warmup_lead) / warmup
         if self.milestones:
             factor = self.milestone_factor
             return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones, factor=factor)
