@@ -58,6 +58,7 @@ class MoCoV3(SSLModule):
         ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
     """
 
+    starts_at_identity = True
     indicators = (
         accuracy_over_chance(
             "a prediction finds its key",

@@ -60,6 +60,7 @@ class SimCLR(SSLModule):
         512
     """
 
+    starts_at_identity = True
     indicators = (
         accuracy_over_chance("two views of one image are each other's nearest", *_FIXES),
         loss_of_chance("guessing among all other embeddings of the batch", *_FIXES),

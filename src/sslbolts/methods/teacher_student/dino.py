@@ -98,6 +98,7 @@ class DINO(SSLModule):
         [0.04, 0.055, 0.07, 0.07]
     """
 
+    starts_at_identity = False
     num_views = None
     embedding = "projector.mlp"  # CollapseMonitor looks before the prototypes: the logits' width says nothing
     indicators = (

@@ -67,6 +67,7 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         torch.Size([2, 10])
     """
 
+    starts_at_identity = False
     decay_vectors = True
     indicators = (
         Indicator(
