@@ -1,7 +1,7 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
@@ -17,6 +17,7 @@ __all__ = [
     "create_backbone",
     "feature_width",
     "first_convolution",
+    "is_untrained",
     "warn_small_images",
 ]
 
@@ -105,6 +106,17 @@ def create_backbone(
     )
     network = _create(library, name, in_chans, zero_init_residual, kwargs)
     return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
+
+
+def is_untrained(backbone: BackboneLike, backbone_kwargs: Mapping[str, Any] | None) -> bool:
+    """True for a network that is given by name and starts from random weights.
+
+    Example:
+        >>> is_untrained("resnet18", None), is_untrained("resnet18", {"pretrained": True})
+        (True, False)
+    """
+    given = backbone_kwargs or {}
+    return isinstance(backbone, str) and not any(map(given.get, ("pretrained", "checkpoint_path", "weights")))
 
 
 def feature_width(backbone: nn.Module) -> int:

@@ -93,7 +93,8 @@ class SimCLR(SSLModule):
         self.objective = objective
         self.semi_hard = semi_hard
         self.margin = margin
-        self.projector = mlp(self.num_features, hidden_dim, output_dim, bias=False, last_bias=False, last_norm="scale")
+        widths = (self.num_features, hidden_dim, output_dim)
+        self.projector = mlp(*widths, bias=False, last_bias=False, last_norm="scale", weight_std=0.01)
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each
