@@ -62,6 +62,9 @@ class SSLModule(TrainingModule):
         milestones: parts of the run, between 0 and 1, at which the learning rate drops; none for the cosine.
         stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
         in_chans: channels of the images.
+        zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
+            identity at first, or at one; None is the method's own choice. Pretrained networks and modules are taken as
+            they are.
         backbone_kwargs: further arguments of the named network.
         compile_backbone: run the backbone through ``torch.compile``.
 
@@ -72,6 +75,8 @@ class SSLModule(TrainingModule):
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
         own_statistics_from: images per device from which batch norm needs no other device's; below, Preflight advises
             to synchronize.
+        starts_at_identity: the method's choice of ``zero_init_residual``; None is each library's, zero in timm and one
+            in torchvision.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
         milestone_factor: by which each of the milestones multiplies the learning rate.
@@ -86,6 +91,7 @@ class SSLModule(TrainingModule):
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     embedding: ClassVar[str | None] = None
     own_statistics_from: ClassVar[float] = math.inf
+    starts_at_identity: ClassVar[bool | None] = None
     decay_vectors: bool = False
     milestone_factor: ClassVar[float] = 0.1
     warmup_lead: ClassVar[int] = 0
@@ -101,6 +107,7 @@ class SSLModule(TrainingModule):
         milestones: Sequence[float] = (),
         stem: Stem = "imagenet",
         in_chans: int = 3,
+        zero_init_residual: bool | None = None,
         backbone_kwargs: dict[str, Any] | None = None,
         compile_backbone: bool = False,
         **unknown: Any,
@@ -124,7 +131,9 @@ class SSLModule(TrainingModule):
         self.final_lr = final_lr
         self.milestones = tuple(milestones)
         self.compile_backbone = compile_backbone
-        self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **(backbone_kwargs or {}))
+        by_name = zero_init_residual is None and isinstance(backbone, str)
+        start = {"zero_init_residual": self.starts_at_identity if by_name else zero_init_residual}
+        self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **start | (backbone_kwargs or {}))
         self.num_features = feature_width(self.backbone)
         self.backbone.to(memory_format=torch.channels_last)  # convolutions run faster, and compute the same
 

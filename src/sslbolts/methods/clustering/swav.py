@@ -68,6 +68,7 @@ class SwAV(SSLModule):
         True
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     own_statistics_from = 512  # the paper's groups of devices

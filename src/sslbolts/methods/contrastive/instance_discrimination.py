@@ -61,6 +61,7 @@ class InstanceDiscrimination(SSLModule):
         torch.Size([50000, 128])
     """
 
+    starts_at_identity = False
     num_views = 1
     own_statistics_from = 1  # as in the official code
     decay_vectors = True

@@ -66,6 +66,7 @@ class MoCo(SSLModule):
         torch.Size([4096, 128])
     """
 
+    starts_at_identity = False
     indicators = (
         Indicator(
             metric="train/accuracy",

@@ -58,6 +58,7 @@ class WMSE(SSLModule):
         128
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     milestone_factor = 0.2
