@@ -244,6 +244,53 @@ def test_making_views_takes_nothing_from_torchs_own_generator(in_memory):
     assert torch.equal(after, torch.get_rng_state())
 
 
+def test_a_loop_over_seeds_has_an_order_and_views_of_each(monkeypatch, tmp_path):
+    shared, alone = few(seed=None, in_memory=True, labels_per_class=2), {}
+    for seed in ("11", "12", "11"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        alone[seed] = fit(few(seed=None, in_memory=True, labels_per_class=2), 1)
+        model = fit(shared, 1)
+        assert model.seen == alone[seed].seen
+        for ours, theirs in zip(model.batches, alone[seed].batches, strict=True):
+            assert torch.equal(ours.targets, theirs.targets)
+    assert alone["11"].seen != alone["12"].seen
+
+
+def test_of_a_run_that_was_resumed_or_evaluated_from_a_checkpoint_the_next_keeps_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "11")
+    path = tmp_path / "3.ckpt"
+    fit(few(seed=None), max_steps=3, callbacks=[SaveAfter(3, path)])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "12")
+    fresh = fit(few(seed=None, batch_size=7), 1).seen
+    data = few(seed=None, batch_size=7)
+    fit(data, 2, ckpt_path=path)  # with other epochs than the checkpoint's, whose place is settled anew
+    assert fit(data, 1).seen == fresh
+    quiet_trainer().validate(Recorder(), datamodule=data, ckpt_path=path, verbose=False)
+    assert data.state_dict()["seed"] == 11
+    assert fit(data, 1).seen == fresh
+
+
+def test_a_trainer_that_goes_on_keeps_its_seed(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "11")
+    whole = fit(few(seed=None), 2).seen
+    data, model, trainer = few(seed=None), Recorder(), quiet_trainer(max_epochs=1)
+    trainer.fit(model, datamodule=data)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "12")
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(model, datamodule=data)
+    assert model.seen == whole
+
+
+def test_outside_a_run_nothing_is_left_of_its_ranks_precision_and_overfitting():
+    data = few(batch_size=8)
+    fit(data, 1, precision="bf16-true", overfit_batches=2)
+    loader = data.train_dataloader()
+    assert loader.sampler.shuffle
+    assert data.on_after_batch_transfer(next(iter(loader)), 0).views[0].dtype == torch.float32
+    data.batch_size = 5  # as Lightning's BatchSizeFinder sets it
+    assert len(next(iter(data.val_dataloader()))[0]) == 5
+
+
 # -------------------------------------------------------------------- Trainer settings
 
 

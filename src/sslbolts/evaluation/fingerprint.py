@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslbolts.data.apart import Apart
+
 __all__ = ["fingerprint"]
 
 _SAMPLED = 32  # items that are looked at as they come out
@@ -43,12 +45,21 @@ def fingerprint(dataset: Any) -> str | None:
     found = hashlib.sha256()
     _add_attributes(found, dataset, set())
     count = len(dataset)
+    for digest in Apart(_digest, dataset, range(0, count, max(1, count // _SAMPLED))):
+        if digest is None:
+            return None
+        found.update(digest)
+    return found.hexdigest()
+
+
+def _digest(dataset: Any, row: int) -> bytes | None:
+    """A digest of an item; None where there is no telling."""
+    found = hashlib.sha256()
     try:
-        for index in range(0, count, max(1, count // _SAMPLED)):
-            _add(found, dataset[index])
+        _add(found, dataset[row])
     except _Unknown:
         return None
-    return found.hexdigest()
+    return found.digest()
 
 
 def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
