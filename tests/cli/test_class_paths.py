@@ -90,6 +90,8 @@ def test_what_is_of_its_parameters_type_is_left_alone(folder):
     )
     check_classes(_model(backbone_kwargs={"act_layer": _made("torch.nn.GELU")}))
     check_classes(_callback(targets=_made("parts.Called")))
+    views = Namespace(views=[_made("sslbolts.transforms.View", size=32)])  # as a dataclass's arguments are parsed
+    check_classes(Namespace(data=_made("sslbolts.data.CIFAR10MiniDataModule", views=views)))
     transform = _made("torchvision.transforms.Compose", transforms=[_made("torchvision.transforms.ToTensor")])
     images = _made("torchvision.datasets.FakeData", transform=transform)
     check_classes(Namespace(data=_made("sslbolts.data.DatasetDataModule", train=images)))

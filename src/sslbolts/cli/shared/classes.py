@@ -5,7 +5,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
-from typing import Any, Literal, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
 
 from jsonargparse import Namespace
 from torch import nn
@@ -80,9 +80,10 @@ def _check(option: str, value: Any, kind: Any, owner: str) -> None:
     elif isinstance(value, Mapping | Namespace):
         items = dict(value.items() if isinstance(value, Mapping) else vars(value).items())
         path = items.get("class_path")
-        if path is None:
-            for item in items.values():
-                _check(option, item, kind, owner)
+        if path is None:  # a mapping, or the arguments of a dataclass
+            for name, item in items.items():
+                kinds = [found[name] for found in map(annotations, _classes(kind)) if name in found]
+                _check(option, item, Union[tuple(kinds)] if kinds else kind, owner)  # noqa: UP007
             return
         try:
             cls = import_class(str(path))
@@ -90,10 +91,10 @@ def _check(option: str, value: Any, kind: Any, owner: str) -> None:
             raise UsageError(f"--{option}: {error}") from error
         if not _fits(cls, kind, owner):
             raise UsageError(f"--{option}: {path} is not of the type that is wanted there, {_words(kind)}.")
-        kinds = annotations(cls)
+        typed = annotations(cls)
         arguments = items.get("init_args") or {}
         for name, item in arguments.items() if isinstance(arguments, Mapping) else vars(arguments).items():
-            _check(f"{option}.{name}", item, kinds.get(name, Any), str(path))
+            _check(f"{option}.{name}", item, typed.get(name, Any), str(path))
     elif inspect.isroutine(value) and not _returns(value, kind):
         name = f"{value.__module__}.{value.__qualname__}"
         raise UsageError(
@@ -141,7 +142,7 @@ def _classes(kind: Any) -> Iterator[type]:
             yield from _classes(get_args(part)[-1] if get_args(part) else Any)
         found = get_origin(part) or part
         named = isinstance(found, type) and found.__module__ not in ("builtins", "collections.abc", "typing", "types")
-        if named and found is not type and not getattr(found, "_is_protocol", False):
+        if named and not is_typeddict(found) and not getattr(found, "_is_protocol", False):
             yield found
 
 
