@@ -28,9 +28,9 @@ class SimCLR(SSLModule):
     """SimCLR: two views of one image agree, every other image of the global batch disagrees.
 
     Both views go through backbone and projector in one call and share their batch-norm statistics. The features for
-    other tasks are the backbone's, not the projector's. The official code's loss is
-    twice the paper's, in all published runs: ``scale_loss=2``. LARS takes that out for weights but not for biases and
-    norms, which move twice as far, nor for the decay, which counts half. The projector has two layers as in the paper; the official code's default came to
+    other tasks are the backbone's, not the projector's. The official code's loss is twice the paper's, in all published
+    runs: ``scale_loss=2``. LARS takes that out for weights, but not for biases and norms, which move twice as far, nor
+    for the decay, which counts half. The projector has two layers as in the paper; the official code's default came to
     be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the square root
     of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
 
