@@ -64,9 +64,10 @@ def test_colors_before_the_crop_are_those_of_the_whole_image_and_are_changed_onc
     view = View(64, flip=0.0, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=1.0, grayscale_p=0.5, color_first=True)
     for seed in range(6):
         (crop,) = random_crops(image, [view], generator=seeded(seed))
-        generator = seeded(seed)
-        top, left, h, w = random_box(view, 90, 120, torch.rand(1, 10, 4, generator=generator)[0].tolist())
-        drawn = draw_parameters(view, 1, 90, 120, generator=generator, crop=False)
+        tries = torch.rand(1, 10, 4, generator=seeded(seed))[0].tolist()
+        top, left, h, w = random_box(view, 90, 120, tries)
+        low, high = (int(number * 2**24) for number in tries[-1][:2])
+        drawn = draw_parameters(view, 1, 90, 120, generator=seeded(high << 24 | low), crop=False)
         drawn.box = torch.tensor([[top, left, h, w]])
         assert levels(crop / 255, naive_view(image, drawn, 0, view)) < 1.51  # rounded twice
         (finished,) = BatchedAugment(view)(crop[None], generator=seeded(), crop=False)

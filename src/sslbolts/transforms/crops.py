@@ -30,8 +30,7 @@ def random_crops(
 
     Only of a view with ``color_first`` are the colors changed here, since later the whole image is not there.
     Differs from PIL's resize by at most one level with bilinear interpolation. How much is drawn depends on the
-    number of views, and of those with ``color_first``, alone, so that changing one view leaves the crops of the others
-    as they were.
+    number of views alone, so that changing one view leaves the crops of the others as they were.
 
     Args:
         image: ``(C, H, W)`` uint8 on the CPU; fastest as a view of a decoder's (H, W, C).
@@ -56,16 +55,18 @@ def random_crops(
     crops = []
     for place, (view, numbers) in enumerate(zip(views, tries, strict=True)):
         top, left, h, w = random_box(view, height, width, numbers)
-        whole = _colored(image, view, generator, color) if view.color_first else image
+        whole = _colored(image, view, numbers[-1], color) if view.color_first else image
         crop = whole[None, :, top : top + h, left : left + w]
         crop = _resize(crop, view.size, view.size, view.interpolation)[0]
         crops.append(crop if out is None else out[place].copy_(crop))
     return crops
 
 
-def _colored(image: Tensor, view: View, generator: torch.Generator, color: Literal["exact", "linear"]) -> Tensor:
-    """Jitter and grayscale of one whole image."""
-    draws = draw_parameters(view, 1, *image.shape[-2:], generator=generator, crop=False)
+def _colored(image: Tensor, view: View, numbers: Sequence[float], color: Literal["exact", "linear"]) -> Tensor:
+    """Jitter and grayscale of one whole image, drawn from the numbers of the last try, which hardly any crop needs."""
+    low, high = (int(number * 2**24) for number in numbers[:2])
+    drawn = torch.Generator().manual_seed(high << 24 | low)
+    draws = draw_parameters(view, 1, *image.shape[-2:], generator=drawn, crop=False)
     pixels = BatchedAugment(view, color=color).color_groups(pixels_of(image[None]), draws)[0]
     return pixels.mul_(255).round_().to(torch.uint8)
 
