@@ -20,6 +20,7 @@ from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, sigmoid_ramp
+from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import steps_per_epoch
 from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
@@ -147,7 +148,9 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         features = self(batch[0])
         if dataloader_idx == 0 and len(batch) > 1:
             answers = {"top1": self.classifier(features), "teacher_top1": self.teacher(batch[0])}
-            self.count(batch, {name: logits.argmax(1) == targets_of(batch) for name, logits in answers.items()})
+            finite = {name: usable(logits) for name, logits in answers.items()}
+            right = {n: (logits.argmax(1) == targets_of(batch)) & finite[n] for n, logits in answers.items()}
+            self.count(batch, {**right, "finite": finite["top1"] & finite["teacher_top1"]})
         return {"features": features}
 
     test_step = validation_step
