@@ -264,13 +264,10 @@ def test_wrong_arguments_are_named(arguments, message):
         (OnlineLinearProbe(3, "encoder"), "label 4 but num_classes=3"),
         (OnlineLinearProbe(5, "encoder", targets=lambda batch: batch[1][:7]), "16 rows and the batch has 7 labels"),
         (OnlineLinearProbe(5, lambda module, batch, outputs: outputs), "has type dict"),
-        (OnlineLinearProbe(5, "spare"), 'does not run "spare"'),
     ],
 )
 def test_what_cannot_work_is_said_in_one_sentence(probe, message):
     host = Host()
-    if probe.features == "spare":
-        host.spare = nn.Identity()
     with pytest.raises(UsageError, match=message):
         trainer(probe, max_epochs=1).fit(host, train_loader())
     assert not any(module._forward_hooks for module in host.modules())

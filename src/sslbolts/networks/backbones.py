@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.networks.modes import eval_mode
 
 __all__ = [
     "BackboneLike",
@@ -132,22 +133,17 @@ def feature_width(backbone: nn.Module) -> int:
         width = getattr(backbone, attribute, None)
         if isinstance(width, int):
             return width
-    modes = {module: module.training for module in backbone.modules()}
     first = first_convolution(backbone)
     example = next(backbone.parameters(), torch.empty(0))
     image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
-    backbone.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(backbone):
             features = backbone(image)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"the feature width of {type(backbone).__name__} cannot be found by running it on a 64x64 image ({error}): "
             "set an integer attribute num_features on it."
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if not isinstance(features, Tensor) or features.dim() != 2:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise UsageError(
