@@ -300,6 +300,9 @@ def test_another_run_starts_with_new_heads_and_the_same_one_goes_on():
     run.fit_loop.max_epochs = 2
     run.fit(host, train_loader(), val_loader())
     assert probe._heads.batches == 20
+    run.fit_loop.max_epochs = 3
+    run.fit(Host(), train_loader(), val_loader())  # another module
+    assert probe._heads.batches == 10
     trainer(probe, max_epochs=1).fit(Host(), train_loader(), val_loader())
     assert probe._heads.batches == 10
 

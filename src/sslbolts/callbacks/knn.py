@@ -18,7 +18,7 @@ from sslbolts.distributed import all_sum, broadcast_, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import class_separation, rankme
-from sslbolts.training.facts import is_new_run
+from sslbolts.training.facts import is_new_run, steps_done
 from sslbolts.training.logs import log_reduced
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
@@ -154,7 +154,7 @@ class KNNMonitor(QueryMonitor):
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
             ("raw_pixels", lambda batch: self._pixels(batch, _PIXELS_FOR_RIDGE), (), True),
         ]
-        if trainer.global_step == 0:
+        if steps_done(trainer) == 0:
             plans.append(("untrained", partial(self.features_of, trainer, pl_module), self.k, True))
 
         def read(own: OwnLoader) -> Pass:

@@ -36,7 +36,7 @@ from sslbolts.optim import (
     warmup_steps,
 )
 from sslbolts.readouts import normalized_std
-from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.training.facts import effective_batch_size, steps_done, steps_per_epoch, total_steps
 from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.resized import resize_to_checkpoint
@@ -283,7 +283,7 @@ class SSLModule(TrainingModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Names a wrong first batch, instead of failing somewhere in a network."""
         super().on_train_batch_start(batch, batch_idx)
-        if batch_idx > 0 or self.trainer.current_epoch > 0:
+        if batch_idx > 0 or self.epochs_done > 0:
             return
         name = type(self).__name__
         if not isinstance(batch, ViewBatch):
@@ -331,5 +331,10 @@ class SSLModule(TrainingModule):
         scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
         for group in optimizer.param_groups:
             group["lr"] *= scale * group.get("lr_scale", 1.0)
-        schedule = Schedule(optimizer, lambda step: self.lr_factor(step, total=total, warmup=warmup))
+        schedule = Schedule(
+            optimizer,
+            lambda step: self.lr_factor(step, total=total, warmup=warmup),
+            done=steps_done(self.trainer),
+            warmup=warmup,
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

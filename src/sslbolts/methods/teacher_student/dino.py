@@ -204,7 +204,7 @@ class DINO(SSLModule):
         """Clip every gradient by itself; without one, the last layer gets no momentum and no decay either."""
         if self.clip is not None:
             clip_each_(self.parameters(), self.clip)
-        if self.current_epoch < self.freeze_last_layer_epochs:
+        if self.epochs_done < self.freeze_last_layer_epochs:
             for p in self.projector.last_layer.parameters():
                 p.grad = None
 

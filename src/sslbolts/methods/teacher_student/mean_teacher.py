@@ -127,7 +127,7 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         student, teacher = self.classifier(self.backbone(x1)), self.teacher(x2)  # (B, num_classes)
         supervised = labeled_cross_entropy(student, batch.targets)
         agreement = consistency(student, teacher, self.distance)
-        weight = self.consistency_weight * sigmoid_ramp(self.trainer.global_step, length=self.ramp_up_steps)
+        weight = self.consistency_weight * sigmoid_ramp(self.steps_done, length=self.ramp_up_steps)
         loss = supervised + weight * agreement
 
         probabilities = teacher.float().softmax(1)
