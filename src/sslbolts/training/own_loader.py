@@ -106,13 +106,13 @@ class OwnLoader:
         if self._plan is not None and getattr(self._whole.dataset, "leaves_out", False):
             numbers = sorted({number for number, _ in wanted})  # rows count what was read: batches are read whole again
             for number, batch in zip(
-                numbers, with_batches(self._whole, [self._plan[n] for n in numbers], num_workers=0)
+                numbers, with_batches(self._whole, [self._plan[n] for n in numbers], one_pass=True)
             ):
                 yield batch, [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
             return
         if self._plan is not None:
             rows = [self._plan[number][row] for number, row in wanted]
-            alone = with_batches(self._whole, [rows], num_workers=0)
+            alone = with_batches(self._whole, [rows], one_pass=True)
             yield next(iter(alone)), [(place, place) for place in range(len(rows))]
             return
         last = max(number for number, _ in wanted)
@@ -123,16 +123,19 @@ class OwnLoader:
                     yield batch, here
 
 
-def with_batches(
-    loader: DataLoader[Any], batches: list[list[int]], *, num_workers: int | None = None
-) -> DataLoader[Any]:
-    """A loader that is as the given one, and gives these batches of its dataset; without worker processes if 0."""
-    if num_workers == 0:
-        return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn)
+def with_batches(loader: DataLoader[Any], batches: list[list[int]], *, one_pass: bool = False) -> DataLoader[Any]:
+    """A loader that is as the given one, and gives these batches of its dataset.
+
+    Args:
+        loader: the given one.
+        batches: lists of dataset indices.
+        one_pass: there will be no other: where there are worker processes, a single one is started, and not kept. (Were
+            the images read in this process, later workers would share the files that the dataset opens for them.)
+    """
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,
-        num_workers=loader.num_workers,
+        num_workers=min(loader.num_workers, 1) if one_pass else loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
@@ -140,7 +143,7 @@ def with_batches(
         multiprocessing_context=loader.multiprocessing_context,
         generator=torch.Generator().manual_seed(0),
         prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
+        persistent_workers=loader.persistent_workers and not one_pass,
     )
 
 

@@ -13,7 +13,7 @@ from sslbolts.health import Indicator
 from sslbolts.losses.reconstruction import masked_patches, patchify, unpatchify
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.masked.masks import PatchMask, random_patches
-from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.backbones import BackboneLike, is_untrained
 from sslbolts.networks.vit import (
     PatchDecoder,
     compile_blocks,
@@ -90,7 +90,7 @@ class MAE(SSLModule):
         whole(decoder_dim=decoder_dim, decoder_depth=decoder_depth, decoder_heads=decoder_heads)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         refuse_others(self.backbone, "MAE")
-        if isinstance(backbone, str) and not (network.get("backbone_kwargs") or {}).get("pretrained"):
+        if is_untrained(backbone, network.get("backbone_kwargs")):
             _start_as_published(self.backbone)
         self.mask_ratio = mask_ratio
         self.normalize_patches = normalize_patches

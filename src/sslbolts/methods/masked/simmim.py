@@ -12,7 +12,7 @@ from sslbolts.errors import UsageError
 from sslbolts.losses.reconstruction import masked_pixels
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.masked.masks import masked_cells
-from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.backbones import BackboneLike, is_untrained
 from sslbolts.networks.vit import changed, compile_blocks, last_tokens
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.shared_draws import uniform
