@@ -16,6 +16,33 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 # Executed or read in the official codes (moco's notebook and the papers of SimSiam and BYOL included), for the whole
 # batch of all devices. "lr" is the peak.
 PUBLISHED: dict[str, dict[str, Any]] = {
+    "mae_imagenet": {
+        "run": (800, 4096, "mae"),
+        "AdamW": {"lr": 2.4e-3, "betas": (0.9, 0.95), "weight_decay": 0.05},
+        "warmup_epochs": 40,
+        "final_lr": 0,
+        "mask_ratio": 0.75,
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+        "normalize_patches": True,
+    },
+    "mae_cifar10": {
+        "run": (1000, 256, "mae"),
+        "AdamW": {"lr": 2e-4, "betas": (0.9, 0.95), "weight_decay": 0.05},
+        "mask_ratio": 0.75,
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+    },
+    "simmim_imagenet": {
+        "run": (800, 2048, "simmim"),
+        "AdamW": {"lr": 4e-4, "weight_decay": 0.05},
+        "warmup_epochs": 10,
+        "milestones": (0.875,),
+        "mask_ratio": 0.6,
+        "mask_patch": 32,
+    },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
         "LARS": {"lr": 4.8, "weight_decay": 1e-6, "lr_in_momentum": True},

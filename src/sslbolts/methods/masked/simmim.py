@@ -1,5 +1,6 @@
 """SimMIM: a simple framework for masked image modeling."""
 
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
@@ -31,11 +32,11 @@ class SimMIM(SSLModule):
     Args:
         mask_ratio: share of cells that are hidden, in (0, 1), rounded up.
         mask_patch: side of a cell in pixels; the encoder's patches divide it, and it divides the images.
+        milestones: parts of the run at which the learning rate is divided by 10; none for a cosine, as for Swin. The
+            paper's ViT has it at epoch 700 of 800.
         optimizer: AdamW with the paper's learning rate of 1e-4 at batch 512, which is 5e-5 at 256.
         backbone: a transformer of timm, made for the size of the images.
-        warmup_epochs, final_lr: as in :class:`SSLModule`; the paper's ViT takes a tenth of its learning rate in the
-            last 100 of 800 epochs (``milestones``), its Swin a cosine.
-        lr_scaling, network: see :class:`SSLModule`.
+        lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
     Raises:
         UsageError: for a value out of its range, or another network; when training starts, for images that are no
@@ -58,6 +59,7 @@ class SimMIM(SSLModule):
         *,
         mask_ratio: float = 0.6,
         mask_patch: int = 32,
+        milestones: Sequence[float] = (),
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=5e-5, weight_decay=0.05),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 10.0,
@@ -66,7 +68,7 @@ class SimMIM(SSLModule):
     ) -> None:
         fraction(mask_ratio=mask_ratio)
         whole(mask_patch=mask_patch)
-        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         vit: Any = self.backbone
         if not all(hasattr(vit, part) for part in ("patch_embed", "forward_features", "forward_head")):
             raise UsageError(
@@ -81,11 +83,7 @@ class SimMIM(SSLModule):
         embedding = vit.patch_embed.proj
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embedding.out_channels))
         _cut_normal(self.mask_token)
-        if (
-            hasattr(vit, "blocks")
-            and isinstance(backbone, str)
-            and not (network.get("backbone_kwargs") or {}).get("pretrained")
-        ):
+        if hasattr(vit, "blocks") and is_untrained(backbone, network.get("backbone_kwargs")):
             _start_as_published(vit)
         self.stride: int = vit.feature_info[-1]["reduction"]
         values = self.stride**2 * embedding.in_channels
