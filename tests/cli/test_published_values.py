@@ -39,7 +39,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "run": (800, 2048, "simmim"),
         "AdamW": {"lr": 4e-4, "weight_decay": 0.05},
         "warmup_epochs": 10,
-        "milestones": (0.875,),
+        "milestones": [0.875],
         "mask_ratio": 0.6,
         "mask_patch": 32,
     },
