@@ -312,19 +312,24 @@ def test_a_ppm_of_at_most_eight_bits_is_scaled_to_eight():
 
 
 @pytest.mark.parametrize(
-    ("kind", "transparent", "row", "colors"),
+    ("kind", "transparent", "row", "colors", "bits"),
     [
-        (2, struct.pack(">3H", 1, 2, 3), bytes([1, 2, 3, 4, 5, 6]), [[1, 2, 3, 0], [4, 5, 6, 255]]),
-        (0, struct.pack(">H", 7), bytes([7, 9]), [[7, 7, 7, 0], [9, 9, 9, 255]]),
+        (2, struct.pack(">3H", 1, 2, 3), bytes([1, 2, 3, 4, 5, 6]), [[1, 2, 3, 0], [4, 5, 6, 255]], 8),
+        (0, struct.pack(">H", 7), bytes([7, 9]), [[7, 7, 7, 0], [9, 9, 9, 255]], 8),
+        (0, struct.pack(">H", 7), bytes([0x79]), [[119, 119, 119, 0], [153, 153, 153, 255]], 4),
+        (0, struct.pack(">H", 2), bytes([0xB0]), [[170, 170, 170, 0], [255, 255, 255, 255]], 2),
+        (0, struct.pack(">H", 1), bytes([0x80]), [[255, 255, 255, 0], [0, 0, 0, 255]], 1),
     ],
 )
-def test_a_transparent_color_is_transparent(kind, transparent, row, colors):
-    veiled = png(2, 1, 8, kind, [row], (b"tRNS", transparent))
+def test_a_transparent_color_is_transparent(kind, transparent, row, colors, bits):
+    veiled = png(2, 1, bits, kind, [row], (b"tRNS", transparent))
     for in_chans in (1, 3) if kind == 0 else (3,):
         with pytest.raises(UsageError, match="alpha channel that is not opaque"):
             decode(veiled, in_chans)
     assert decode(veiled, 4)[:, 0].T.tolist() == colors
-    unused = png(2, 1, 8, kind, [row], (b"tRNS", bytes([0, 99] * (len(transparent) // 2))))
+    if bits < 8:
+        return
+    unused = png(2, 1, bits, kind, [row], (b"tRNS", bytes([0, 99] * (len(transparent) // 2))))
     assert decode(unused, 3)[:, 0].T.tolist() == [color[:3] for color in colors]
 
 

@@ -36,6 +36,7 @@ _OPAQUE = {"LA": "L", "RGBA": "RGB"}  # without an alpha channel
 _WITH_ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA", "P": "RGBA"}  # where one color is transparent
 # Tags of TIFF.
 _BITS, _CHANNELS, _SAMPLE_FORMAT, _COLOR_MAP = 258, 277, 339, 320
+_GRAY_BITS = {"L;2": 2, "L;4": 4}  # of a PNG file, by how its pixels are written
 _DEEP = ("I", "F")  # modes of more than 8 bits, by their first letters
 _UNSIGNED = {1, 4}  # 4 is "undefined"
 
@@ -262,6 +263,9 @@ def _too_large() -> UsageError:
 
 def _refuse_what_pillow_drops(image: "PILImage") -> None:
     """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs."""
+    bits = _GRAY_BITS.get(str(_arguments(image)))
+    if bits and isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
+        image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UsageError("it has several frames or pages: give each a file of its own.")
     _refuse_lossy(image)
@@ -293,11 +297,16 @@ def _bits(image: "PILImage") -> int:
         tags = image.tag_v2  # type: ignore[attr-defined]
         whole = all(value % 257 == 0 or value % 256 == 0 for value in tags.get(_COLOR_MAP, ()))
         return max(tags.get(_BITS, (1,))) if whole else 16  # colors of 8 bits are written twice, or before zeros
-    tiles = getattr(image, "tile", None) or [(None, None, None, ())]
-    how, *_, arguments = tiles[0]
-    if how in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
+    arguments = _arguments(image)
+    if image.format == "PPM" and isinstance(arguments, tuple) and arguments:
         return int(arguments[-1]).bit_length()  # the largest value
     return 16 if ";16" in str(arguments) and image.format == "PNG" else 8
+
+
+def _arguments(image: "PILImage") -> Any:
+    """The form of the pixels in the file, in the words of the decoder; empty once they are decoded."""
+    tiles = getattr(image, "tile", None)
+    return tiles[0][-1] if tiles else ()
 
 
 def _wrong_channels(has: str, in_chans: int) -> UsageError:
