@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["ViewBatch", "images_of", "indices_of", "targets_of"]
+__all__ = ["ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
 
 _IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs")
 _TARGETS = ("target", "targets", "label", "labels", "y")
@@ -39,7 +39,9 @@ class ViewBatch(NamedTuple):
 
 
 def images_of(batch: Any) -> Tensor:
-    """The network's input: of ViewBatch the first view, of ``(x, ...)`` the first item, of a mapping its images.
+    """The network's input: of ViewBatch the first view, of ``(x, ...)`` the first item, of names the images.
+
+    Mappings, named tuples and dataclasses have names.
 
     Example:
         >>> images_of((torch.zeros(4, 3, 8, 8), torch.arange(4))).shape
@@ -50,7 +52,7 @@ def images_of(batch: Any) -> Tensor:
     found = _find(batch, 0, _IMAGES)
     if isinstance(found, list | tuple) and found:
         found = found[0]
-    if isinstance(found, Tensor):
+    if isinstance(found, Tensor) and (found.ndim > 1 or found.is_floating_point()):  # else they are indices
         return found
     raise UsageError(
         f"no images are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), ViewBatch, or "
@@ -59,19 +61,46 @@ def images_of(batch: Any) -> Tensor:
 
 
 def targets_of(batch: Any) -> Tensor:
-    """Labels ``(B,)``: of ViewBatch, of ``(x, y, ...)`` the second item, of a mapping its labels.
+    """Labels ``(B,)`` int64: of ViewBatch, of ``(x, y, ...)`` the second item, of names the labels.
+
+    Mappings, named tuples and dataclasses have names.
 
     Example:
         >>> targets_of((torch.zeros(4, 3, 8, 8), torch.arange(4)))
         tensor([0, 1, 2, 3])
     """
     found = batch.targets if isinstance(batch, ViewBatch) else _find(batch, 1, _TARGETS)
-    if isinstance(found, Tensor) and found.ndim == 1 and not found.is_floating_point():
-        return found
-    raise UsageError(
-        f"no integer labels (B,) are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), "
-        f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for others."
-    )
+    labels = _labels(found)
+    if labels is None:
+        raise UsageError(
+            f"no integer labels (B,) are found in a batch of type {_describe(batch)}: batches are (images, targets, "
+            f"...), ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch "
+            "for others."
+        )
+    return labels
+
+
+def class_labels(found: Any) -> Tensor:
+    """Labels ``(B,)`` int64 of what a callable makes of a batch.
+
+    Args:
+        found: integers or booleans, one for each image: ``(B,)`` or ``(B, 1)``, a tensor, an array or a list.
+
+    Raises:
+        UsageError: for anything else.
+
+    Example:
+        >>> class_labels([[3], [-1]]), class_labels(torch.tensor([True, False]))
+        (tensor([ 3, -1]), tensor([1, 0]))
+    """
+    labels = _labels(found)
+    if labels is None:
+        kind = f"shape {tuple(found.shape)} and {found.dtype}" if hasattr(found, "dtype") else f"{type(found).__name__}"
+        raise UsageError(
+            f"the labels of a batch have {kind}: one whole number for each image is needed, (B,) or (B, 1), -1 where "
+            "an image has none."
+        )
+    return labels
 
 
 def indices_of(batch: Any) -> Tensor | None:
@@ -85,11 +114,28 @@ def indices_of(batch: Any) -> Tensor | None:
     return found if isinstance(found, Tensor) and found.ndim == 1 and found.dtype == torch.int64 else None
 
 
+def _labels(found: Any) -> Tensor | None:
+    """As ``(B,)`` int64; None for what are no labels."""
+    if not isinstance(found, Tensor):
+        if not isinstance(found, list | tuple) and not hasattr(found, "__array__"):
+            return None
+        try:
+            found = torch.as_tensor(found)
+        except (TypeError, ValueError, RuntimeError):
+            return None
+    if found.is_floating_point() or found.is_complex() or found.ndim not in (1, 2):
+        return None
+    return found.flatten().long() if found.ndim == 1 or found.shape[1] == 1 else None
+
+
 def _find(batch: Any, position: int, names: tuple[str, ...]) -> Any:
     if isinstance(batch, Tensor):
         return batch if position == 0 else None
     if isinstance(batch, Mapping):
         return next((batch[name] for name in names if name in batch), None)
+    fields = getattr(batch, "_fields", getattr(batch, "__dataclass_fields__", ()))
+    if name := next((name for name in names if name in fields), None):  # whatever their order
+        return getattr(batch, name)
     if isinstance(batch, list | tuple):
         return batch[position] if len(batch) > position else None
     return None

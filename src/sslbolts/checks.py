@@ -21,6 +21,7 @@ from typing import Any
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = [
+    "HARMLESS",
     "at_least",
     "below_one",
     "fraction",
@@ -33,7 +34,8 @@ __all__ = [
     "whole",
 ]
 
-_HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
+HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
+"""Packages whose classes do no harm, whoever names them."""
 
 # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -145,9 +147,9 @@ def import_named_in_file(path: str, *bases: type) -> type:
         sslbolts.errors.UsageError: a file names the class this.X, and may name those of sslbolts, torch.nn, ...
     """
     module, _, name = path.rpartition(".")
-    if module not in sys.modules and (not path.startswith(_HARMLESS) or "__" in path):
+    if module not in sys.modules and (not path.startswith(HARMLESS) or "__" in path):
         raise UsageError(
-            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in _HARMLESS)}: "
+            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in HARMLESS)}: "
             f"where you trust the file, import {module or name} first, or give that class yourself."
         )
     found = import_class(path)

@@ -280,6 +280,10 @@ def test_baselines_of_another_run_are_measured_anew():
     run = trainer(monitor, max_epochs=1)
     run.fit(other, train_loader(), val_loader())
     assert metrics(run)["ridge/top1/untrained"] == expected
+    first.fit_loop.max_epochs = 2
+    first.fit(seeded_host(), train_loader(), val_loader())  # another module of the same Trainer
+    expected = validate(KNNMonitor(k=5, bank=bank_loader()), seeded_host())["ridge/top1"]
+    assert metrics(first)["ridge/top1/untrained"] == expected
 
 
 def test_after_a_run_that_failed_the_bank_is_looked_for_anew():

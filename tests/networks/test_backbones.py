@@ -65,6 +65,7 @@ def test_first_convolution_takes_the_channels_asked_for(name, in_chans):
         ("timm/resnet18", {"zero_init_last": False}, False),
         ("torchvision/resnet18", {}, False),
         ("torchvision/resnet18", {"zero_init_residual": True}, True),
+        ("timm/resnet18", {"zero_init_residual": False}, False),
     ],
 )
 def test_residual_branches_start_as_the_library_has_it_or_as_asked(name, arguments, zero):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sized
 from functools import cached_property
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
 __all__ = ["DatasetDataModule", "DatasetImages"]
+
+if TYPE_CHECKING:
+    AnyDataset = Dataset[Any]
+else:  # of a generic type, jsonargparse makes that type itself, and not the class of a configuration
+    AnyDataset = Dataset
 
 _SMALL = 96  # pixels: the size of images up to this side is taken from the first image
 
@@ -59,11 +64,11 @@ class DatasetDataModule(SSLDataModule):
 
     def __init__(
         self,
-        train: Dataset[Any],
+        train: AnyDataset,
         *,
-        val: Dataset[Any] | None = None,
-        test: Dataset[Any] | None = None,
-        bank: Dataset[Any] | None = None,
+        val: AnyDataset | None = None,
+        test: AnyDataset | None = None,
+        bank: AnyDataset | None = None,
         num_classes: int | None = None,
         in_memory: bool = False,
         **common: Unpack[DataArguments],

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sslbolts.data.apart import Apart
 __all__ = ["fingerprint"]
 
 _SAMPLED = 32  # items that are looked at as they come out
+_NOTED = ("_bad", "_reported")  # of files, while they are read
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, in its repr: another one in every process
 
 
@@ -69,6 +71,8 @@ def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
     seen.add(id(dataset))
     found.update(type(dataset).__qualname__.encode())
     for name, value in sorted(getattr(dataset, "__dict__", {}).items()):
+        if name in _NOTED or isinstance(getattr(type(dataset), name, None), cached_property):
+            continue  # it comes with use, and says nothing of the images
         found.update(name.encode())
         for part in value if isinstance(value, list | tuple) and any(map(_is_dataset, value[:1])) else [value]:
             if _is_dataset(part):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
+from sslbolts.evaluation.identity import data_identity
 from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.attention import draw_attention
@@ -103,10 +105,21 @@ class Subject:
         return [*names, "attention"]
 
     @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Which data it is; see :func:`sslbolts.evaluation.identity.data_identity`."""
+        return data_identity(self.data)
+
+    @cached_property
     def title(self) -> str:
         """The network, its layer, and the data."""
         features = "" if self.encoder.feature_name == "backbone" else f" ({self.encoder.feature_name})"
-        return f"{self.encoder.name}{features} on {data_name(self.data)}"
+        return f"{self.encoder.name}{features} on {self.shown_data}"
+
+    @property
+    def shown_data(self) -> str:
+        """The data set, with the name of its folder."""
+        folder = self.identity.get("folder")
+        return data_name(self.data) + (f" ({PurePath(folder).name})" if folder else "")
 
     @cached_property
     def queries(self) -> tuple[Tensor, Features]:
@@ -217,7 +230,7 @@ def _augmentations(subject: Subject) -> "Figure":
     chosen = chosen_rows(len(images), subject.rows, subject.seed).tolist()
     others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
     shown = images.stored(chain(chosen, others), subject.rows)
-    title = f"Augmentation of {data_name(subject.data)}"
+    title = f"Augmentation of {subject.shown_data}"
     return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
 
 

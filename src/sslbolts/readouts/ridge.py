@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
+from sslbolts.float64 import with_float64
 from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
 __all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier"]
@@ -78,8 +79,7 @@ def ridge_classifier(
     bank, targets = labeled(bank, bank_targets, width=queries.shape[1])
     classes = number_of_classes(targets, num_classes)
     home = queries.device
-    if bank.device.type == "mps":  # it has no float64
-        queries, bank, targets = queries.cpu(), bank.cpu(), targets.cpu()
+    queries, bank, targets = with_float64(queries), with_float64(bank), with_float64(targets)
     with without_autocast(bank):
         mean = bank.mean(0, dtype=torch.float64).to(bank.dtype)
         std = (bank - mean).square_().mean(0, dtype=torch.float64).sqrt()

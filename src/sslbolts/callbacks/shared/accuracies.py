@@ -8,13 +8,9 @@ from torch import Tensor
 
 from sslbolts.distributed import all_sum
 from sslbolts.readouts import knn_predict, ridge_classifier
+from sslbolts.readouts.checks import is_finite
 
 __all__ = ["accuracies", "is_finite"]
-
-
-def is_finite(features: Tensor) -> Tensor:
-    """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
-    return features.square().sum(1).isfinite()
 
 
 def accuracies(

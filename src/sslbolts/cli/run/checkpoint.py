@@ -1,13 +1,12 @@
 """The model of a ``--ckpt_path``: its class and arguments, below everything that is given explicitly."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from types import UnionType
-from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
 
@@ -15,6 +14,7 @@ from sslbolts._lightning import LightningModule
 from sslbolts.checkpoints.files import refused_classes, some
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import import_class, import_named_in_file
+from sslbolts.cli.shared.classes import annotations
 from sslbolts.errors import UsageError
 
 __all__ = ["check", "is_file_name", "model_arguments", "read"]
@@ -57,7 +57,7 @@ def model_arguments(
         class_path: the model's class where the checkpoint does not say it, or may not name it.
 
     Raises:
-        UsageError: for an argument in the file by which the parser would import, call or open something.
+        UsageError: for an argument in the file by which the parser would import or call something.
     """
     if checkpoint is None:
         return []
@@ -70,12 +70,12 @@ def model_arguments(
         return []
     given = [name for text in explicit for name in re.findall(r"^--model\.(?:init_args\.)?(\w+)(?:=|$)", text)]
     arguments = checkpoint.arguments_for(cls, given)
-    kinds = _annotations(cls)
+    kinds = annotations(cls)
     for name, value in arguments.items():
         if not _is_text(kinds.get(name)) and any(map(_is_more_than_text, _texts(value))):
             raise UsageError(
-                f'the checkpoint "{checkpoint.path}" has {name}={value!r}, in which the command line sees a class or a '
-                f"file: give --model.{name} yourself."
+                f'the checkpoint "{checkpoint.path}" has {name}={value!r}, in which the command line sees a class: '
+                f"give --model.{name} yourself."
             )
     return ["--model", json.dumps({"class_path": class_path, "init_args": arguments})]
 
@@ -110,16 +110,6 @@ def check(checkpoint: Checkpoint | None, class_path: str | None, weights_only: b
         )
 
 
-def _annotations(cls: type) -> dict[str, Any]:
-    """Types of the arguments of a class and its bases."""
-    found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        hints = get_type_hints(vars(base)["__init__"]) if "__init__" in vars(base) else {}
-        for name, kind in hints.items():
-            found |= get_type_hints(get_args(kind)[0]) if get_origin(kind) is Unpack else {name: kind}
-    return found
-
-
 def _is_text(kind: Any) -> bool:
     """True for a type that has words and numbers, and nothing that a parser could make out of them."""
     if get_origin(kind) in (Union, UnionType):
@@ -140,9 +130,9 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _is_more_than_text(text: str) -> bool:
-    """True for YAML, the name of a file, and a dotted name in a package that is there."""
+    """True for YAML, and a dotted name in a package that is there."""
     try:
-        if isinstance(yaml.safe_load(text), dict | list | set) or os.path.exists(text):
+        if isinstance(yaml.safe_load(text), dict | list | set):
             return True
     except (yaml.YAMLError, ValueError):
         return True

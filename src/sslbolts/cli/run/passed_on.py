@@ -4,11 +4,12 @@ import inspect
 from typing import Any, Unpack, get_args, get_origin
 
 from sslbolts._lightning import lightning_module
+from sslbolts.cli.shared.parser import PlainTexts
 
 __all__ = ["Parser", "passed_on"]
 
 
-class Parser(lightning_module("cli").LightningArgumentParser):  # type: ignore[misc]
+class Parser(PlainTexts, lightning_module("cli").LightningArgumentParser):  # type: ignore[misc]
     """Lightning's parser, with defaults also for ``**arguments: Unpack[TypedDict]``, which jsonargparse leaves out."""
 
     def add_class_arguments(self, theclass: Any, nested_key: str | None = None, *args: Any, **options: Any) -> Any:

@@ -1,11 +1,16 @@
 """Short names on the command line: ``--model SimCLR``, ``--data CIFAR10``."""
 
+import json
+import os
 from collections.abc import Sequence
 
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.registry import get_method
 
-__all__ = ["data_class_path", "expand", "model_class_path"]
+__all__ = ["CONFIGURATIONS", "data_class_path", "expand", "model_class_path"]
+
+CONFIGURATIONS = (".yaml", ".yml", ".json")
+"""Endings of the files that may stand in place of a class."""
 
 
 def model_class_path(name: str) -> str:
@@ -79,11 +84,18 @@ def expand(arguments: Sequence[str]) -> list[str]:
                 f"{option} has no value: give a name, as in --model=SimCLR and --data=CIFAR10, or a class."
             )
         if equals and option in _EXPANSIONS and _is_name(value):
-            argument = f"{option}={_EXPANSIONS[option](value)}"
+            argument = f"{option}={_class_path(option, value)}"
         elif expanded and expanded[-1] in _EXPANSIONS and _is_name(argument):
-            argument = _EXPANSIONS[expanded[-1]](argument)
+            argument = _class_path(expanded[-1], argument)
         expanded.append(argument)
     return expanded
+
+
+def _class_path(option: str, name: str) -> str:
+    """What a name stands for, said so that a file of that name is not taken for a configuration."""
+    path = _EXPANSIONS[option](name)
+    may_be_file = not option.endswith(".class_path") and not path.endswith(CONFIGURATIONS)
+    return json.dumps({"class_path": path}) if may_be_file and os.path.exists(path) else path
 
 
 def _is_name(value: str) -> bool:

@@ -15,10 +15,26 @@ from sslbolts.cli.shared.explain import explain
 from sslbolts.cli.shared.names import expand
 from sslbolts.errors import UsageError
 
-__all__ = ["Parser", "parse"]
+__all__ = ["Parser", "PlainTexts", "parse"]
 
 
-class Parser(ArgumentParser):
+class PlainTexts:
+    """For a parser of jsonargparse: a value is never replaced by the content of a file of that name.
+
+    Only an option that takes nothing but a configuration (``--config``, ``--trainer``, ``--model``, ``--data``) may
+    be given a file.
+    """
+
+    def add_class_arguments(self, *args: Any, **options: Any) -> Any:
+        """See ``jsonargparse.ArgumentParser.add_class_arguments``."""
+        return super().add_class_arguments(*args, **options | {"sub_configs": False})  # type: ignore[misc]
+
+    def add_function_arguments(self, *args: Any, **options: Any) -> Any:
+        """See ``jsonargparse.ArgumentParser.add_function_arguments``."""
+        return super().add_function_arguments(*args, **options | {"sub_configs": False})  # type: ignore[misc]
+
+
+class Parser(PlainTexts, ArgumentParser):
     """The parser of the verbs that train no method; its arguments are those of jsonargparse's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # jsonargparse makes parsers of this class for its own use
@@ -96,10 +112,16 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: Argumen
         UsageError: one line on what is wrong.
     """
     try:
-        return parser.parse_args(list(arguments))
+        config: Namespace = parser.parse_args(list(arguments))
     except ArgumentError as error:
         options = re.findall(r"--[\w.]+", of_the_verb.format_usage())
         raise UsageError(explain(str(error), options)) from error
+    of_verb = config[config.subcommand] if "subcommand" in config else config
+    if any(isinstance(value, Namespace) for value in vars(of_verb).values()):
+        from sslbolts.cli.shared.classes import check_classes  # which needs torch
+
+        check_classes(of_verb)
+    return config
 
 
 def _option(kind: Any, default: Any, *, optional: bool) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """Transfer: logistic regression on frozen features of many data sets, as SimCLR's table has it."""
 
+import os
 from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -13,6 +14,7 @@ from sslbolts.data.decode import ImageError, strict_pillow
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
+from sslbolts.evaluation.identity import identity_of
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
@@ -164,6 +166,7 @@ def evaluate_transfer(
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
+    judged: dict[str, Any] = {}
     for entry in late_bar(chosen, "Transfer"):
         try:
             splits = entry.load(str(root), download, mix(seed))
@@ -178,6 +181,7 @@ def evaluate_transfer(
             for part, images in zip(Splits._fields, prepared)
         ]
         score = score_transfer(*found, metric=entry.metric, num_classes=entry.num_classes, penalties=penalties)
+        judged |= {f"{entry.name} {part}": images for part, images in zip(Splits._fields, prepared)}
         metrics[f"{entry.name}/{entry.metric}"] = score.test
         rows.append(_row(entry, score, [len(images) for images in prepared]))
     if not rows:
@@ -188,6 +192,7 @@ def evaluate_transfer(
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
         metrics=metrics,
         settings={
+            "data": {"folder": os.path.abspath(root), **identity_of(judged, [])},
             "features": encoder.feature_name,
             "network": encoder.description,
             "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",

@@ -4,7 +4,7 @@ import math
 from typing import Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from sslbolts._lightning import Callback
@@ -18,7 +18,7 @@ from sslbolts.health import Indicator
 from sslbolts.losses import dino
 from sslbolts.losses.dino import dino_targets, mean_entropy
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
-from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.backbones import BackboneLike, is_untrained
 from sslbolts.networks.heads import DINOHead
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, clip_each_
@@ -98,6 +98,7 @@ class DINO(SSLModule):
         [0.04, 0.055, 0.07, 0.07]
     """
 
+    starts_at_identity = False
     num_views = None
     embedding = "projector.mlp"  # CollapseMonitor looks before the prototypes: the logits' width says nothing
     indicators = (
@@ -158,6 +159,9 @@ class DINO(SSLModule):
             network["backbone_kwargs"] = {"drop_path_rate": drop_path, **(given or {})}
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.save_hyperparameters({"backbone_kwargs": given})  # drop_path is stored by itself
+        token = self.backbone.cls_token if _is_timm_transformer(backbone) and is_untrained(backbone, given) else None
+        if isinstance(token, Tensor):
+            nn.init.trunc_normal_(token, std=0.02)  # timm's is nearly zero
         self.student_temperature = student_temperature
         self.temperature_schedule = TeacherTemperatureSchedule(
             warmup_teacher_temperature, teacher_temperature, epochs=warmup_teacher_temperature_epochs
@@ -200,7 +204,7 @@ class DINO(SSLModule):
         """Clip every gradient by itself; without one, the last layer gets no momentum and no decay either."""
         if self.clip is not None:
             clip_each_(self.parameters(), self.clip)
-        if self.current_epoch < self.freeze_last_layer_epochs:
+        if self.epochs_done < self.freeze_last_layer_epochs:
             for p in self.projector.last_layer.parameters():
                 p.grad = None
 
