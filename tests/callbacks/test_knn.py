@@ -216,7 +216,7 @@ def test_wrong_arguments_are_named(arguments, message):
         (KNNMonitor(bank=[]), "is empty"),
         (KNNMonitor(bank=bank_loader(), features="nothing"), r'no layer "nothing".* There are: encoder'),
         (KNNMonitor(bank=bank_loader(), features="spare"), 'runs "spare"'),
-        (KNNMonitor(bank=[(torch.zeros(4, 3, 4, 4),)]), "no integer labels"),
+        (KNNMonitor(bank=[(torch.zeros(4, 3, 4, 4),)]), "no labels are found"),
         (KNNMonitor(bank=bank_loader(), features=lambda module, batch, outputs: batch[0][0, 0, 0]), "has shape"),
     ],
 )
