@@ -65,7 +65,8 @@ class SSLModule(TrainingModule):
         zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
             identity at first, or at one; None is the method's own choice. Pretrained networks and modules are taken as
             they are.
-        backbone_kwargs: further arguments of the named network.
+        backbone_kwargs: further arguments of the named network; ``positions`` among them is the resampling of a vision
+            transformer's position embeddings.
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:
