@@ -12,6 +12,7 @@ from sslbolts._lightning import (
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
+from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
 from sslbolts.cli.run import checkpoint
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
@@ -163,11 +164,13 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"the Trainer cannot be made: {error}") from error
+        read_plain_checkpoints(trainer)
+        return trainer
 
     def before_fit(self) -> None:
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
