@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sslbolts.class_labels import as_labels
 from sslbolts.errors import UsageError
 
 __all__ = ["ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
@@ -70,37 +71,35 @@ def targets_of(batch: Any) -> Tensor:
         tensor([0, 1, 2, 3])
     """
     found = batch.targets if isinstance(batch, ViewBatch) else _find(batch, 1, _TARGETS)
-    labels = _labels(found)
-    if labels is None:
+    if found is None:
         raise UsageError(
-            f"no integer labels (B,) are found in a batch of type {_describe(batch)}: batches are (images, targets, "
-            f"...), ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch "
-            "for others."
+            f"no labels are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), "
+            f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for "
+            "others."
         )
-    return labels
+    return class_labels(found)
 
 
 def class_labels(found: Any) -> Tensor:
     """Labels ``(B,)`` int64 of what a callable makes of a batch.
 
     Args:
-        found: integers or booleans, one for each image: ``(B,)`` or ``(B, 1)``, a tensor, an array or a list.
+        found: a tensor, an array or a list; see :func:`~sslbolts.class_labels.as_labels`.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for what means no class, or several; the message says what was given.
 
     Example:
         >>> class_labels([[3], [-1]]), class_labels(torch.tensor([True, False]))
         (tensor([ 3, -1]), tensor([1, 0]))
     """
-    labels = _labels(found)
-    if labels is None:
-        kind = f"shape {tuple(found.shape)} and {found.dtype}" if hasattr(found, "dtype") else f"{type(found).__name__}"
-        raise UsageError(
-            f"the labels of a batch have {kind}: one whole number for each image is needed, (B,) or (B, 1), -1 where "
-            "an image has none."
-        )
-    return labels
+    kind = (
+        f"shape {tuple(found.shape)} and {found.dtype}" if hasattr(found, "dtype") else f"type {type(found).__name__}"
+    )
+    try:
+        return as_labels(found)
+    except UsageError as error:
+        raise UsageError(f"the labels of a batch have {kind}: {error}") from None
 
 
 def indices_of(batch: Any) -> Tensor | None:
@@ -112,20 +111,6 @@ def indices_of(batch: Any) -> Tensor | None:
     """
     found = batch.indices if isinstance(batch, ViewBatch) else _find(batch, 2, _INDICES)
     return found if isinstance(found, Tensor) and found.ndim == 1 and found.dtype == torch.int64 else None
-
-
-def _labels(found: Any) -> Tensor | None:
-    """As ``(B,)`` int64; None for what are no labels."""
-    if not isinstance(found, Tensor):
-        if not isinstance(found, list | tuple) and not hasattr(found, "__array__"):
-            return None
-        try:
-            found = torch.as_tensor(found)
-        except (TypeError, ValueError, RuntimeError):
-            return None
-    if found.is_floating_point() or found.is_complex() or found.ndim not in (1, 2):
-        return None
-    return found.flatten().long() if found.ndim == 1 or found.shape[1] == 1 else None
 
 
 def _find(batch: Any, position: int, names: tuple[str, ...]) -> Any:

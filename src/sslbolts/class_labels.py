@@ -63,22 +63,27 @@ def as_labels(labels: "Tensor | np.ndarray[Any, Any] | Sequence[Any]") -> Tensor
         >>> as_labels(torch.tensor([[0, 1], [1, 0]])).tolist(), as_labels(np.array([2.0, np.nan])).tolist()
         ([1, 0], [2, -1])
     """
-    if not isinstance(labels, Tensor | np.ndarray):
-        return torch.tensor([as_label(label) for label in labels], dtype=torch.int64)
-    if isinstance(labels, np.ndarray):
-        if labels.dtype.kind not in "biuf":
-            return as_labels(list(labels))
-        labels = torch.from_numpy(labels.astype(np.float64 if labels.dtype.kind == "f" else np.int64))
+    if not isinstance(labels, Tensor):
+        try:
+            array = np.asarray(labels)
+        except (TypeError, ValueError, RuntimeError):  # of several lengths or kinds
+            array = np.empty(1, object)
+        if array.ndim == 0 or not isinstance(labels, Sequence | np.ndarray):
+            raise _refused(f"of type {type(labels).__name__}, it", "give the numbers of the images' classes")
+        if array.dtype.kind not in "biuf":
+            return torch.tensor([as_label(label) for label in labels], dtype=torch.int64)
+        labels = torch.from_numpy(array.astype(np.float64 if array.dtype.kind == "f" else np.int64))
     labels = labels.detach()
+    if labels.ndim == 0 or labels.is_complex():
+        raise _refused(f"a tensor {tuple(labels.shape)} of {labels.dtype}", "give the number of each image's class")
     if labels.ndim == 2 and labels.shape[1] > 1:
         single = ((labels == 0) | (labels == 1)).all(1) & ((labels == 1).sum(1) == 1)
         if not single.all():
             as_label(labels[(~single).nonzero()[0, 0]])
         return (labels == 1).int().argmax(1)
-    labels = labels.reshape(len(labels), -1)
-    if labels.shape[1] != 1:
+    if labels.ndim != 1 and labels.shape[1:].numel() != 1:
         raise _refused(f"an array {tuple(labels.shape[1:])}", "give the class's number")
-    labels = labels[:, 0]
+    labels = labels.flatten()
     if labels.is_floating_point():
         labels = labels.nan_to_num(-1)
         broken = labels != labels.round()

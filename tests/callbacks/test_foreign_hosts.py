@@ -324,6 +324,9 @@ def test_queries_of_a_layer_are_made_as_the_bank_is_where_the_step_makes_others(
         [3, 0, -1],
         [[3], [0], [-1]],
         [torch.tensor(3), torch.tensor(0), torch.tensor(-1)],
+        [3, 0, None],
+        torch.tensor([3.0, 0.0, float("nan")]),
+        torch.tensor([3, 0, -100]),
     ],
 )
 def test_labels_of_any_whole_numbers(labels):
@@ -332,7 +335,8 @@ def test_labels_of_any_whole_numbers(labels):
         assert found.dtype == torch.int64
 
 
-def test_labels_of_bytes_and_truth():
+def test_labels_of_bytes_and_truth_and_with_a_single_one():
+    assert class_labels(torch.eye(3)[[1, 2]]).tolist() == [1, 2]
     assert class_labels(torch.tensor([200, 1], dtype=torch.uint8)).tolist() == [200, 1]
     assert class_labels(torch.tensor([True, False])).tolist() == [1, 0]
 
@@ -340,14 +344,16 @@ def test_labels_of_bytes_and_truth():
 @pytest.mark.parametrize(
     ("labels", "form"),
     [
-        (torch.tensor([1.0, 0.0]), r"shape \(2,\) and torch.float32"),
-        (torch.eye(3, dtype=torch.int64), r"shape \(3, 3\)"),
-        (["cat", "dog"], "list"),
-        (None, "NoneType"),
+        (torch.tensor([1.0, 0.5]), r"shape \(2,\) and torch.float32: 0.5 is no label: round it"),
+        (torch.ones(3, 3), r"shape \(3, 3\) .*: \[1.0, 1.0, 1.0\], which marks 3 classes is no label"),
+        (torch.zeros(3, 3, 2), r"shape \(3, 3, 2\) .*: an array \(3, 2\) is no label"),
+        (torch.tensor(1), r"shape \(\) .* each image's class"),
+        (["cat", "dog"], r'type list: "cat" is no label: give the class\'s number, e.g. names.index\("cat"\)'),
+        (None, "type NoneType"),
     ],
 )
 def test_what_are_no_labels_is_named(labels, form):
-    with pytest.raises(UsageError, match=f"labels of a batch have {form}.*one whole number"):
+    with pytest.raises(UsageError, match=f"labels of a batch have {form}"):
         class_labels(labels)
 
 

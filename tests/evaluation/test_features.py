@@ -156,6 +156,19 @@ def test_rows_without_label_are_left_out():
         labeled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
 
 
+@pytest.mark.parametrize(
+    "labels", [torch.tensor([[2], [0], [-1]]), torch.tensor([2, 0, -100], dtype=torch.int16), torch.eye(3)[[2, 0, 1]]]
+)
+def test_labels_of_other_forms_are_class_numbers(labels):
+    encoder = load_encoder(nn.Flatten(), in_chans=1, image_size=2, device="cpu")
+    images = torch.arange(12.0).reshape(3, 1, 2, 2)
+    _, found = labeled_rows(features_of(encoder, TensorDataset(images, labels)))
+    assert found.tolist() == ([2, 0, 1] if labels.dtype == torch.float32 else [2, 0])
+    several = TensorDataset(images, torch.tensor([[0, 1, 0], [1, 1, 0], [0, 0, 1]]))
+    with pytest.raises(UsageError, match=r"one label per image, but of the data \[1, 1, 0\], which marks 2 classes"):
+        labeled_rows(features_of(encoder, several))
+
+
 def test_wrong_data_is_named():
     images, labels = _images()
     with pytest.raises(UsageError, match="1 channels, but Counting takes 3"):

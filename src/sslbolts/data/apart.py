@@ -32,7 +32,7 @@ class Apart(Generic[T]):
     Args:
         make: gives of ``(dataset, row)`` what is wanted: numbers, arrays and the like, which are cheap to send.
         dataset: whose items are read.
-        rows: which of them.
+        rows: which of them, in the terms of the dataset.
         at_a_time: answers that are sent together.
 
     Raises:
@@ -48,7 +48,7 @@ class Apart(Generic[T]):
         ([6, 4], False)
     """
 
-    def __init__(self, make: Callable[[Any, int], T], dataset: Any, rows: Iterable[int], *, at_a_time: int = 1) -> None:
+    def __init__(self, make: Callable[[Any, Any], T], dataset: Any, rows: Iterable[Any], *, at_a_time: int = 1) -> None:
         self.make = make
         self.dataset = dataset
         self.rows = rows if isinstance(rows, Sized) else list(rows)
@@ -89,15 +89,15 @@ class Apart(Generic[T]):
 
 
 class _Answers(Dataset[Any]):
-    def __init__(self, make: Callable[[Any, int], Any], dataset: Any) -> None:
+    def __init__(self, make: Callable[[Any, Any], Any], dataset: Any) -> None:
         self.make = make
         self.dataset = dataset
 
-    def __getitem__(self, row: int) -> Any:
+    def __getitem__(self, row: Any) -> Any:
         return _made(self.make, self.dataset, row)
 
 
-def _made(make: Callable[[Any, int], Any], dataset: Any, row: int) -> Any:
+def _made(make: Callable[[Any, Any], Any], dataset: Any, row: Any) -> Any:
     """The answer; a user's mistake as a value, since a DataLoader would put the worker's traceback into its message."""
     try:
         return make(dataset, row)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
+from sslbolts.class_labels import as_labels
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, untouched
 from sslbolts.errors import UsageError
@@ -259,18 +260,20 @@ def labeled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor
     """Features and labels of the images that have one.
 
     Args:
-        found: what :func:`features_of` returned, with labels ``(N,)``.
+        found: what :func:`features_of` returned, with labels ``(N,)``, or ``(N, C)`` with a single 1 for each image.
         what: how the message calls the images.
 
     Raises:
-        UsageError: if none has.
+        UsageError: if none has, or one has several.
     """
-    if found.targets.ndim != 1:
-        raise UsageError(f"an image of the {what} has several labels, and this protocol takes one per image.")
-    known = found.targets >= 0
+    try:
+        targets = as_labels(found.targets)
+    except UsageError as error:
+        raise UsageError(f"this protocol takes one label per image, but of the {what} {error}") from None
+    known = targets >= 0
     if not known.any():
         raise UsageError(f"no image of the {what} has a label, and this protocol needs them.")
-    return (found.features, found.targets) if known.all() else (found.features[known], found.targets[known])
+    return (found.features, targets) if known.all() else (found.features[known], targets[known])
 
 
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
@@ -303,8 +306,9 @@ def _targets(batch: Any, count: int) -> Tensor:
     """Labels ``(B,)``, or ``(B, C)`` of images with several; -1 where a batch has none."""
     if isinstance(batch, Tensor) or (isinstance(batch, list | tuple) and len(batch) < 2):
         return torch.full((count,), -1)
-    if isinstance(batch, list | tuple) and isinstance(batch[1], Tensor) and batch[1].ndim == 2:
-        return batch[1]
+    given = batch[1] if isinstance(batch, list | tuple) else None
+    if isinstance(given, Tensor) and given.ndim == 2 and given.shape[1] > 1:
+        return given
     return targets_of(batch).long()
 
 

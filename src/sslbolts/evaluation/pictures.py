@@ -133,16 +133,23 @@ class Subject:
 
     def split(self, name: str) -> EvaluationImages:
         """Images of a split as evaluation sees them, uint8."""
-        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
-        if isinstance(loader, list):
-            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
-        images: Any = loader.dataset
-        return cast(EvaluationImages, images)
+        return cast(EvaluationImages, self._loader(name).dataset)
 
     def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
         """These images of a split, as the network takes them."""
         chosen = ChosenImages(self.split(name), rows, *EncodedData(self.encoder, self.data).normalization)
-        return DataLoader(chosen, batch_size=self.data.eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return DataLoader(
+            chosen,  # type: ignore[arg-type]
+            batch_size=self.data.eval_batch_size,
+            num_workers=min(1, self._loader(name).num_workers),
+            collate_fn=collate,
+        )
+
+    def _loader(self, name: str) -> DataLoader[Any]:
+        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
+        if isinstance(loader, list):
+            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
+        return loader
 
     def _read(self, name: str, most: int) -> tuple[Tensor, Features]:
         split = self.split(name)
@@ -155,8 +162,7 @@ class Subject:
             raise UsageError(
                 f"{type(self.data).__name__} has {len(found.features)} images: a picture takes {FEWEST_IMAGES}."
             )
-        shown = [item[0] for index in found.indices.tolist() if (item := split[index]) is not None]
-        return torch.cat([thumbnails(image[None]) for image in shown]), found
+        return torch.cat([thumbnails(image[None]) for image in split.cut(found.indices.tolist())]), found
 
 
 def _misfit(subject: Subject, error: Exception) -> str:
@@ -218,7 +224,7 @@ def _attention(subject: Subject) -> "Figure":
         raise
     except (AssertionError, RuntimeError) as error:
         raise UsageError(_misfit(subject, error)) from error
-    images = torch.stack([item[0] for index in indices.tolist() if (item := split[index]) is not None])
+    images = torch.stack(split.cut(indices.tolist()))
     names = subject.data.class_names
     labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
     title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"

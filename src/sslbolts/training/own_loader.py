@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler, Subset
 
+from sslbolts.class_labels import as_labels
 from sslbolts.distributed import rank, world_size
+from sslbolts.errors import UsageError
 from sslbolts.training.undisturbed import isolated, own_draws
 
 __all__ = ["NOT_MINE", "ROWS_PER_BATCH", "OwnLoader", "with_batches"]
@@ -173,7 +175,7 @@ def _before_sharing(loader: DataLoader[Any]) -> Any:
 def _labels_of(dataset: Any) -> Tensor | None:
     """Labels of a dataset that has them as ``targets``, as ``labels`` or as the second tensor; else None.
 
-    What is no list of integers, such as names of classes, is passed over.
+    What are no labels, such as names of classes, is passed over.
     """
     if isinstance(dataset, Subset):
         labels = _labels_of(dataset.dataset)
@@ -188,9 +190,9 @@ def _labels_of(dataset: Any) -> Tensor | None:
     ):
         if candidate is not None:
             try:
-                labels = torch.as_tensor(candidate)
-            except (TypeError, ValueError, RuntimeError):
+                labels = as_labels(candidate)
+            except (TypeError, UsageError):
                 continue
-            if labels.ndim == 1 and not labels.is_floating_point() and len(labels) == len(dataset):
+            if len(labels) == len(dataset):
                 return labels
     return None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.data import SSLDataModule
+from sslbolts.data.apart import Apart
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.views import Augment, CroppedViews
 from sslbolts.errors import UsageError
@@ -199,8 +200,9 @@ def _two_views(subject: EncodedData, max_images: int, seed: int) -> list[Tensor]
     )
     rows = torch.split(chosen_rows(len(images), max_images, seed, _VIEWS), data.eval_batch_size)
     features: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for number, indices in late_bar(list(enumerate(rows)), "two views of each image"):
-        batch: Any = views[BatchPlan(indices, mix(seed, _VIEWS, number))]
+    plans = [BatchPlan(indices, mix(seed, _VIEWS, number)) for number, indices in enumerate(rows)]
+    batches: Apart[Any] = Apart(CroppedViews.__getitem__, views, plans)
+    for batch in late_bar(batches, "two views of each image"):
         for kept, view in zip(features, batch.views):
             kept.append(encoder.network(view.to(encoder.device)).float())
     found = [torch.cat(kept) for kept in features]

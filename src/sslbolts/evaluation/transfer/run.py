@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslbolts.checks import whole
-from sslbolts.data.decode import without_ghostscript
+from sslbolts.data.decode import ImageError, strict_pillow
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
@@ -83,7 +83,8 @@ class PreparedImages(Dataset[Any]):
     """A data set's PIL images as the network wants them: shorter side resized (bicubic), center cut out, normalized.
 
     Args:
-        dataset: map-style, ``(PIL image, label)``.
+        dataset: map-style, ``(PIL image, label)``. Of a file of several frames it gives the first, and an alpha channel
+            is left out, as in the published protocol.
         size: side of the square, pixels.
         in_chans: 1 or 3 channels.
         mean: per channel, in [0, 1]; None does not normalize.
@@ -109,8 +110,11 @@ class PreparedImages(Dataset[Any]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        with without_ghostscript():
-            image, label = self.dataset[index]
+        try:
+            with strict_pillow():
+                image, label = self.dataset[index]
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(f"image {index} of {type(self.dataset).__name__} cannot be read: {error}") from error
         return self._prepare(image.convert(self._mode)), label
 
 
