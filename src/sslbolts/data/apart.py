@@ -81,7 +81,7 @@ class Apart(Generic[T]):
             sampler=self.rows,
             num_workers=1,
             collate_fn=_as_it_is,
-            timeout=_PATIENCE,
+            timeout=_PATIENCE * self.at_a_time,
             multiprocessing_context="fork",
             generator=torch.Generator().manual_seed(torch.initial_seed()),  # draws nothing from that of the run
         )
