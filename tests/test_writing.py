@@ -1,6 +1,7 @@
 """A file is written whole or not at all, and one line says which could not be."""
 
 import os
+import stat
 
 import pytest
 
@@ -34,6 +35,7 @@ def test_a_file_where_a_folder_is_needed_and_a_full_device_are_named(tmp_path):
         with pytest.raises(UsageError, match=f"{path} could not be written: "):
             write_text(path, "text")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "full.txt"]
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)  # and no file has taken its place
 
 
 def test_a_link_leads_to_what_is_written(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ def whole_file(path: str | Path, errors: tuple[type[Exception], ...] = ()) -> It
     """A name beside ``path``, of the same ending, to write to: it takes the place of ``path`` when all is written.
 
     So nobody ever reads half a file, and what was there before stays where a disk is full. Folders are made; where
-    ``path`` is a link, the file that it leads to is written.
+    ``path`` is a link, the file that it leads to is written, and a device gets what is written when it is whole.
 
     Args:
         path: of the file.
@@ -38,13 +39,16 @@ def whole_file(path: str | Path, errors: tuple[type[Exception], ...] = ()) -> It
     unfinished: Path | None = None
     try:
         target = Path(os.path.realpath(path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_file():  # a device or a pipe is itself what is wanted
-            yield target
-            return
-        unfinished = target.with_name(f".part-{secrets.token_hex(4)}{target.suffix}")
+        stays = target.exists() and not target.is_file()  # a device or a pipe gets the bytes, and nothing its place
+        beside = path if stays else target
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = beside.with_name(f".part-{secrets.token_hex(4)}{beside.suffix}")
         yield unfinished
-        unfinished.replace(target)
+        if stays:
+            with unfinished.open("rb") as made, target.open("wb") as into:
+                shutil.copyfileobj(made, into)
+        else:
+            unfinished.replace(target)
     except refused as error:
         reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(f"{path} could not be written: {reason}. Make room there, or name another place.") from error

@@ -241,6 +241,14 @@ def test_training_without_any_label_warns_and_logs_nothing():
     assert "probe/train_top1" not in metrics(run)
 
 
+def test_a_diverged_network_is_not_taken_for_a_lack_of_labels():
+    run = trainer(OnlineLinearProbe(5, lambda module, batch, outputs: batch[0].flatten(1) * torch.nan), max_epochs=1)
+    with pytest.warns(UserWarning, match="features of all 160 labeled training images of this epoch are NaN") as warned:
+        run.fit(Host(), train_loader())
+    assert not [warning for warning in warned if "had a label" in str(warning.message)]
+    assert "probe/train_top1" not in metrics(run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,17 +1,27 @@
 """A checkpoint cannot make its reader import, call or open anything, whichever way it comes in."""
 
 import contextlib
+import copy
+import inspect
+import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sslbolts import SimCLR, UsageError, export_backbone, load_backbone
+from sslbolts._lightning import lightning_module
+from sslbolts.checkpoints.lightning_files import PlainCheckpointIO, read_plain_checkpoints
 from sslbolts.cli import main
-from sslbolts.evaluation import load_encoder
+from sslbolts.errors import argument_names
+from sslbolts.evaluation import FineTune, LinearProbe, MLPProbe, load_encoder
+from sslbolts.evaluation.probes.settings import ProbeSettings
 from tests.helpers.trainers import quiet_trainer
 
+TorchCheckpointIO = lightning_module("plugins.io").TorchCheckpointIO
 VERBS = ("fit", "validate", "test", "predict")
 QUIET = ["--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.fast_dev_run=1", "--data.batch_size=8"]
 HPARAMS = {
@@ -116,6 +126,75 @@ def test_a_file_that_holds_objects_is_not_handed_on(verb, folder, capsys):
 @pytest.mark.parametrize("read", [load_backbone, SimCLR.load_from_checkpoint])
 def test_objects_in_a_file_are_never_made(read, folder):
     read(_saved(folder, callbacks={"mine": Payload()}))
+
+
+@pytest.mark.parametrize("cls", [LinearProbe, MLPProbe, FineTune])
+def test_a_probe_is_read_as_a_method_is(cls, folder):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    network.num_features = 4
+    made = cls(network, 3, settings=ProbeSettings("mine", lr=0.1) if cls is not FineTune else "simclr_10pct")
+    content = {
+        "state_dict": made.state_dict(),
+        "hyper_parameters": {**made.hparams, "_class_path": "trap.X", "_instantiator": "trap.X"},
+        "callbacks": {"mine": Payload()},
+        "pytorch-lightning_version": "2.5.0",
+    }
+    torch.save(content, folder / "probe.ckpt")
+    again = cls.load_from_checkpoint(folder / "probe.ckpt", **{argument_names(cls)[0]: copy.deepcopy(network)})
+    assert again.settings == made.settings
+    assert all(torch.equal(value, again.get_parameter(name)) for name, value in made.named_parameters())
+
+
+@pytest.mark.parametrize("known_as", ["last", "hpc", "an address"])
+def test_a_file_that_lightning_finds_is_not_unpickled(known_as, folder, capsys):
+    path = _saved(folder, callbacks={"mine": Payload()})
+    given = {"last": "last", "hpc": "hpc", "an address": f"file://{path}"}[known_as]
+    if known_as == "hpc":
+        path.rename(folder / "hpc_ckpt_1.ckpt")
+    kept = '--trainer.callbacks=[{"class_path": "ModelCheckpoint", "init_args": {"dirpath": ".", "save_last": true}}]'
+    quiet = [*QUIET[:2], *QUIET[3:], "--trainer.max_steps=1", "--trainer.default_root_dir=."]
+    model = ["--model=SimCLR", "--model.backbone=resnet10t", "--model.stem=cifar"]
+    assert main(["fit", *model, f"--ckpt_path={given}", kept, *quiet]) == 2
+    assert "cannot be read as a checkpoint of tensors and plain data" in capsys.readouterr().err
+
+
+def test_a_trainers_reader_of_its_own_is_left_to_it():
+    class Own(PlainCheckpointIO):
+        pass
+
+    trainer = quiet_trainer(plugins=[Own()])
+    read_plain_checkpoints(trainer)
+    assert type(trainer.strategy.checkpoint_io) is Own
+    trainer = quiet_trainer()
+    read_plain_checkpoints(trainer)
+    assert type(trainer.strategy.checkpoint_io) is PlainCheckpointIO
+
+
+def test_what_is_trusted_explicitly_is_unpickled(folder):
+    torch.save({"hyper_parameters": {}, "state_dict": {}, "mine": Payload()}, folder / "mine.ckpt")
+    if "weights_only" in inspect.signature(TorchCheckpointIO.load_checkpoint).parameters:
+        assert "mine" in PlainCheckpointIO().load_checkpoint(folder / "mine.ckpt", weights_only=False)
+        (folder / "ran").unlink()
+
+
+@pytest.mark.parametrize("name", ["pipe.ckpt", "zero.ckpt", "folder.ckpt", "hole.ckpt", "pipe.safetensors"])
+def test_what_is_no_file_of_weights_is_refused_at_once(name, folder, capsys):
+    path = folder / name
+    if name.startswith("pipe"):
+        os.mkfifo(path)
+    elif name == "zero.ckpt":
+        path.symlink_to("/dev/zero")
+    elif name == "folder.ckpt":
+        path.mkdir()
+    else:
+        with open(path, "wb") as file:
+            file.truncate(2**42)
+    readers = [load_backbone, SimCLR.load_from_checkpoint, PlainCheckpointIO().load_checkpoint, load_encoder]
+    for read in readers:
+        with pytest.raises(UsageError, match=re.escape(str(path))):
+            read(path)
+    assert main(["validate", f"--ckpt_path={path}", *QUIET]) == 2
+    assert str(path) in capsys.readouterr().err
 
 
 def test_what_is_given_explicitly_is_not_taken_from_the_file(folder):

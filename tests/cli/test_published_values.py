@@ -10,8 +10,11 @@ import yaml
 
 from sslbolts import SSLModule
 from sslbolts.methods.registry import get_method
+from sslbolts.transforms import View
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+SOLO_LARS = {"trust_coefficient": 0.02, "clip": True}
 
 # Executed or read in the official codes (moco's notebook and the papers of SimSiam and BYOL included), for the whole
 # batch of all devices. "lr" is the peak.
@@ -210,6 +213,72 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "clip": 20,
         "regularization": 0.05,
     },
+    # solo-learn's
+    "barlow_twins_cifar10": {
+        "run": (200, 256, "barlow_twins"),
+        "LARS": {"lr": 0.3, "weight_decay": 1e-4} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "scale_loss": 0.1,
+        "bias_lr_scale": 1,
+        "hidden_dim": 2048,
+        "output_dim": 2048,
+    },
+    "byol_cifar10": {
+        "run": (200, 256, "byol"),
+        "LARS": {"lr": 1.0, "weight_decay": 1e-5} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "momentum": 0.99,
+    },
+    "deepcluster_v2_cifar10": {
+        "run": (200, 256, None),
+        "LARS": {"lr": 0.6, "weight_decay": 1e-6} | SOLO_LARS,
+        "warmup_epochs": 11,
+        "final_lr": 1e-3,
+        "num_prototypes": [3000, 3000, 3000],
+        "temperature": 0.1,
+    },
+    "dino_cifar10": {
+        "run": (200, 256, "byol"),
+        "LARS": {"lr": 0.3, "weight_decay": 1e-6} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "final_weight_decay": None,
+        "momentum": 0.9995,
+        "output_dim": 4096,
+    },
+    "moco_v3_cifar10": {
+        "run": (200, 512, "byol"),
+        "LARS": {"lr": 0.6, "weight_decay": 1e-6} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "momentum": 0.99,
+        "temperature": 0.2,
+    },
+    "simclr_cifar10": {
+        "run": (200, 512, "simclr"),
+        "LARS": {"lr": 0.8, "weight_decay": 1e-4, "lr_in_momentum": False} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "temperature": 0.2,
+    },
+    "swav_cifar10": {
+        "run": (200, 256, None),
+        "LARS": {"lr": 0.6, "weight_decay": 1e-6} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+        "queue_length": 3840,
+        "queue_from_epoch": 50,
+        "freeze_prototypes_steps": 2 * 195,
+        "temperature": 0.1,
+    },
+    "vicreg_cifar10": {
+        "run": (200, 256, "vicreg"),
+        "LARS": {"lr": 0.3, "weight_decay": 1e-4} | SOLO_LARS,
+        "warmup_epochs": 10,
+        "final_lr": 0,
+    },
     "distillation_imagenet": {
         "run": (130, 256, "simreg"),
         "SGD": {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
@@ -247,6 +316,28 @@ def test_a_configuration_has_the_official_values(name):
         assert settings[key] == pytest.approx(value), key
     for key, value in expected.items():
         assert arguments[key] == value, key
+
+
+SYMMETRIC = View(  # solo-learn's
+    32,
+    scale=(0.08, 1.0),
+    interpolation="bicubic",
+    jitter=(0.8, 0.8, 0.8, 0.2),
+    jitter_p=0.8,
+    grayscale_p=0.2,
+    blur_p=0.5,
+    blur_kernel=13,
+)
+NOTEBOOK = View(32, scale=(0.08, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grayscale_p=0.2)  # MoCo's
+
+
+@pytest.mark.parametrize(
+    ("name", "view"),
+    [("swav_cifar10", SYMMETRIC), ("deepcluster_v2_cifar10", SYMMETRIC), ("moco_cifar10", NOTEBOOK)],
+)
+def test_a_configuration_with_views_of_its_own_has_those_that_it_names(name, view):
+    _, config, _ = _read(name)
+    assert [View(**written) for written in config["data"]["init_args"]["views"]["views"]] == [view, view]
 
 
 # The factor on the peak in the official run, from an epoch on until the next that is named.

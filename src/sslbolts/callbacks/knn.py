@@ -14,12 +14,12 @@ from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import positive, whole
-from sslbolts.distributed import all_sum, broadcast_, world_size
+from sslbolts.distributed import all_sum, broadcast_, gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import class_separation, rankme
 from sslbolts.training.facts import is_new_run, steps_done
-from sslbolts.training.logs import log_reduced
+from sslbolts.training.logs import drop_metrics, is_compared, log_reduced
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
 from sslbolts.training.rows import first_loader
@@ -66,7 +66,9 @@ class KNNMonitor(QueryMonitor):
             an evaluation is read as the bank is, too: if that differs, a submodule is read so in all batches, and
             others are refused.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings. Label -1 is left out.
-        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run.
+        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run;
+            and in between where ``ModelCheckpoint``, ``EarlyStopping`` or a learning-rate schedule compares one of the
+            metrics, which are not there at a validation that is not measured.
         max_bank: at most so many images in the bank, each class in proportion; None for all.
         baselines: measure raw pixels and the untrained network.
         name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
@@ -125,6 +127,11 @@ class KNNMonitor(QueryMonitor):
         """Names of the accuracies: of kNN for each `k`, then of ridge."""
         return self._names(self.k, ridge=True)
 
+    @property
+    def _logged(self) -> tuple[str, ...]:
+        """Names of all that is measured anew."""
+        return (*self.metrics, f"{self._start}rankme", f"{self._start}class_separation")
+
     # ------------------------------------------------------------------ baselines
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -145,8 +152,10 @@ class KNNMonitor(QueryMonitor):
         loader = first_loader(trainer.val_dataloaders)
         if loader is None:
             return
-        most = validation.max_batches[0] if validation.max_batches else None
-        most = None if most is None or most == float("inf") else int(most) * world_size()
+        batches = float(validation.max_batches[0]) if validation.max_batches else 0.0
+        # Ranks may have unequal numbers.
+        longest = gather_ragged(torch.tensor([batches], device=pl_module.device)).max().item()
+        most = int(longest) * world_size() if 0 < longest < float("inf") else None
         self._reader.check(pl_module)
         # Name, reader, and what is measured: numbers of neighbors, and whether ridge is.
         plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [
@@ -167,6 +176,8 @@ class KNNMonitor(QueryMonitor):
         for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
             if not x.shape[1]:
                 continue
+            if not len(features):  # this rank has no queries
+                features = x[:0]
             x, labels = self._finite(x, bank.targets)
             # With their mean image, all images are similar to each other.
             mean = x.mean(0) if name == "raw_pixels" else x.new_zeros(())
@@ -186,10 +197,23 @@ class KNNMonitor(QueryMonitor):
             return True
         epoch = trainer.current_epoch
         last = epoch + 1 == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step or trainer.should_stop
-        if 0 < epoch - self._measured < self.every_n_epochs and not last:
+        if 0 < epoch - self._measured < self.every_n_epochs and not last and not is_compared(trainer, self._logged):
+            drop_metrics(trainer, self._logged)
             return False
         self._measured = epoch
         return True
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def _find_bank(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._rows is not None:
+            self.bank.loader(trainer, pl_module)  # here, where all ranks are: not each of them may get a batch
 
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
@@ -211,6 +235,8 @@ class KNNMonitor(QueryMonitor):
         return self._share
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if not prefix:
+            drop_metrics(trainer, self._logged)
         if not all_sum(torch.tensor(len(self._queries), device=first_seen.device)):
             return
         # A rank without a batch of queries has its share of the bank all the same: the others wait for it.

@@ -14,7 +14,7 @@ from sslbolts.checks import at_least, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
-from sslbolts.training.logs import log_reduced
+from sslbolts.training.logs import drop_metrics, log_reduced
 
 __all__ = ["OnlineLinearProbe"]
 
@@ -86,7 +86,7 @@ class OnlineLinearProbe(QueryMonitor):
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # right predictions of each head, labeled rows, labels of no class
+        self._train_counts: Tensor | None = None  # labeled rows, right of each head, rows used, labels of no class
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
@@ -142,6 +142,8 @@ class OnlineLinearProbe(QueryMonitor):
         heads = self._heads_for(features)
         with torch.autocast(features.device.type, enabled=False):
             counts = heads.step(features, targets)
+        labeled = ((targets >= 0) & (targets < self.num_classes)).sum()
+        counts = torch.cat([labeled[None], counts])
         self._train_counts = counts if self._train_counts is None else self._train_counts.to(counts.device) + counts
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -153,7 +155,7 @@ class OnlineLinearProbe(QueryMonitor):
             )
         if self._train_counts is None:
             return
-        *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
+        labeled, *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
         self._train_counts = None
         if beyond:
             raise UsageError(
@@ -162,6 +164,13 @@ class OnlineLinearProbe(QueryMonitor):
             )
         if rows:
             log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
+            return
+        drop_metrics(trainer, [f"{self.name}/train_top1"])
+        if labeled:
+            rank_zero_warn(
+                f"{self.name}: features of all {labeled:,} labeled training images of this epoch are NaN or infinite, "
+                "so the probe learns nothing: the network has diverged (a smaller learning rate, or a longer warm-up)."
+            )
         else:
             rank_zero_warn(
                 f"{self.name}: no training image of this epoch had a label (all are -1), so the probe learns nothing: "
@@ -217,6 +226,7 @@ class OnlineLinearProbe(QueryMonitor):
         *hits, rows = all_sum(torch.cat([right.flatten(), counted.sum()[None]])).tolist()
         if not rows:
             rank_zero_warn(f"{self.name}: no evaluation image has a label (all are -1): nothing is logged.")
+            drop_metrics(trainer, [f"{prefix}{self.name}/top1", f"{prefix}{self.name}/top5"])
             return
         top1, top5 = hits[: len(self.lrs)], hits[len(self.lrs) :]
         self.accuracies = {lr: count / rows for lr, count in zip(self.lrs, top1)}
@@ -256,5 +266,6 @@ class OnlineLinearProbe(QueryMonitor):
             )
             return
         self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
-        self._train_counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        self._train_counts = counts if counts is not None and len(counts) == len(self.lrs) + 3 else None
         self._chosen = state_dict["chosen"]

@@ -8,7 +8,7 @@ import zipfile
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,31 @@ from torch.serialization import safe_globals
 
 from sslbolts.errors import UsageError, did_you_mean
 
-__all__ = ["METADATA", "PREPROCESSING", "read_checkpoint", "read_safetensors", "refused_classes", "some", "uncompiled"]
+__all__ = [
+    "METADATA",
+    "PREPROCESSING",
+    "load_plain",
+    "must_be_file",
+    "read_checkpoint",
+    "read_safetensors",
+    "refused_classes",
+    "some",
+    "uncompiled",
+]
+
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    EOFError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    OSError,
+)
+"""What ``torch.load`` raises for a file that is none of its own, or not a whole one."""
 
 METADATA = "sslbolts"
 """Name in a file's metadata under which it says how its network is made."""
@@ -37,17 +61,37 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         UsageError: if there is no such file, it is of another kind, or objects in it have no placeholder.
     """
-    _must_exist(path)
+    must_be_file(path)
+    with _harmless(path):
+        return load_plain(path, mmap=zipfile.is_zipfile(path))
+
+
+def load_plain(
+    file: str | Path | IO[bytes], map_location: Any = "cpu", *, name: str = "", mmap: bool = False
+) -> dict[str, Any]:
+    """The content of a file of ``torch.save``, if it is a dictionary of tensors and plain data.
+
+    Args:
+        file: or a path.
+        map_location: the device of its tensors.
+        name: of an open file.
+        mmap: map a file's tensors into memory.
+
+    Raises:
+        UsageError: if there is no such file, or it holds anything else.
+    """
+    name = name or str(file)
+    if isinstance(file, str | Path):
+        must_be_file(file)
     try:
-        with _harmless(path):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, TypeError, AttributeError) as error:
-        raise UsageError(f'"{path}" cannot be read as a checkpoint of tensors and plain data: {_why(error)}') from error
-    if not isinstance(checkpoint, dict):
+        content = torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
+    except _UNREADABLE as error:
+        raise UsageError(f'"{name}" cannot be read as a checkpoint of tensors and plain data: {_why(error)}') from error
+    if not isinstance(content, dict):
         raise UsageError(
-            f'"{path}" holds a {type(checkpoint).__name__} and not a dictionary of tensors: save its state_dict().'
+            f'"{name}" holds a {type(content).__name__} and not a dictionary of tensors: save its state_dict().'
         )
-    return checkpoint
+    return content
 
 
 def refused_classes(path: str | Path) -> list[str]:
@@ -69,7 +113,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any
     """
     from safetensors import SafetensorError, safe_open
 
-    _must_exist(path)
+    must_be_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
@@ -137,8 +181,17 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def _must_exist(path: str | Path) -> None:
+def must_be_file(path: str | Path) -> None:
+    """Refuse what is no regular file: a pipe that nobody writes to, a device without an end.
+
+    Raises:
+        UsageError: names what is there, or the nearest file.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise UsageError(f'"{path}" is a folder, and a file is needed: give one that is in it.')
+    if path.exists() and not path.is_file():
+        raise UsageError(f'"{path}" is no regular file, and so no file of weights.')
     if not path.is_file():
         folder = path.parent
         near = did_you_mean(path.name, [p.name for p in folder.iterdir() if p.is_file()]) if folder.is_dir() else ""

@@ -1,17 +1,22 @@
 """``sslbolts fit|validate|test|predict``: LightningCLI in subclass mode, with short names and one-line errors."""
 
 import re
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+
 from sslbolts._lightning import (
+    LIGHTNING,
     LightningDataModule,
     LightningModule,
     MisconfigurationException,
     lightning_module,
 )
 from sslbolts.callbacks import RunRecord
+from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
 from sslbolts.cli.run import checkpoint
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
@@ -85,7 +90,6 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
             args=[verb, *arguments],
-            parser_class=Parser,
             auto_configure_optimizers=False,
         )
 
@@ -93,7 +97,11 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return {self.verb: _NOT_FROM_THE_COMMAND_LINE[self.verb]}
 
     def init_parser(self, **kwargs: Any) -> Any:
-        return super().init_parser(**{"prog": "sslbolts", "exit_on_error": False, **kwargs})
+        header = [f"{LIGHTNING}=={sys.modules[LIGHTNING].__version__}"]
+        # Lightning 2.5.0 has no parser_class.
+        parser = Parser(**{"prog": "sslbolts", "exit_on_error": False, "dump_header": header, **kwargs})
+        parser.add_argument("-c", "--config", action=ActionConfigFile, help="configuration in YAML or JSON")
+        return parser
 
     def add_core_arguments_to_parser(self, parser: Any) -> None:
         parser.add_lightning_class_args(self.trainer_class, "trainer")
@@ -163,11 +171,13 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:
             if isinstance(error, UsageError):
                 raise
             raise UsageError(f"the Trainer cannot be made: {error}") from error
+        read_plain_checkpoints(trainer)
+        return trainer
 
     def before_fit(self) -> None:
         self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))

@@ -322,6 +322,15 @@ class SSLDataModule(LightningDataModule):
         )
 
     @torch.no_grad()
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
+        """No checkpoint has the arguments.
+
+        Raises:
+            UsageError: says where they are.
+        """
+        raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finishes a batch where it lies: views of a :class:`Draft`, and evaluation images that are still uint8."""
         if isinstance(batch, Draft):

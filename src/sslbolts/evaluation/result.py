@@ -60,7 +60,8 @@ class Result:
         source: what was evaluated: a path, ``timm/NAME``, or the class of a module.
         data: name of the data set.
         metrics: shares in [0, 1] and other numbers; the first one is the result, the others stand beside it.
-        settings: what they depend on: layer, preprocessing, hyper-parameters, and how these were chosen.
+        settings: what they depend on: the data (folder, numbers of images, a digest), layer, preprocessing,
+            hyper-parameters, and how these were chosen.
         rows: one mapping per candidate of a sweep, per layer or per data set, all with the same keys.
         notes: sentences that a reader of the numbers must know.
         environment: versions and machine.

@@ -4,15 +4,15 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
+from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checkpoints.misfit import refuse_misfit
-from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
@@ -47,7 +47,7 @@ LRScaling = Literal["linear", "sqrt", "none"]
 """The rule by which the learning rate follows the effective batch size B: ``lr * B / 256``, its root, or neither."""
 
 
-class SSLModule(TrainingModule):
+class SSLModule(FromCheckpoint, TrainingModule):
     """A backbone that is trained without labels. A method adds its heads and a ``training_step``.
 
     Args:
@@ -65,7 +65,8 @@ class SSLModule(TrainingModule):
         zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
             identity at first, or at one; None is the method's own choice. Pretrained networks and modules are taken as
             they are.
-        backbone_kwargs: further arguments of the named network.
+        backbone_kwargs: further arguments of the named network; ``positions`` among them is the resampling of a vision
+            transformer's position embeddings.
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:
@@ -206,44 +207,6 @@ class SSLModule(TrainingModule):
         """Features ``(B, D)``, targets ``(B,)`` and indices ``(B,)`` of ``(images, targets, indices)``."""
         images, targets, indices = batch
         return self(images), targets, indices
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: Any,
-        map_location: Any = None,
-        hparams_file: Any = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        **arguments: Any,
-    ) -> Self:
-        """The method of a checkpoint, which can import, call and open nothing else.
-
-        Args:
-            checkpoint_path: a file.
-            map_location: the device of the method; None is the CPU.
-            hparams_file: not taken: give the arguments.
-            strict: whether all weights must be there; None is ``strict_loading``.
-            weights_only: False loads whatever the file holds, as Lightning does, and runs its code.
-            arguments: in place of the checkpoint's.
-
-        Raises:
-            UsageError: if there is no such file, or it is of another method or names a class that no file may name.
-        """
-        if hparams_file is not None:
-            raise UsageError("hparams_file is not read: give the arguments by name.")
-        if weights_only is False:
-            trusted: Self = super().load_from_checkpoint(
-                checkpoint_path, map_location, strict=strict, weights_only=False, **arguments
-            )
-            return trusted
-        checkpoint = Checkpoint.read(checkpoint_path)
-        method = cls(**{**checkpoint.arguments_for(cls, arguments), **arguments})
-        if strict is not None:
-            method.strict_loading = strict
-        method.on_load_checkpoint({**checkpoint.content, "state_dict": checkpoint.weights})
-        method.load_state_dict(checkpoint.weights, strict=method.strict_loading)
-        return method.to(map_location or "cpu")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

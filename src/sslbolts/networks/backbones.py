@@ -28,6 +28,9 @@ BackboneLike = str | nn.Module
 Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
 """The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
 
+Positions = Literal["timm", "dino"]
+"""The resampling of position embeddings for images of another size, timm's or that of DINO's official code."""
+
 
 class NetworkArguments(TypedDict, total=False):
     """Arguments of the backbone, which every method passes on to :class:`~sslbolts.SSLModule`, where the defaults are.
@@ -37,7 +40,7 @@ class NetworkArguments(TypedDict, total=False):
         in_chans: channels of the images.
         zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
             identity at first, or at one; None is the method's own choice.
-        backbone_kwargs: further arguments of the named network.
+        backbone_kwargs: further arguments of the named network, and ``positions``; see :func:`create_backbone`.
         compile_backbone: run the backbone through ``torch.compile``.
     """
 
@@ -54,6 +57,7 @@ def create_backbone(
     stem: Stem = "imagenet",
     in_chans: int = 3,
     zero_init_residual: bool | None = None,
+    positions: Positions = "timm",
     **kwargs: Any,
 ) -> nn.Module:
     """A network that turns images ``(B, in_chans, H, W)`` into pooled features ``(B, D)``, without classifier.
@@ -73,6 +77,10 @@ def create_backbone(
         zero_init_residual: start the last norm's scale of each residual block of a ResNet at 0, or at 1; None as the
             library has it: 0 in timm, 1 in torchvision. Other networks start as they do, pretrained ones with their
             weights.
+        positions: how position embeddings of a vision transformer are resampled for images of another size than its
+            own: "dino" as in DINO's official code, bicubic without antialiasing
+            (:func:`sslbolts.networks.positions.resized_positions`); "timm" with it. Of timm's ``VisionTransformer``;
+            transformers of its other classes stay as they are.
         kwargs: passed to ``timm.create_model`` or ``torchvision.models.get_model``.
 
     Raises:
@@ -88,8 +96,10 @@ def create_backbone(
         raise UsageError(
             f'stem="{stem}": it must be one of {", ".join(get_args(Stem))}.{did_you_mean(stem, get_args(Stem))}'
         )
+    if positions not in get_args(Positions):
+        raise UsageError(f'positions="{positions}": it must be one of {", ".join(get_args(Positions))}.')
     if isinstance(backbone, nn.Module):
-        if stem != "imagenet" or in_chans != 3 or zero_init_residual is not None or kwargs:
+        if stem != "imagenet" or in_chans != 3 or zero_init_residual is not None or positions != "timm" or kwargs:
             raise UsageError(
                 "stem, in_chans, zero_init_residual and backbone_kwargs describe a backbone given by name; a module is "
                 "taken as it is: build it with them, or pass a name."
@@ -106,6 +116,8 @@ def create_backbone(
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
     network = _create(library, name, in_chans, zero_init_residual, kwargs)
+    if positions == "dino":
+        _resample_positions(network, backbone)
     return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
 
 
@@ -243,6 +255,13 @@ def _create_torchvision(name: str, in_chans: int, zero: bool | None, kwargs: dic
         path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
     return network
+
+
+def _resample_positions(network: nn.Module, name: str) -> None:
+    from sslbolts.networks.positions import resample_like_dino
+
+    if not (resample_like_dino(network) or hasattr(network, "patch_embed")):
+        raise UsageError(f'positions="dino" is for vision transformers of timm, and "{name}" is none: leave it out.')
 
 
 def _convolution_like(layer: nn.Conv2d, in_chans: int) -> nn.Conv2d:

@@ -229,7 +229,7 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   official code, in TensorFlow, has contrast about each channel's mean, saturation in HSV, and no antialiasing.
 - moco_v1: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv:1911.05722.
   The official code takes the color away before it changes brightness, contrast, saturation and hue; here, as in all
-  recipes, after that. Either way the view is gray, of a somewhat other brightness.
+  recipes, after that. Either way the view is gray, but saturation and hue change its brightness here.
 - moco_v2: Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297; simsiam: Chen and He,
   Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, has the same views.
 - byol: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733: the asymmetric pair (blur always or

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import at_least, positive, whole
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
@@ -21,7 +22,7 @@ __all__ = ["Detector"]
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
-class Detector(TrainingModule):
+class Detector(FromCheckpoint, TrainingModule):
     """Faster R-CNN on the maps of a backbone's last stages, trained whole, by SGD as in MoCo's runs on VOC.
 
     Training batches are lists of images and of targets, see :class:`~sslbolts.evaluation.detection.data.VOCBoxes`; an

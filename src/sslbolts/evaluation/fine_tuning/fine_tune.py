@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
@@ -26,7 +27,7 @@ from sslbolts.training.labeled_evaluation import LabeledEvaluation
 __all__ = ["FineTune"]
 
 
-class FineTune(LabeledEvaluation):
+class FineTune(FromCheckpoint, LabeledEvaluation):
     """A backbone and a linear head, trained together on labeled images by a paper's settings.
 
     The learning rate falls from layer to layer towards the first (ResNets by stage, vision transformers by block), and

@@ -193,11 +193,11 @@ FINE_TUNE_SETTINGS: Mapping[str, FineTuneSettings] = MappingProxyType(
 """Recipes by name. "1pct" and "10pct" are those for a hundredth and a tenth of ImageNet's labels."""
 
 
-def fine_tune_settings(settings: str | FineTuneSettings, **changes: Any) -> FineTuneSettings:
+def fine_tune_settings(settings: str | FineTuneSettings | Mapping[str, Any], **changes: Any) -> FineTuneSettings:
     """Settings by name, with some of their values changed.
 
     Args:
-        settings: a name of :data:`FINE_TUNE_SETTINGS`, or settings of your own.
+        settings: a name of :data:`FINE_TUNE_SETTINGS`, settings of your own, or such as a mapping.
         **changes: values of :class:`FineTuneSettings` in place of the settings' own.
 
     Raises:
@@ -216,6 +216,8 @@ def fine_tune_settings(settings: str | FineTuneSettings, **changes: Any) -> Fine
             names = ", ".join(FINE_TUNE_SETTINGS)
             raise UsageError(f'there are no settings "{settings}" of fine-tuning.{hint} There are {names}.')
         settings = FINE_TUNE_SETTINGS[settings]
+    elif isinstance(settings, Mapping):
+        settings = FineTuneSettings(**settings)
     known = [name for name in FineTuneSettings.__dataclass_fields__ if name not in ("source", "batch_size")]
     for name in changes:
         if name not in known:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import at_least, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
@@ -23,7 +24,7 @@ __all__ = ["LAYER_LRS", "LayerProbe"]
 LAYER_LRS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 
-class LayerProbe(LabeledEvaluation):
+class LayerProbe(FromCheckpoint, LabeledEvaluation):
     """Logistic regressions on every block, several learning rates each, all trained together from one pass per batch.
 
     A block's map is adaptively max-pooled to about 9,000 values, which are standardized (batch norm without scales).

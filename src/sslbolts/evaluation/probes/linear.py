@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
+from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.encoder import Encoder
@@ -21,7 +22,7 @@ from sslbolts.transforms import MultiView, View
 __all__ = ["LinearProbe", "MLPProbe", "probe_views"]
 
 
-class LinearProbe(LabeledEvaluation):
+class LinearProbe(FromCheckpoint, LabeledEvaluation):
     """Linear classifiers on a frozen network, one per learning rate, trained together on labeled images.
 
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per

@@ -29,10 +29,10 @@ class SimCLR(SSLModule):
 
     Both views go through backbone and projector in one call and share their batch-norm statistics. The features for
     other tasks are the backbone's, not the projector's. The official code's loss is twice the paper's, in all published
-    runs: ``scale_loss=2``. LARS takes that out for weights, but not for biases and norms, which move twice as far, nor
-    for the decay, which counts half. The projector has two layers as in the paper; the official code's default came to
-    be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the square root
-    of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
+    runs: ``scale_loss=2``. LARS takes the factor out of the steps of weights, whose decay then counts half, but not of
+    biases and norms, which move twice as far. The projector has two layers as in the paper; the official code's default
+    came to be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the
+    square root of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
 
     The paper's other objectives are here to be compared with it. Table 4 has 63.9 for NT-Xent, 57.9 and 51.6 for
     NT-Logistic with and without semi-hard negatives, 57.5 and 50.9 for the margin triplet loss. How an anchor's many

@@ -65,8 +65,10 @@ class DINO(SSLModule):
     further ones to the student. Same-size crops share their batch-norm statistics. After the backward pass each
     gradient is clipped by itself, and the last layer is frozen during the first epoch.
 
-    Networks of timm take crops of several sizes, vision transformers included. The paper trains a ResNet-50 with
-    SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops: configs/dino_resnet50_imagenet.yaml.
+    Networks of timm take crops of several sizes, vision transformers included, whose position embeddings are resampled
+    as in the official code (``backbone_kwargs={"positions": "timm"}`` for timm's way). The paper trains a ResNet-50
+    with SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops:
+    configs/dino_resnet50_imagenet.yaml.
 
     Args:
         hidden_dim: width of the projector's hidden layers.
@@ -156,7 +158,8 @@ class DINO(SSLModule):
         at_least(0, final_weight_decay=final_weight_decay)
         given = network.get("backbone_kwargs")
         if _is_timm_transformer(backbone):
-            network["backbone_kwargs"] = {"drop_path_rate": drop_path, **(given or {})}
+            given = {"positions": "dino", **(given or {})}
+            network["backbone_kwargs"] = {"drop_path_rate": drop_path, **given}
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.save_hyperparameters({"backbone_kwargs": given})  # drop_path is stored by itself
         token = self.backbone.cls_token if _is_timm_transformer(backbone) and is_untrained(backbone, given) else None
