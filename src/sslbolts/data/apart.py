@@ -21,7 +21,7 @@ _PATIENCE = 60  # seconds that an item may take in another process
 
 
 class Apart(Generic[T]):
-    """Made of the rows of a dataset in a process that ends with it; the dataset here stays as it is.
+    """The answers of a function to the rows of a dataset, from a process of their own: the dataset here stays as it is.
 
     A dataset may open a file when its first item is read. Worker processes that are forked later would share that file,
     and the one position in it at which all of them read: wrong images, and no word about it. So a forked process reads.
@@ -81,7 +81,7 @@ class Apart(Generic[T]):
             sampler=self.rows,
             num_workers=1,
             collate_fn=_as_it_is,
-            timeout=_PATIENCE,
+            timeout=_PATIENCE * self.at_a_time,
             multiprocessing_context="fork",
             generator=torch.Generator().manual_seed(torch.initial_seed()),  # draws nothing from that of the run
         )

@@ -62,7 +62,7 @@ class TensorImages:
         (4, False)
     """
 
-    def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
+    def __init__(self, data: Tensor, targets: Tensor | Sequence[Any] | None = None) -> None:
         self.data = data
         self.targets = torch.full((len(data),), -1) if targets is None else as_labels(targets)
         if len(self.targets) != len(data):
