@@ -7,8 +7,8 @@ from torch.nn import functional as F
 
 __all__ = ["raw_pixels"]
 
-_AVERAGES: dict[int, Callable[[Tensor, list[int]], Tensor]] = {
-    1: lambda x, size: F.adaptive_avg_pool1d(x, size[0]),
+_AVERAGES: dict[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
     2: F.adaptive_avg_pool2d,
     3: F.adaptive_avg_pool3d,
 }

@@ -120,7 +120,7 @@ def class_separation(features: Tensor, targets: Tensor, *, num_classes: int | No
     features, targets = labeled(features, targets, width=features.shape[1])
     number_of_classes(targets, num_classes)
     unit = F.normalize(features)
-    present, place, count = targets.unique(return_inverse=True, return_counts=True)
+    present, place, count = torch.unique(targets, return_inverse=True, return_counts=True)
     # A mean cosine over pairs is a product of mean unit vectors, so no pair is ever formed.
     mean = unit.new_zeros(len(present), unit.shape[1]).index_add_(0, place, unit) / count[:, None]
     within = 1 - mean.square().sum(1).mean()

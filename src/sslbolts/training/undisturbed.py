@@ -17,13 +17,21 @@ __all__ = ["isolated", "own_draws", "undisturbed"]
 @contextmanager
 def isolated() -> Iterator[None]:
     """Random states from a fixed start, the same on every rank; afterwards they are as before."""
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None  # Lightning leaves it out
     states = lightning_module("utilities.seed").isolate_rng()
     states.__enter__()
     try:
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
+        # As torch.manual_seed does, which takes milliseconds where CUDA is there and not in use.
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.manual_seed_all(0)
+        if mps is not None:
+            torch.mps.manual_seed(0)
         yield
     finally:
         states.__exit__(None, None, None)  # an error inside would keep it from bringing them back
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
 
 
 @contextmanager

@@ -51,14 +51,14 @@ def accuracies(
     if not len(bank):
         return [math.nan] * (len(k) + ridge)
     # Among the classes that the bank has, since labels may be large and few.
-    classes = bank_targets[bank_targets >= 0].unique()
+    classes = torch.unique(bank_targets[bank_targets >= 0])
     places = torch.where(bank_targets >= 0, torch.searchsorted(classes, bank_targets), -1)
     rows_at_once = max(1, _SCORES_AT_ONCE // max(1, len(classes) * len(k)))
     answers = []
     if k:
         parts = [
             knn_predict(part, bank, places, k=k, temperature=temperature).argmax(2)
-            for part in features.split(rows_at_once)
+            for part in torch.split(features, rows_at_once)
         ]
         answers += list(torch.cat(parts, 1))
     told = ridge and _fits(bank.shape[1], len(classes))
