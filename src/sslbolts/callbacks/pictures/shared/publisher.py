@@ -57,7 +57,7 @@ class Publisher:
             self._tell(f"{type(error).__name__}: {error}")
 
     def is_off(self, trainer: Trainer) -> bool:
-        """Whether the picture could not be drawn on some rank. All ranks must call it."""
+        """True once the picture could not be drawn on some rank. All ranks must call it."""
         count = torch.tensor(int(self._off), device=trainer.strategy.root_device)
         self._off = bool(all_sum(count) > 0)
         if self._off:
