@@ -118,6 +118,22 @@ def test_baselines_are_of_the_images_that_the_loaders_own_order_gives_first(two_
     assert first == second == ranks.baselines_of_some(order)
 
 
+@pytest.mark.parametrize("even", [True, False])
+def test_loaders_that_are_dealt_out_already_give_the_numbers_and_pictures_of_one_process(two_ranks, tmp_path, even):
+    first, second = two_ranks(ranks.dealt_by_hand, str(tmp_path / "two"), even)
+    one = ranks.dealt_by_hand(str(tmp_path / "one"), even)
+    assert first == second
+    assert first == pytest.approx(one, rel=1e-5)
+    assert one["knn/k5_t0.07/untrained"] > 0
+    drawn = [sorted(path.name for path in (tmp_path / run / "pictures").iterdir()) for run in ("two", "one")]
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 4
+
+
+def test_right_answers_are_counted_where_one_rank_has_no_image(two_ranks):
+    assert two_ranks(ranks.right_on_one_rank) == [{"top1": 0.5}] * 2
+
+
 def follow(folder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     callbacks = lightning_module("callbacks")
