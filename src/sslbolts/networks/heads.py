@@ -20,7 +20,6 @@ def mlp(
     bias: bool = True,
     last_bias: bool = True,
     last_norm: LastNorm = "none",
-    weight_std: float | None = None,
 ) -> nn.Sequential:
     """Linear layers with batch norm and ReLU between them.
 
@@ -30,7 +29,6 @@ def mlp(
         bias: biases of the hidden linear layers.
         last_bias: bias of the last linear layer.
         last_norm: batch norm after the last linear layer.
-        weight_std: standard deviation of the normal distribution from which weights start; None is torch's uniform one.
 
     Returns:
         ``(B, widths[0]) -> (B, widths[-1])``.
@@ -64,10 +62,6 @@ def mlp(
         if last_norm == "scale":
             norm.bias.requires_grad_(False)  # stays 0
         layers.append(norm)
-    if weight_std is not None:
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=weight_std)
     return nn.Sequential(*layers)
 
 
