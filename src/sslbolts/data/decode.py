@@ -85,7 +85,7 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
     from PIL import ImageOps
 
     with opened(data) as file:
-        _refuse_what_pillow_drops(file)
+        _refuse_several(file)
         return _from_pil(ImageOps.exif_transpose(file), in_chans)
 
 
@@ -163,7 +163,8 @@ def as_image(item: Any, in_chans: int) -> Tensor:
     from PIL import Image
 
     if isinstance(item, Image.Image):
-        _refuse_what_pillow_drops(item)
+        _refuse_several(item)
+        _refuse_lossy(item)
         return _from_pil(item, in_chans)
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim not in (2, 3):
@@ -256,17 +257,13 @@ def _too_large() -> UsageError:
     )
 
 
-def _refuse_what_pillow_drops(image: "PILImage") -> None:
-    """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs.
-
-    A transparent color that Pillow would not find is set right.
-    """
+def _refuse_several(image: "PILImage") -> None:
+    """Refuses an image of several frames; sets right a transparent gray that Pillow would not find."""
     bits = _GRAY_BITS.get(str(_arguments(image)))
     if bits and isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
         image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UsageError("it has several frames or pages: give each a file of its own.")
-    _refuse_lossy(image)
 
 
 def _refuse_lossy(image: "PILImage") -> None:
