@@ -1,5 +1,6 @@
 """What holds for every method, as functions of a case; each fails with an assertion."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -248,18 +249,18 @@ def evaluation_on_two_processes_is_that_on_one(case: MethodCase, folder: Path, t
 
 def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, float]:
     """kNN-20 accuracy on the packaged images before and after a short run."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
+    torch.manual_seed(seed)
+    module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
     module.log = lambda *args, **settings: None  # type: ignore[method-assign]  # a tenth of the time, and nobody reads it
     trainer = quiet_trainer(max_epochs=case.epochs, limit_train_batches=case.part, limit_val_batches=0)
     images = HalvedImages if case.halved else ManyQueries
     data = images(
         batch_size=case.batch_size, views=case.learning_views or case.views, color="linear", num_workers=0, seed=seed
     )
-    before = _accuracy(module, data)
+    untrained = copy.deepcopy(module)
+    torch.manual_seed(seed)  # of what the run draws
     trainer.fit(module, datamodule=data)
-    return before, _accuracy(module, data)
+    return _accuracy(untrained, data), _accuracy(module, data)
 
 
 @torch.no_grad()
