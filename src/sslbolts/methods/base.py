@@ -13,6 +13,7 @@ from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checkpoints.misfit import refuse_misfit
+from sslbolts.checkpoints.safe_arguments import storable
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
@@ -131,8 +132,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
             self.save_hyperparameters(
                 ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
             )
-        for name in [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]:
-            del self.hparams[name]
+        for name, value in list(self.hparams.items()):
+            if isinstance(value, nn.Module):
+                del self.hparams[name]
+            else:
+                self.hparams[name] = storable(name, value)
         self.save_hyperparameters({"optimizer": self.optimizer.plain})
 
     def forward(self, x: Tensor) -> Tensor:
