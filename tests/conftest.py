@@ -16,9 +16,22 @@ from tests.helpers.ranks import TwoRanks
 
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
 
+LONGEST_FIRST = ("invariants", "cli", "notebooks", "checkpoints", "evaluation", "data", "callbacks", "methods")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="skip each test that trains or starts a process (make check)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests begin first, so that no process waits for another's last one; those on two ranks share one pair."""
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        room = item.nodeid.partition("tests/")[2].partition("/")[0]
+        return "two_ranks" not in getattr(item, "fixturenames", ()), [*LONGEST_FIRST, room].index(room)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True, scope="session")

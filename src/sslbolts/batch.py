@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sslbolts.class_labels import as_labels
 from sslbolts.errors import UsageError
 
-__all__ = ["ViewBatch", "images_of", "indices_of", "targets_of"]
+__all__ = ["ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
 
 _IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs")
 _TARGETS = ("target", "targets", "label", "labels", "y")
@@ -39,7 +40,9 @@ class ViewBatch(NamedTuple):
 
 
 def images_of(batch: Any) -> Tensor:
-    """The network's input: of ViewBatch the first view, of ``(x, ...)`` the first item, of a mapping its images.
+    """The network's input: of ViewBatch the first view, of ``(x, ...)`` the first item, of names the images.
+
+    Mappings, named tuples and dataclasses have names.
 
     Example:
         >>> images_of((torch.zeros(4, 3, 8, 8), torch.arange(4))).shape
@@ -50,7 +53,7 @@ def images_of(batch: Any) -> Tensor:
     found = _find(batch, 0, _IMAGES)
     if isinstance(found, list | tuple) and found:
         found = found[0]
-    if isinstance(found, Tensor):
+    if isinstance(found, Tensor) and (found.ndim > 1 or found.is_floating_point()):  # else they are indices
         return found
     raise UsageError(
         f"no images are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), ViewBatch, or "
@@ -59,19 +62,44 @@ def images_of(batch: Any) -> Tensor:
 
 
 def targets_of(batch: Any) -> Tensor:
-    """Labels ``(B,)``: of ViewBatch, of ``(x, y, ...)`` the second item, of a mapping its labels.
+    """Labels ``(B,)`` int64: of ViewBatch, of ``(x, y, ...)`` the second item, of names the labels.
+
+    Mappings, named tuples and dataclasses have names.
 
     Example:
         >>> targets_of((torch.zeros(4, 3, 8, 8), torch.arange(4)))
         tensor([0, 1, 2, 3])
     """
     found = batch.targets if isinstance(batch, ViewBatch) else _find(batch, 1, _TARGETS)
-    if isinstance(found, Tensor) and found.ndim == 1 and not found.is_floating_point():
-        return found
-    raise UsageError(
-        f"no integer labels (B,) are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), "
-        f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for others."
+    if found is None:
+        raise UsageError(
+            f"no labels are found in a batch of type {_describe(batch)}: batches are (images, targets, ...), "
+            f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for "
+            "others."
+        )
+    return class_labels(found)
+
+
+def class_labels(found: Any) -> Tensor:
+    """Labels ``(B,)`` int64 of what a callable makes of a batch.
+
+    Args:
+        found: a tensor, an array or a list; see :func:`~sslbolts.class_labels.as_labels`.
+
+    Raises:
+        UsageError: for what means no class, or several; the message says what was given.
+
+    Example:
+        >>> class_labels([[3], [-1]]), class_labels(torch.tensor([True, False]))
+        (tensor([ 3, -1]), tensor([1, 0]))
+    """
+    kind = (
+        f"shape {tuple(found.shape)} and {found.dtype}" if hasattr(found, "dtype") else f"type {type(found).__name__}"
     )
+    try:
+        return as_labels(found)
+    except UsageError as error:
+        raise UsageError(f"the labels of a batch have {kind}: {error}") from None
 
 
 def indices_of(batch: Any) -> Tensor | None:
@@ -90,6 +118,9 @@ def _find(batch: Any, position: int, names: tuple[str, ...]) -> Any:
         return batch if position == 0 else None
     if isinstance(batch, Mapping):
         return next((batch[name] for name in names if name in batch), None)
+    fields = getattr(batch, "_fields", getattr(batch, "__dataclass_fields__", ()))
+    if name := next((name for name in names if name in fields), None):  # whatever their order
+        return getattr(batch, name)
     if isinstance(batch, list | tuple):
         return batch[position] if len(batch) > position else None
     return None

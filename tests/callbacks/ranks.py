@@ -206,3 +206,21 @@ def packaged() -> dict[str, float]:
     data = CIFAR10MiniDataModule(eval_batch_size=100 // world_size(), views="byol", seed=0)
     run.validate(module, datamodule=data, verbose=False)
     return {name: value for name, value in metrics(run).items() if name.startswith(("knn", "ridge"))}
+
+
+class OnOneRank(Host):
+    """Its encoder runs on rank 1 alone, from the second batch on."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if rank() == 0 or batch_idx == 0:
+            return sum(parameter.sum() for parameter in self.parameters()) * 0
+        return super().training_step(batch, batch_idx) + sum(parameter.sum() for parameter in self.parameters()) * 0
+
+
+def layer_on_one_rank() -> dict[str, Any]:
+    torch.manual_seed(0)
+    probe, collapse = OnlineLinearProbe(5, "encoder"), CollapseMonitor("encoder", every_n_steps=4)
+    run = trainer(probe, collapse, max_epochs=1, **two_devices())
+    run.fit(OnOneRank(), train_loader(), val_loader())
+    assert probe._heads is not None
+    return {"seen": int(probe._heads.seen), "weight": probe._heads.weight.clone(), "metrics": metrics(run)}

@@ -117,8 +117,23 @@ def test_what_to_look_at_is_found_or_asked_for():
         trainer(CollapseMonitor("encodr"), max_epochs=1).fit(Host(), train_loader())
     host = Collapsing("healthy")
     host.spare = nn.Identity()
-    with pytest.raises(UsageError, match='does not run "spare"'):
+    with pytest.warns(UserWarning, match='no training step of an epoch ran "spare"'):
         trainer(CollapseMonitor("spare"), max_epochs=1).fit(host, train_loader())
+    two = [CollapseMonitor("encoder"), CollapseMonitor("classifier")]
+    with pytest.raises(UsageError, match='would log "collapse/std": give them names'):
+        trainer(*two, max_epochs=1).fit(host, train_loader())
+
+
+def test_two_monitors_log_under_their_names_and_tell_the_modules_own_signs_once():
+    torch.manual_seed(0)
+    two = CollapseMonitor("encoder", every_n_steps=1), CollapseMonitor(every_n_steps=1, name="z")
+    session, host = trainer(*two, max_epochs=1), Collapsing("unlearned")
+    with pytest.warns(UserWarning, match="not learned") as caught:
+        session.fit(host, train_loader())
+    assert sum("the task is not learned" in str(w.message) for w in caught) == 1
+    of_projector = sum(normalized_std(z).item() for z in host.seen) / len(host.seen)
+    assert metrics(session)["z/collapse/std"] == pytest.approx(of_projector, rel=1e-5)
+    assert metrics(session)["collapse/std"] != metrics(session)["z/collapse/std"]
 
 
 def test_the_module_may_name_what_to_look_at():

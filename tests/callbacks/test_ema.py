@@ -1,6 +1,7 @@
 """The moving average that a teacher is, against one written out number by number."""
 
 import copy
+import itertools
 import math
 from typing import Any
 
@@ -11,10 +12,11 @@ from torch.utils.data import DataLoader
 
 from sslbolts import BYOL, UsageError
 from sslbolts._lightning import Callback, LightningModule, lightning_module
-from sslbolts.callbacks import EMATeacher
+from sslbolts.callbacks import EMATeacher, WeightDecaySchedule
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
 from tests.helpers.views import noise_loader
+from tests.methods.toy import Toy
 
 
 def _method(backbone: nn.Module | None = None, **arguments: Any) -> BYOL:
@@ -108,6 +110,97 @@ def test_a_second_fit_starts_its_momentum_again():
     quiet_trainer(max_steps=4, callbacks=[naive]).fit(method, noise_loader(16, 4))
     for name, p in method.teacher.named_parameters():
         torch.testing.assert_close(p.double(), naive.expected[name], rtol=1e-5, atol=1e-7)
+
+
+class _Rates(Callback):
+    """Learning rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+def test_learning_rate_and_momentum_of_a_run_go_by_one_clock_in_every_fit_of_a_trainer(monkeypatch):
+    optimizer = {"optimizer": lambda params: torch.optim.SGD(params, lr=0.4), "warmup_epochs": 1, "momentum": 0.5}
+    rates, taus, momentum_at = _Rates(), [], EMATeacher.momentum_at
+    monkeypatch.setattr(EMATeacher, "momentum_at", lambda *own, **at: taus.append(momentum_at(*own, **at)) or taus[-1])
+    trainer = quiet_trainer(max_epochs=1, callbacks=[rates])
+    method = _method(**optimizer)
+    trainer.fit(method, noise_loader(16, 4))
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(method, noise_loader(16, 4))  # goes on with the run, which is longer now
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(_method(**optimizer), noise_loader(16, 4))  # another module: a run of its own
+
+    def expected(step: int, total: int) -> tuple[float, float]:
+        rate = 0.4 * (step / 4 if step < 4 else (1 + math.cos(math.pi * (step - 4) / (total - 4))) / 2)
+        return rate, 1 - 0.5 * (math.cos(math.pi * step / total) + 1) / 2
+
+    wanted = [expected(step, 8) for step in (4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7)]
+    assert rates.seen[4:] == pytest.approx([rate for rate, _ in wanted])
+    assert taus[4:] == pytest.approx([tau for _, tau in wanted])
+
+
+class _Manual(LightningModule):
+    """Several optimizers under manual optimization, which step in every ``every``-th batch."""
+
+    def __init__(self, optimizers: int, every: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.student = nn.Linear(4, 2)
+        self.average = nn.Linear(4, 2).requires_grad_(False)
+        self.count, self.every = optimizers, every
+        self.decays: list[float] = []
+
+    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(self.student, self.average)]
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        optimizers = self.optimizers()
+        if (batch_idx + 1) % self.every == 0:
+            self.decays.append(self.trainer.optimizers[0].param_groups[0]["weight_decay"])
+            for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+                optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.SGD(self.student.parameters(), lr=0.0, weight_decay=0.04) for _ in range(self.count)]
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "every", "settings", "steps"),
+    [
+        (1, 1, {"max_epochs": 2}, 8),
+        (2, 1, {"max_epochs": 2}, 8),
+        (1, 2, {"max_epochs": 2}, 4),
+        (3, 4, {"max_epochs": 2}, 2),
+        (2, 1, {"max_epochs": -1, "max_steps": 8}, 4),  # Lightning counts the steps of both
+        (2, 1, {"max_epochs": 2, "max_steps": 8}, 4),
+    ],
+)
+def test_schedules_reach_their_end_with_any_number_of_optimizers_and_steps(optimizers, every, settings, steps):
+    module = _Manual(optimizers, every)
+    apart = [float((module.average.weight - module.student.weight).norm())]
+
+    class Apart(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            apart.append(float((module.average.weight - module.student.weight).norm()))
+
+    callbacks = [EMATeacher(0.5), WeightDecaySchedule(0.4), Apart()]
+    quiet_trainer(callbacks=callbacks, **settings).fit(module, DataLoader(torch.randn(4, 4)))
+    progress = [(1 + math.cos(math.pi * step / steps)) / 2 for step in range(steps)]
+    taus = [after / before for before, after in itertools.pairwise(apart) if after != before]
+    assert taus == pytest.approx([1 - 0.5 * cosine for cosine in progress], rel=1e-4)
+    assert module.decays == pytest.approx([0.4 - 0.36 * cosine for cosine in progress])
+
+
+def test_what_one_module_brings_stays_off_the_run_of_the_next():
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(_method(), noise_loader(8, 4))
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(Toy(TinyBackbone(), lr_scaling="none", warmup_epochs=0), noise_loader(8, 4))  # has no teacher
+    assert trainer.current_epoch == 2
 
 
 class _Foreign(LightningModule):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from sslbolts._lightning import LightningDataModule
+from sslbolts._lightning import Callback, LightningDataModule, lightning_module
 from sslbolts.callbacks import KNNMonitor
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.errors import UsageError
@@ -216,7 +216,7 @@ def test_wrong_arguments_are_named(arguments, message):
         (KNNMonitor(bank=[]), "is empty"),
         (KNNMonitor(bank=bank_loader(), features="nothing"), r'no layer "nothing".* There are: encoder'),
         (KNNMonitor(bank=bank_loader(), features="spare"), 'runs "spare"'),
-        (KNNMonitor(bank=[(torch.zeros(4, 3, 4, 4),)]), "no integer labels"),
+        (KNNMonitor(bank=[(torch.zeros(4, 3, 4, 4),)]), "no labels are found"),
         (KNNMonitor(bank=bank_loader(), features=lambda module, batch, outputs: batch[0][0, 0, 0]), "has shape"),
     ],
 )
@@ -280,6 +280,43 @@ def test_baselines_of_another_run_are_measured_anew():
     run = trainer(monitor, max_epochs=1)
     run.fit(other, train_loader(), val_loader())
     assert metrics(run)["ridge/top1/untrained"] == expected
+    first.fit_loop.max_epochs = 2
+    first.fit(seeded_host(), train_loader(), val_loader())  # another module of the same Trainer
+    expected = validate(KNNMonitor(k=5, bank=bank_loader()), seeded_host())["ridge/top1"]
+    assert metrics(first)["ridge/top1/untrained"] == expected
+
+
+class Followed(Callback):
+    """Metrics that are there after each epoch."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[str]] = []
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.seen.append(sorted(set(trainer.callback_metrics) & {"knn/k5_t0.07", "rankme", "val_loss"}))
+
+
+def test_what_was_not_measured_is_not_there_to_be_compared():
+    followed = Followed()
+    run = trainer(KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=3, baselines=False), followed, max_epochs=6)
+    run.fit(seeded_host(), train_loader(batch_size=80), val_loader())
+    measured, not_measured = ["knn/k5_t0.07", "rankme", "val_loss"], ["val_loss"]
+    assert followed.seen == [measured, not_measured, not_measured, measured, not_measured, measured]
+
+
+def test_what_is_compared_is_measured(tmp_path):
+    callbacks = lightning_module("callbacks")
+    best = callbacks.ModelCheckpoint(tmp_path, monitor="knn/k5_t0.07", mode="max", save_top_k=-1)
+    stop = callbacks.EarlyStopping("knn/k5_t0.07", mode="max", patience=10)
+    compared = []
+    for monitored in ([best], [stop]):
+        monitor = KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=3, baselines=False)
+        report = monitor.report
+        monitor.report = lambda *args, report=report, **named: compared.append(1) or report(*args, **named)
+        run = trainer(monitor, *monitored, max_epochs=5, enable_checkpointing=monitored == [best])
+        run.fit(seeded_host(), train_loader(batch_size=80), val_loader())
+    assert len(compared) == 10
+    assert len(best.best_k_models) == 5
 
 
 def test_after_a_run_that_failed_the_bank_is_looked_for_anew():
@@ -335,10 +372,10 @@ def test_the_order_of_a_bank_is_drawn_once():
         drawn = 0
 
         def __iter__(self) -> Any:
-            self.drawn += 1
+            type(self).drawn += 1  # the loader is copied
             return super().__iter__()
 
     data = images(203, seed=4)
     sampler = Counted(data)
     validate(KNNMonitor(k=5, bank=DataLoader(data, batch_size=40, sampler=sampler), max_bank=50))
-    assert sampler.drawn == 1
+    assert Counted.drawn == 1

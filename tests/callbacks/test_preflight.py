@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.utils.data import DataLoader, Dataset
 
 from sslbolts._lightning import LightningDataModule, lightning_module
 from sslbolts.callbacks import KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.errors import UsageError
+from sslbolts.optim import WarmupCosine
 from tests.callbacks.host import Host, bank_loader, train_loader, trainer, val_loader
 
 
@@ -23,7 +25,7 @@ class Scheduled(Host):
 
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
-        schedule = LambdaLR(optimizer, lambda step: min(step / self.warmup, 1 - (step - self.warmup) / 1000))
+        schedule = WarmupCosine(optimizer, total=1000, warmup=self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -63,6 +65,66 @@ def test_other_schedules_and_runs_without_end():
     assert (found["peak learning rate"], found["warm-up steps"]) == ("0.7", "unknown")
     found = facts(Host(), max_epochs=-1, max_time={"seconds": 1})
     assert (found["optimizer steps"], found["peak learning rate"], found["warm-up steps"]) == ("no end", "0.05", "0")
+
+
+class _Untold(Dataset):
+    """Says nothing of its length, and has no learning rate anywhere."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Any:
+        return train_loader().dataset[index]
+
+
+class _NoRate(torch.optim.SGD):
+    """Without a learning rate, as optimizers that find their own."""
+
+    def __init__(self, *args: Any, given: bool) -> None:
+        super().__init__(*args, lr=0.0)
+        for group in self.param_groups:
+            group.update(lr=None) if given else group.pop("lr")
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        closure()
+
+
+class Watched(Host):
+    """Notes when it is asked for what."""
+
+    def __init__(self, given: bool | None = None) -> None:
+        super().__init__()
+        self.asked, self.given = [], given
+        self.lazy = nn.LazyLinear(3)
+
+    def on_fit_start(self) -> None:
+        self.asked.append("fit starts")
+
+    def train_dataloader(self) -> Any:
+        self.asked.append("loader")
+        return DataLoader(_Untold(), batch_sampler=[[0, 1], [2, 3]])
+
+    def configure_optimizers(self) -> Any:
+        if self.given is not None:
+            return _NoRate(self.encoder.parameters(), given=self.given)
+        optimizer = torch.optim.SGD(self.encoder.parameters(), lr=0.2)
+        schedule = LambdaLR(optimizer, lambda step: self.asked.append(step) or 0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "peak", "warmup"), [(None, "0.2", "unknown"), *[(g, "unknown", "unknown") for g in (0, 1)]]
+)
+def test_it_only_looks_and_takes_what_is_not_there_as_unknown(given, peak, warmup):
+    asked = []
+    for callbacks in ([], [preflight := Preflight()]):
+        host = Watched(given)
+        trainer(*callbacks, max_epochs=1).fit(host)
+        asked.append(host.asked)
+    assert asked[1] == asked[0]
+    assert asked[0].index("fit starts") < asked[0].index("loader")
+    found = preflight.facts
+    assert (found["training images"], found["peak learning rate"], found["warm-up steps"]) == ("unknown", peak, warmup)
 
 
 def test_a_training_loader_without_a_batch_is_refused():

@@ -241,6 +241,14 @@ def test_training_without_any_label_warns_and_logs_nothing():
     assert "probe/train_top1" not in metrics(run)
 
 
+def test_a_diverged_network_is_not_taken_for_a_lack_of_labels():
+    run = trainer(OnlineLinearProbe(5, lambda module, batch, outputs: batch[0].flatten(1) * torch.nan), max_epochs=1)
+    with pytest.warns(UserWarning, match="features of all 160 labeled training images of this epoch are NaN") as warned:
+        run.fit(Host(), train_loader())
+    assert not [warning for warning in warned if "had a label" in str(warning.message)]
+    assert "probe/train_top1" not in metrics(run)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -264,13 +272,10 @@ def test_wrong_arguments_are_named(arguments, message):
         (OnlineLinearProbe(3, "encoder"), "label 4 but num_classes=3"),
         (OnlineLinearProbe(5, "encoder", targets=lambda batch: batch[1][:7]), "16 rows and the batch has 7 labels"),
         (OnlineLinearProbe(5, lambda module, batch, outputs: outputs), "has type dict"),
-        (OnlineLinearProbe(5, "spare"), 'does not run "spare"'),
     ],
 )
 def test_what_cannot_work_is_said_in_one_sentence(probe, message):
     host = Host()
-    if probe.features == "spare":
-        host.spare = nn.Identity()
     with pytest.raises(UsageError, match=message):
         trainer(probe, max_epochs=1).fit(host, train_loader())
     assert not any(module._forward_hooks for module in host.modules())
@@ -303,6 +308,9 @@ def test_another_run_starts_with_new_heads_and_the_same_one_goes_on():
     run.fit_loop.max_epochs = 2
     run.fit(host, train_loader(), val_loader())
     assert probe._heads.batches == 20
+    run.fit_loop.max_epochs = 3
+    run.fit(Host(), train_loader(), val_loader())  # another module
+    assert probe._heads.batches == 10
     trainer(probe, max_epochs=1).fit(Host(), train_loader(), val_loader())
     assert probe._heads.batches == 10
 

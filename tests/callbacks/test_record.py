@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from sslbolts.callbacks import RunRecord, record
+from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.callbacks.shared.redaction import redact, redact_command
+from sslbolts.pictures.style import new_figure
 from tests.callbacks.host import Host, train_loader, trainer, val_loader
 
 
@@ -87,6 +89,16 @@ def test_a_resumed_run_keeps_the_command_it_was_begun_with(tmp_path):
     written = json.loads((tmp_path / "run.json").read_text())
     assert written["command"] == "'and again'"
     assert written["earlier_commands"] == ["begin", "again"]
+
+
+def test_a_record_and_a_picture_that_cannot_be_written_end_no_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    begun = RunRecord(["sslbolts", "fit"])
+    begun._path = tmp_path / "file" / "run.json"
+    with pytest.warns(UserWarning, match=r"run\.json could not be written"):
+        begun._write()
+    with pytest.warns(UserWarning, match=r"neighbors\.png could not be written"):
+        Publisher("neighbors").publish(trainer(), new_figure(1, 1), tmp_path / "file" / "neighbors.png")
 
 
 def test_no_record_of_a_dry_run(tmp_path):

@@ -126,3 +126,11 @@ def follow(folder: str) -> dict[str, Any]:
     run = trainer(*ranks.monitors(), best, stop, max_epochs=6, enable_checkpointing=True, **ranks.two_devices())
     run.fit(Host(), train_loader(), val_loader())
     return {"epochs": run.current_epoch, "score": float(best.best_model_score), "metrics": metrics(run)}
+
+
+def test_no_rank_waits_for_one_whose_step_does_not_run_the_layer(two_ranks):
+    first, second = two_ranks(ranks.layer_on_one_rank)
+    assert first["seen"] == second["seen"] == 4 * 16  # five batches of a rank, of which the first is left out
+    assert torch.equal(first["weight"], second["weight"])
+    assert first["metrics"] == second["metrics"]
+    assert first["metrics"].keys() >= {"probe/top1", "probe/train_top1", "collapse/std"}

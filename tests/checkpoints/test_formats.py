@@ -259,3 +259,14 @@ def test_a_wrong_command_is_told_in_one_line(output, options, words, tmp_path, c
     said = capsys.readouterr().err.strip()
     assert words in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt2"])
+def test_a_place_that_cannot_be_written_is_named_and_keeps_what_it_has(ending, tmp_path):
+    method = SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4)
+    (tmp_path / "file").write_text("")
+    (tmp_path / f"full{ending}").symlink_to("/dev/full")
+    for place in (tmp_path / "file" / f"net{ending}", tmp_path / f"full{ending}"):
+        with pytest.raises(UsageError, match=f"{place} could not be written: "):
+            export_backbone(method, place, image_size=32)
+    assert len(list(tmp_path.iterdir())) == 2

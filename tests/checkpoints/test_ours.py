@@ -5,7 +5,7 @@ import enum
 import pytest
 import torch
 
-from sslbolts import BYOL, UsageError
+from sslbolts import BYOL, SimCLR, UsageError
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import load_encoder
@@ -41,12 +41,12 @@ def test_a_checkpoint_says_what_made_it(trained):
     assert all(torch.equal(tensor, checkpoint.weights[name]) for name, tensor in state.items())
 
 
-def test_a_checkpoint_names_no_other_file_to_start_from(tmp_path):
+def test_a_checkpoint_names_no_other_file_or_draw_to_start_from(tmp_path):
     path = tmp_path / "last.ckpt"
-    kwargs = {"layers": [1, 1, 1, 1], "pretrained": True, "checkpoint_path": "elsewhere.pth"}
-    hparams = {"backbone": "resnet18", "backbone_kwargs": kwargs, "temperature": 0.5}
+    kwargs = {"layers": [1, 1, 1, 1], "pretrained": True, "checkpoint_path": "elsewhere.pth", "zero_init_last": False}
+    hparams = {"backbone": "resnet18", "backbone_kwargs": kwargs, "temperature": 0.5, "zero_init_residual": True}
     torch.save({"state_dict": {}, "hyper_parameters": hparams, "sslbolts_class": "sslbolts.SimCLR"}, path)
-    assert Checkpoint.read(path).arguments == {
+    assert Checkpoint.read(path).arguments_for(SimCLR) == {
         "backbone": "resnet18",
         "backbone_kwargs": {"layers": [1, 1, 1, 1]},
         "temperature": 0.5,

@@ -132,8 +132,9 @@ def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained,
     assert {"config.yaml", "run.json", "metrics.csv", "hparams.yaml"} <= now
 
 
-def test_a_mistake_on_two_processes_is_still_an_error_line(trained):
-    done = started(trained, "fit", "--config=config.yaml", "--data.views=swav")
+def test_a_mistake_on_two_processes_is_still_an_error_line(tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    done = started(tmp_path, "fit", "--config=config.yaml", "--data.views=swav")
     assert done.returncode != 0
     assert "error: BYOL takes 2 views of each image, and the batch has 8" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,12 @@
 """``sslbolts evaluate`` judges a checkpoint, states its protocol, and leaves a file that the report reads."""
 
+import html
 import json
+import shutil
 
 import pytest
+import torch
+from PIL import Image
 
 from sslbolts import SimCLR
 from sslbolts.cli import main
@@ -62,3 +66,76 @@ def test_help_lists_every_protocol(capsys):
     assert all(name in shown for name in PROTOCOLS)
     assert main(["evaluate", "knn", "--help"]) == 0
     assert "--temperature" in capsys.readouterr().out
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of eight images of two classes each, which differ in nothing but what is in them."""
+    drawn = torch.Generator().manual_seed(0)
+    for folder in ("day", "night"):
+        for number in range(8):
+            path = tmp_path / folder / f"class{number % 2}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = torch.randint(0, 256, (32, 32, 3), generator=drawn, dtype=torch.uint8)
+            Image.fromarray(pixels.numpy()).save(path)
+    return tmp_path
+
+
+def _of(folder):
+    """Options: half of a folder's images to learn from, the others to measure on."""
+    return ["--data=ImageFolder", f"--data.root={folder}", "--data.val_fraction=0.5", "--data.image_size=32",
+            "--device=cpu"]  # fmt: skip
+
+
+def test_numbers_of_two_folders_stand_beside_each_other(checkpoint, folders, capsys):
+    """Each says which folder was judged, and so does what belongs to it."""
+    run = folders / "run"
+    run.mkdir()
+    own = str(shutil.copy(checkpoint, run / "last.ckpt"))
+    for which in ("day", "night", "day"):
+        assert main(["evaluate", "few-label", own, *_of(folders / which), "--per_class=1", "--cache=none"]) == 0
+    written = sorted((run / "evaluation").glob("few-label*.json"))
+    data = [json.loads(path.read_text())["settings"]["data"] for path in written]
+    assert {entry["folder"] for entry in data} == {str(folders / "day"), str(folders / "night")}
+    assert {entry["images"] for entry in data} == {"bank 4, test 4"}
+    assert len({entry["fingerprint"] for entry in data}) == len(written) == 2
+    lists = [path.with_suffix(".txt").read_text() for path in written]
+    assert all(text.startswith("# rows of the training data set") for text in lists)
+    assert len(list((run / "evaluation").iterdir())) == 4
+    for which in ("day", "night"):
+        assert main(["pictures", own, *_of(folders / which), "--what=clusters"]) == 0
+    assert len(list((run / "pictures").iterdir())) == 2
+    assert main(["report", str(run)]) == 0
+    page = html.unescape((run / "report.html").read_text())
+    for which in ("day", "night"):
+        assert f"few-label-1-per-class on ImageFolder (data: {_end(folders / which)})" in page
+    assert page.count("Clusters") >= 2
+    capsys.readouterr()
+
+
+def _end(path):
+    text = str(path)
+    return text if len(text) <= 60 else f"…{text[-59:]}"
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [(["evaluate", "knn"], []), (["evaluate", "few-label"], ["--per_class=1"]), (["diagnose"], ["--max_images=8"])],
+)
+def test_numbers_are_printed_before_a_line_says_that_they_cannot_be_written(verb, options, checkpoint, folders, capsys):
+    """In place of the folder of results stands a file, as of a disk that is full or write-protected."""
+    run = folders / "run"
+    run.mkdir()
+    own = shutil.copy(checkpoint, run / "last.ckpt")
+    (run / "evaluation").write_text("")
+    argv = [*verb, str(own), *_of(folders / "day"), *options]
+    with pytest.warns(UserWarning, match="features are not kept"):
+        assert main(argv) == 2
+    said = capsys.readouterr()
+    assert "top1" in said.out or "nearest neighbors" in said.out
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert "could not be written" in line
+    assert str(run / "evaluation") in line
+    assert (run / "evaluation").read_text() == ""
+    assert main([*argv, "--cache=none", f"--output={folders / 'elsewhere' / 'x.json'}"]) == 0
+    assert (folders / "elsewhere" / "x.json").is_file()

@@ -1,15 +1,25 @@
 """Anybody's dataset."""
 
+import multiprocessing
+import threading
+import zipfile
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from sslbolts import SimCLR
+from sslbolts.callbacks import AugmentationSheet, KNNMonitor, NeighborSheet
 from sslbolts.data import DatasetDataModule
+from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
 from sslbolts.errors import UsageError
-from tests.data.helpers import pixels
+from sslbolts.evaluation.fingerprint import fingerprint
+from tests.data.helpers import pixels, quiet_trainer
+from tests.helpers.nets import TinyBackbone
 
 
 class Items(Dataset):
@@ -39,7 +49,7 @@ def kinds():
         "(image, int)": [(tensor, 1) for tensor in tensors],
         "(image, tensor)": [(tensor, torch.tensor(1)) for tensor in tensors],
         "[image, numpy, more]": [[tensor, np.int64(1), "more"] for tensor in tensors],
-        "(image, text)": [(tensor, "a caption") for tensor in tensors],
+        "(image, None, text)": [(tensor, None, "a caption") for tensor in tensors],
     }
 
 
@@ -108,7 +118,7 @@ class Counted(Items):
         ([torch.tensor(-1), np.int64(3)] * 2, True),
         ([-1, -1, -1, -1], False),
         ([None] * 4, False),
-        ([np.str_("a word")] * 4, False),
+        ([-100, float("nan"), None, -1], False),
     ],
 )
 def test_one_labeled_image_makes_a_labeled_dataset(labels, labeled):
@@ -167,3 +177,150 @@ def test_a_dataset_without_length_is_refused():
 def test_an_empty_dataset_is_refused():
     with pytest.raises(UsageError, match='no images in its "train" split'):
         DatasetDataModule(Items([])).train_dataloader()
+
+
+# A file that the dataset opens when its first item is read
+
+
+class LazyFile(Dataset):
+    """Images of 4 x 4 pixels, one behind the other in a file, or each in a zip file."""
+
+    def __init__(self, path, item_labels):
+        self.path = path
+        self.item_labels = item_labels
+        self.file = None
+        self.transform = lambda image: image  # which cannot be pickled
+
+    def __len__(self):
+        return len(self.item_labels)
+
+    def __getitem__(self, index):
+        if self.path.suffix == ".zip":
+            self.file = self.file or zipfile.ZipFile(self.path)
+            image = np.asarray(Image.open(BytesIO(self.file.read(str(index)))))
+        else:
+            self.file = self.file or self.path.open("rb", buffering=0)
+            self.file.seek(index * 48)
+            image = np.frombuffer(bytearray(self.file.read(48)), np.uint8).reshape(4, 4, 3)
+        return self.transform(image), self.item_labels[index]
+
+
+@pytest.mark.parametrize("kind", ["raw", "zip"])
+def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind):
+    expected = np.random.default_rng(0).integers(0, 256, (400, 4, 4, 3), dtype=np.uint8)
+    expected.tofile(tmp_path / "images.raw")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
+        for index, image in enumerate(expected):
+            Image.fromarray(image).save(content := BytesIO(), "png")
+            file.writestr(str(index), content.getvalue())
+    labels = [None] * 399 + [7]
+    dataset = LazyFile(tmp_path / f"images.{kind}", labels)
+    data = DatasetDataModule(dataset, num_classes=8, batch_size=20, num_workers=2)
+    assert data.image_size == 4
+    assert data.images("bank").labeled
+    assert data.targets("bank").tolist() == [-1] * 399 + [7]
+    shown = data.train_images_dataloader().dataset.stored([3, 5], 2)
+    assert (torch.stack(shown).permute(0, 2, 3, 1).numpy() == expected[[3, 5]]).all()
+    cut = data.bank_dataloader().dataset.cut([399])
+    assert (cut[0].permute(1, 2, 0).numpy() == expected[399]).all()
+    held = DatasetDataModule(dataset, in_memory=True).images("train").data
+    assert (held.permute(0, 2, 3, 1).numpy() == expected).all()
+    assert fingerprint(dataset) == fingerprint(LazyFile(dataset.path, labels)) is not None
+    assert fingerprint(data.bank_dataloader().dataset) is not None
+    assert dataset.file is None
+    ours = torch.cat([images for images, *_ in data.bank_dataloader()]).permute(0, 2, 3, 1)
+    plain = [image for batch in DataLoader(dataset, 20, num_workers=2, collate_fn=list) for image, _ in batch]
+    assert (ours.numpy() == expected).all()
+    assert (np.stack(plain) == expected).all()
+
+
+def test_nor_does_a_run_with_monitors_and_pictures_read_here(tmp_path):
+    np.random.default_rng(0).integers(0, 256, 48 * 48, dtype=np.uint8).tofile(tmp_path / "images.raw")
+    train, val = (LazyFile(tmp_path / "images.raw", [index % 4 for index in range(48)]) for _ in range(2))
+    data = DatasetDataModule(train, val=val, num_classes=4, image_size=16, batch_size=16, num_workers=1)
+    seen = [KNNMonitor(k=3, max_bank=40), NeighborSheet(1, 2), AugmentationSheet(images=2, draws=2)]
+    run = quiet_trainer(max_epochs=1, callbacks=seen, default_root_dir=tmp_path)
+    run.fit(SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), data)
+    assert {path.name[:8] for path in (tmp_path / "pictures").iterdir()} == {"augmenta", "neighbor"}
+    assert (train.file, val.file) == (None, None)
+
+
+class Traced(Items):
+    """Says whether it was read in this process."""
+
+    read = False
+
+    def __getitem__(self, index):
+        self.read = True
+        return super().__getitem__(index)
+
+
+def test_where_workers_are_not_forked_a_copy_is_read_that_shares_its_tensors(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none=False: "spawn")
+    dataset = Traced([(torch.zeros(3, 8, 8), 2)] * 3)
+    data = DatasetDataModule(dataset, num_classes=3)
+    assert data.images("bank").labeled
+    assert (data.image_size, dataset.read) == (8, False)
+    (address,) = Apart(lambda given, row: given.items[row][0].data_ptr(), dataset, [0])
+    assert address == dataset.items[0][0].data_ptr()
+    dataset.lock = threading.Lock()  # of which there is no copy
+    assert (DatasetDataModule(dataset).image_size, dataset.read) == (8, True)
+
+
+class HereAlone(Items):
+    """Items that another process cannot read."""
+
+    def __getitem__(self, index):
+        if multiprocessing.parent_process() is not None:
+            raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+        return super().__getitem__(index)
+
+
+def test_what_another_process_cannot_read_is_read_here():
+    data = DatasetDataModule(HereAlone([(array, 1) for array in ARRAYS]), num_workers=0, batch_size=8)
+    assert data.image_size == 32
+    assert data.targets("train").tolist() == [1] * 8
+
+
+# Labels
+
+ITEM_LABELS = {
+    "(1,)": (torch.tensor([2]), 2),
+    "one-hot": (torch.tensor([0.0, 0.0, 1.0]), 2),
+    "one-hot booleans": (np.array([False, False, True]), 2),
+    "float": (2.0, 2),
+    "float tensor": (torch.tensor(2.0), 2),
+    "boolean": (True, 1),
+    "uint8": (np.uint8(2), 2),
+    "multi-hot": (
+        torch.tensor([0, 1, 1]),
+        r"\[0, 1, 1\], which marks 2 classes is no label: give the number of one class",
+    ),
+    "no class": (torch.zeros(3), "which marks no class is no label"),
+    "shares": (np.array([0.25, 0.75]), r"\[0.25, 0.75\] is no label: .* a vector has a single 1"),
+    "half": (1.5, "1.5 is no label: round it"),
+    "name": ("cat", r'"cat" is no label: .* names.index\("cat"\) of the sorted names, or None where there is none'),
+    "dictionary": ({"boxes": []}, "of type dict"),
+    "map": (torch.zeros(4, 4), r"an array \(4, 4\) is no label"),
+}
+
+
+@pytest.mark.parametrize("kind", ITEM_LABELS)
+def test_a_label_means_one_class_or_is_refused_by_name(kind):
+    label, expected = ITEM_LABELS[kind]
+    items = [(torch.zeros(3, 8, 8), 0)] * 3 + [(torch.zeros(3, 8, 8), label)]
+    data = DatasetDataModule(items, num_classes=3, batch_size=4, num_workers=0)
+    doors = [
+        lambda: next(iter(data.train_dataloader())).targets.sum().item(),
+        lambda: next(iter(data.bank_dataloader()))[1].tolist()[3],
+        lambda: data.targets("train").tolist()[3],
+        lambda: DatasetDataModule(items, in_memory=True).targets("train").tolist()[3],
+    ]
+    for door in doors:
+        if isinstance(expected, int):
+            assert door() == expected
+        else:
+            with pytest.raises(
+                UsageError, match=rf"^item 3 of the (train|bank) dataset is not \(image, label\): .*{expected}"
+            ):
+                door()

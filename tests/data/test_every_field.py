@@ -28,6 +28,7 @@ CHANGES = [
     ("blur_kernel", 7),
     ("solarize_p", 0.9),
     ("solarize_threshold", 60.0),
+    ("color_first", True),
 ]
 BASE = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, blur_kernel=5, solarize_p=0.3)
 

@@ -4,6 +4,7 @@ import os
 import resource
 import struct
 import sys
+import warnings
 import zlib
 from io import BytesIO
 
@@ -13,6 +14,7 @@ import torch
 import torchvision
 from PIL import EpsImagePlugin, Image
 
+import sslbolts.data as sets
 from sslbolts.checks import read_regular
 from sslbolts.cli import main
 from sslbolts.data.decode import as_image, decode
@@ -20,6 +22,7 @@ from sslbolts.data.files import FileImages, find_images
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes
 from sslbolts.evaluation.transfer.run import PreparedImages
+from sslbolts.evaluation.transfer.sets import transfer_set
 from tests.data.helpers import pixels, small, write_folder, write_image
 from tests.helpers.deep_folders import DEPTH, deep_folders
 
@@ -77,8 +80,12 @@ def test_a_postscript_program_is_not_started(tmp_path, monkeypatch):
     (tmp_path / "Annotations" / "x.xml").write_text("<annotation/>")
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("x\n")
+    boxes = VOCBoxes(tmp_path, ["train"])
     with pytest.raises(UsageError, match="content is none of JPEG"):
-        VOCBoxes(tmp_path, ["train"])[0]
+        boxes[0]
+    path.write_bytes(tiff(bytes(range(16)), channels=4, photometric=2, extra=[(338, 3, 1, 0)]))
+    with pytest.raises(UsageError, match=r"x.jpg.*4 channels, of which Pillow reads 3"):
+        boxes[0]
 
 
 def test_nor_where_torchvision_opens_the_files(tmp_path, monkeypatch):
@@ -86,9 +93,64 @@ def test_nor_where_torchvision_opens_the_files(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.jpg").write_bytes(PROGRAM)
     prepared = PreparedImages(torchvision.datasets.ImageFolder(str(tmp_path)), size=8)
-    with pytest.raises(OSError, match="Unable to locate Ghostscript"):
+    pillows_own = Image.open
+    with pytest.raises(UsageError, match="image 0 of ImageFolder cannot be read: its content is none of JPEG, PNG"):
         prepared[0]
-    assert EpsImagePlugin.gs_binary == "/usr/bin/env"
+    assert Image.open is pillows_own
+
+
+@pytest.mark.parametrize("opener", [torchvision.datasets.folder.default_loader, lambda path: Image.open(path)])
+def test_transfer_reads_what_other_loaders_read_and_refuses_what_they_refuse(tmp_path, opener):
+    files = {
+        "whole": (jpeg(), None),
+        "large": (declared(jpeg(progressive=True), 10_000, 9_000), "more than 89,478,485 pixels"),
+        "larger": (declared(jpeg(exif=True), 20_000, 20_000), "more than 89,478,485 pixels"),
+        "infrared": (tiff(bytes(range(16)), channels=4, photometric=2, extra=[(338, 3, 1, 0)]), "4 channels, of which"),
+        "signed": (tiff(bytes(4), extra=[(339, 3, 1, 2)]), "signed numbers"),
+        "ten bits": (b"P6 2 1 1023\n" + bytes(12), "more than 8 bits"),
+        "sixteen bits": (saved([Image.fromarray(np.zeros((4, 4), np.uint16))], "png"), "more than 8 bits"),
+    }
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    files["first frame"] = (saved(frames, "png"), None)
+    for name, (content, refusal) in files.items():
+        (tmp_path / name).write_bytes(content)
+        prepared = PreparedImages(Opened(str(tmp_path / name), opener), size=4)
+        if refusal is None:
+            assert prepared[0][0].shape == (3, 4, 4)
+        else:
+            with pytest.raises(UsageError, match=f"image 0 of Opened cannot be read: it.*{refusal}"):
+                prepared[0]
+    assert prepared[0][0][:, 0, 0].tolist() == [1, 0, 0]
+
+
+class Opened(list):
+    """A data set that opens its only file by itself, as torchvision's do."""
+
+    def __init__(self, path, opener):
+        self.path, self.opener = path, opener
+
+    def __getitem__(self, index):
+        return self.opener(self.path), 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_a_torchvision_set_with_a_file_without_an_end_is_refused_before_it_is_opened(tmp_path, kind):
+    for folder in ("cifar-10-batches-py", "stl10_binary", "dtd/dtd/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+        path = tmp_path / folder / "train1.txt"
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            with path.open("wb") as file:
+                file.truncate(2**41)
+    said = "2,199,023,255,552 bytes" if kind == "huge" else "no regular file"
+    for name in ("CIFAR10", "STL10"):
+        with pytest.raises(UsageError, match=f"train1.txt.*{said}"):
+            getattr(sets, f"{name}DataModule")(str(tmp_path), download=False).prepare_data()
+    with pytest.raises(UsageError, match=f"train1.txt.*{said}"):
+        transfer_set("DTD").load(str(tmp_path), False, 0)
 
 
 def declared(data, width, height):
@@ -158,6 +220,20 @@ def test_a_picture_beside_class_folders_is_named_since_it_takes_their_labels(tmp
     assert {image.class_name for image in found} == {None}
     with pytest.warns(UserWarning, match="stray.png"), pytest.raises(UsageError, match=r'stray.png" has no class'):
         _ = small(tmp_path / "cat", labeled_train=str(tmp_path)).class_names
+
+
+def test_one_folder_of_images_beside_empty_ones_is_named_since_it_has_no_labels(tmp_path):
+    write_image(tmp_path / "cat" / "a.png")
+    (tmp_path / "dog" / "deeper").mkdir(parents=True)
+    with pytest.warns(UserWarning, match=r'images in "cat" alone, and nothing in dog: .* no image has a label'):
+        assert [image.class_name for image in find_images("root", [str(tmp_path)])] == [None]
+    (tmp_path / "dog" / "deeper" / "boxes.xml").touch()  # annotations, and no class that lacks its images
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_images("root", [str(tmp_path)])
+    write_image(tmp_path / "emu" / "b.png")
+    (tmp_path / "ferret").mkdir()
+    assert {image.class_name for image in find_images("root", [str(tmp_path)])} == {"cat", "emu"}
 
 
 @pytest.mark.parametrize("second", ["--data.root=B", "--data.init_args.root=B"])
@@ -240,19 +316,24 @@ def test_a_ppm_of_at_most_eight_bits_is_scaled_to_eight():
 
 
 @pytest.mark.parametrize(
-    ("kind", "transparent", "row", "colors"),
+    ("kind", "transparent", "row", "colors", "bits"),
     [
-        (2, struct.pack(">3H", 1, 2, 3), bytes([1, 2, 3, 4, 5, 6]), [[1, 2, 3, 0], [4, 5, 6, 255]]),
-        (0, struct.pack(">H", 7), bytes([7, 9]), [[7, 7, 7, 0], [9, 9, 9, 255]]),
+        (2, struct.pack(">3H", 1, 2, 3), bytes([1, 2, 3, 4, 5, 6]), [[1, 2, 3, 0], [4, 5, 6, 255]], 8),
+        (0, struct.pack(">H", 7), bytes([7, 9]), [[7, 7, 7, 0], [9, 9, 9, 255]], 8),
+        (0, struct.pack(">H", 7), bytes([0x79]), [[119, 119, 119, 0], [153, 153, 153, 255]], 4),
+        (0, struct.pack(">H", 2), bytes([0xB0]), [[170, 170, 170, 0], [255, 255, 255, 255]], 2),
+        (0, struct.pack(">H", 1), bytes([0x80]), [[255, 255, 255, 0], [0, 0, 0, 255]], 1),
     ],
 )
-def test_a_transparent_color_is_transparent(kind, transparent, row, colors):
-    veiled = png(2, 1, 8, kind, [row], (b"tRNS", transparent))
+def test_a_transparent_color_is_transparent(kind, transparent, row, colors, bits):
+    veiled = png(2, 1, bits, kind, [row], (b"tRNS", transparent))
     for in_chans in (1, 3) if kind == 0 else (3,):
         with pytest.raises(UsageError, match="alpha channel that is not opaque"):
             decode(veiled, in_chans)
     assert decode(veiled, 4)[:, 0].T.tolist() == colors
-    unused = png(2, 1, 8, kind, [row], (b"tRNS", bytes([0, 99] * (len(transparent) // 2))))
+    if bits < 8:
+        return
+    unused = png(2, 1, bits, kind, [row], (b"tRNS", bytes([0, 99] * (len(transparent) // 2))))
     assert decode(unused, 3)[:, 0].T.tolist() == [color[:3] for color in colors]
 
 

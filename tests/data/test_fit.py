@@ -2,6 +2,7 @@
 
 import gc
 import warnings
+from functools import cache
 
 import pytest
 import torch
@@ -109,21 +110,27 @@ class SaveAfter(lightning_module("callbacks").Callback):
             trainer.save_checkpoint(self.path)
 
 
-@pytest.mark.parametrize("saved", ["while training", "after fit"])
+@cache
+def whole_run(workers):
+    """An uninterrupted run of 13 steps."""
+    return fit(few(num_workers=workers, in_memory=workers == 1), max_epochs=-1, max_steps=13)
+
+
 @pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 3), (2, 3), (2, 5), (0, 5), (0, 8), (1, 8), (0, 10)])
-def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, workers, step, saved):
+def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, workers, step):
     settings = {"num_workers": workers, "in_memory": workers == 1}
-    whole = fit(few(**settings), max_epochs=-1, max_steps=13)
+    whole = whole_run(workers)
     assert len(whole.seen) == 13
-    path = tmp_path / "stopped.ckpt"
-    trainer = quiet_trainer(max_epochs=-1, max_steps=step, callbacks=[SaveAfter(step, path)])
+    while_training, after_fit = tmp_path / "while_training.ckpt", tmp_path / "after_fit.ckpt"
+    trainer = quiet_trainer(max_epochs=-1, max_steps=step, callbacks=[SaveAfter(step, while_training)])
     trainer.fit(first := Recorder(), datamodule=few(**settings))
-    if saved == "after fit":
-        trainer.save_checkpoint(path)
-    rest = fit(few(**settings), max_epochs=-1, max_steps=13, ckpt_path=path)
-    assert drawn(first.seen + rest.seen) == drawn(whole.seen)
-    for a, b in zip(whole.parameters(), rest.parameters()):
-        assert torch.equal(a, b)
+    trainer.save_checkpoint(after_fit)
+    for path in (while_training, after_fit):
+        torch.manual_seed(1)  # another process would have drawn something else
+        rest = fit(few(**settings), max_epochs=-1, max_steps=13, ckpt_path=path)
+        assert drawn(first.seen + rest.seen) == drawn(whole.seen), path.stem
+        for a, b in zip(whole.parameters(), rest.parameters()):
+            assert torch.equal(a, b), path.stem
 
 
 @pytest.mark.parametrize("step", [10, 3, 4, 5])
@@ -242,6 +249,53 @@ def test_making_views_takes_nothing_from_torchs_own_generator(in_memory):
     torch.set_rng_state(before)
     list(DataLoader([0]))  # any DataLoader draws one number when it is iterated
     assert torch.equal(after, torch.get_rng_state())
+
+
+def test_a_loop_over_seeds_has_an_order_and_views_of_each(monkeypatch, tmp_path):
+    shared, alone = few(seed=None, in_memory=True, labels_per_class=2), {}
+    for seed in ("11", "12", "11"):
+        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+        alone[seed] = fit(few(seed=None, in_memory=True, labels_per_class=2), 1)
+        model = fit(shared, 1)
+        assert model.seen == alone[seed].seen
+        for ours, theirs in zip(model.batches, alone[seed].batches, strict=True):
+            assert torch.equal(ours.targets, theirs.targets)
+    assert alone["11"].seen != alone["12"].seen
+
+
+def test_of_a_run_that_was_resumed_or_evaluated_from_a_checkpoint_the_next_keeps_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "11")
+    path = tmp_path / "3.ckpt"
+    fit(few(seed=None), max_steps=3, callbacks=[SaveAfter(3, path)])
+    monkeypatch.setenv("PL_GLOBAL_SEED", "12")
+    fresh = fit(few(seed=None, batch_size=7), 1).seen
+    data = few(seed=None, batch_size=7)
+    fit(data, 2, ckpt_path=path)  # with other epochs than the checkpoint's, whose place is settled anew
+    assert fit(data, 1).seen == fresh
+    quiet_trainer().validate(Recorder(), datamodule=data, ckpt_path=path, verbose=False)
+    assert data.state_dict()["seed"] == 11
+    assert fit(data, 1).seen == fresh
+
+
+def test_a_trainer_that_goes_on_keeps_its_seed(monkeypatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "11")
+    whole = fit(few(seed=None), 2).seen
+    data, model, trainer = few(seed=None), Recorder(), quiet_trainer(max_epochs=1)
+    trainer.fit(model, datamodule=data)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "12")
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(model, datamodule=data)
+    assert model.seen == whole
+
+
+def test_outside_a_run_nothing_is_left_of_its_ranks_precision_and_overfitting():
+    data = few(batch_size=8)
+    fit(data, 1, precision="bf16-true", overfit_batches=2)
+    loader = data.train_dataloader()
+    assert loader.sampler.shuffle
+    assert data.on_after_batch_transfer(next(iter(loader)), 0).views[0].dtype == torch.float32
+    data.batch_size = 5  # as Lightning's BatchSizeFinder sets it
+    assert len(next(iter(data.val_dataloader()))[0]) == 5
 
 
 # -------------------------------------------------------------------- Trainer settings

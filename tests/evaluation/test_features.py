@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
@@ -155,9 +156,76 @@ def test_rows_without_label_are_left_out():
         labeled_rows(features_of(_encoder(), TensorDataset(images / 255)), what="training data")
 
 
+@pytest.mark.parametrize(
+    "labels", [torch.tensor([[2], [0], [-1]]), torch.tensor([2, 0, -100], dtype=torch.int16), torch.eye(3)[[2, 0, 1]]]
+)
+def test_labels_of_other_forms_are_class_numbers(labels):
+    encoder = load_encoder(nn.Flatten(), in_chans=1, image_size=2, device="cpu")
+    images = torch.arange(12.0).reshape(3, 1, 2, 2)
+    _, found = labeled_rows(features_of(encoder, TensorDataset(images, labels)))
+    assert found.tolist() == ([2, 0, 1] if labels.dtype == torch.float32 else [2, 0])
+    several = TensorDataset(images, torch.tensor([[0, 1, 0], [1, 1, 0], [0, 0, 1]]))
+    with pytest.raises(UsageError, match=r"one label per image, but of the data \[1, 1, 0\], which marks 2 classes"):
+        labeled_rows(features_of(encoder, several))
+
+
 def test_wrong_data_is_named():
     images, labels = _images()
     with pytest.raises(UsageError, match="1 channels, but Counting takes 3"):
         features_of(_encoder(), TensorDataset(images[:, :1] / 255, labels))
     with pytest.raises(UsageError, match='split="valid"'):
         features_of(_encoder(), CIFAR10MiniDataModule(), "valid")
+
+
+_GOOD = {"features": torch.zeros(10, 192), "targets": torch.arange(10) % 3, "indices": torch.arange(10)}
+
+
+@pytest.mark.parametrize(
+    ("planted", "reason"),
+    [
+        ({"features": torch.full((10, 192), torch.nan)}, "not finite"),
+        ({"features": torch.zeros(10, 191)}, "of the shapes"),
+        ({"features": torch.zeros(10, 192, 1)}, "of the shapes"),
+        ({"features": torch.zeros(10, 192, dtype=torch.float64)}, "of the types"),
+        ({"targets": torch.zeros(10)}, "of the types"),
+        ({"features": torch.zeros(9, 192)}, "9 rows, 10 labels"),
+        ({name: column[:4] for name, column in _GOOD.items()}, "6 of 10 images are missing"),
+        ({"indices": torch.arange(10).flip(0)}, "labels or rows"),
+        ({"indices": torch.arange(1, 11)}, "labels or rows"),
+        (None, "SafetensorError|header|Error"),
+    ],
+)
+def test_a_file_that_cannot_be_the_right_one_is_not_believed(planted, reason, tmp_path):
+    images, labels = _images()
+    data, encoder = TensorDataset(images / 255, labels), _encoder()
+    right = features_of(encoder, data, cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    if planted is None:
+        file.write_bytes(file.read_bytes()[:100])
+    else:
+        save_file(_GOOD | {name: column.contiguous() for name, column in planted.items()}, file)
+    with pytest.warns(UserWarning, match=f"are not used, and are computed again: .*({reason})"):
+        again = features_of(encoder, data, cache=tmp_path)
+    assert all(torch.equal(one, other) for one, other in zip(right, again))
+    calls = encoder.network.root.calls
+    features_of(encoder, data, cache=tmp_path)  # the right ones have taken its place
+    assert encoder.network.root.calls == calls
+
+
+def test_features_that_are_not_finite_are_refused_and_not_kept(tmp_path):
+    images, labels = _images()
+    pixels = images / 255
+    pixels[2:5, 0, 0, 0] = torch.nan
+    with pytest.raises(UsageError, match=r"features of Counting are not finite for 3 of 10 images"):
+        features_of(_encoder(), TensorDataset(pixels, labels), cache=tmp_path)
+    with pytest.raises(UsageError, match=r"10 of 10 images"):  # squares that float32 has not
+        features_of(_encoder(1e25), TensorDataset(images / 255, labels), cache=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_features_that_cannot_be_kept_are_not_lost(tmp_path):
+    images, labels = _images()
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match=r"features are not kept: .*could not be written"):
+        found = features_of(_encoder(), TensorDataset(images / 255, labels), cache=tmp_path / "file")
+    torch.testing.assert_close(found.features, (images / 255).flatten(1))

@@ -46,7 +46,14 @@ def test_the_listed_rows_give_the_same_result_again(encoder, tmp_path):
     assert torch.equal(rows, few_label_rows(data.load("train").targets, fraction=0.02))
     again = evaluate_few_label(encoder, data, rows=tmp_path / "deep" / "rows.txt")
     assert again.metrics == first.metrics
-    assert evaluate_few_label(encoder, data, fraction=0.02, seed=5).metrics != first.metrics
+    assert again.beside == {}
+    nowhere = tmp_path / "deep" / "rows.txt" / "rows.txt"
+    with pytest.warns(UserWarning, match=f"{nowhere} could not be written"):  # and the numbers are there
+        other = evaluate_few_label(encoder, data, fraction=0.02, seed=5, rows_file=nowhere)
+    assert other.metrics != first.metrics
+    assert f"{nowhere} could not be written" in other.notes[-1]
+    path = other.save(tmp_path / "other.json")
+    assert torch.equal(read_rows(path.with_suffix(".txt")), few_label_rows(data.targets("bank"), fraction=0.02, seed=5))
 
 
 def test_more_labels_are_better_and_every_classifier_beats_chance(encoder):

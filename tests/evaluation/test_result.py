@@ -1,6 +1,7 @@
 """A result survives its file and shows what it depends on."""
 
 import io
+import os
 from dataclasses import replace
 
 import pytest
@@ -77,3 +78,19 @@ def test_a_kept_result_gives_way_to_none_but_the_same(tmp_path):
     assert Result.from_json(place.read_text()) == result
     (tmp_path / "mine.json").write_text("[]")  # no result: somebody's own file
     assert free_path(result, tmp_path / "mine.json") != tmp_path / "mine.json"
+
+
+def test_names_that_are_no_text_survive_the_file(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    result = replace(_result(), metrics={f"class/{name}/top1": 0.5}, settings={"classes": [name, "$x^{$", "é"]})
+    path = result.save(tmp_path / "x.json")
+    assert Result.from_json(path.read_text(encoding="utf-8")) == result
+    assert "é" in path.read_text(encoding="utf-8")
+
+
+def test_texts_beside_a_result_are_named_after_it_and_no_part_of_it(tmp_path):
+    result = replace(_result(), beside={".txt": "0\n3\n"})
+    path = result.save(tmp_path / "few-epoch=1.5.json")
+    assert (tmp_path / "few-epoch=1.5.txt").read_text() == "0\n3\n"
+    assert "beside" not in path.read_text()
+    assert Result.from_json(path.read_text()) == result

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from sslbolts import UsageError
@@ -65,6 +66,7 @@ def test_first_convolution_takes_the_channels_asked_for(name, in_chans):
         ("timm/resnet18", {"zero_init_last": False}, False),
         ("torchvision/resnet18", {}, False),
         ("torchvision/resnet18", {"zero_init_residual": True}, True),
+        ("timm/resnet18", {"zero_init_residual": False}, False),
     ],
 )
 def test_residual_branches_start_as_the_library_has_it_or_as_asked(name, arguments, zero):
@@ -166,3 +168,15 @@ def test_no_warning_where_there_is_no_reason(stem, size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_small_images(create_backbone("resnet18", stem=stem), size)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "alexnet"])
+def test_a_ready_made_network_with_its_classifier_is_said(name):
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name)
+    with pytest.warns(UserWarning, match=r"ends in (fc|classifier), \d+ -> 1000.*nn\.Identity\(\)"):
+        create_backbone(network)
+    setattr(network, "fc" if name == "resnet18" else "classifier", nn.Identity())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_backbone(network)

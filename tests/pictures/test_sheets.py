@@ -1,7 +1,10 @@
 """Neighbors, projections and clusters against scikit-learn, and what sheets say in words."""
 
+import os
+
 import pytest
 import torch
+from matplotlib.text import Text
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
@@ -9,15 +12,18 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
+from sslbolts.pictures.attention import draw_attention
 from sslbolts.pictures.clusters import cluster_directions, draw_clusters
+from sslbolts.pictures.confusion import draw_confusion
+from sslbolts.pictures.curves import draw_curves
 from sslbolts.pictures.embedding import draw_embedding
 from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest
 from sslbolts.pictures.projections import project
+from sslbolts.pictures.reconstructions import draw_reconstructions
+from sslbolts.pictures.style import save
 
 
 def words(figure) -> str:
-    from matplotlib.text import Text
-
     return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -116,3 +122,28 @@ def test_the_legend_of_an_embedding_names_every_class_once_and_lumps_the_rare_on
     assert "6 other classes and no label" in names
     assert "PCA" in words(figure)
     assert "t-SNE" in words(figure)
+
+
+@pytest.mark.parametrize("name", ["$x^{$", os.fsdecode(b"_$a$ \\$1 caf\xe9")])
+def test_names_of_classes_are_drawn_letter_by_letter(name, tmp_path):
+    """Folders may be called anything: no formula, no error, and no name left out."""
+    images, targets = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1])
+    names, pairs = [name, "dog"], torch.tensor([[1, 2]] * 4)
+    title = f"of {name}"
+    figures = [
+        draw_neighbors(images, targets, images, targets, {name: pairs}, class_names=names, title=title),
+        draw_embedding({"pca": torch.rand(4, 2)}, targets, class_names=names, title=title),
+        draw_clusters(images, torch.rand(4, 3), targets, torch.tensor([0, 0, 1, 1]), class_names=names, title=title),
+        draw_attention(images, torch.rand(4, 2, 2, 2), labels=[name] * 4, title=title),
+        draw_confusion(torch.eye(2).long(), class_names=names, title=title),
+        draw_reconstructions(images, images, images, labels=[name] * 4, title=title),
+        draw_curves([(0, 1.0)], {name: [(0, 0.5)]}, {}, title=title),
+    ]
+    letters = name.encode("utf-8", "replace").decode()
+    for number, figure in enumerate(figures):
+        save(figure, tmp_path / f"{number}.png", dpi=20)
+        for text in figure.findobj(Text):
+            _, formula = text._preprocess_math(text.get_text())
+            assert not formula
+        shown = [text._preprocess_math(text.get_text())[0] for text in figure.findobj(Text)]
+        assert sum(letters in text for text in shown) >= 2, number  # in the title, and where the class is

@@ -279,6 +279,37 @@ def test_results_of_one_protocol_stand_beside_each_other_with_what_tells_them_ap
     assert [named.format("last.ckpt", "dino"), "51.20 %", "51.20 %"] in rows
 
 
+def test_results_on_several_folders_say_which(tmp_path):
+    folders = [make_run(tmp_path / name) for name in ("a", "b")]
+    long = f"/data/{'x' * 60}"
+    for folder, judged, top1 in ((0, f"{long}/day", 0.1), (0, f"{long}/night", 0.2), (1, f"{long}/night", 0.3)):
+        data = {"folder": judged, "images": "train 4", "fingerprint": judged[-3:]}
+        result = Result("knn", "last.ckpt", "ImageFolder", {"top1": top1}, {"data": data})
+        result.save(folders[folder] / "evaluation" / f"knn-{judged[-3:]}.json")
+    (folders[1] / "evaluation" / "ridge.json").write_text(
+        Result("ridge", "last.ckpt", "ImageFolder", {"top1": 0.5}, {"data": {"folder": "/data/c"}}).to_json()
+    )
+    Result("ridge", "last.ckpt", "ImageFolder", {"top1": 0.4}, {"data": {"folder": "/data/d"}}).save(
+        folders[0] / "evaluation" / "ridge.json"
+    )
+    page = report(folders[0], output=tmp_path / "one.html")
+    ends = {name: f"…{f'{long}/{name}'[-59:]}" for name in ("day", "night")}
+    for name in ends:
+        assert f"knn on ImageFolder (data: {ends[name]})" in page.text
+        assert f"folder: {long}/{name}; images: train 4" in page.text
+    rows = report(*folders, output=tmp_path / "both.html").rows()
+    assert [f"knn on ImageFolder (data: {ends['day']}): top1", "10.00 %", ""] in rows
+    assert [f"knn on ImageFolder (data: {ends['night']}): top1", "20.00 %", "30.00 %"] in rows
+    assert ["ridge on ImageFolder (data: /data/d): top1", "40.00 %", ""] in rows  # other images, other row
+    assert ["ridge on ImageFolder (data: /data/c): top1", "", "50.00 %"] in rows
+
+
+def test_a_page_that_cannot_be_written_is_named(folder, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(folder), f"--output={tmp_path}/file/page.html"]) == 2
+    assert f"error: {tmp_path}/file/page.html could not be written: " in capsys.readouterr().err
+
+
 def test_several_runs_are_compared(tmp_path):
     folders = [
         make_run(tmp_path / "a" / "run", lr=0.1),

@@ -38,6 +38,13 @@ class Adapter:
 
     # ------------------------------------------------------------------ what a method may have of its own
 
+    own: ClassVar[set[str]] = set()
+    """Names under ``impose`` that our method comes to by itself."""
+
+    def loss_factor(self) -> float:
+        """By which our loss is multiplied to be the official one."""
+        return self.case.facts["loss_factor"]
+
     def arguments(self, **same: Any) -> dict[str, Any]:
         """Constructor arguments out of ``hyper``: what is not named here has the same name in our constructor."""
         return same

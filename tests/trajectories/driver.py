@@ -41,23 +41,23 @@ def train(adapter: Adapter) -> Run:
 
 def _driven(adapter: Adapter, run: Run) -> type[SSLModule]:
     """The adapter's method, which takes what the case imposes and leaves its state behind after every step."""
-    case = adapter.case
+    case, imposed = adapter.case, adapter.case.impose.keys() - adapter.own
 
     class Driven(adapter.method):
         def lr_factor(self, step: int, **lengths: int) -> float:
-            if "lr" not in case.impose:
+            if "lr" not in imposed:
                 return super().lr_factor(step, **lengths)
             return [*case.schedule["lr"], 0.0][step] / case.hyper["lr"]  # it is asked for after the last step too
 
         def configure_callbacks(self) -> list[Callback]:
             callbacks = super().configure_callbacks()
-            for teacher in (c for c in callbacks if isinstance(c, EMATeacher) and "momentum" in case.impose):
+            for teacher in (c for c in callbacks if isinstance(c, EMATeacher) and "momentum" in imposed):
                 teacher.momentum_at = lambda *, step, total: case.schedule["momentum"][step]
             return callbacks
 
         def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
             adapter.before_step(self, self.global_step)
-            return case.facts["loss_factor"] * super().training_step(batch, batch_idx)
+            return adapter.loss_factor() * super().training_step(batch, batch_idx)
 
         def on_train_batch_end(self, outputs: Any, *batch: Any) -> None:  # after the callbacks', which move the teacher
             super().on_train_batch_end(outputs, *batch)

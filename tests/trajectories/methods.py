@@ -28,6 +28,14 @@ from tests.trajectories.adapter import Adapter
 from tests.trajectories.case import Case, network
 
 
+class OfSimCLR(Adapter):
+    def arguments(self, **same: Any) -> dict[str, Any]:
+        return {"scale_loss": self.case.facts["loss_factor"], **same}
+
+    def loss_factor(self) -> float:
+        return 1.0
+
+
 class OfMoCo(Adapter):
     names = {"^queue$": "queue.rows", "^queue_pointer$": "queue.pointer"}
 
@@ -175,6 +183,7 @@ class OfMeanTeacher(Adapter):
     """Our cross entropy is divided by the labeled images, the official one by all: see ``loss_factor``."""
 
     names = {r"^teacher\.classifier": "teacher.projector"}
+    own = {"momentum"}
 
     def arguments(
         self,
@@ -207,7 +216,7 @@ METHODS: dict[str, tuple[type[SSLModule], type[Adapter]]] = {
     "MoCo v2": (MoCo, OfMoCo),
     "MoCo v3": (MoCoV3, Adapter),
     "OBoW": (OBoW, OfOBoW),
-    "SimCLR": (SimCLR, Adapter),
+    "SimCLR": (SimCLR, OfSimCLR),
     "SimReg (distillation)": (Distillation, OfDistillation),
     "SimSiam": (SimSiam, Adapter),
     "SwAV": (SwAV, OfSwAV),

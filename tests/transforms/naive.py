@@ -14,6 +14,8 @@ ADJUST = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adj
 def naive_view(image: Tensor, draws: ViewParameters, row: int, view: View) -> Tensor:
     """``(3, H, W)`` uint8 to ``(3, size, size)`` float in [0, 1]."""
     x = image.float() / 255
+    if view.color_first:
+        x = _colored(x, draws, row)
     if draws.box is not None:
         box = [int(value) for value in draws.box[row]]
         mode = InterpolationMode(view.interpolation)
@@ -21,16 +23,20 @@ def naive_view(image: Tensor, draws: ViewParameters, row: int, view: View) -> Te
         x = TF.resized_crop(x, *box, [view.size, view.size], interpolation=mode, antialias=True).clamp(0, 1)
     if draws.flip[row]:
         x = TF.horizontal_flip(x)
-    if draws.order[row] != NOT_JITTERED:
-        for operation in ORDERS[int(draws.order[row])]:
-            x = ADJUST[operation](x, float(draws.factors[row, operation]))
-    if draws.grayscale[row]:
-        x = TF.rgb_to_grayscale(x, num_output_channels=3)
+    if not view.color_first:
+        x = _colored(x, draws, row)
     if draws.blur[row]:
         x = TF.gaussian_blur(x, [view.kernel, view.kernel], [float(draws.sigma[row])] * 2)
     if draws.solarize[row]:
         x = TF.solarize(x, view.solarize_threshold / 255)
     return x
+
+
+def _colored(x: Tensor, draws: ViewParameters, row: int) -> Tensor:
+    if draws.order[row] != NOT_JITTERED:
+        for operation in ORDERS[int(draws.order[row])]:
+            x = ADJUST[operation](x, float(draws.factors[row, operation]))
+    return TF.rgb_to_grayscale(x, num_output_channels=3) if draws.grayscale[row] else x
 
 
 def naive_batch(images: Tensor, draws: ViewParameters, view: View) -> Tensor:

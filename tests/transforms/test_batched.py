@@ -48,12 +48,25 @@ def test_whole_views_equal_torchvisions(n, crop, interpolation):
         assert levels(min(STD) * result, min(STD) * expected) < 0.01
 
 
-def test_larger_views_equal_torchvisions():
-    view = dataclasses.replace(EVERYTHING, size=80, blur_kernel=9, solarize_p=0.0)
+@pytest.mark.parametrize("color_first", [False, True])
+def test_larger_views_equal_torchvisions(color_first):
+    view = dataclasses.replace(EVERYTHING, size=80, blur_kernel=9, solarize_p=0.0, color_first=color_first)
     images = pictures(8, 3, 100, 90)
     drawn = draw_parameters(view, 8, 100, 90, generator=seeded())
     for form in forms(BatchedAugment(view)):
         assert levels(form(images, drawn), naive_batch(images, drawn, view)) < 0.01
+
+
+def test_colors_before_the_crop_equal_torchvisions():
+    view = dataclasses.replace(EVERYTHING, size=24, interpolation="bicubic", color_first=True)
+    images = pictures(40, 3, 40, 36)
+    kept, drawn = images.clone(), draw_parameters(view, 40, 40, 36, generator=seeded())
+    expected = naive_batch(images, drawn, view)
+    for form in forms(BatchedAugment(view)):
+        assert levels(form(images, drawn), expected) < 0.01
+    assert torch.equal(images, kept)
+    after = dataclasses.replace(view, color_first=False)  # with the same parameters: contrast is about the crop's mean
+    assert levels(BatchedAugment(after).apply(images, drawn), expected) > 5
 
 
 @pytest.mark.parametrize("parts", [1, 5])

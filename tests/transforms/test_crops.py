@@ -7,8 +7,10 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from sslbolts.errors import UsageError
-from sslbolts.transforms import Evaluation, View, center_crop, random_crops
+from sslbolts.transforms import BatchedAugment, Evaluation, View, center_crop, random_crops
 from sslbolts.transforms.crops import random_box
+from sslbolts.transforms.parameters import draw_parameters
+from tests.transforms.naive import levels, naive_view
 from tests.transforms.pictures import pictures
 
 SAMPLES = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -55,6 +57,21 @@ def test_bicubic_crops_are_near_pils():
     top, left, h, w = random_box(view, 375, 500, torch.rand(1, 10, 4, generator=seeded())[0].tolist())
     expected = from_pil(TF.resized_crop(as_pil(image), top, left, h, w, [128, 128], TF.InterpolationMode.BICUBIC))
     assert off_by(crop, expected) <= 1
+
+
+def test_colors_before_the_crop_are_those_of_the_whole_image_and_are_changed_once():
+    image = pictures(1, 3, 90, 120)[0]
+    view = View(64, flip=0.0, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=1.0, grayscale_p=0.5, color_first=True)
+    for seed in range(6):
+        (crop,) = random_crops(image, [view], generator=seeded(seed))
+        tries = torch.rand(1, 10, 4, generator=seeded(seed))[0].tolist()
+        top, left, h, w = random_box(view, 90, 120, tries)
+        low, high = (int(number * 2**24) for number in tries[-1][:2])
+        drawn = draw_parameters(view, 1, 90, 120, generator=seeded(high << 24 | low), crop=False)
+        drawn.box = torch.tensor([[top, left, h, w]])
+        assert levels(crop / 255, naive_view(image, drawn, 0, view)) < 1.51  # rounded twice
+        (finished,) = BatchedAugment(view)(crop[None], generator=seeded(), crop=False)
+        torch.testing.assert_close(finished, crop / 255)
 
 
 def test_the_layout_of_the_decoded_image_does_not_matter():

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import FeatureReader
+from sslbolts.callbacks.shared.features import FeatureReader, agreed_width
 from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged, world_size
 from sslbolts.errors import UsageError
@@ -51,9 +51,11 @@ class CollapseMonitor(Callback):
         min_std: ``collapse/std`` is bad below this fraction of `1/√D`.
         min_rank: ``collapse/effective_rank`` is bad below this fraction of `min(D, rows)`, and always below 1.5.
         patience: bad measurements in a row before the warning.
+        name: prefix of the metrics, ``name/collapse/...``; needed when there are two of these callbacks.
 
     Raises:
-        UsageError: for a value out of range; when fit starts, for the name of no submodule.
+        UsageError: for a value out of range; when fit starts, for the name of no submodule, or for another one of these
+            callbacks that logs under the same name.
 
     Example:
         >>> CollapseMonitor(every_n_steps=100).features is None
@@ -68,30 +70,42 @@ class CollapseMonitor(Callback):
         min_std: float = 0.1,
         min_rank: float = 0.01,
         patience: int = 3,
+        name: str = "",
     ) -> None:
         whole(every_n_steps=every_n_steps, patience=patience)
-        for name, fraction in (("min_std", min_std), ("min_rank", min_rank)):
+        for argument, fraction in (("min_std", min_std), ("min_rank", min_rank)):
             if not 0 <= fraction < 1:
-                raise UsageError(f"{name}={fraction}: it is a fraction in [0, 1).")
+                raise UsageError(f"{argument}={fraction}: it is a fraction in [0, 1).")
         self.features = features
         self.every_n_steps = every_n_steps
         self.min_std = min_std
         self.min_rank = min_rank
         self.patience = patience
+        self.name = name
+        self._due = False  # since the last n-th batch nothing was measured
         self._reader = FeatureReader(features)
+        self._first = True
+        self._told = False  # that it never ran
         self._bad: dict[Indicator, int] = {}
         self._warned: set[Indicator] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reader = FeatureReader(self.features or _default_features(pl_module))
-        self._reader.attach(pl_module)
+        self._reader.check(pl_module)
+        others = [c for c in trainer.callbacks if isinstance(c, CollapseMonitor)]  # type: ignore[attr-defined]
+        if sum(other.name == self.name for other in others) > 1:
+            raise UsageError(
+                f'two CollapseMonitors would log "{self._metric("collapse/std")}": give them names, with name=.'
+            )
+        self._first = others[0] is self  # the module's own indicators are judged once
+        self._due = False
         self._bad = {}
         if is_new_run(trainer):
-            self._warned = set()
+            self._warned, self._told = set(), False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx % self.every_n_steps == 0:
-            self._reader.start()
+        self._due = self._due or batch_idx % self.every_n_steps == 0
+        self._reader.start(pl_module, recording=self._due)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if pl_module.automatic_optimization:
@@ -100,20 +114,31 @@ class CollapseMonitor(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx % self.every_n_steps:
+        if not self._due:
+            self._reader.detach()
             return
-        found = self._reader.take()
+        found = self._reader.training_features(trainer, pl_module, batch, outputs)
+        width = agreed_width(found[0] if found else None, pl_module.device)
+        if not width:  # it has run on no rank: the next batch is looked at
+            return
+        self._due = False
         if not found:
-            raise UsageError(
-                f'CollapseMonitor: training_step of {type(pl_module).__name__} does not run "{self._reader.features}": '
-                "give features= the name of a submodule that it runs."
-            )
+            found = [torch.empty(0, width, device=pl_module.device)]
         with torch.autocast(pl_module.device.type, enabled=False):
             self._measure(trainer, pl_module, gather_ragged(found[0][: max(2, _ROWS // world_size())]))
-        for indicator in getattr(pl_module, "indicators", ()):
+        for indicator in getattr(pl_module, "indicators", ()) if self._first else ():
             value = trainer.callback_metrics.get(indicator.metric)
             if value is not None:
                 self._judge(trainer, indicator, float(value))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._due = False
+        if self._reader.never_ran(pl_module.device) and not self._told:
+            self._told = True
+            rank_zero_warn(
+                f'CollapseMonitor: no training step of an epoch ran "{self._reader.features}": give features= the name '
+                "of a submodule that training_step runs."
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reader.detach()
@@ -141,7 +166,7 @@ class CollapseMonitor(Callback):
         for indicator, value in (
             (
                 Indicator(
-                    "collapse/std",
+                    self._metric("collapse/std"),
                     f"all images are mapped to nearly one point (evenly spread embeddings would have {even:.3g})",
                     below=self.min_std * even,
                     fixes=_STD_FIXES,
@@ -150,7 +175,7 @@ class CollapseMonitor(Callback):
             ),
             (
                 Indicator(
-                    "collapse/effective_rank",
+                    self._metric("collapse/effective_rank"),
                     f"the embeddings vary along very few of {most} directions",
                     below=max(1.5, self.min_rank * most),
                     fixes=_RANK_FIXES,
@@ -162,6 +187,9 @@ class CollapseMonitor(Callback):
                 indicator.metric, value, on_step=False, on_epoch=True, sync_dist=world_size() > 1, batch_size=1
             )
             self._judge(trainer, indicator, value)
+
+    def _metric(self, name: str) -> str:
+        return f"{self.name}/{name}" if self.name else name
 
     def _judge(self, trainer: Trainer, indicator: Indicator, value: float, *, patience: int | None = None) -> None:
         # By indicator, not by metric: a method may have two on one metric, of which at most one is bad.

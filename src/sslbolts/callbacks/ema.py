@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
-from sslbolts.training.facts import total_steps
+from sslbolts.training.facts import Clock, total_steps
 
 __all__ = ["EMATeacher"]
 
@@ -21,7 +21,8 @@ class EMATeacher(Callback):
     r"""Moves teachers after every optimizer step: `teacher ← τ teacher + (1 - τ) student`.
 
     `τ` is a pure function of the step and the length of the run, a cosine from ``momentum`` to ``final_momentum``, so
-    the callback has no state and a resumed run goes on exactly. Batches that only accumulate gradients move nothing.
+    the callback has no state and a resumed run goes on exactly. Batches that only accumulate gradients move nothing,
+    and those in which several optimizers step move it once.
     Parameters are averaged; buffers (batch-norm statistics) are the teacher's own.
 
     A method returns it from ``configure_callbacks()`` and names its pairs in ``ema_pairs()``; any LightningModule with
@@ -48,8 +49,7 @@ class EMATeacher(Callback):
                 raise UsageError(f"{name}={value}: the teacher's momentum must be in [0, 1].")
         self.momentum = momentum
         self.final_momentum = final_momentum
-        self._total = 0
-        self._steps_seen = 0
+        self._clock: Clock | None = None
         self._teacher: list[Tensor] = []
         self._student: list[Tensor] = []
 
@@ -63,12 +63,12 @@ class EMATeacher(Callback):
                 f"EMATeacher has nothing to average: {type(pl_module).__name__}.ema_pairs() must return pairs "
                 "(student, teacher) of modules."
             )
-        constant = self.momentum == self.final_momentum
-        self._total = 1 if constant else total_steps(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Only here are the parameters on their device and the step counter of a resumed run restored.
-        self._steps_seen = trainer.global_step
+        if self.momentum != self.final_momentum:
+            total_steps(trainer)  # refuses a run without an end
+        self._clock = Clock(trainer)
         self._student, self._teacher = [], []
         for student, teacher in cast(_HasTeacher, pl_module).ema_pairs():
             self._student += student.parameters()
@@ -81,10 +81,11 @@ class EMATeacher(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if trainer.global_step == self._steps_seen:
+        assert self._clock is not None
+        done, total = self._clock.done, self._clock.total
+        if not self._clock.tick(trainer):
             return
-        self._steps_seen = trainer.global_step
-        momentum = self.momentum_at(step=trainer.global_step - 1, total=self._total)
+        momentum = self.momentum_at(step=done, total=total)
         torch._foreach_mul_(self._teacher, momentum)
         torch._foreach_add_(self._teacher, self._student, alpha=1 - momentum)
 

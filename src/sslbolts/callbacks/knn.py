@@ -14,22 +14,20 @@ from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import positive, whole
-from sslbolts.distributed import all_sum, broadcast_, world_size
+from sslbolts.distributed import all_sum, broadcast_, gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import class_separation, rankme
-from sslbolts.training.facts import is_new_run
-from sslbolts.training.logs import log_reduced
+from sslbolts.training.facts import is_new_run, steps_done
+from sslbolts.training.logs import drop_metrics, is_compared, log_reduced
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
 from sslbolts.training.rows import first_loader
-from sslbolts.training.undisturbed import undisturbed
 
 __all__ = ["KNNMonitor"]
 
 _PIXELS_FOR_KNN = 32
 _PIXELS_FOR_RIDGE = 16
-_HALF_PRECISION = 0.05  # relative difference of the same features, at most
 
 
 class KNNMonitor(QueryMonitor):
@@ -63,11 +61,14 @@ class KNNMonitor(QueryMonitor):
             None takes ``trainer.datamodule.bank_dataloader()``. Its batches pass through the Trainer's batch-transfer
             hooks as validation batches do.
         features: None takes ``outputs["features"]`` where ``validation_step`` returns it, and else, as for the bank,
-            ``module(x)`` (a run's first batch is read in both ways, which must agree); the name of a submodule takes
-            its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs`` being None for batches of the
-            bank.
+            ``module(x)``; the name of a submodule takes its output in the step, or in ``module(x)``; or a callable
+            ``(module, batch, outputs) -> (B, D)``, ``outputs`` being None for batches of the bank. The first batch of
+            an evaluation is read as the bank is, too: if that differs, a submodule is read so in all batches, and
+            others are refused.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings. Label -1 is left out.
-        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run.
+        every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run;
+            and in between where ``ModelCheckpoint``, ``EarlyStopping`` or a learning-rate schedule compares one of the
+            metrics, which are not there at a validation that is not measured.
         max_bank: at most so many images in the bank, each class in proportion; None for all.
         baselines: measure raw pixels and the untrained network.
         name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
@@ -81,6 +82,8 @@ class KNNMonitor(QueryMonitor):
         >>> monitor.metrics
         ('knn/k20_t0.07', 'ridge/top1')
     """
+
+    has_bank = True
 
     def __init__(
         self,
@@ -113,7 +116,6 @@ class KNNMonitor(QueryMonitor):
         self.bank = Bank(bank, max_rows=max_bank, targets=self.targets)
         self._share: Pass | None = None  # what this rank has read of the bank
         self._queries: list[tuple[Tensor, Tensor]] = []
-        self._compared = False  # features of the step with those of forward
         self._warned = False  # of features that are not finite
 
     @property
@@ -124,6 +126,11 @@ class KNNMonitor(QueryMonitor):
     def metrics(self) -> tuple[str, ...]:
         """Names of the accuracies: of kNN for each `k`, then of ridge."""
         return self._names(self.k, ridge=True)
+
+    @property
+    def _logged(self) -> tuple[str, ...]:
+        """Names of all that is measured anew."""
+        return (*self.metrics, f"{self._start}rankme", f"{self._start}class_separation")
 
     # ------------------------------------------------------------------ baselines
 
@@ -145,16 +152,18 @@ class KNNMonitor(QueryMonitor):
         loader = first_loader(trainer.val_dataloaders)
         if loader is None:
             return
-        most = validation.max_batches[0] if validation.max_batches else None
-        most = None if most is None or most == float("inf") else int(most) * world_size()
-        self._reader.attach(pl_module)
+        batches = float(validation.max_batches[0]) if validation.max_batches else 0.0
+        # Ranks may have unequal numbers.
+        longest = gather_ragged(torch.tensor([batches], device=pl_module.device)).max().item()
+        most = int(longest) * world_size() if 0 < longest < float("inf") else None
+        self._reader.check(pl_module)
         # Name, reader, and what is measured: numbers of neighbors, and whether ridge is.
         plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [
-            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_KNN), self.k, False),
+            ("raw_pixels", lambda batch: self._pixels(batch, _PIXELS_FOR_KNN), self.k, False),
             # The cost of ridge grows with the cube of the width: 3,072 pixels would take seconds.
-            ("raw_pixels", lambda batch: raw_pixels(images_of(batch), side=_PIXELS_FOR_RIDGE), (), True),
+            ("raw_pixels", lambda batch: self._pixels(batch, _PIXELS_FOR_RIDGE), (), True),
         ]
-        if trainer.global_step == 0:
+        if steps_done(trainer) == 0:
             plans.append(("untrained", partial(self.features_of, trainer, pl_module), self.k, True))
 
         def read(own: OwnLoader) -> Pass:
@@ -165,11 +174,21 @@ class KNNMonitor(QueryMonitor):
         queries = read(OwnLoader(loader, most_batches=most))
         known = queries.targets >= 0
         for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
+            if not x.shape[1]:
+                continue
+            if not len(features):  # this rank has no queries
+                features = x[:0]
             x, labels = self._finite(x, bank.targets)
             # With their mean image, all images are similar to each other.
             mean = x.mean(0) if name == "raw_pixels" else x.new_zeros(())
             reached = self._accuracies(k, ridge, (features - mean)[known], queries.targets[known], x - mean, labels)
             self.baseline_values |= {f"{metric}/{name}": value for metric, value in reached.items()}
+
+    def _pixels(self, batch: Any, side: int) -> Tensor:
+        try:
+            return raw_pixels(images_of(batch), side=side)
+        except UsageError:  # its images are known to a callable alone
+            return torch.empty(len(self.targets(batch)), 0)
 
     # ------------------------------------------------------------------ evaluation
 
@@ -178,16 +197,27 @@ class KNNMonitor(QueryMonitor):
             return True
         epoch = trainer.current_epoch
         last = epoch + 1 == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step or trainer.should_stop
-        if 0 < epoch - self._measured < self.every_n_epochs and not last:
+        if 0 < epoch - self._measured < self.every_n_epochs and not last and not is_compared(trainer, self._logged):
+            drop_metrics(trainer, self._logged)
             return False
         self._measured = epoch
         return True
 
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def _find_bank(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._rows is not None:
+            self.bank.loader(trainer, pl_module)  # here, where all ranks are: not each of them may get a batch
+
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
-        if self._reader.of_step and not self._compared:
-            self._compare(trainer, pl_module, batch, features)
         self._queries.append((features, targets))
         self.bank_pass(trainer, pl_module)
 
@@ -205,6 +235,8 @@ class KNNMonitor(QueryMonitor):
         return self._share
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if not prefix:
+            drop_metrics(trainer, self._logged)
         if not all_sum(torch.tensor(len(self._queries), device=first_seen.device)):
             return
         # A rank without a batch of queries has its share of the bank all the same: the others wait for it.
@@ -228,29 +260,11 @@ class KNNMonitor(QueryMonitor):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
-        self._compared = False
         self.bank.forget()  # another run may bring another DataModule
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
-        self._compared = False
         self.bank.forget()
-
-    def _compare(self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor) -> None:
-        """Refuse queries whose features are others than the bank's."""
-        self._compared = True
-        with undisturbed(trainer, pl_module):
-            forward = self.features_of(trainer, pl_module, batch)
-        if forward.shape == features.shape:
-            difference, size = (forward - features).norm(), features.norm()
-            if not bool(difference > _HALF_PRECISION * size):  # NaN is another matter
-                return
-        name = type(pl_module).__name__
-        raise UsageError(
-            f'{self.name}: the step of {name} returns other outputs["features"] {tuple(features.shape)} than {name}\'s '
-            f"forward gives of the same images {tuple(forward.shape)}, but queries would have the former and the bank "
-            "the latter: make them the same, or pass features= the name of a submodule or a callable."
-        )
 
     def _finite(self, bank: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the bank that can be compared with anything."""

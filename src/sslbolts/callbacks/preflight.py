@@ -2,29 +2,30 @@
 
 import math
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.lr_scheduler import LambdaLR
+from torch.nn.parameter import is_lazy
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module, rank_zero_warn
 from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.errors import UsageError
+from sslbolts.optim.scheduler import Schedule
 from sslbolts.training.facts import effective_batch_size, per_device_batch_size, total_steps
-from sslbolts.training.rows import first_loader
+from sslbolts.training.rows import first_loader, length_of
 
 __all__ = ["Preflight"]
-
-_STEPS_LOOKED_AT = 4096
 
 
 class Preflight(Callback):
     """Says in one table what the run will be, and refuses or warns about what will not work out.
 
     The table has the batch per device, devices, accumulation, effective batch, images, steps, peak learning rate,
-    warm-up, precision, and trainable and frozen parameters. It works on any module. It runs before the sanity check.
+    warm-up, precision, and trainable and frozen parameters. It works on any module, and only looks: it asks for no
+    loader before the Trainer does, and calls no schedule, so the warm-up of one that does not tell it is unknown.
 
     Refused, with what to do: a training loader without a batch; a monitor that needs labels on data that has none, or
     has another number of classes. Warned of: fewer images than an effective batch; batch norm over several GPUs
@@ -36,7 +37,7 @@ class Preflight(Callback):
         facts: the rows of the table.
 
     Raises:
-        UsageError: when fit starts, for what is refused.
+        UsageError: when fit starts, for labels that are not there; when the training loader is, if it has no batch.
 
     Example:
         >>> Preflight().facts
@@ -47,13 +48,17 @@ class Preflight(Callback):
         self.facts: dict[str, str] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _refuse_empty_training(trainer)
         _refuse_missing_labels(trainer)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for warning in _warnings(trainer, pl_module):
             rank_zero_warn(warning)
         self.facts = _facts(trainer, pl_module)
         if trainer.is_global_zero:
             _show(type(pl_module).__name__, self.facts)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _refuse_empty_training(trainer)  # without a batch, training does not start
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Name the callbacks that will start afresh: Lightning is silent about them."""
@@ -74,9 +79,10 @@ def _facts(trainer: Trainer, module: LightningModule) -> dict[str, str]:
     if trainer.num_nodes > 1:
         devices += f" on {trainer.num_nodes} nodes"
     images = _images(trainer)
-    peak, warmup = _learning_rate(trainer, steps)
-    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    peak, warmup = _learning_rate(trainer)
+    parameters = [p for p in module.parameters() if not is_lazy(p)]  # a lazy one has no size yet
+    trainable = sum(p.numel() for p in parameters if p.requires_grad)
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
     return {
         "batch per device": _number(per_device),
         "devices": devices,
@@ -93,7 +99,6 @@ def _facts(trainer: Trainer, module: LightningModule) -> dict[str, str]:
 
 
 def _refuse_empty_training(trainer: Trainer) -> None:
-    _ = trainer.estimated_stepping_batches  # makes the Trainer set up its training loader
     if trainer.num_training_batches == 0 and trainer.limit_train_batches != 0:
         images, size = _images(trainer), _or_none(per_device_batch_size, trainer)
         raise UsageError(
@@ -151,7 +156,7 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
             f"{str(trainer.precision).replace('true', 'mixed')}."
         )
     steps = _or_none(total_steps, trainer)
-    _, warmup = _learning_rate(trainer, steps)
+    _, warmup = _learning_rate(trainer)
     if warmup is not None and steps is not None and warmup >= steps - 1 > 0 and not hasattr(module, "warmup_epochs"):
         yield f"the learning rate rises for all of the {steps:,} steps: make the warm-up shorter than the run."
     monitors = [type(callback).__name__ for callback in callbacks if isinstance(callback, KNNMonitor)]
@@ -159,35 +164,21 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
         yield f"{monitors[0]} measures at validation, but there is none: give a val_dataloader and a validation_step."
 
 
-def _learning_rate(trainer: Trainer, steps: int | None) -> tuple[float | None, int | None]:
+def _learning_rate(trainer: Trainer) -> tuple[float | None, int | None]:
     """The highest learning rate of the run, and after how many steps it is reached if it rises to it."""
     groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-    if not groups:
-        return None, None
     # Some schedules write the peak, and all the learning rate before them, into the group.
-    peak = max(float(group.get("max_lr", group.get("initial_lr", group["lr"]))) for group in groups)
-    for config in trainer.lr_scheduler_configs:
-        schedule = config.scheduler
-        if isinstance(schedule, LambdaLR) and config.interval == "step" and steps:
-            # A LambdaLR is a function of the step, so its whole course can be read.
-            stride = max(1, steps // _STEPS_LOOKED_AT)
-            course = [
-                (float(rate) * factor(step), step)
-                for rate, factor in zip(schedule.base_lrs, schedule.lr_lambdas)
-                for step in range(0, steps, stride)
-            ]
-            peak = max(rate for rate, _ in course)
-            first = min(step for rate, step in course if rate >= peak * (1 - 1e-6))
-            return peak, first
-    return peak, None if trainer.lr_scheduler_configs else 0
+    written = [[group.get(name) for name in ("max_lr", "initial_lr", "lr")] for group in groups]
+    rates = [[float(rate) for rate in names if isinstance(rate, Real | Tensor)] for names in written]
+    peak = max((names[0] for names in rates if names), default=None)
+    schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
+    if not schedules:
+        return peak, None if peak is None else 0
+    return peak, schedules[0].warmup if isinstance(schedules[0], Schedule) else None
 
 
 def _images(trainer: Trainer) -> int | None:
-    dataset = getattr(first_loader(trainer.train_dataloader), "dataset", None)
-    try:
-        return len(dataset)  # type: ignore[arg-type]
-    except TypeError:
-        return None
+    return length_of(getattr(first_loader(trainer.train_dataloader), "dataset", None))
 
 
 def _gpus(trainer: Trainer) -> int:

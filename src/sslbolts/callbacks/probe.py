@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.callbacks.shared.features import FeatureFunction
+from sslbolts.callbacks.shared.features import FeatureFunction, agreed_width
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import at_least, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
-from sslbolts.training.logs import log_reduced
+from sslbolts.training.logs import drop_metrics, log_reduced
 
 __all__ = ["OnlineLinearProbe"]
 
@@ -42,8 +42,9 @@ class OnlineLinearProbe(QueryMonitor):
         num_classes: number of classes.
         features: name of the submodule whose output is probed, or a callable ``(module, batch, outputs) -> (rows, D)``
             with what ``training_step`` (in evaluation ``validation_step``) returned. Maps and tokens are averaged. If
-            there are several rows per label, view after view, each view has the labels. A callable that runs the
-            network itself does so in the mode that it finds it in.
+            there are several rows per label, view after view, each view has the labels. A callable finds the module in
+            eval mode, and leaves modes and random states as they were; where it gives None, as where a step does not
+            run the submodule, the batch is left out.
         targets: callable ``batch -> (B,)``; None knows ViewBatch, ``(x, y, ...)`` and mappings. Label -1 is left out.
         lrs: learning rates, for standardized features.
         weight_decay: of the probe's weights.
@@ -85,7 +86,7 @@ class OnlineLinearProbe(QueryMonitor):
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # right predictions of each head, labeled rows, labels of no class
+        self._train_counts: Tensor | None = None  # labeled rows, right of each head, rows used, labels of no class
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
@@ -101,12 +102,14 @@ class OnlineLinearProbe(QueryMonitor):
         if is_new_run(trainer):
             self._heads = self._train_counts = self._chosen = None
             self.accuracies = {}
-        self._reader.attach(pl_module)
+        self._reader.check(pl_module)
         self._checked = False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx % self.every_n_batches == 0:
-            self._reader.start()
+        trained = batch_idx % self.every_n_batches == 0
+        self._reader.start(pl_module, recording=trained)
+        if trained:
+            self.step_begins(batch)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         # Activation checkpointing runs modules again in the backward pass. Under manual optimization there may be
@@ -118,9 +121,16 @@ class OnlineLinearProbe(QueryMonitor):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if batch_idx % self.every_n_batches:
+            self._reader.detach()
             return
-        targets = self.targets(batch)
-        features = self._training_features(pl_module, batch, outputs)
+        _, targets = self.step_ended(batch)
+        found = self._reader.training_features(trainer, pl_module, batch, outputs)
+        if self._heads is None and not (width := agreed_width(found[0] if found else None, pl_module.device)):
+            return  # it has run on no rank
+        if not found:  # here; other ranks do not wait
+            width = self._heads.width if self._heads is not None else width
+            found, targets = [torch.empty(0, width, device=pl_module.device)], targets[:0]
+        features = torch.cat(found)
         if len(features) % max(1, len(targets)):
             raise UsageError(
                 f'{self.name}: the features "{self.features}" have {len(features)} rows and the batch has '
@@ -132,12 +142,20 @@ class OnlineLinearProbe(QueryMonitor):
         heads = self._heads_for(features)
         with torch.autocast(features.device.type, enabled=False):
             counts = heads.step(features, targets)
+        labeled = ((targets >= 0) & (targets < self.num_classes)).sum()
+        counts = torch.cat([labeled[None], counts])
         self._train_counts = counts if self._train_counts is None else self._train_counts.to(counts.device) + counts
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._reader.never_ran(pl_module.device):
+            self._train_counts = None
+            self.say(
+                f'no training step of an epoch ran "{self.features}", so the probe learned nothing: name a submodule '
+                "that training_step runs, or pass features= a callable (module, batch, outputs) -> features."
+            )
         if self._train_counts is None:
             return
-        *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
+        labeled, *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
         self._train_counts = None
         if beyond:
             raise UsageError(
@@ -146,22 +164,18 @@ class OnlineLinearProbe(QueryMonitor):
             )
         if rows:
             log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
+            return
+        drop_metrics(trainer, [f"{self.name}/train_top1"])
+        if labeled:
+            rank_zero_warn(
+                f"{self.name}: features of all {labeled:,} labeled training images of this epoch are NaN or infinite, "
+                "so the probe learns nothing: the network has diverged (a smaller learning rate, or a longer warm-up)."
+            )
         else:
             rank_zero_warn(
                 f"{self.name}: no training image of this epoch had a label (all are -1), so the probe learns nothing: "
                 "take it out, or use labeled data."
             )
-
-    def _training_features(self, pl_module: LightningModule, batch: Any, outputs: Any) -> Tensor:
-        if callable(self.features):
-            return self._reader.call(pl_module, batch, outputs)
-        found = self._reader.take()
-        if not found:
-            raise UsageError(
-                f'{self.name}: training_step of {type(pl_module).__name__} does not run "{self.features}": name a '
-                "submodule that it runs, or pass features= a callable (module, batch, outputs) -> features."
-            )
-        return torch.cat(found)
 
     def _check(self, targets: Tensor) -> None:
         """Once per fit, since looking at a value makes the host wait; later labels are judged after the epoch."""
@@ -212,6 +226,7 @@ class OnlineLinearProbe(QueryMonitor):
         *hits, rows = all_sum(torch.cat([right.flatten(), counted.sum()[None]])).tolist()
         if not rows:
             rank_zero_warn(f"{self.name}: no evaluation image has a label (all are -1): nothing is logged.")
+            drop_metrics(trainer, [f"{prefix}{self.name}/top1", f"{prefix}{self.name}/top5"])
             return
         top1, top5 = hits[: len(self.lrs)], hits[len(self.lrs) :]
         self.accuracies = {lr: count / rows for lr, count in zip(self.lrs, top1)}
@@ -251,5 +266,6 @@ class OnlineLinearProbe(QueryMonitor):
             )
             return
         self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
-        self._train_counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        self._train_counts = counts if counts is not None and len(counts) == len(self.lrs) + 3 else None
         self._chosen = state_dict["chosen"]

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
-from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.redaction import redact
 from sslbolts.checks import read_regular
+from sslbolts.errors import UsageError
+from sslbolts.writing import write_text
 
 __all__ = ["RunRecord"]
 
@@ -85,8 +87,10 @@ class RunRecord(Callback):
 
     def _write(self) -> None:
         assert self._path is not None
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(self._record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            write_text(self._path, json.dumps(self._record, indent=2, ensure_ascii=False) + "\n")
+        except UsageError as error:  # no reason to end a training
+            rank_zero_warn(str(error))
 
 
 _CODE = {"project": Path(), "sslbolts": Path(__file__)}

@@ -6,7 +6,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.checks import at_least, positive
 from sslbolts.errors import UsageError
 from sslbolts.optim import cosine
-from sslbolts.training.facts import total_steps
+from sslbolts.training.facts import Clock, epochs_done, total_steps
 
 __all__ = ["TeacherTemperatureSchedule", "WeightDecaySchedule"]
 
@@ -55,13 +55,14 @@ class TeacherTemperatureSchedule(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # In every batch: a run that is resumed in the middle of an epoch has no start of it.
-        setattr(pl_module, "teacher_temperature", self.temperature_at(trainer.current_epoch))  # noqa: B010
+        setattr(pl_module, "teacher_temperature", self.temperature_at(epochs_done(trainer)))  # noqa: B010
 
 
 class WeightDecaySchedule(Callback):
     """Moves the optimizer's weight decay along half a cosine, from its own value to ``final`` at the end of the run.
 
-    A pure function of the optimizer step, so a resumed run goes on exactly. Parameter groups without decay keep none.
+    A pure function of the optimizer step, so a resumed run goes on exactly. Parameter groups without decay keep none,
+    and those that are added later keep theirs.
 
     Args:
         final: weight decay at the end, >= 0.
@@ -79,7 +80,7 @@ class WeightDecaySchedule(Callback):
     def __init__(self, final: float) -> None:
         at_least(0, final=final)
         self.final = final
-        self._total = 0
+        self._clock: Clock | None = None
         self._start: list[list[float]] = []
 
     def weight_decay_at(self, *, step: int, total: int, start: float) -> float:
@@ -88,13 +89,18 @@ class WeightDecaySchedule(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A checkpoint is restored only after this, so these are the values that the optimizers were made with.
-        self._total = total_steps(trainer)
-        self._start = [[group.get("weight_decay", 0.0) for group in o.param_groups] for o in trainer.optimizers]
+        self._start = [[group.get("weight_decay") or 0.0 for group in o.param_groups] for o in trainer.optimizers]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total_steps(trainer)  # refuses a run without an end
+        self._clock = Clock(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        for optimizer, starts in zip(trainer.optimizers, self._start, strict=True):
-            for group, start in zip(optimizer.param_groups, starts, strict=True):
+        assert self._clock is not None
+        self._clock.tick(trainer)
+        for optimizer, starts in zip(trainer.optimizers, self._start):
+            for group, start in zip(optimizer.param_groups, starts):
                 if start > 0:
                     group["weight_decay"] = self.weight_decay_at(
-                        step=trainer.global_step, total=self._total, start=start
+                        step=self._clock.done, total=self._clock.total, start=start
                     )

@@ -87,7 +87,8 @@ class Checkpoint:
         Raises:
             UsageError: for a class that a file may not name, or that is neither a module nor an optimizer.
         """
-        names = [name for name in argument_names(cls) if name in self.arguments and name not in given]
+        ignored = {"zero_init_residual", *given}  # the file has weights of its own
+        names = [name for name in argument_names(cls) if name in self.arguments and name not in ignored]
         return {name: with_checked_classes(self.arguments[name]) for name in names}
 
     @property

@@ -15,10 +15,10 @@ from sslbolts.errors import UsageError
 
 __all__ = ["arguments_of_shape", "storable", "with_checked_classes"]
 
-# Names by which timm and torchvision are told where weights are, or where to keep them: training began there, but the
-# file has weights of its own, and may be a stranger's, who must not choose which other files are opened.
+# Names by which timm and torchvision are told how weights start, where they are, or where to keep them: training began
+# there, but the file has weights of its own, and may be a stranger's, who must not choose which other files are opened.
 _ELSEWHERE = re.compile(
-    r"pretrain|checkpoint|weights|cache|url|hub|(^|_)(file|filename|dir|folder)$|(^|(?<!drop)_)path$"
+    r"zero_init_|pretrain|checkpoint|weights|cache|url|hub|(^|_)(file|filename|dir|folder)$|(^|(?<!drop)_)path$"
 )
 _PLACE = re.compile(r"[/\\:]")  # what paths and addresses have, and no name of a layer or a pooling
 

@@ -1,6 +1,7 @@
 """``sslbolts diagnose``: what a representation holds, what its projector throws away, and which classes it confuses."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,12 +124,14 @@ def write(found: "Diagnosis", path: Path) -> list[Path]:
     if found.confusion is not None and found.class_names is not None:
         from sslbolts.pictures.confusion import draw_confusion
         from sslbolts.pictures.style import save
+        from sslbolts.writing import write_text
 
         beside = path.with_name(f"{path.stem}-confusion.csv")
-        with beside.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["true class", *found.class_names])
-            rows.writerows([name, *counts] for name, counts in zip(found.class_names, found.confusion.tolist()))
+        table = io.StringIO()
+        rows = csv.writer(table)
+        rows.writerow(["true class", *found.class_names])
+        rows.writerows([name, *counts] for name, counts in zip(found.class_names, found.confusion.tolist()))
+        write_text(beside, table.getvalue())
         title = f"20 nearest neighbors: {Path(found.result.source).name} on {found.result.data}"
         figure = draw_confusion(found.confusion, class_names=found.class_names, title=title)
         written += [beside, save(figure, beside.with_suffix(".png"))]

@@ -2,13 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from sslbolts.evaluation import Encoder
 
 __all__ = ["PROTOCOLS", "Protocol", "main"]
 
@@ -103,24 +99,15 @@ def main(argv: Sequence[str]) -> int:
     config.cache = source.cache_folder(config, encoder)
     options = source.arguments_of(function, config, changes)
     if name == "few-label":
-        options |= _few(config, encoder, data)
+        options |= _few(config)
     result = function(encoder, data, **options)
     return results.finish(result, config, encoder)
 
 
-def _few(config: Any, encoder: "Encoder", data: Any) -> dict[str, Any]:
-    """A hundredth of the labels where nothing is said of them, and the file, beside the result, that lists them."""
-    from sslbolts.evaluation.features import data_name
-    from sslbolts.evaluation.result import result_path
-
-    if config.rows is not None:
-        return {}
-    fraction = config.fraction
-    if fraction is None and config.per_class is None:
-        fraction = 0.01
-    amount = f"{config.per_class}-per-class" if fraction is None else f"{100 * fraction:g}pct"
-    beside = result_path(encoder.source, f"labels-{amount}-seed{config.seed}", data_name(data))
-    return {"fraction": fraction, "rows_file": Path(config.output or beside).with_suffix(".txt")}
+def _few(config: Any) -> dict[str, Any]:
+    """A hundredth of the labels where nothing is said of them."""
+    nothing = config.rows is None and config.fraction is None and config.per_class is None
+    return {"fraction": 0.01} if nothing else {}
 
 
 def _help() -> str:

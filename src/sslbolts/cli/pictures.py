@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
     from sslbolts.evaluation.features import data_name
     from sslbolts.evaluation.result import result_path
-    from sslbolts.pictures.style import save
+    from sslbolts.pictures.style import digest_of, free_picture, save
 
     encoder = encoder_of(config)
     data: SSLDataModule = instantiated_data(parser, config)
@@ -56,8 +56,12 @@ def main(argv: Sequence[str]) -> int:
     subject = Subject(encoder, data, config.images, config.bank, config.rows, config.seed, config.cache)
     data.prepare_data()
     data.setup()
+    digest = digest_of(
+        encoder.source, encoder.digest, subject.identity, config.images, config.bank, config.rows, config.seed
+    )
     for name in wanted or subject.fitting():
-        print(f"wrote {save(DRAW[name](subject), folder / f'{name}.png')}")
+        path = free_picture(folder / f"{name}.png", digest)
+        print(f"wrote {save(DRAW[name](subject), path, digest=digest)}")
     return 0
 
 

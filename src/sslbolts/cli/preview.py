@@ -32,12 +32,12 @@ def main(argv: Sequence[str]) -> int:
     )
     add_data(parser, SSLDataModule)
     parser.add_argument("--views", type=str | None, default=None, help="a recipe: simclr, byol, dino, ...")
-    parser.add_argument("--output", default="augmentations.png", help="the picture")
+    parser.add_argument("--output", type=str | None, default=None, help="the picture; default: augmentations.png here")
     parser.add_argument("--images", type=int, default=6, help="rows")
     parser.add_argument("--draws", type=int, default=4, help="columns of each kind of view")
     parser.add_argument("--seed", type=int, default=0, help="of the images and of what is drawn")
     config = parser.parse(argv)
-    if Path(config.output).suffix not in _ENDINGS:
+    if config.output is not None and Path(config.output).suffix not in _ENDINGS:
         raise UsageError(f'--output "{config.output}": the picture must end in {", ".join(_ENDINGS)}.')
     for name in ("images", "draws"):
         if not 1 <= config[name] <= 32:
@@ -46,15 +46,20 @@ def main(argv: Sequence[str]) -> int:
         config.data.init_args.views = config.views
     data: SSLDataModule = instantiated_data(parser, config)
 
+    from sslbolts.evaluation.identity import data_identity
     from sslbolts.pictures.augmentations import draw_augmentations
-    from sslbolts.pictures.style import save
+    from sslbolts.pictures.style import digest_of, free_picture, save
 
     views = config.data.init_args.views
     title = type(data).__name__.removesuffix("DataModule")
     title = f'"{views}" on {title}' if isinstance(views, str) else title
     images = _images(data, config.images, config.seed)
     figure = draw_augmentations(images, data.views, draws=config.draws, seed=config.seed, color=data.color, title=title)
-    print(f"wrote {save(figure, config.output)}")
+    if config.output is not None:
+        print(f"wrote {save(figure, config.output)}")
+        return 0
+    digest = digest_of(data_identity(data), str(data.views), config.images, config.draws, config.seed)
+    print(f"wrote {save(figure, free_picture('augmentations.png', digest), digest=digest)}")
     return 0
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import LightningDataModule
+from sslbolts._lightning import LightningDataModule, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size_and_views, statistics
@@ -91,7 +91,7 @@ class SSLDataModule(LightningDataModule):
         if persistent_workers and num_workers == 0:
             raise UsageError("persistent_workers=True needs workers, but num_workers=0: leave one of them out.")
         self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or batch_size
+        self._eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.augment_on = augment_on
         self.color = color
@@ -140,6 +140,15 @@ class SSLDataModule(LightningDataModule):
     def num_train_images(self) -> int:
         """Number of images that an epoch goes through."""
         return len(self.images("train"))
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images per evaluation batch and device: as given, or ``batch_size``."""
+        return self._eval_batch_size or self.batch_size
+
+    @eval_batch_size.setter
+    def eval_batch_size(self, images: int) -> None:
+        self._eval_batch_size = images
 
     def has_images(self, split: Split) -> bool:
         """True if a split has images; they are loaded then."""
@@ -235,7 +244,9 @@ class SSLDataModule(LightningDataModule):
     # ------------------------------------------------------------------ loaders
 
     def setup(self, stage: str | None = None) -> None:
-        """Settles the seed, which is equal on all ranks. Images are loaded when a loader first needs them."""
+        """Settles the seed of a run, which is equal on all ranks. Images are loaded when a loader first needs them."""
+        if stage == "fit" and self._progress.begins(self.trainer):
+            self._seed, self._progress = self._given_seed, Progress()
         if self._seed is None:
             seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
             self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
@@ -247,7 +258,7 @@ class SSLDataModule(LightningDataModule):
         self._labels = None if self.labels_per_class is None else self.targets("train")
         place = training_placement(
             images,
-            self.trainer,
+            self._current_trainer,
             views=len(self.views.views),
             augment_on=self.augment_on,
             num_workers=self.num_workers,
@@ -255,7 +266,7 @@ class SSLDataModule(LightningDataModule):
         )
         self._train_views = training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
         sampler = sampler_of(
-            self.trainer, len(images), self.batch_size, seed=self._settled_seed(), drop_last=self.drop_last
+            self._current_trainer, len(images), self.batch_size, seed=self._settled_seed(), drop_last=self.drop_last
         )
         self._progress.per_epoch = len(sampler)
         settings = place.loader_settings(keep_workers=self.persistent_workers is not False)
@@ -302,7 +313,7 @@ class SSLDataModule(LightningDataModule):
             UsageError: if the split has none.
         """
         images = self.images(split)
-        place = evaluation_placement(images, self.trainer, num_workers=self.num_workers)
+        place = evaluation_placement(images, self._current_trainer, num_workers=self.num_workers)
         return DataLoader(
             EvaluationImages(images, evaluation(self.image_size)),
             batch_size=self.eval_batch_size,
@@ -332,7 +343,8 @@ class SSLDataModule(LightningDataModule):
             self._labels = self._labels.to(batch.indices.device)
             batch = batch._replace(targets=self._labels[batch.indices])
         # Lightning has converted inputs to a half-precision model's type already, but these are made only now.
-        return batch if self.trainer is None else self.trainer.precision_plugin.convert_input(batch)
+        trainer = self._current_trainer
+        return batch if trainer is None else trainer.precision_plugin.convert_input(batch)
 
     # ------------------------------------------------------------------ state
 
@@ -354,7 +366,8 @@ class SSLDataModule(LightningDataModule):
         """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches."""
         if self._given_seed is None:
             self._seed = int(state_dict["seed"])
-        self._progress.load_state_dict(state_dict)
+        if self.trainer is None or self.trainer.state.fn == "fit":  # an evaluation of a checkpoint resumes no run
+            self._progress.load_state_dict(state_dict)
 
     # ------------------------------------------------------------------ inside
 
@@ -382,6 +395,11 @@ class SSLDataModule(LightningDataModule):
 
     def _labels_hint(self) -> str:
         return "labels are needed only for kNN and probes; use a labeled data set for them, or switch them off."
+
+    @property
+    def _current_trainer(self) -> Trainer | None:
+        """The Trainer until its run is over: its devices, ranks and precision say nothing of what comes later."""
+        return None if self.trainer is None or self.trainer.state.stopped else self.trainer
 
     def _position(self) -> tuple[int, int] | None:
         return self._progress.position(self.trainer)

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts.class_labels import as_label, as_labels
+from sslbolts.data.apart import Apart
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import ImageError, as_image
-from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.images import Images, TensorImages, read_array
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
@@ -30,7 +32,12 @@ class DatasetDataModule(SSLDataModule):
     """Any map-style dataset of yours.
 
     Items are an image, or ``(image, label, ...)``. An image is a PIL image, a ``(C, H, W)`` tensor (uint8, or float in
-    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; no random transform should have touched it.
+    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; no random transform should have touched it. A label is the number
+    of a class, of any type or as the only number of an array, or a vector with a single 1; None or a negative number
+    is none, and anything else is refused.
+
+    Only a loader without workers reads in this process, so worker processes do not share a file that the dataset opens
+    when its first item is read.
 
     Args:
         train: what to train on; its labels, if any, are not used for that.
@@ -44,7 +51,7 @@ class DatasetDataModule(SSLDataModule):
             where that is square and at most 96 pixels, else 224.
 
     Raises:
-        UsageError: for a dataset without length, or an item that is no image.
+        UsageError: for a dataset without length, or an item that is no image or has no label in its place.
 
     Example:
         >>> images = torch.randint(0, 256, (16, 3, 32, 32), dtype=torch.uint8)
@@ -78,8 +85,9 @@ class DatasetDataModule(SSLDataModule):
                     f"{name}={type(dataset).__name__} must be a map-style dataset, with __len__ and __getitem__."
                 )
         in_chans = common.get("in_chans", 3)
-        if len(cast(Sized, train)) > 0 and in_chans in (1, 3, 4):
-            height, width = DatasetImages(train, in_chans, "train").read(0)[0].shape[1:]
+        unsized = common.get("image_size") is None and isinstance(common.get("views", ""), str)
+        if unsized and len(cast(Sized, train)) > 0 and in_chans in (1, 3, 4):
+            ((height, width),) = Apart(_size, DatasetImages(train, in_chans, "train"), [0])
             if height == width <= _SMALL:
                 self.native_size = height
         super().__init__(**common)
@@ -129,16 +137,21 @@ class DatasetImages:
 
         ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless
         the first shows that there is no place for one.
+
+        Raises:
+            UsageError: for what is in the place of a label, and is none.
         """
         for name in ("targets", "labels"):
-            labels: Any = getattr(self.dataset, name, None)
-            known = isinstance(labels, list | tuple | np.ndarray | Tensor) and len(labels) == len(self)
-            if known and all(map(_is_label, labels)):
-                return any(int(label) >= 0 for label in labels)
-        if len(self) == 0 or not _may_have_label(self.dataset[0]):
-            return False
-        rows = late_bar(range(len(self)), f"Looking for a label in the {self.name} dataset")
-        return any(_split_item(self.dataset[row])[1] >= 0 for row in rows)
+            listed: Any = getattr(self.dataset, name, None)
+            if isinstance(listed, list | tuple | np.ndarray | Tensor) and len(listed) == len(self):
+                try:
+                    return bool((as_labels(listed) >= 0).any())
+                except UsageError:  # such as names, whose numbers are in the items
+                    continue
+        rows = Apart(_label, self, range(len(self)))
+        labels = iter(late_bar(rows, f"Looking for a label in the {self.name} dataset"))
+        first = next(labels, None)
+        return first is not None and (first >= 0 or any(label is not None and label >= 0 for label in labels))
 
     def __len__(self) -> int:
         return len(cast(Sized, self.dataset))
@@ -147,45 +160,51 @@ class DatasetImages:
         """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
 
         Raises:
-            ImageError: if the item is no image.
+            ImageError: if the item is no image, or there is no label in its place.
         """
-        image, label = _split_item(self.dataset[index])
+        image, label = self.item(index)
         try:
-            return as_image(image, self.in_chans), label
+            return as_image(image, self.in_chans), -1 if label is None else label
         except UsageError as error:
             raise ImageError(f"item {index} of the {self.name} dataset is not usable: {error}") from None
 
+    def item(self, index: int) -> tuple[Any, int | None]:
+        """What is in the place of the image, and the label: -1 for none, None where items have no place for one.
 
-def _split_item(item: Any) -> tuple[Any, int]:
-    if not isinstance(item, tuple | list):
-        return item, -1
-    return item[0], int(item[1]) if len(item) > 1 and _is_label(item[1]) else -1
+        Raises:
+            ImageError: if there is no label in its place.
+        """
+        item = self.dataset[index]
+        if not isinstance(item, tuple | list):
+            return item, None
+        try:
+            return item[0], as_label(item[1]) if len(item) > 1 else None
+        except UsageError as error:
+            raise ImageError(f"item {index} of the {self.name} dataset is not (image, label): {error}") from None
 
 
-def _is_label(label: Any) -> bool:
-    """True for one whole number."""
-    if isinstance(label, Tensor):
-        return label.ndim == 0 and not label.is_floating_point()
-    if isinstance(label, np.generic | np.ndarray):
-        return label.ndim == 0 and label.dtype.kind in "iub"
-    return isinstance(label, int)
+def _size(images: DatasetImages, row: int) -> tuple[int, int]:
+    height, width = images.read(row)[0].shape[1:]
+    return height, width
 
 
-def _may_have_label(item: Any) -> bool:
-    """True if items like this one can have a label, though this one may have -1 or None in its place."""
-    return isinstance(item, tuple | list) and len(item) > 1 and (item[1] is None or _is_label(item[1]))
+def _label(images: DatasetImages, row: int) -> int | None:
+    return images.item(row)[1]
 
 
 def _in_memory(images: DatasetImages) -> TensorImages:
-    first, _ = images.read(0)
-    data = first.new_empty(len(images), *first.shape)
+    data = torch.empty(0)
     targets = torch.empty(len(images), dtype=torch.int64)
-    for index in late_bar(range(len(images)), f"Reading the {images.name} dataset into memory"):
-        image, targets[index] = images.read(index)
-        if image.shape != first.shape:
+    read = Apart(read_array, images, range(len(images)), at_a_time=16)
+    bar = late_bar(read, f"Reading the {images.name} dataset into memory")
+    for index, (array, targets[index]) in enumerate(bar):
+        image = torch.from_numpy(array)
+        if index == 0:
+            data = image.new_empty(len(images), *image.shape)
+        if image.shape != data.shape[1:]:
             raise ImageError(
                 f"item {index} of the {images.name} dataset is of size {tuple(image.shape)}, the first of "
-                f"{tuple(first.shape)}: images of several sizes cannot be held as one tensor, leave in_memory out."
+                f"{tuple(data.shape[1:])}: images of several sizes cannot be held as one tensor, leave in_memory out."
             )
         data[index] = image
     return TensorImages(data, targets)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sslbolts.checks import read_regular
 from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
     from PIL.ImageFile import ImageFile
 
-__all__ = ["FORMATS", "ImageError", "as_image", "decode", "opened", "without_ghostscript"]
+__all__ = ["FORMATS", "ImageError", "as_image", "decode", "opened", "strict_pillow"]
 
 FORMATS = {
     "JPEG": (".jpg", ".jpeg"),
@@ -35,6 +36,8 @@ _OPAQUE = {"LA": "L", "RGBA": "RGB"}  # without an alpha channel
 _WITH_ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA", "P": "RGBA"}  # where one color is transparent
 # Tags of TIFF.
 _BITS, _CHANNELS, _SAMPLE_FORMAT, _COLOR_MAP = 258, 277, 339, 320
+_GRAY_BITS = {"L;2": 2, "L;4": 4}  # of a PNG file, by how its pixels are written
+_DEEP = ("I", "F")  # modes of more than 8 bits, by their first letters
 _UNSIGNED = {1, 4}  # 4 is "undefined"
 
 
@@ -93,7 +96,8 @@ def opened(data: bytes) -> "ImageFile":
         data: content of the file, in one of :data:`FORMATS`.
 
     Raises:
-        UsageError: if it declares more than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        UsageError: if it declares more than ``PIL.Image.MAX_IMAGE_PIXELS``, or has bits, signs or channels for which
+            Pillow's modes have no place.
         ValueError: if it is of another format.
     """
     from PIL import Image, UnidentifiedImageError
@@ -105,19 +109,36 @@ def opened(data: bytes) -> "ImageFile":
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # Pillow's own: from twice as many on
         raise _too_large() from None
     _refuse_large(*file.size)
+    _refuse_lossy(file)
     return file
 
 
 @contextmanager
-def without_ghostscript() -> Iterator[None]:
-    """While a library opens image files itself: Pillow would start Ghostscript for a program called x.jpg."""
-    from PIL import EpsImagePlugin
+def strict_pillow() -> Iterator[None]:
+    """While a library opens image files itself, ``PIL.Image.open`` refuses what :func:`opened` refuses.
 
-    found, EpsImagePlugin.gs_binary = EpsImagePlugin.gs_binary, False
+    So too files that are no regular ones, or too large. Of several frames the library gets the first.
+
+    Raises:
+        OSError, UsageError, ValueError: from ``PIL.Image.open``.
+    """
+    from PIL import Image
+
+    pillows_own = Image.open
+
+    def strictly(source: Any, *_: Any, **__: Any) -> "ImageFile":
+        data = source.read() if hasattr(source, "read") else read_regular(source)
+        Image.open = pillows_own
+        try:
+            return opened(data)
+        finally:
+            Image.open = strictly  # type: ignore[assignment]
+
+    Image.open = strictly  # type: ignore[assignment]
     try:
         yield
     finally:
-        EpsImagePlugin.gs_binary = found
+        Image.open = pillows_own
 
 
 def as_image(item: Any, in_chans: int) -> Tensor:
@@ -205,8 +226,6 @@ def _from_pil(image: Any, in_chans: int) -> Tensor:
                 raise _wrong_channels("an alpha channel that is not opaque", in_chans)
             image = image.convert(_OPAQUE[image.mode])
         if image.mode != wanted and image.mode not in _CONVERTIBLE[in_chans]:
-            if mode.startswith(("I", "F")):
-                raise UsageError(f'its pixels have more than 8 bits (mode "{mode}"): convert it to 8 bits.')
             raise _wrong_channels(f'mode "{mode}"', in_chans)
         image = image.convert(wanted)
     pixels = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C)
@@ -238,14 +257,26 @@ def _too_large() -> UsageError:
 
 
 def _refuse_what_pillow_drops(image: "PILImage") -> None:
-    """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs."""
+    """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs.
+
+    A transparent color that Pillow would not find is set right.
+    """
+    bits = _GRAY_BITS.get(str(_arguments(image)))
+    if bits and isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
+        image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UsageError("it has several frames or pages: give each a file of its own.")
-    bits = _bits(image)
-    if bits > 8 and not image.mode.startswith(("I", "F")):  # those are refused for what they are
-        raise UsageError(f"its pixels have more than 8 bits ({bits} per channel): convert it to 8 bits.")
+    _refuse_lossy(image)
+
+
+def _refuse_lossy(image: "PILImage") -> None:
+    """Refuses an image in which Pillow's modes have no place for all channels, bits or signs."""
+    bits, deep = _bits(image), image.mode.startswith(_DEEP)
+    if bits > 8 or deep:
+        given = f'mode "{image.mode}"' if deep else f"{bits} per channel"
+        raise UsageError(f"its pixels have more than 8 bits ({given}): convert it to 8 bits.")
     tags = getattr(image, "tag_v2", {})
-    if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))) and bits <= 8:
+    if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))):
         raise UsageError("its pixels are signed numbers: convert it to unsigned ones of 8 bits.")
     channels = tags.get(_CHANNELS, 1)
     known = 1 if image.mode == "P" else len(image.getbands())
@@ -261,11 +292,16 @@ def _bits(image: "PILImage") -> int:
         tags = image.tag_v2  # type: ignore[attr-defined]
         whole = all(value % 257 == 0 or value % 256 == 0 for value in tags.get(_COLOR_MAP, ()))
         return max(tags.get(_BITS, (1,))) if whole else 16  # colors of 8 bits are written twice, or before zeros
-    tiles = getattr(image, "tile", None) or [(None, None, None, ())]
-    how, *_, arguments = tiles[0]
-    if how in ("ppm", "ppm_plain") and isinstance(arguments, tuple):
+    arguments = _arguments(image)
+    if image.format == "PPM" and isinstance(arguments, tuple) and arguments:
         return int(arguments[-1]).bit_length()  # the largest value
     return 16 if ";16" in str(arguments) and image.format == "PNG" else 8
+
+
+def _arguments(image: "PILImage") -> Any:
+    """The form of the pixels in the file, in the words of the decoder; empty once they are decoded."""
+    tiles = getattr(image, "tile", None)
+    return tiles[0][-1] if tiles else ()
 
 
 def _wrong_channels(has: str, in_chans: int) -> UsageError:

@@ -1,15 +1,20 @@
 """Datasets and batches for evaluation: every image once, in order, nothing random."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
 from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
 from sslbolts.transforms import Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["EvaluationBatch", "EvaluationImages", "collate", "untouched"]
 
@@ -64,6 +69,11 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         """Images as they are stored, of any size, see :func:`~sslbolts.data.images.readable`."""
         return readable(self.images, rows, count)
 
+    def cut(self, rows: Iterable[int]) -> list[Tensor]:
+        """Images ``(C, S, S)`` uint8 of these rows, of those that can be read."""
+        found = Apart(_cut, self, rows, at_a_time=8)
+        return [torch.from_numpy(image) for image in found if image is not None]
+
     def _empty(self) -> EvaluationBatch:
         if len(getattr(self.images, "bad_images", ())) == len(self):
             raise ImageError(f"none of {len(self):,} images could be read: check that the folder holds images.")
@@ -76,6 +86,11 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         # The order of an image read one by one, in which resizing is fastest.
         pixels = images.contiguous(memory_format=torch.channels_last)
         return resize_and_center(pixels, self.evaluation).contiguous()
+
+
+def _cut(images: EvaluationImages, row: int) -> "np.ndarray[Any, Any] | None":
+    item = images[row]
+    return None if item is None else item[0].numpy()
 
 
 def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> EvaluationBatch:

@@ -17,7 +17,7 @@ from sslbolts.data.images import TensorImages, UnreadableImage
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.progress import late_bar
 
-__all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory"]
+__all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory", "walk"]
 
 EXTENSIONS = tuple(extension for extensions in FORMATS.values() for extension in extensions)
 _TRAINING = {"train", "training", "unlabeled", "unlabelled"}
@@ -98,7 +98,8 @@ def _images_of(place: str) -> Iterator[Found]:
         if place.lower().endswith(EXTENSIONS):
             yield Found(place, None)
         return
-    files_of = _walk(place)
+    folders = {path: [file.name for file in files] for path, files in walk(place)}
+    files_of = _images_by_folder(folders)
     below = {folder: os.path.relpath(folder, place).split(os.sep)[0] for folder in files_of if folder != place}
     first = set(below.values())
     classes = place not in files_of and len(first) > 1
@@ -116,19 +117,49 @@ def _images_of(place: str) -> Iterator[Found]:
             f'"{os.path.join(place, stray[0])}"{more} beside {len(first):,} folders of images: so these are no '
             f'classes, and no image in "{place}" has a label. If they are classes, move what is beside them elsewhere.'
         )
+    if len(first) == 1 and place not in files_of and (empty := _empty(place, folders)):
+        rank_zero_warn(
+            f'"{place}" holds images in "{min(first)}" alone, and nothing in {_some(empty)}: one folder makes no '
+            "classes, so no image has a label. Fill the others, or give the folder of the images itself."
+        )
     for folder, files in files_of.items():
         for file in files:
             yield Found(os.path.join(folder, file), below[folder] if classes else None)
 
 
-def _walk(folder: str) -> dict[str, list[str]]:
-    """Names of the image files in a folder and all below it, by their folders; those without an image are left out."""
-    files_of: dict[str, list[str]] = {}
+def _images_by_folder(folders: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Names of the image files in each folder, sorted by folder; those without an image are left out."""
+    images = {path: [name for name in folders[path] if name.lower().endswith(EXTENSIONS)] for path in folders}
+    return {path: images[path] for path in sorted(images, key=lambda path: path.replace(os.sep, "\0")) if images[path]}
+
+
+def _empty(place: str, folders: dict[str, list[str]]) -> list[str]:
+    """Names of the folders in a place in which, and below which, there is no file at all."""
+    filled = {os.curdir: True}
+    for path, names in folders.items():
+        name = os.path.relpath(path, place).split(os.sep)[0]
+        filled[name] = filled.get(name, False) or bool(names)
+    return sorted(name for name in filled if not filled[name])
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def walk(folder: str) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
+    """A folder and all below it, each once, with what is in it besides folders and hidden files, sorted.
+
+    Links to folders are followed after all others, so a folder counts as what it is without them.
+
+    Raises:
+        UsageError: for a folder that cannot be read.
+    """
     visited: set[tuple[int, int]] = set()
     waiting: list[str] = [folder]
     links: list[str] = []
     while waiting or links:
-        current = waiting.pop() if waiting else links.pop(0)  # links last: a folder counts as what it is without them
+        current = waiting.pop() if waiting else links.pop(0)  # links last
         try:
             identity = os.stat(current)
             if (identity.st_dev, identity.st_ino) in visited:
@@ -144,11 +175,9 @@ def _walk(folder: str) -> dict[str, list[str]]:
                 continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(entry.path)
-            elif entry.name.lower().endswith(EXTENSIONS):
-                files.append(entry.name)
-        if files:
-            files_of[current] = files
-    return {path: files_of[path] for path in sorted(files_of, key=lambda path: path.replace(os.sep, "\0"))}
+            else:
+                files.append(entry)
+        yield current, files
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -1,14 +1,18 @@
 """Images as they are stored: a tensor, or anything that gives them one by one."""
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from itertools import islice
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sslbolts.class_labels import as_labels
+from sslbolts.data.apart import Apart
 from sslbolts.errors import UsageError
 
-__all__ = ["Images", "SomeImages", "TensorImages", "UnreadableImage", "chosen", "readable"]
+__all__ = ["Images", "SomeImages", "TensorImages", "UnreadableImage", "chosen", "read_array", "readable"]
 
 
 class UnreadableImage(Exception):
@@ -47,7 +51,10 @@ class TensorImages:
 
     Args:
         data: ``(N, C, H, W)`` uint8.
-        targets: ``(N,)`` labels, -1 where an image has none; None where none has.
+        targets: labels of ``N`` images, as :func:`~sslbolts.class_labels.as_labels` takes them; None where none has.
+
+    Raises:
+        UsageError: for labels that are none, or another number of them.
 
     Example:
         >>> images = TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
@@ -55,9 +62,11 @@ class TensorImages:
         (4, False)
     """
 
-    def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
+    def __init__(self, data: Tensor, targets: Tensor | Sequence[Any] | None = None) -> None:
         self.data = data
-        self.targets = torch.full((len(data),), -1) if targets is None else targets.long()
+        self.targets = torch.full((len(data),), -1) if targets is None else as_labels(targets)
+        if len(self.targets) != len(data):
+            raise UsageError(f"{len(self.targets):,} labels were given for {len(data):,} images.")
         self.labeled = bool((self.targets >= 0).any())
         self.in_chans = data.shape[1]
 
@@ -124,14 +133,24 @@ def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:
         >>> len(readable(TensorImages(torch.zeros(4, 3, 8, 8, dtype=torch.uint8)), [3, 1, 0], 2))
         2
     """
-    found: list[Tensor] = []
-    for row in rows:
-        if len(found) == count:
-            break
-        try:
-            found.append(images.read(row)[0])
-        except UnreadableImage:
-            continue
+    if isinstance(images, TensorImages):
+        found = [images.read(row)[0] for row in islice(rows, count)]
+    else:
+        read = (pair[0] for pair in Apart(_array_if_readable, images, rows) if pair is not None)
+        found = [torch.from_numpy(array) for array in islice(read, count)]
     if not found:
         raise UsageError("none of the images that a picture needs could be read: check that the folder holds images.")
     return found
+
+
+def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int]:
+    """Image ``(C, H, W)`` and its label, in a form that is cheap to send from one process to another."""
+    image, label = images.read(row)
+    return image.numpy(), label
+
+
+def _array_if_readable(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int] | None:
+    try:
+        return read_array(images, row)
+    except UnreadableImage:
+        return None

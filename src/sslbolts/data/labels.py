@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from sslbolts.class_labels import as_labels
+from sslbolts.data.apart import Apart
 from sslbolts.data.images import Images
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
@@ -23,9 +25,8 @@ def labels_of(images: Images) -> Tensor:
     """
     held = getattr(images, "targets", None)
     if held is None:
-        rows = late_bar(range(len(images)), "Labels")
-        held = torch.tensor([images.read(index)[1] for index in rows], dtype=torch.int64)
-    return torch.as_tensor(held)
+        held = list(late_bar(Apart(_label, images, range(len(images)), at_a_time=16), "Labels"))
+    return as_labels(held)
 
 
 def few_labels(images: Images, per_class: int, *, seed: int) -> Tensor:
@@ -70,3 +71,7 @@ def keep_labels(targets: Tensor, per_class: int, *, seed: int) -> Tensor:
         chosen = rows[torch.randperm(len(rows), generator=generator(seed, _LABELS, label))[:per_class]]
         kept[chosen] = label
     return kept
+
+
+def _label(images: Images, row: int) -> int:
+    return images.read(row)[1]

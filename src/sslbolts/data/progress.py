@@ -30,6 +30,11 @@ class Progress:
         if state.get("batches_per_epoch"):
             self._restored = state["batches_per_epoch"], state["batches_offset"]
 
+    @staticmethod
+    def begins(trainer: Trainer | None) -> bool:
+        """True if a run starts, or would be taken up from a checkpoint; not where a Trainer goes on with its own."""
+        return trainer is None or not trainer.fit_loop.epoch_loop.batch_progress.total.ready
+
     def position(self, trainer: Trainer | None) -> tuple[int, int] | None:
         """Batches that training has behind it: in the stream, and in the epoch; None where nothing is trained."""
         if trainer is None or not trainer.training:

@@ -1,10 +1,30 @@
 """Torchvision's data sets, with one clear line where they are missing."""
 
+import os
+import stat
 from typing import Any
 
+from sslbolts.data.files import walk
 from sslbolts.errors import UsageError
 
-__all__ = ["fetch"]
+__all__ = ["check_files", "fetch"]
+
+_FOLDERS = {
+    "CIFAR10": "cifar-10-batches-py",
+    "CIFAR100": "cifar-100-python",
+    "Caltech101": "caltech101",
+    "DTD": "dtd",
+    "FGVCAircraft": "fgvc-aircraft-2013b",
+    "Flowers102": "flowers-102",
+    "Food101": "food-101",
+    "OxfordIIITPet": "oxford-iiit-pet",
+    "STL10": "stl10_binary",
+    "SUN397": "SUN397",
+    "StanfordCars": "stanford_cars",
+    "VOCDetection": os.path.join("VOCdevkit", "VOC2007"),
+}
+_MOST_BYTES = 2**32  # STL-10's unlabeled images take 2.6 GiB
+_ARCHIVES = (".gz", ".tar", ".tgz", ".zip")  # which torchvision only unpacks
 
 
 def fetch(name: str, root: str, *, download: bool, **arguments: Any) -> Any:
@@ -22,6 +42,7 @@ def fetch(name: str, root: str, *, download: bool, **arguments: Any) -> Any:
     from torchvision import datasets
 
     constructor = getattr(datasets, name)
+    check_files(name, root)
     try:
         return constructor(root, download=False, **arguments)
     except RuntimeError as missing:  # "Dataset not found or corrupted"
@@ -37,3 +58,25 @@ def fetch(name: str, root: str, *, download: bool, **arguments: Any) -> Any:
             f'{name} is not in root="{root}" and could not be fetched ({error}): copy it there from a machine with a '
             "network, or use CIFAR10MiniDataModule, whose images come with the package."
         ) from error
+
+
+def check_files(name: str, root: str) -> None:
+    """Refuses files for which torchvision would wait forever, or that it would read until memory ends.
+
+    Args:
+        name: of the data set's class in ``torchvision.datasets``.
+        root: folder that holds it.
+
+    Raises:
+        UsageError: that names the first pipe, device or file of more than 4 GiB in the data set's folder.
+    """
+    folder = os.path.join(root, _FOLDERS[name])
+    for entry in (file for _, files in walk(folder) for file in files) if os.path.isdir(folder) else ():
+        try:
+            found = entry.stat()
+        except OSError:  # a link that leads nowhere
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f'"{entry.path}" is no regular file, and {name} would read it: remove it.')
+        if found.st_size > _MOST_BYTES and not entry.name.endswith(_ARCHIVES):
+            raise UsageError(f'"{entry.path}" has {found.st_size:,} bytes, as no file of {name} has: remove it.')

@@ -61,6 +61,7 @@ class Augment:
         color: Color,
         shared_flip: bool = False,
     ) -> None:
+        self.color = color
         self.shared_flip = shared_flip
         self.groups = [
             (BatchedAugment(view, mean=mean, std=std, color=color), len(list(equal))) for view, equal in groupby(views)
@@ -159,7 +160,8 @@ class CroppedViews(Dataset[Draft | ViewBatch]):
         for row in range(len(indices)):
             image, target = self._read(row, indices, drawn)
             targets.append(target)
-            random_crops(image, self.views, generator=drawn, out=[view[row] for view in crops])
+            out = [view[row] for view in crops]
+            random_crops(image, self.views, generator=drawn, out=out, color=self.augment.color)
         draft = Draft(crops, torch.tensor(targets), torch.tensor(indices), plan.seed)
         return self.finish(draft) if self.finish_here else draft
 

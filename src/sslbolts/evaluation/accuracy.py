@@ -1,10 +1,13 @@
 """Shares of right answers, as every protocol counts them."""
 
+import torch
 from torch import Tensor
 
+from sslbolts.errors import UsageError
 from sslbolts.readouts import class_accuracies, confusion_matrix
+from sslbolts.readouts.checks import usable
 
-__all__ = ["accuracies", "right_answers"]
+__all__ = ["accuracies", "check_finite", "right_answers"]
 
 _TOP5_FROM = 6  # classes
 
@@ -13,37 +16,65 @@ def right_answers(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Rows whose label has the highest score, ``top1``, or one of the five highest, ``top5`` (from six classes on).
 
     Args:
-        scores: ``(..., C)``.
+        scores: ``(..., C)``; minus infinity for a class that is no answer at all, such as one without a vote. Rows with
+            NaN or infinity are wrong.
         targets: labels that broadcast with ``(...)``; rows with label -1 are wrong.
 
     Returns:
         bool tensors ``(...)``.
 
     Example:
-        >>> import torch
         >>> right_answers(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 1]))["top1"].tolist()
         [True, False]
     """
-    right = {"top1": scores.argmax(-1) == targets}
+    known = usable(scores)
+    right = {"top1": (scores.argmax(-1) == targets) & known}
     if scores.shape[-1] >= _TOP5_FROM:
-        right["top5"] = (scores.topk(5).indices == targets[..., None]).any(-1)
+        highest, classes = scores.topk(5)
+        hits = (classes == targets[..., None]) & (highest > -torch.inf)
+        right["top5"] = hits.any(-1) & known
     return right
+
+
+def check_finite(rows: Tensor, what: str, advice: str) -> None:
+    """Refuse features or scores of which some are no numbers: whatever is counted from them means nothing.
+
+    Args:
+        rows: ``(N,)`` bool: which of them can be used.
+        what: their name, and whose they are.
+        advice: a sentence.
+
+    Raises:
+        UsageError: unless all can.
+
+    Example:
+        >>> check_finite(torch.tensor([True, False]), "features of the network", "It has diverged.")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: features of the network are not finite for 1 of 2 images. It has diverged.
+    """
+    if not bool(rows.all()):
+        raise UsageError(f"{what} are not finite for {int((~rows).sum()):,} of {len(rows):,} images. {advice}")
 
 
 def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
     """Shares of right answers: ``top1``, ``top5`` (from six classes on) and the mean of the classes' own shares.
 
     Args:
-        scores: ``(N, C)``; the largest predicts.
+        scores: ``(N, C)``; the largest predicts. As in :func:`right_answers`.
         targets: labels ``(N,)``, at least one.
 
+    Raises:
+        UsageError: if the scores of a row are not finite.
+
     Example:
-        >>> import torch
         >>> accuracies(torch.eye(3)[[0, 1, 1, 1]], torch.tensor([0, 1, 1, 2]))
         {'top1': 0.75, 'mean_per_class': 0.6666666666666666}
     """
     targets = targets.to(scores.device)
-    found = {name: right.double().mean().item() for name, right in right_answers(scores, targets).items()}
+    check_finite(
+        usable(scores), "scores", "The features are too large, or the classifier has diverged: lower its rate."
+    )
+    found = {name: int(right.sum()) / len(targets) for name, right in right_answers(scores, targets).items()}
     shares = class_accuracies(confusion_matrix(scores, targets, num_classes=max(2, scores.shape[1])))
     found["mean_per_class"] = shares[shares.isfinite()].mean().item()
     return found

@@ -17,7 +17,7 @@ from sslbolts.evaluation.checkpoint import method_of_checkpoint
 from sslbolts.evaluation.library import LIBRARIES, library_network
 from sslbolts.export import FORMATS, read_backbone
 from sslbolts.methods import METHODS, SSLModule
-from sslbolts.networks.backbones import feature_width, first_convolution
+from sslbolts.networks.backbones import feature_width, first_convolution, warn_classifier
 from sslbolts.networks.taps import Tap, find_layer, pooled
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -226,17 +226,20 @@ class _Features(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.layer == "backbone":
-            return pooled(self._backbone_features(x), self.layer)
+            return self._pooled(self._backbone_features(x))
         with Tap(find_layer(self.root, self.layer)) as tap:
             features = self._backbone_features(x)
             for name in _HEADS:  # a method's forward ends with the backbone
                 if not tap.outputs and isinstance(head := getattr(self.root, name, None), nn.Module):
-                    features = head(pooled(features, name))
+                    features = head(self._pooled(features))
         if not tap.outputs:
             raise UsageError(
                 f'neither the backbone nor the projector of {type(self.root).__name__} runs "{self.layer}".'
             )
-        return pooled(tap.outputs[0], self.layer)
+        return pooled(tap.outputs[0], self.layer, layer=tap.layer, network=self.root)
+
+    def _pooled(self, features: Any) -> Tensor:
+        return pooled(features, "backbone", layer=getattr(self.root, "backbone", self.root), network=self.root)
 
     def _backbone_features(self, x: Tensor) -> Any:
         # A method's forward also does what stands before its backbone, such as DeepCluster's Sobel filter.
@@ -261,6 +264,8 @@ def _root(
         return library_network(str(source), pretrained=pretrained, in_chans=in_chans or 3)
     if isinstance(source, nn.Module):
         root, known = copy.deepcopy(source), None
+        if not isinstance(source, SSLModule):
+            warn_classifier(getattr(source, "backbone", source))
     elif Path(source).suffix in FORMATS.values():  # a backbone alone
         root, known = None, None
     else:

@@ -1,7 +1,9 @@
 """Features of a data set's images: computed once, kept in a file, and used by every probe."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +12,30 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
+from sslbolts.class_labels import as_labels
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, untouched
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import check_finite
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.feature_files import feature_file, load_columns, save_columns
+from sslbolts.evaluation.identity import data_identity
 from sslbolts.evaluation.loaders import EvaluationData, split_loader
 from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
+from sslbolts.readouts.checks import is_finite
 from sslbolts.transforms import BatchedEvaluate, evaluation
 
-__all__ = ["EncodedData", "EvaluationData", "Features", "data_name", "features_of", "labeled_rows", "size_notes"]
+__all__ = [
+    "EncodedData",
+    "EvaluationData",
+    "Features",
+    "check_features",
+    "data_name",
+    "features_of",
+    "labeled_rows",
+    "size_notes",
+]
 
 
 class Features(NamedTuple):
@@ -59,6 +74,11 @@ class EncodedData:
     data: EvaluationData
     test: EvaluationData | None = None
     cache: str | Path | None = None
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Which data it is; see :func:`sslbolts.evaluation.identity.data_identity`."""
+        return data_identity(self.data, self.test)
 
     @property
     def name(self) -> str:
@@ -125,17 +145,19 @@ class EncodedData:
     def features(self, split: str = "bank", *, batch_size: int = 256, num_workers: int = 0) -> Features:
         """The features of a split; see :func:`features_of`."""
         loader = split_loader(self.data, split, batch_size=batch_size, num_workers=num_workers)
-        file = None
+        file, images = None, getattr(loader, "dataset", None)
         if self.cache is not None:
             file = feature_file(
                 self.cache,
-                getattr(loader, "dataset", None),
+                images,
                 digest=self.encoder.digest,
                 words=(self.encoder.name, self.encoder.layer, self.name, split),
                 preprocessing=self.preprocessing,
             )
-            if file is not None and file.is_file():
-                return Features(*load_columns(file, Features._fields))
+            if file is not None and os.path.exists(file):
+                kept = load_columns(file, images, self.encoder.num_features)
+                if kept is not None:
+                    return Features(*kept)
         found = self._computed(loader, split)
         if file is not None:
             save_columns(found._asdict(), file)
@@ -144,6 +166,7 @@ class EncodedData:
     def _computed(self, loader: Iterable[Any], split: str) -> Features:
         encoder = self.encoder
         rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        finite: list[bool] = []
         seen = 0
         encoder.network.eval()
         for batch in late_bar(loader, f"Features of {self.name} ({split})"):
@@ -156,12 +179,15 @@ class EncodedData:
                     f"{self.name} has images of {images.shape[1]} channels, but {encoder.name} takes "
                     f"{encoder.preprocessing.in_chans}: give the data in_chans={encoder.preprocessing.in_chans}."
                 )
-            features = encoder.network(images).float().cpu()
+            features = encoder.network(images).float()
+            finite += is_finite(features).tolist()
+            features = features.cpu()
             targets = _targets(batch, len(features)).cpu()
             rows.append((features, targets, _rows(batch, loader, seen, len(features))))
             seen += len(features)
         if not rows:
             raise UsageError(f'{self.name} gave no image for "{split}".')
+        check_features(torch.tensor(finite), encoder.name)
         return Features(*(torch.cat(column) for column in zip(*rows)))
 
     def result(
@@ -174,7 +200,8 @@ class EncodedData:
     ) -> Result:
         """The result of a protocol for this network on this data; None takes the notes of this object."""
         stated = self.notes if notes is None else notes
-        return Result(protocol, self.encoder.source, self.name, metrics, settings, rows or [], stated)
+        stated_settings = {"data": self.identity, **settings}
+        return Result(protocol, self.encoder.source, self.name, metrics, stated_settings, rows or [], stated)
 
 
 def features_of(
@@ -201,7 +228,7 @@ def features_of(
         num_workers: of a dataset's loader.
 
     Raises:
-        UsageError: if there is no such split, or its images do not fit the encoder.
+        UsageError: if there is no such split, its images do not fit the encoder, or features are not finite.
 
     Example:
         >>> from sslbolts.evaluation import load_encoder
@@ -214,22 +241,39 @@ def features_of(
     return EncodedData(encoder, data, cache=cache).features(split, batch_size=batch_size, num_workers=num_workers)
 
 
+def check_features(finite: Tensor, name: str) -> None:
+    """Refuse features of which some are no numbers.
+
+    Args:
+        finite: ``(N,)`` bool: :func:`~sslbolts.readouts.checks.is_finite` of each.
+        name: of the network.
+
+    Raises:
+        UsageError: unless all are finite.
+    """
+    check_finite(
+        finite, f"features of {name}", "Its training has diverged, or its images are not those it was made for."
+    )
+
+
 def labeled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
     """Features and labels of the images that have one.
 
     Args:
-        found: what :func:`features_of` returned, with labels ``(N,)``.
+        found: what :func:`features_of` returned, with labels ``(N,)``, or ``(N, C)`` with a single 1 for each image.
         what: how the message calls the images.
 
     Raises:
-        UsageError: if none has.
+        UsageError: if none has, or one has several.
     """
-    if found.targets.ndim != 1:
-        raise UsageError(f"an image of the {what} has several labels, and this protocol takes one per image.")
-    known = found.targets >= 0
+    try:
+        targets = as_labels(found.targets)
+    except UsageError as error:
+        raise UsageError(f"this protocol takes one label per image, but of the {what} {error}") from None
+    known = targets >= 0
     if not known.any():
         raise UsageError(f"no image of the {what} has a label, and this protocol needs them.")
-    return (found.features, found.targets) if known.all() else (found.features[known], found.targets[known])
+    return (found.features, targets) if known.all() else (found.features[known], targets[known])
 
 
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
@@ -262,8 +306,9 @@ def _targets(batch: Any, count: int) -> Tensor:
     """Labels ``(B,)``, or ``(B, C)`` of images with several; -1 where a batch has none."""
     if isinstance(batch, Tensor) or (isinstance(batch, list | tuple) and len(batch) < 2):
         return torch.full((count,), -1)
-    if isinstance(batch, list | tuple) and isinstance(batch[1], Tensor) and batch[1].ndim == 2:
-        return batch[1]
+    given = batch[1] if isinstance(batch, list | tuple) else None
+    if isinstance(given, Tensor) and given.ndim == 2 and given.shape[1] > 1:
+        return given
     return targets_of(batch).long()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sslbolts._lightning import rank_zero_warn
 from sslbolts.checks import one_of, read_regular, whole
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
@@ -21,6 +22,7 @@ from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import generator
+from sslbolts.writing import write_text
 
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
 
@@ -54,7 +56,7 @@ def evaluate_few_label(
         fraction: of every class, in (0, 1]; at least one image of each.
         per_class: how many images of every class. One of ``fraction``, ``per_class`` and ``rows`` is needed.
         rows: the labeled images themselves: rows of the training data set, or a file of :func:`write_rows`.
-        rows_file: where the rows are listed; None lists them nowhere.
+        rows_file: where the rows are listed; None lists them only beside the result, when that is saved.
         classifier: "logistic": l2-regularized logistic regression on frozen features, its penalty chosen by
             cross-validation on the labeled images; "linear": a probe by ``settings``, on features; "finetune": the
             whole network by ``settings``.
@@ -112,12 +114,20 @@ def evaluate_few_label(
         result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
 
     what, word = _described(fraction, per_class, len(chosen))
-    where = "" if rows_file is None else f", listed in {write_rows(rows_file, chosen, what=what, seed=seed)}"
+    where, notes = "", list(result.notes)
+    if rows_file is not None:
+        try:
+            where = f", listed in {write_rows(rows_file, chosen, what=what, seed=seed)}"
+        except UsageError as error:  # the numbers are there, and are not to be lost
+            rank_zero_warn(str(error))
+            notes.append(str(error))
     ending = "" if classifier == "logistic" else f"-{classifier}"
     return replace(
         result,
         protocol=f"few-label-{word}{ending}",
         settings={"labels": f"{what}, seed {seed}{where}", "classifier": classifier, **result.settings},
+        notes=notes,
+        beside={} if isinstance(rows, str | Path) else {".txt": _listed(chosen, what=what, seed=seed)},
     )
 
 
@@ -167,13 +177,17 @@ def write_rows(path: str | Path, rows: Tensor, *, what: str = "", seed: int | No
         rows: ``(n,)``.
         what: what they are.
         seed: with which they were drawn.
+
+    Raises:
+        UsageError: names the file, if it cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_text(path, _listed(rows, what=what, seed=seed))
+
+
+def _listed(rows: Tensor, *, what: str, seed: int | None) -> str:
     drawn = "" if seed is None else f", drawn with seed {seed}"
     lines = [f"# rows of the training data set: {what}{drawn}", *map(str, rows.tolist())]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return "\n".join(lines) + "\n"
 
 
 def read_rows(path: str | Path) -> Tensor:

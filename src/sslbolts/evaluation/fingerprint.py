@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslbolts.data.apart import Apart
+
 __all__ = ["fingerprint"]
 
 _SAMPLED = 32  # items that are looked at as they come out
+_NOTED = ("_bad", "_reported")  # of files, while they are read
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, in its repr: another one in every process
 
 
@@ -43,12 +47,21 @@ def fingerprint(dataset: Any) -> str | None:
     found = hashlib.sha256()
     _add_attributes(found, dataset, set())
     count = len(dataset)
+    for digest in Apart(_digest, dataset, range(0, count, max(1, count // _SAMPLED))):
+        if digest is None:
+            return None
+        found.update(digest)
+    return found.hexdigest()
+
+
+def _digest(dataset: Any, row: int) -> bytes | None:
+    """A digest of an item; None where there is no telling."""
+    found = hashlib.sha256()
     try:
-        for index in range(0, count, max(1, count // _SAMPLED)):
-            _add(found, dataset[index])
+        _add(found, dataset[row])
     except _Unknown:
         return None
-    return found.hexdigest()
+    return found.digest()
 
 
 def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
@@ -58,6 +71,8 @@ def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
     seen.add(id(dataset))
     found.update(type(dataset).__qualname__.encode())
     for name, value in sorted(getattr(dataset, "__dict__", {}).items()):
+        if name in _NOTED or isinstance(getattr(type(dataset), name, None), cached_property):
+            continue  # it comes with use, and says nothing of the images
         found.update(name.encode())
         for part in value if isinstance(value, list | tuple) and any(map(_is_dataset, value[:1])) else [value]:
             if _is_dataset(part):

@@ -136,8 +136,8 @@ def knn_on_features(
         }
         for name, heat, count in candidates:
             similarity, neighbor = found[name]
-            votes = _votes(similarity, labels[neighbor], [count], heat, splits.num_classes)[0]
-            share = (votes.argmax(1) == labels[choosing]).double().mean().item()
+            votes = _votes(similarity, labels[neighbor], count, heat, splits.num_classes)
+            share = int((votes.argmax(1) == labels[choosing]).sum()) / len(choosing)
             rows.append({"metric": name, "k": count, "temperature": _named(heat), "training top1": share})
         shares = [row["training top1"] for row in rows]
         metric, temperature, k = candidates[shares.index(max(shares))]
@@ -153,7 +153,7 @@ def knn_on_features(
         if metric not in searched:
             searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
         similarity, neighbor = searched[metric]
-        votes = _votes(similarity, labels[neighbor], [k], temperature, splits.num_classes)[0]
+        votes = _votes(similarity, labels[neighbor], k, temperature, splits.num_classes)
         return accuracies(votes, splits.test_y)
 
     metrics_found = measured(metric, k, temperature)
@@ -194,8 +194,10 @@ def ridge_on_features(
     return Found(accuracies(ridge.scores, splits.test_y), settings, rows)
 
 
-def _votes(similarity: Tensor, labels: Tensor, ks: Sequence[int], temperature: float, classes: int) -> Tensor:
-    return neighbor_votes(similarity, labels, ks, temperature=temperature, num_classes=classes)
+def _votes(similarity: Tensor, labels: Tensor, k: int, temperature: float, classes: int) -> Tensor:
+    """Scores ``(N, C)``; minus infinity for a class without a vote, which is no answer."""
+    votes = neighbor_votes(similarity, labels, [k], temperature=temperature, num_classes=classes)[0]
+    return votes.masked_fill(votes == 0, -torch.inf)
 
 
 def _named(temperature: float) -> float | str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
+from sslbolts.evaluation.identity import data_identity
 from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.pictures.attention import draw_attention
@@ -103,10 +105,21 @@ class Subject:
         return [*names, "attention"]
 
     @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Which data it is; see :func:`sslbolts.evaluation.identity.data_identity`."""
+        return data_identity(self.data)
+
+    @cached_property
     def title(self) -> str:
         """The network, its layer, and the data."""
         features = "" if self.encoder.feature_name == "backbone" else f" ({self.encoder.feature_name})"
-        return f"{self.encoder.name}{features} on {data_name(self.data)}"
+        return f"{self.encoder.name}{features} on {self.shown_data}"
+
+    @property
+    def shown_data(self) -> str:
+        """The data set, with the name of its folder."""
+        folder = self.identity.get("folder")
+        return data_name(self.data) + (f" ({PurePath(folder).name})" if folder else "")
 
     @cached_property
     def queries(self) -> tuple[Tensor, Features]:
@@ -120,16 +133,23 @@ class Subject:
 
     def split(self, name: str) -> EvaluationImages:
         """Images of a split as evaluation sees them, uint8."""
-        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
-        if isinstance(loader, list):
-            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
-        images: Any = loader.dataset
-        return cast(EvaluationImages, images)
+        return cast(EvaluationImages, self._loader(name).dataset)
 
     def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
         """These images of a split, as the network takes them."""
         chosen = ChosenImages(self.split(name), rows, *EncodedData(self.encoder, self.data).normalization)
-        return DataLoader(chosen, batch_size=self.data.eval_batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return DataLoader(
+            chosen,  # type: ignore[arg-type]
+            batch_size=self.data.eval_batch_size,
+            num_workers=min(1, self._loader(name).num_workers),
+            collate_fn=collate,
+        )
+
+    def _loader(self, name: str) -> DataLoader[Any]:
+        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
+        if isinstance(loader, list):
+            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
+        return loader
 
     def _read(self, name: str, most: int) -> tuple[Tensor, Features]:
         split = self.split(name)
@@ -142,8 +162,7 @@ class Subject:
             raise UsageError(
                 f"{type(self.data).__name__} has {len(found.features)} images: a picture takes {FEWEST_IMAGES}."
             )
-        shown = [item[0] for index in found.indices.tolist() if (item := split[index]) is not None]
-        return torch.cat([thumbnails(image[None]) for image in shown]), found
+        return torch.cat([thumbnails(image[None]) for image in split.cut(found.indices.tolist())]), found
 
 
 def _misfit(subject: Subject, error: Exception) -> str:
@@ -205,7 +224,7 @@ def _attention(subject: Subject) -> "Figure":
         raise
     except (AssertionError, RuntimeError) as error:
         raise UsageError(_misfit(subject, error)) from error
-    images = torch.stack([item[0] for index in indices.tolist() if (item := split[index]) is not None])
+    images = torch.stack(split.cut(indices.tolist()))
     names = subject.data.class_names
     labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
     title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"
@@ -217,7 +236,7 @@ def _augmentations(subject: Subject) -> "Figure":
     chosen = chosen_rows(len(images), subject.rows, subject.seed).tolist()
     others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
     shown = images.stored(chain(chosen, others), subject.rows)
-    title = f"Augmentation of {data_name(subject.data)}"
+    title = f"Augmentation of {subject.shown_data}"
     return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
 
 

@@ -4,14 +4,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from sslbolts._lightning import LIGHTNING, Trainer
+from sslbolts._lightning import LIGHTNING, Trainer, rank_zero_warn
 from sslbolts.checks import whole
 
-__all__ = ["protocol_trainer", "quiet"]
+__all__ = ["protocol_trainer", "quiet", "saved"]
 
 _ADVICE = (  # none of it is about something to change
     r".*in eval mode at the start of training",
@@ -68,3 +69,19 @@ def protocol_trainer(device: torch.device, *, devices: int = 1, precision: str =
         "accelerator": "gpu" if device.type == "cuda" else device.type,
     }
     return Trainer(devices=devices, precision=precision, **{**quiet, **settings})  # type: ignore[arg-type]
+
+
+def saved(trainer: Trainer, path: str | Path | None) -> list[str]:
+    """Write a checkpoint of what was trained, if it has a place; a note for the result, if it cannot be written.
+
+    After hours of training, a full disk is no reason to lose the numbers.
+    """
+    if path is None:
+        return []
+    try:
+        trainer.save_checkpoint(path)
+    except (OSError, RuntimeError) as error:
+        note = f"the checkpoint {path} could not be written: {str(error).strip().partition(chr(10))[0]}."
+        rank_zero_warn(note)
+        return [note]
+    return []

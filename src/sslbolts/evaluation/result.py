@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 
 from sslbolts.checks import read_regular
 from sslbolts.errors import UsageError
+from sslbolts.writing import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,10 +60,12 @@ class Result:
         source: what was evaluated: a path, ``timm/NAME``, or the class of a module.
         data: name of the data set.
         metrics: shares in [0, 1] and other numbers; the first one is the result, the others stand beside it.
-        settings: what they depend on: layer, preprocessing, hyper-parameters, and how these were chosen.
+        settings: what they depend on: the data (folder, numbers of images, a digest), layer, preprocessing,
+            hyper-parameters, and how these were chosen.
         rows: one mapping per candidate of a sweep, per layer or per data set, all with the same keys.
         notes: sentences that a reader of the numbers must know.
         environment: versions and machine.
+        beside: texts that are written beside the JSON, by the endings of their files; not part of it.
 
     Example:
         >>> result = Result("knn", "runs/x.ckpt", "CIFAR10Mini", {"top1": 0.5}, {"layer": "backbone", "k": 20})
@@ -77,10 +81,13 @@ class Result:
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=_environment)
+    beside: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def to_json(self) -> str:
         """As JSON that :meth:`from_json` reads."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False, default=_plain) + "\n"
+        stated = {name: value for name, value in asdict(self).items() if name != "beside"}
+        text = json.dumps(stated, indent=2, ensure_ascii=False, default=_plain) + "\n"
+        return text.encode("utf-8", "backslashreplace").decode()  # names of files may hold bytes that are no text
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
@@ -90,16 +97,20 @@ class Result:
             UsageError: if the text is something else.
         """
         try:
-            return cls(**json.loads(text))
+            return cls(**{**json.loads(text), "beside": {}})
         except (TypeError, ValueError) as error:
             raise UsageError(f"this is no result of an evaluation: {error}.") from error
 
     def save(self, path: str | Path) -> Path:
-        """Write the JSON; the folder is made."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.to_json(), encoding="utf-8")
-        return path
+        """Write the JSON, and the texts beside it; the folder is made.
+
+        Raises:
+            UsageError: names the file that cannot be written. What was there before stays.
+        """
+        write_text(path, self.to_json())
+        for ending, text in self.beside.items():
+            write_text(Path(path).with_suffix(ending), text)
+        return Path(path)
 
     def table(self) -> "Table":
         """For ``rich.console.Console().print``: the metrics, then what they depend on."""
@@ -163,7 +174,7 @@ def free_path(result: Result, path: Path) -> Path:
         result: to be saved.
         path: where it would go, ending in ``.json``.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # also where nobody may look
         return path
     new = Result.from_json(result.to_json())
     try:

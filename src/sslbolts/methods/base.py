@@ -37,7 +37,7 @@ from sslbolts.optim import (
     warmup_steps,
 )
 from sslbolts.readouts import normalized_std
-from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
+from sslbolts.training.facts import effective_batch_size, steps_done, steps_per_epoch, total_steps
 from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.resized import resize_to_checkpoint
@@ -63,7 +63,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         milestones: parts of the run, between 0 and 1, at which the learning rate drops; none for the cosine.
         stem: ``"cifar"`` for a ResNet on images of 64 pixels and less.
         in_chans: channels of the images.
-        backbone_kwargs: further arguments of the named network.
+        zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
+            identity at first, or at one; None is the method's own choice. Pretrained networks and modules are taken as
+            they are.
+        backbone_kwargs: further arguments of the named network; ``positions`` among them is the resampling of a vision
+            transformer's position embeddings.
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:
@@ -73,9 +77,13 @@ class SSLModule(FromCheckpoint, TrainingModule):
         embedding: submodule whose output ``CollapseMonitor`` looks at; None is the projector, or else the backbone.
         own_statistics_from: images per device from which batch norm needs no other device's; below, Preflight advises
             to synchronize.
+        starts_at_identity: the method's choice of ``zero_init_residual``; None is each library's, zero in timm and one
+            in torchvision.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
         milestone_factor: by which each of the milestones multiplies the learning rate.
+        warmup_lead: steps of the warm-up that count as done before the first: 0 begins at a learning rate of 0, 1 at
+            that of one step.
 
     Raises:
         UsageError: for an unknown name, or a value out of its range.
@@ -85,8 +93,10 @@ class SSLModule(FromCheckpoint, TrainingModule):
     indicators: ClassVar[tuple[Indicator, ...]] = ()
     embedding: ClassVar[str | None] = None
     own_statistics_from: ClassVar[float] = math.inf
+    starts_at_identity: ClassVar[bool | None] = None
     decay_vectors: bool = False
     milestone_factor: ClassVar[float] = 0.1
+    warmup_lead: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -99,6 +109,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
         milestones: Sequence[float] = (),
         stem: Stem = "imagenet",
         in_chans: int = 3,
+        zero_init_residual: bool | None = None,
         backbone_kwargs: dict[str, Any] | None = None,
         compile_backbone: bool = False,
         **unknown: Any,
@@ -122,7 +133,9 @@ class SSLModule(FromCheckpoint, TrainingModule):
         self.final_lr = final_lr
         self.milestones = tuple(milestones)
         self.compile_backbone = compile_backbone
-        self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **(backbone_kwargs or {}))
+        by_name = zero_init_residual is None and isinstance(backbone, str)
+        start = {"zero_init_residual": self.starts_at_identity if by_name else zero_init_residual}
+        self.backbone = create_backbone(backbone, stem=stem, in_chans=in_chans, **start | (backbone_kwargs or {}))
         self.num_features = feature_width(self.backbone)
         self.backbone.to(memory_format=torch.channels_last)  # convolutions run faster, and compute the same
 
@@ -237,7 +250,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Names a wrong first batch, instead of failing somewhere in a network."""
         super().on_train_batch_start(batch, batch_idx)
-        if batch_idx > 0 or self.trainer.current_epoch > 0:
+        if batch_idx > 0 or self.epochs_done > 0:
             return
         name = type(self).__name__
         if not isinstance(batch, ViewBatch):
@@ -265,6 +278,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
         """Factor on the peak learning rate after ``step`` optimizer steps: warm-up, then a cosine or milestones."""
+        if step < warmup:
+            return (step + self.warmup_lead) / warmup
         if self.milestones:
             factor = self.milestone_factor
             return warmup_steps(step, total=total, warmup=warmup, milestones=self.milestones, factor=factor)
@@ -283,5 +298,10 @@ class SSLModule(FromCheckpoint, TrainingModule):
         scale = self.peak_lr() / self.optimizer.lr if self.optimizer.lr else 1.0
         for group in optimizer.param_groups:
             group["lr"] *= scale * group.get("lr_scale", 1.0)
-        schedule = Schedule(optimizer, lambda step: self.lr_factor(step, total=total, warmup=warmup))
+        schedule = Schedule(
+            optimizer,
+            lambda step: self.lr_factor(step, total=total, warmup=warmup),
+            done=steps_done(self.trainer),
+            warmup=warmup,
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

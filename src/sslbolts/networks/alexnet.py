@@ -36,6 +36,9 @@ class Sobel(nn.Module):
 class AlexNet(nn.Module):
     """AlexNet with batch norm, up to the last hidden layer before its ReLU: ``(B, C, 224, 224) -> (B, 4096)``.
 
+    It starts as in the official code of DeepCluster: kernels of `k x k` pixels from `N(0, 2 / (k k out_channels))`,
+    linear layers from `N(0, 0.01 squared)`, all biases at 0.
+
     Args:
         in_chans: channels of the images; 2 behind :class:`Sobel`.
 
@@ -68,6 +71,13 @@ class AlexNet(nn.Module):
             nn.Dropout(0.5),
             nn.Linear(4096, 4096),
         )
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.01)
+            if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, 4096)``, before the ReLU."""

@@ -1,12 +1,15 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.networks.modes import eval_mode
 
 __all__ = [
     "BackboneLike",
@@ -15,14 +18,21 @@ __all__ = [
     "create_backbone",
     "feature_width",
     "first_convolution",
+    "is_untrained",
+    "warn_classifier",
     "warn_small_images",
 ]
+
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 BackboneLike = str | nn.Module
 """``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
 
 Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
 """The first layers of a ResNet: 7x7 stride 2 with max-pooling; 3x3 stride 1 without; and forms of other libraries."""
+
+Positions = Literal["timm", "dino"]
+"""The resampling of position embeddings for images of another size, timm's or that of DINO's official code."""
 
 
 class NetworkArguments(TypedDict, total=False):
@@ -31,17 +41,28 @@ class NetworkArguments(TypedDict, total=False):
     Attributes:
         stem: ``"cifar"`` for a ResNet on images of 64 pixels and less; see :func:`create_backbone`.
         in_chans: channels of the images.
-        backbone_kwargs: further arguments of the named network.
+        zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
+            identity at first, or at one; None is the method's own choice.
+        backbone_kwargs: further arguments of the named network, and ``positions``; see :func:`create_backbone`.
         compile_backbone: run the backbone through ``torch.compile``.
     """
 
     stem: Stem
     in_chans: int
+    zero_init_residual: bool | None
     backbone_kwargs: dict[str, Any] | None
     compile_backbone: bool
 
 
-def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans: int = 3, **kwargs: Any) -> nn.Module:
+def create_backbone(
+    backbone: BackboneLike,
+    *,
+    stem: Stem = "imagenet",
+    in_chans: int = 3,
+    zero_init_residual: bool | None = None,
+    positions: Positions = "timm",
+    **kwargs: Any,
+) -> nn.Module:
     """A network that turns images ``(B, in_chans, H, W)`` into pooled features ``(B, D)``, without classifier.
 
     Args:
@@ -49,14 +70,20 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
             ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; or a module that returns pooled
             features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
             ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
-            of several sizes. ResNets of timm start with residual branches that are zero, those of torchvision do not:
-            ``zero_init_last=False`` (timm) and ``zero_init_residual=True`` (torchvision) change that.
+            of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
             same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
             without the first ReLU (lightly's ResNets as ``nn.Sequential`` of their children), or ``"no_pool"``, the
             7x7 convolution without max-pooling (lightning-bolts on STL-10).
         in_chans: channels of the images.
+        zero_init_residual: start the last norm's scale of each residual block of a ResNet at 0, or at 1; None as the
+            library has it: 0 in timm, 1 in torchvision. Other networks start as they do, pretrained ones with their
+            weights.
+        positions: how position embeddings of a vision transformer are resampled for images of another size than its
+            own: "dino" as in DINO's official code, bicubic without antialiasing
+            (:func:`sslbolts.networks.positions.resized_positions`); "timm" with it. Of timm's ``VisionTransformer``;
+            transformers of its other classes stay as they are.
         kwargs: passed to ``timm.create_model`` or ``torchvision.models.get_model``.
 
     Raises:
@@ -72,25 +99,41 @@ def create_backbone(backbone: BackboneLike, *, stem: Stem = "imagenet", in_chans
         raise UsageError(
             f'stem="{stem}": it must be one of {", ".join(get_args(Stem))}.{did_you_mean(stem, get_args(Stem))}'
         )
+    if positions not in get_args(Positions):
+        raise UsageError(f'positions="{positions}": it must be one of {", ".join(get_args(Positions))}.')
     if isinstance(backbone, nn.Module):
-        if stem != "imagenet" or in_chans != 3 or kwargs:
+        if stem != "imagenet" or in_chans != 3 or zero_init_residual is not None or positions != "timm" or kwargs:
             raise UsageError(
-                "stem, in_chans and backbone_kwargs describe a backbone given by name; a module is taken as it is: "
-                "build it with them, or pass a name."
+                "stem, in_chans, zero_init_residual and backbone_kwargs describe a backbone given by name; a module is "
+                "taken as it is: build it with them, or pass a name."
             )
         if hasattr(backbone, "reset_classifier") and getattr(backbone, "num_classes", 0) > 0:
             raise UsageError(
                 f"this {type(backbone).__name__} of timm still has its classifier, and returns {backbone.num_classes} "
                 "logits instead of features: make it with num_classes=0."
             )
+        warn_classifier(backbone)
         return backbone
     if backbone == "sslbolts/amdim":
         return _create_amdim(in_chans, stem, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
-    network = _create(library, name, in_chans, kwargs)
+    network = _create(library, name, in_chans, zero_init_residual, kwargs)
+    if positions == "dino":
+        _resample_positions(network, backbone)
     return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
+
+
+def is_untrained(backbone: BackboneLike, backbone_kwargs: Mapping[str, Any] | None) -> bool:
+    """True for a network that is given by name and starts from random weights.
+
+    Example:
+        >>> is_untrained("resnet18", None), is_untrained("resnet18", {"pretrained": True})
+        (True, False)
+    """
+    given = backbone_kwargs or {}
+    return isinstance(backbone, str) and not any(map(given.get, ("pretrained", "checkpoint_path", "weights")))
 
 
 def feature_width(backbone: nn.Module) -> int:
@@ -106,22 +149,17 @@ def feature_width(backbone: nn.Module) -> int:
         width = getattr(backbone, attribute, None)
         if isinstance(width, int):
             return width
-    modes = {module: module.training for module in backbone.modules()}
     first = first_convolution(backbone)
     example = next(backbone.parameters(), torch.empty(0))
     image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
-    backbone.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), eval_mode(backbone):
             features = backbone(image)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
             f"the feature width of {type(backbone).__name__} cannot be found by running it on a 64x64 image ({error}): "
             "set an integer attribute num_features on it."
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if not isinstance(features, Tensor) or features.dim() != 2:
         shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise UsageError(
@@ -152,15 +190,45 @@ def warn_small_images(backbone: nn.Module, image_size: int) -> None:
         )
 
 
-def _create(library: str, name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+def warn_classifier(network: nn.Module) -> None:
+    """Warn where a network seems to end in its classifier, so that logits would be taken for features.
+
+    Known by the names that torchvision and its likes give it.
+
+    Example:
+        >>> import warnings
+        >>> network = nn.Sequential(nn.Flatten())
+        >>> network.fc = nn.Linear(48, 1000)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warn_classifier(network)
+        >>> "ends in fc, 48 -> 1000" in str(caught[0].message)
+        True
+    """
+    for name in _CLASSIFIERS:
+        part = getattr(network, name, None)
+        if not isinstance(part, nn.Module):
+            continue
+        leaves = [leaf for leaf in part.modules() if not list(leaf.children()) and not isinstance(leaf, nn.Dropout)]
+        squeezed = [leaf for leaf in leaves if isinstance(leaf, nn.Conv2d) and type(network).__name__ == "SqueezeNet"]
+        last = [leaf for leaf in leaves[-1:] if isinstance(leaf, nn.Linear)] or squeezed[-1:]
+        if last:
+            outputs, inputs = last[0].weight.shape[:2]
+            warnings.warn(
+                f"this {type(network).__name__} ends in {name}, {inputs} -> {outputs}: if that is its classifier, "
+                f"logits are taken for features. Set {name} to torch.nn.Identity(), or give the backbone by its name.",
+                stacklevel=2,
+            )
+
+
+def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
     import timm
     import torchvision
 
     try:
         if library != "torchvision" and timm.is_model(name):
-            return _create_timm(name, in_chans, kwargs)
+            return _create_timm(name, in_chans, zero, kwargs)
         if library != "timm" and name in torchvision.models.list_models(module=torchvision.models):
-            return _create_torchvision(name, in_chans, kwargs)
+            return _create_torchvision(name, in_chans, zero, kwargs)
     except TypeError as error:  # an argument that the network's constructor does not know
         raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
     names = [] if library == "torchvision" else timm.list_models()
@@ -182,19 +250,32 @@ def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module
         raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
 
 
-def _create_timm(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+def _with_residual_start(make: Callable[..., nn.Module], option: str, zero: bool | None, **kwargs: Any) -> nn.Module:
+    """A network made with its library's option for the start of residual branches, if it has one."""
+    if zero is not None and option not in kwargs:
+        try:
+            return make(**kwargs, **{option: zero})
+        except TypeError as error:
+            if option not in str(error):
+                raise
+    return make(**kwargs)
+
+
+def _create_timm(name: str, in_chans: int, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model(name, num_classes=0, in_chans=in_chans, **kwargs)
+    make = partial(timm.create_model, name, num_classes=0, in_chans=in_chans)
+    network = _with_residual_start(make, "zero_init_last", zero, **kwargs)
     if getattr(network, "dynamic_img_size", None) is False and "dynamic_img_size" not in kwargs:
-        network = timm.create_model(name, num_classes=0, in_chans=in_chans, dynamic_img_size=True, **kwargs)
+        network = make(dynamic_img_size=True, **kwargs)
     return network
 
 
-def _create_torchvision(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.Module:
+def _create_torchvision(name: str, in_chans: int, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
     import torchvision
 
-    network: nn.Module = torchvision.models.get_model(name, **kwargs)
+    make = partial(torchvision.models.get_model, name)
+    network: nn.Module = _with_residual_start(make, "zero_init_residual", zero, **kwargs)
     linears = [path for path, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise UsageError(
@@ -208,6 +289,13 @@ def _create_torchvision(name: str, in_chans: int, kwargs: dict[str, Any]) -> nn.
         path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
     return network
+
+
+def _resample_positions(network: nn.Module, name: str) -> None:
+    from sslbolts.networks.positions import resample_like_dino
+
+    if not (resample_like_dino(network) or hasattr(network, "patch_embed")):
+        raise UsageError(f'positions="dino" is for vision transformers of timm, and "{name}" is none: leave it out.')
 
 
 def _convolution_like(layer: nn.Conv2d, in_chans: int) -> nn.Conv2d:

@@ -1,14 +1,27 @@
 """Layers inside a network: found by name, listened to, and pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.networks.layout import channel_axis
+from sslbolts.networks.modes import eval_mode
 
-__all__ = ["Tap", "block_names", "feature_maps", "find_layer", "last_stages", "layer_outputs", "map_widths", "pooled"]
+__all__ = [
+    "Tap",
+    "block_names",
+    "feature_maps",
+    "find_layer",
+    "last_stages",
+    "layer_outputs",
+    "map_widths",
+    "maps_of",
+    "pooled",
+]
 
 _NAMES_SHOWN = 20
 
@@ -43,13 +56,18 @@ def find_layer(network: nn.Module, name: str, *, advice: str = "") -> nn.Module:
 class Tap:
     """The outputs of a layer, recorded by a forward hook until the tap is closed.
 
+    Copies and pickles that are made of the layer meanwhile record nothing, and need nothing of this package.
+
     Args:
         layer: any module, see :func:`find_layer`.
         detach: record outputs without their gradients.
+        recording: whether calls are recorded from the beginning.
 
     Attributes:
-        outputs: what the layer gave, in order of its calls.
-        sizes: size of an image (or row) of the input of each call; None where the input is no tensor.
+        layer: the module.
+        outputs: what it gave, in order of its calls.
+        sizes: size of an image (or row) of the input of each call, by place or by name: of the first of those tensors
+            that have most dimensions; None where the input has none.
         recording: whether calls are recorded.
 
     Example:
@@ -60,16 +78,24 @@ class Tap:
         [(4, 3)]
     """
 
-    def __init__(self, layer: nn.Module, *, detach: bool = False) -> None:
+    def __init__(self, layer: nn.Module, *, detach: bool = False, recording: bool = True) -> None:
+        self.layer = layer
         self.detach = detach
         self.outputs: list[Any] = []
         self.sizes: list[torch.Size | None] = []
-        self.recording = True
-        self._handle = layer.register_forward_hook(self._record)
+        self.recording = recording
+        self._handle = layer.register_forward_hook(_Hook(self), with_kwargs=True)
 
     def start(self) -> None:
         """Forget what was recorded, and record from now on."""
         self.outputs, self.sizes, self.recording = [], [], True
+
+    def record(self, inputs: Any, output: Any) -> None:
+        """Keep the output of a call, if calls are recorded."""
+        if self.recording:
+            first = max(_tensors(inputs), key=lambda tensor: tensor.ndim, default=None)
+            self.sizes.append(None if first is None else first.shape[1:])
+            self.outputs.append(output.detach() if self.detach and isinstance(output, Tensor) else output)
 
     def close(self) -> None:
         """Take the hook away."""
@@ -81,12 +107,29 @@ class Tap:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+
+class _Hook:
+    """A tap as the layer knows it."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+
     @torch.compiler.disable
-    def _record(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if self.recording:
-            first = inputs[0] if inputs else None
-            self.sizes.append(first.shape[1:] if isinstance(first, Tensor) else None)
-            self.outputs.append(output.detach() if self.detach and isinstance(output, Tensor) else output)
+    def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        self.tap.record((args, kwargs), output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (nullcontext(), "__exit__")  # takes anything, does nothing, and is in every Python
+
+
+def _tensors(inputs: Any) -> list[Tensor]:
+    if isinstance(inputs, Tensor):
+        return [inputs]
+    if isinstance(inputs, Mapping):
+        inputs = inputs.values()
+    elif not isinstance(inputs, list | tuple):
+        return []
+    return [tensor for part in inputs for tensor in _tensors(part)]
 
 
 def layer_outputs(network: nn.Module, layers: Sequence[nn.Module], images: Tensor) -> list[list[Any]]:
@@ -106,16 +149,27 @@ def layer_outputs(network: nn.Module, layers: Sequence[nn.Module], images: Tenso
     return [tap.outputs for tap in taps]
 
 
-def pooled(output: Any, layer: str, *, dtype: torch.dtype | None = None) -> Tensor:
+def pooled(
+    output: Any,
+    name: str,
+    *,
+    layer: nn.Module | None = None,
+    network: nn.Module | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """A layer's output as ``(B, D)``: maps and tokens are averaged, of a tuple the first.
 
     Args:
-        output: ``(B, D)``, tokens ``(B, T, D)``, maps ``(B, D, H, W)``, or a tuple that begins with one of them.
-        layer: its name, for the message.
+        output: ``(B, D)``, tokens ``(B, T, D)``, maps ``(B, D, H, W)``, or a tuple that begins with one of them. Also
+            ``(B, D, L)`` and ``(B, H, W, D)``, where the layer tells so, see
+            :func:`~sslbolts.networks.layout.channel_axis`.
+        name: of the layer, for the message.
+        layer: the layer; None has tokens and maps ``(B, D, H, W)``.
+        network: what the layer is part of; None is itself.
         dtype: of the average; None is the output's own.
 
     Raises:
-        UsageError: for anything else.
+        UsageError: for anything else, or where it cannot be told which axis is `D`.
 
     Example:
         >>> pooled(torch.ones(2, 5, 7, 7), "layer4").shape
@@ -124,11 +178,34 @@ def pooled(output: Any, layer: str, *, dtype: torch.dtype | None = None) -> Tens
     first = output[0] if isinstance(output, tuple | list) and output else output
     if isinstance(first, Tensor) and first.ndim in (2, 3, 4):
         rows = first if dtype is None else first.to(dtype)
-        return rows if rows.ndim == 2 else rows.mean(1) if rows.ndim == 3 else rows.mean((2, 3))
+        if rows.ndim == 2:
+            return rows
+        axis = {3: 2, 4: 1}[rows.ndim] if layer is None else channel_axis(rows, name, layer, network or layer)
+        return rows.mean([other for other in range(1, rows.ndim) if other != axis])
     raise UsageError(
-        f'the output of "{layer}" has {_form(output)}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): '
+        f'the output of "{name}" has {_form(output)}; features are (B, D), tokens (B, T, D) or maps (B, D, H, W): '
         "take another layer, or pool it yourself."
     )
+
+
+def maps_of(output: Any, name: str, layer: nn.Module, network: nn.Module) -> Tensor:
+    """A layer's output as maps ``(B, C, H, W)``, which some layers give as ``(B, H, W, C)``.
+
+    Args:
+        output: what the layer gave.
+        name: of the layer, for the message.
+        layer: the layer.
+        network: what it is part of.
+
+    Raises:
+        UsageError: if it is no map, or it cannot be told which axis the channels are on.
+    """
+    if not isinstance(output, Tensor) or output.ndim != 4:
+        raise UsageError(
+            f'layer "{name}" of {type(network).__name__} gives {"nothing" if output is None else _form(output)}, not '
+            "maps (B, C, H, W): name a layer before the pooling."
+        )
+    return output.movedim(channel_axis(output, name, layer, network), 1)
 
 
 def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> list[Tensor]:
@@ -150,15 +227,12 @@ def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> l
         >>> [tuple(m.shape) for m in feature_maps(network, ["0", "1"], torch.zeros(2, 3, 8, 8))]
         [(2, 8, 4, 4), (2, 8, 4, 4)]
     """
-    maps = []
-    for name, calls in zip(layers, layer_outputs(network, [find_layer(network, name) for name in layers], images)):
-        if not calls or not isinstance(calls[-1], Tensor) or calls[-1].ndim != 4:
-            raise UsageError(
-                f'layer "{name}" of {type(network).__name__} gives {_form(calls[-1]) if calls else "nothing"}, not '
-                "maps (B, C, H, W): name a layer before the pooling."
-            )
-        maps.append(calls[-1])
-    return maps
+    found = [find_layer(network, name) for name in layers]
+    outputs = layer_outputs(network, found, images)
+    return [
+        maps_of(calls[-1] if calls else None, name, layer, network)
+        for name, layer, calls in zip(layers, found, outputs)
+    ]
 
 
 def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> list[int]:
@@ -173,16 +247,10 @@ def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> 
         >>> map_widths(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), ["1"])
         [8]
     """
-    modes = {module: module.training for module in network.modules()}
     example = next(network.parameters(), torch.empty(0))
     image = torch.zeros(1, in_chans, 64, 64, device=example.device, dtype=example.dtype)
-    network.eval()
-    try:
-        with torch.no_grad():
-            return [maps.shape[1] for maps in feature_maps(network, layers, image)]
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with torch.no_grad(), eval_mode(network):
+        return [maps.shape[1] for maps in feature_maps(network, layers, image)]
 
 
 def block_names(network: nn.Module) -> list[str]:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
+from sslbolts.float64 import with_float64
 from sslbolts.networks.backbones import first_convolution
 
 __all__ = ["patches_for", "set_whitening_filters_", "whitenable_convolution"]
@@ -80,7 +81,7 @@ def set_whitening_filters_(convolution: nn.Conv2d, patches: Tensor, *, eps: floa
         >>> torch.allclose(convolution.weight[:4], -convolution.weight[4:8])
         True
     """
-    patches = patches.double().flatten(0, -2)
+    patches = with_float64(patches).double().flatten(0, -2)
     centered = patches - patches.mean(0)
     variances, directions = torch.linalg.eigh(centered.T @ centered / len(patches))  # ascending
     filters = (directions / (variances + eps * variances[-1]).clamp(min=1e-12).sqrt()).T.flip(0)

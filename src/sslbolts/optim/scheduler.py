@@ -20,6 +20,8 @@ class Schedule(LambdaLR):
     Args:
         optimizer: its learning rates are the peaks. A parameter group with ``fixed_lr=True`` keeps its own.
         factor: from the number of optimizer steps done to the factor.
+        done: optimizer steps of the run that are done already, where a further fit goes on with it.
+        warmup: steps of the rise, for those who ask how long it is; None where that is not said.
 
     Example:
         >>> import torch
@@ -28,9 +30,15 @@ class Schedule(LambdaLR):
         [0.2]
     """
 
-    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, factor: Callable[[int], float], *, done: int = 0, warmup: int | None = None
+    ) -> None:
+        self.warmup = warmup
         fixed = [group.get("fixed_lr", False) for group in optimizer.param_groups]
-        super().__init__(optimizer, [_unchanged if keep else factor for keep in fixed])
+        if done:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]  # torch asks for it where a schedule does not begin at 0
+        super().__init__(optimizer, [_unchanged if keep else factor for keep in fixed], last_epoch=done - 1)
         settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
 
         def keep_settings(restored: Optimizer) -> None:
@@ -38,6 +46,11 @@ class Schedule(LambdaLR):
                 group.update(own)
 
         optimizer.register_load_state_dict_post_hook(keep_settings)
+
+    def state_dict(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().state_dict()
+        del state["warmup"]  # like the peaks, it is that of the schedule at hand
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict({**state_dict, "base_lrs": self.base_lrs})
@@ -64,7 +77,9 @@ class WarmupCosine(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, *, total: int, warmup: int = 0, floor: float = 0.0) -> None:
-        super().__init__(optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=floor))
+        super().__init__(
+            optimizer, lambda step: warmup_cosine(step, total=total, warmup=warmup, floor=floor), warmup=warmup
+        )
 
 
 def _unchanged(step: int) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, head, image_grid, show_image
+from sslbolts.pictures.style import COLORS, head, image_grid, plain, show_image
 from sslbolts.readouts.attention import attention_mask
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def draw_attention(
         axes = figure.add_subplot(grid[2 * row, 0])
         show_image(axes, image)
         if labels:
-            axes.text(0.5, -0.05, labels[row], transform=axes.transAxes, ha="center", va="top", fontsize=7.5)
+            axes.text(0.5, -0.05, plain(labels[row]), transform=axes.transAxes, ha="center", va="top", fontsize=7.5)
         if row == 0:
             head(axes, "image")
         for place in range(1 + heads):

@@ -124,7 +124,9 @@ def _draw(
     """``draws`` views ``(draws, C, size, size)`` of each image, float in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     augment = BatchedAugment(view, color=color)
-    crops = [torch.stack(random_crops(image.cpu(), [view] * draws, generator=generator)) for image in images]
+    crops = [
+        torch.stack(random_crops(image.cpu(), [view] * draws, generator=generator, color=color)) for image in images
+    ]
     drawn = augment(torch.cat(crops), generator=generator, crop=False)
     return list(drawn.clamp(0, 1).chunk(len(images)))
 

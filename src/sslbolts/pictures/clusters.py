@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sslbolts.distributed import gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import INK, MUTED, image_grid, show_image
+from sslbolts.pictures.style import INK, MUTED, image_grid, plain, show_image
 from sslbolts.readouts.clustering import normalized_mutual_information, purity
 from sslbolts.readouts.kmeans import kmeans, shard
 
@@ -135,8 +135,8 @@ def draw_clusters(
         text.set_axis_off()
         headline = f"{100 * most[0][0]:.0f} % {most[0][1]}" if most else f"cluster {cluster}"
         others = ", ".join(f"{100 * share:.0f} % {name}" for share, name in most[1:])
-        text.text(0, 0.62, headline, fontsize=10, fontweight="bold", color=INK, transform=text.transAxes)
-        text.text(0, 0.5, others, fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
+        text.text(0, 0.62, plain(headline), fontsize=10, fontweight="bold", color=INK, transform=text.transAxes)
+        text.text(0, 0.5, plain(others), fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
         text.text(0, 0.28, f"{size:,} images", fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
         members = (assignments == cluster).nonzero().flatten()
         nearest = (directions[members] @ directions[members].mean(0)).argsort(descending=True, stable=True)[:columns]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import INK, MUTED, new_figure
+from sslbolts.pictures.style import INK, MUTED, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def draw_confusion(
                     weight = "bold" if row == column else "normal"
                     axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, weight=weight, size=9)
     every = range(classes) if classes <= _MOST_NAMES else range(0, classes, -(-classes // 10))
-    labels = [names[label] for label in every] if classes <= _MOST_NAMES else [str(label) for label in every]
+    labels = [plain(names[label]) for label in every] if classes <= _MOST_NAMES else [str(label) for label in every]
     size = 9 if classes <= _MOST_NUMBERS else 7
     steep = longest > 2 or classes > _MOST_NUMBERS
     turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if steep else {}
@@ -73,7 +73,7 @@ def draw_confusion(
     axes.set_ylabel("true class", color=MUTED)
     right = 100 * float(counts.diagonal().sum() / counts.sum().clamp(min=1))
     per_class = percent.diagonal().nanmean().item()
-    figure.suptitle(title, x=0.02, ha="left", fontsize=12, color=INK, fontweight="bold")
+    figure.suptitle(plain(title), x=0.02, ha="left", fontsize=12, color=INK, fontweight="bold")
     said = f"{right:.1f} % of {int(counts.sum()):,} images are right; mean over the classes {per_class:.1f} %"
     axes.set_title(said, loc="left", fontsize=9, color=MUTED)
     for spine in axes.spines.values():

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, tidy
+from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, plain, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +54,7 @@ def draw_curves(
         axes.xaxis.get_major_locator().set_params(integer=True)
     _label_ends(right, ends)
     if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+        figure.suptitle(plain(title), x=0.01, ha="left", fontsize=12, color=INK)
     return figure
 
 
@@ -66,7 +66,7 @@ def _label_ends(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
     for value, label, color in sorted(ends):
         previous = max(value, previous + gap)
         axes.annotate(
-            label,
+            plain(label),
             (1.01, previous),
             xycoords=("axes fraction", "data"),
             color=color,

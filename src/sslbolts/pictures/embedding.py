@@ -1,13 +1,13 @@
 """Features of images as points in the plane, colored by class."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure
+from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,19 +59,22 @@ def draw_embedding(
 
     figure = new_figure(4.9 * len(planes) + 1.8, 5.0)
     panels = figure.subplots(1, len(planes), squeeze=False)[0]
+    handles: list[Any] = []
+    names: list[str] = []
     for axes, (name, points) in zip(panels, planes.items()):
+        handles, names = [], []
         x, y = points.float().cpu().unbind(1)
         if rest.any():
-            axes.scatter(x[rest], y[rest], s=size, color="#cccccc", linewidths=0, label=_rest(labels, shown, targets))
+            handles.append(axes.scatter(x[rest], y[rest], s=size, color="#cccccc", linewidths=0))
+            names.append(_rest(labels, shown, targets))
         # Class after class would hide the first below the last.
         for place, label in enumerate(shown):
             of = targets == label
             color, marker = COLORS[place % len(COLORS)], _MARKERS[place // len(COLORS) % len(_MARKERS)]
-            axes.scatter(
-                x[of], y[of], s=size, color=color, marker=marker, alpha=0.75, linewidths=0, label=name_of[label]
-            )
+            handles.append(axes.scatter(x[of], y[of], s=size, color=color, marker=marker, alpha=0.75, linewidths=0))
+            names.append(name_of[label])
         xlabel, ylabel = _MEANING.get(name, ("", ""))
-        axes.set_title(_NAMES.get(name, name), loc="left", fontsize=11, color=INK, fontweight="bold")
+        axes.set_title(plain(_NAMES.get(name, name)), loc="left", fontsize=11, color=INK, fontweight="bold")
         axes.set_xlabel(xlabel, color=MUTED, fontsize=9)
         axes.set_ylabel(ylabel, color=MUTED, fontsize=9)
         axes.tick_params(colors=MUTED, labelsize=8)
@@ -80,11 +83,10 @@ def draw_embedding(
             axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color("#bbbbbb")
-    handles, names = panels[0].get_legend_handles_labels()
     if handles:
         legend = figure.legend(
             handles,
-            names,
+            [plain(name) for name in names],
             loc="outside right upper",
             frameon=False,
             fontsize=9,
@@ -95,7 +97,7 @@ def draw_embedding(
             alignment="left",
         )
         legend.get_title().set_color(MUTED)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
+    figure.suptitle(plain(title), x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
     return figure
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, INK, head, image_grid, show_image
+from sslbolts.pictures.style import COLORS, INK, head, image_grid, plain, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -163,7 +163,7 @@ def _show(axes: "Axes", image: Tensor, label: str, *, frame: bool | None) -> Non
     axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(label, fontsize=7.5, color=INK if frame is None else _WRONG, labelpad=3)
+    axes.set_xlabel(plain(label), fontsize=7.5, color=INK if frame is None else _WRONG, labelpad=3)
     for spine in axes.spines.values():
         spine.set_visible(frame is not None)
         spine.set(color=_RIGHT if frame else _WRONG, linewidth=2.4)

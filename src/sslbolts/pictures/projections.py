@@ -90,7 +90,7 @@ def _principal(features: Tensor, dim: int) -> Tensor:
 
     The sign of a singular vector is the library's choice, and would flip the picture from one epoch to the next.
     """
-    x = features.detach().double().cpu()
+    x = features.detach().cpu().double()
     x = x - x.mean(0)
     _, _, directions = torch.linalg.svd(x, full_matrices=False)
     directions = directions[:dim]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import MUTED, head, image_grid, show_image
+from sslbolts.pictures.style import MUTED, head, image_grid, plain, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,5 +69,5 @@ def draw_reconstructions(
                     "fontsize": 7.5,
                     "color": MUTED,
                 }
-                axes.text(0.5, -0.05, labels[number], **common)
+                axes.text(0.5, -0.05, plain(labels[number]), **common)
     return figure

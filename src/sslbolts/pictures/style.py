@@ -1,25 +1,47 @@
 """One look for all pictures: sizes, colors that color-blind readers tell apart, and saving."""
 
+import hashlib
+import io
+import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+
+from sslbolts.checks import read_regular
+from sslbolts.writing import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import GridSpec
 
-__all__ = ["COLORS", "INK", "MUTED", "head", "image_grid", "new_figure", "save", "show_image", "thumbnails", "tidy"]
+__all__ = [
+    "COLORS",
+    "INK",
+    "MUTED",
+    "digest_of",
+    "free_picture",
+    "head",
+    "image_grid",
+    "new_figure",
+    "plain",
+    "save",
+    "show_image",
+    "thumbnails",
+    "tidy",
+]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 """Okabe and Ito's colors: blue, orange, green, purple, sky, vermilion."""
 INK = "#222222"
 MUTED = "#777777"
+_DIGEST = "sslbolts"  # a text in a PNG
 _THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
 _LETTERS_PER_INCH = 17  # of a note
 _TITLE_LETTERS_PER_INCH = 8.5
@@ -32,11 +54,21 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def plain(text: str) -> str:
+    r"""A text as a figure shows it letter by letter: no dollar sign begins a formula, and every letter can be written.
+
+    Example:
+        >>> print(plain("$x^{$"))
+        \$x^{\$
+    """
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
+
+
 def tidy(axes: "Axes", *, title: str, xlabel: str, ylabel: str) -> None:
     """Title, axis labels with units, a light grid and no box."""
-    axes.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold")
-    axes.set_xlabel(xlabel, color=MUTED)
-    axes.set_ylabel(ylabel, color=MUTED)
+    axes.set_title(plain(title), loc="left", fontsize=11, color=INK, fontweight="bold")
+    axes.set_xlabel(plain(xlabel), color=MUTED)
+    axes.set_ylabel(plain(ylabel), color=MUTED)
     axes.grid(color="#e5e5e5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=MUTED)
@@ -89,17 +121,20 @@ def image_grid(
         hspace=0.06 + 1.3 * label_height / cell,
     )
     left = margin / width
-    figure.suptitle(title, x=left, y=1 - 0.1 / height, ha="left", va="top", fontsize=13, color=INK, fontweight="bold")
+    common: dict[str, Any] = {"ha": "left", "fontsize": 13, "color": INK, "fontweight": "bold"}
+    figure.suptitle(plain(title), x=left, y=1 - 0.1 / height, va="top", **common)
     if note:
-        figure.text(left, 0.1 / height, "\n".join(lines), ha="left", va="bottom", fontsize=8.5, color=MUTED)
+        figure.text(left, 0.1 / height, plain("\n".join(lines)), ha="left", va="bottom", fontsize=8.5, color=MUTED)
     return figure, grid
 
 
 def head(axes: "Axes", name: str, description: str = "") -> None:
     """Name and describe the group of columns that begins with ``axes``."""
     common: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(name, (0, 1), (0, 25 if description else 9), fontsize=10, fontweight="bold", color=INK, **common)
-    axes.annotate(description, (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
+    axes.annotate(
+        plain(name), (0, 1), (0, 25 if description else 9), fontsize=10, fontweight="bold", color=INK, **common
+    )
+    axes.annotate(plain(description), (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
 
 
 def show_image(axes: "Axes", image: Tensor) -> None:
@@ -125,9 +160,43 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.interpolate(images.float(), size=size, mode="area").round().to(torch.uint8)
 
 
-def save(figure: "Figure", path: str | Path, **options: Any) -> Path:
-    """Write a figure; the file's ending says the format. Makes the folder."""
+def digest_of(*parts: Any) -> str:
+    """Eight hexadecimal digits of what a picture depends on: numbers, words, and lists and mappings of them."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def free_picture(path: str | Path, digest: str) -> Path:
+    """The path; or, where a picture of anything else is kept there, one beside it.
+
+    Args:
+        path: where it would go, ending in ``.png``.
+        digest: :func:`digest_of` what it depends on, as :func:`save` wrote it into the file.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=options.pop("dpi", 130), **options)
-    return path
+    try:
+        with Image.open(io.BytesIO(read_regular(path)), formats=("PNG",)) as kept:
+            same = kept.info.get(_DIGEST) == digest
+    except FileNotFoundError:
+        same = True
+    except (OSError, ValueError, SyntaxError):
+        same = False
+    return path if same else path.with_name(f"{path.stem}-{digest}{path.suffix}")
+
+
+def save(figure: "Figure", path: str | Path, *, digest: str | None = None, **options: Any) -> Path:
+    """Write a figure, whole or not at all; the file's ending says the format. Makes the folder.
+
+    Args:
+        figure: the figure.
+        path: of the file.
+        digest: of what it depends on, kept in the file, which is a PNG then.
+        **options: of matplotlib's ``savefig``.
+
+    Raises:
+        UsageError: names the file, if it cannot be written.
+    """
+    if digest is not None:
+        options["metadata"] = {_DIGEST: digest}
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=options.pop("dpi", 130), **options)
+    return Path(path)

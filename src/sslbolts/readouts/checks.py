@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["as_features", "labeled", "number_of_classes", "without_autocast"]
+__all__ = ["as_features", "is_finite", "labeled", "number_of_classes", "usable", "without_autocast"]
 
 
 def as_features(x: Tensor, name: str, *, min_rows: int = 1) -> Tensor:
@@ -19,6 +19,11 @@ def as_features(x: Tensor, name: str, *, min_rows: int = 1) -> Tensor:
     if len(x) < min_rows:
         raise UsageError(f"{name} has {len(x)} rows: at least {min_rows} are needed.")
     return x.detach() if x.dtype == torch.float64 else x.detach().float()
+
+
+def is_finite(features: Tensor) -> Tensor:
+    """``(rows,)`` bool: whether a row's features and the sum of their squares are finite."""
+    return features.square().sum(1).isfinite()
 
 
 def labeled(bank: Tensor, targets: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
@@ -54,6 +59,11 @@ def number_of_classes(targets: Tensor, num_classes: int | None) -> int:
             f"the bank has label {largest} but num_classes={num_classes}: labels are 0 to num_classes - 1."
         )
     return num_classes if num_classes is not None else largest + 1
+
+
+def usable(scores: Tensor) -> Tensor:
+    """``(...)`` bool: whether of the scores ``(..., C)`` none is NaN, and the largest, which predicts, is finite."""
+    return scores.amax(-1).isfinite()  # amax of NaN and a number is NaN
 
 
 def without_autocast(x: Tensor) -> torch.autocast:

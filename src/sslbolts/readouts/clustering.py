@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
+from sslbolts.float64 import with_float64
 from sslbolts.readouts.assignment import best_assignment
 
 __all__ = ["adjusted_rand_index", "matched_accuracy", "normalized_mutual_information", "purity"]
@@ -137,11 +138,12 @@ def matched_accuracy(clusters: Tensor, targets: Tensor) -> Tensor:
 
 
 def _known(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """The images that both partitions know."""
+    """The images that both partitions know, where float64 is."""
     if first.shape != second.shape or first.dim() != 1 or first.is_floating_point() or second.is_floating_point():
         raise UsageError(
             f"two partitions are integers of one shape (N,), got {tuple(first.shape)} and {tuple(second.shape)}."
         )
+    first = with_float64(first)
     second = second.to(first.device)
     known = (first >= 0) & (second >= 0)
     return first[known].long(), second[known].long()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
+from sslbolts.float64 import with_float64
 
 __all__ = ["class_accuracies", "confusion_matrix"]
 
@@ -57,10 +58,11 @@ def class_accuracies(matrix: Tensor) -> Tensor:
         matrix: ``(C, C)`` counts, from :func:`confusion_matrix`.
 
     Returns:
-        ``(C,)`` float64 in [0, 1], NaN for a class without images.
+        ``(C,)`` float64 in [0, 1], NaN for a class without images; on the CPU where the device has no float64.
 
     Example:
         >>> class_accuracies(torch.tensor([[3, 1], [0, 2]])).tolist()
         [0.75, 1.0]
     """
+    matrix = with_float64(matrix)
     return matrix.diagonal().double() / matrix.sum(1)

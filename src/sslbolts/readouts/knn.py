@@ -149,7 +149,7 @@ def neighbor_votes(
         num_classes: number of classes.
 
     Returns:
-        ``(len(ks), N, num_classes)``.
+        ``(len(ks), N, num_classes)``; 0 for a class without a vote, and for no other.
 
     Example:
         >>> votes = neighbor_votes(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[0, 1, 1]]), [1, 3],
@@ -158,7 +158,8 @@ def neighbor_votes(
         [[[1.0, 0.0]], [[1.0, 2.0]]]
     """
     nearest = similarity[:, :1] if 1 / temperature > _SAFE_EXPONENT else 0.0
-    votes = ((similarity - nearest) / temperature).exp()
+    least = torch.finfo(similarity.dtype).tiny  # a vote that is too small for the type is a vote
+    votes = ((similarity - nearest) / temperature).exp().clamp(min=least)
     scores = similarity.new_zeros(len(ks), len(similarity), num_classes)
     for which, count in enumerate(ks):
         scores[which].scatter_add_(1, labels[:, :count], votes[:, :count])

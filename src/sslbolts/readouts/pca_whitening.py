@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sslbolts.distributed import all_sum, broadcast_
 from sslbolts.errors import UsageError
+from sslbolts.float64 import with_float64
 
 __all__ = ["Whitening", "pca_whiten"]
 
@@ -59,6 +60,7 @@ def pca_whiten(features: Tensor, dim: int, *, eps: float = 1e-6) -> Whitening:
     if features.ndim != 2 or not 1 <= dim <= features.shape[1]:
         raise UsageError(f"features of shape {tuple(features.shape)} do not have {dim} principal components.")
     dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
+    home, features = features.device, with_float64(features)
     width = features.shape[1]
     rows = max(1, _NUMBERS_AT_ONCE // width)
     total = torch.zeros(width + 1, dtype=torch.float64, device=features.device)
@@ -75,6 +77,6 @@ def pca_whiten(features: Tensor, dim: int, *, eps: float = 1e-6) -> Whitening:
     variances, directions = torch.linalg.eigh(all_sum(products) / total[width].clamp(min=1))
     variances, directions = variances.flip(0)[:dim], directions.flip(1)[:, :dim]
     projection = directions / variances.clamp(min=float(eps * variances[0].clamp(min=1e-30))).sqrt()
-    whitening = Whitening(mean.to(dtype), projection.to(dtype).contiguous())
+    whitening = Whitening(mean.to(dtype).to(home), projection.to(dtype).contiguous().to(home))
     broadcast_(whitening)  # the sign of an eigenvector is the library's choice
     return whitening

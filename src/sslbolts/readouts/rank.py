@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sslbolts.float64 import with_float64
 from sslbolts.readouts.checks import as_features, without_autocast
 
 __all__ = ["effective_rank", "rankme"]
@@ -20,7 +21,7 @@ def rankme(features: Tensor, *, eps: float = 1e-7) -> Tensor:
         eps: `ε`.
 
     Returns:
-        A float64 scalar (float32 on devices without float64); NaN for features that are not finite.
+        A float64 scalar (on the CPU where the device has no float64); NaN for features that are not finite.
 
     Source: Garrido et al., RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations
     by Their Rank, ICML 2023, arXiv:2210.02885.
@@ -29,7 +30,7 @@ def rankme(features: Tensor, *, eps: float = 1e-7) -> Tensor:
         >>> round(rankme(torch.eye(8)).item(), 3)
         8.0
     """
-    features = as_features(features, "features")
+    features = with_float64(as_features(features, "features"))
     singular = _spectrum(features).sqrt()
     p = singular / singular.sum().clamp(min=torch.finfo(singular.dtype).tiny) + eps
     return (-(p * p.log()).sum()).exp()
@@ -46,8 +47,8 @@ def effective_rank(features: Tensor) -> Tensor:
         features: ``(N, D)``, at least two rows.
 
     Returns:
-        A float64 scalar (float32 on devices without float64); 0 if all rows are equal, NaN for features that are not
-        finite.
+        A float64 scalar (on the CPU where the device has no float64); 0 if all rows are equal, NaN for features that
+        are not finite.
 
     Source: Roy and Vetterli, The Effective Rank: A Measure of Effective Dimensionality, EUSIPCO 2007.
 
@@ -56,7 +57,7 @@ def effective_rank(features: Tensor) -> Tensor:
         >>> round(effective_rank(line + 100).item(), 3)
         1.0
     """
-    features = as_features(features, "features", min_rows=2)
+    features = with_float64(as_features(features, "features", min_rows=2))
     variance = _spectrum(features - features.mean(0))
     p = variance / variance.sum()
     rank = torch.special.entr(p).sum().exp()
@@ -66,13 +67,12 @@ def effective_rank(features: Tensor) -> Tensor:
 
 
 def _spectrum(x: Tensor) -> Tensor:
-    """Squared singular values, from the smaller Gram matrix, in float64 where the device has it; NaN if not finite."""
+    """Squared singular values, from the smaller Gram matrix, in float64; NaN if not finite."""
     with without_autocast(x):
         small = x if len(x) >= x.shape[1] else x.T  # (rows, the smaller side)
-        wide = x.dtype if x.device.type == "mps" else torch.float64
-        gram = x.new_zeros(small.shape[1], small.shape[1], dtype=wide)
+        gram = x.new_zeros(small.shape[1], small.shape[1], dtype=torch.float64)
         for rows in torch.split(small, 8192):
-            gram.addmm_(rows.to(wide).T, rows.to(wide))
+            gram.addmm_(rows.double().T, rows.double())
         if not bool(gram.isfinite().all()):  # the solver would raise
             return gram.new_full(gram.shape[:1], torch.nan)
         eigenvalues: Tensor = torch.linalg.eigvalsh(gram)

@@ -7,6 +7,7 @@ from sslbolts.errors import UsageError
 from sslbolts.report.comparison import comparison_page
 from sslbolts.report.page import run_page
 from sslbolts.report.run import Run, read_run
+from sslbolts.writing import whole_file
 
 __all__ = ["Run", "read_run", "write_report"]
 
@@ -20,7 +21,7 @@ def write_report(folders: Sequence[str | Path], output: str | Path) -> Path:
         output: the page, ending in ``.html``; its folder is made.
 
     Raises:
-        UsageError: if a folder is no run's, one is given twice, or the ending is another.
+        UsageError: if a folder is no run's, one is given twice, the ending is another, or the page cannot be written.
 
     Example:
         >>> write_report([], "report.html")
@@ -41,6 +42,6 @@ def write_report(folders: Sequence[str | Path], output: str | Path) -> Path:
         raise UsageError(f"a run is given twice: {', '.join(map(str, folders))}.")
     runs = [read_run(folder) for folder in folders]
     page = run_page(runs[0]) if len(runs) == 1 else comparison_page(runs)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(page.encode("utf-8", "replace"))  # names of files may hold bytes that are no text
+    with whole_file(output) as unfinished:
+        unfinished.write_bytes(page.encode("utf-8", "replace"))  # names of files may hold bytes that are no text
     return output

@@ -1,7 +1,7 @@
 """Titles of the results of evaluations, no two of a run alike."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from sslbolts.evaluation.result import Result, format_setting
@@ -12,7 +12,8 @@ _MOST_SETTINGS, _LONGEST = 3, 60
 
 
 def titles(runs: Sequence[Sequence[Result]]) -> list[list[str]]:
-    """Protocol and data of each result; where a run has several of these, also in what they differ.
+    """Protocol and data of each result; where a run has several of these, also in what they differ; and the folder of
+    the images, where results of these names are of several.
 
     Args:
         runs: results of each run. What tells results of one run apart is named for the others, too.
@@ -31,8 +32,14 @@ def titles(runs: Sequence[Sequence[Result]]) -> list[list[str]]:
             same = [_values(result) for result in results if _plain(result) == name]
             every = dict.fromkeys(key for values in same for key in values)
             differing = [key for key in every if len({values.get(key) for values in same}) > 1]
+            if "data" in differing and "fingerprint" in differing:  # the folder says enough
+                differing.remove("fingerprint")
             known = telling.setdefault(name, [])
             known += [key for key in differing[:_MOST_SETTINGS] if key not in known]
+    for name in {_plain(result) for results in runs for result in results}:
+        folders = {_values(result).get("data") for results in runs for result in results if _plain(result) == name}
+        if len(folders) > 1 and "data" not in telling[name]:  # of several runs, numbers on other images are no rivals
+            telling[name].insert(0, "data")
     return [_numbered([_title(result, telling[_plain(result)]) for result in results]) for results in runs]
 
 
@@ -42,17 +49,26 @@ def _plain(result: Result) -> str:
 
 def _values(result: Result) -> dict[str, str]:
     settings = {str(name): format_setting(value) for name, value in result.settings.items()}
+    data = result.settings.get("data")
+    if isinstance(data, Mapping):
+        parts = {"data": data.get("folder"), "fingerprint": data.get("fingerprint")}
+        settings = {name: str(part) for name, part in parts.items() if part} | {
+            name: value for name, value in settings.items() if name != "data"
+        }
     return {"of": PurePath(str(result.source)).name, **settings}
 
 
 def _title(result: Result, telling: Sequence[str]) -> str:
     values = _values(result)
-    words = [f"{key}: {_short(values[key])}" for key in telling if key in values]
+    words = [f"{key}: {_short(values[key], end=key == 'data')}" for key in telling if key in values]
     return f"{_plain(result)} ({'; '.join(words)})" if words else _plain(result)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str, *, end: bool) -> str:
+    """The beginning of a long text; of folders the end, which tells them apart."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"…{text[1 - _LONGEST :]}" if end else f"{text[: _LONGEST - 1]}…"
 
 
 def _numbered(names: list[str]) -> list[str]:

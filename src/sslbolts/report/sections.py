@@ -241,6 +241,8 @@ def name_of_picture(name: str) -> str:
         >>> name_of_picture("neighbors"), name_of_picture("diagnose-CIFAR10Mini")
         ('Nearest neighbors', 'Diagnose-CIFAR10Mini')
     """
+    if digest := re.fullmatch(r"(.+)-([0-9a-f]{8})", name):  # one of several data sets or settings
+        return f"{name_of_picture(digest[1])} ({digest[2]})"
     stage, _, rest = name.partition("-")
     if rest in _TITLES:  # drawn by Trainer.validate or Trainer.test
         return f"{_TITLES[rest]}, {stage}"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sslbolts.batch import targets_of
 from sslbolts.distributed import all_sum
+from sslbolts.float64 import with_float64
 from sslbolts.training.rows import EvaluationRows
 
 __all__ = ["RightCounts"]
@@ -52,13 +53,13 @@ class RightCounts:
         if not self._labeled:
             return {}
         labeled = torch.cat(self._labeled)
-        counted = (labeled & self._rows.first_seen(labeled.device)).double()
+        counted = with_float64(labeled & self._rows.first_seen(labeled.device)).double()
         total = all_sum(counted.sum())
         if not bool(total > 0):
             return {}
         means = {}
         for name, values in self._values.items():
-            columns = torch.cat(values).double()
+            columns = with_float64(torch.cat(values)).double()
             weights = counted if columns.dim() == 1 else counted[:, None]
             means[name] = (all_sum((columns * weights).sum(0)) / total).tolist()
         return means

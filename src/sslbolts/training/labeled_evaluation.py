@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
+from sslbolts.errors import UsageError
 from sslbolts.training.counts import RightCounts
 from sslbolts.training.logs import log_reduced
 from sslbolts.training.module import TrainingModule
@@ -22,13 +23,37 @@ class LabeledEvaluation(TrainingModule):
     _counts: RightCounts | None = None
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        """Right or wrong for each row of a batch: see :meth:`sslbolts.training.counts.RightCounts.add`."""
+        """Right or wrong for each row of a batch: see :meth:`sslbolts.training.counts.RightCounts.add`.
+
+        Under the name ``finite``, where it is given, the rows that have an answer at all: finite scores.
+        """
         raise NotImplementedError
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
-        """Take what share was right over all labeled images; ``stage`` is "val" or "test"."""
+        """Take what share was right over all labeled images; ``stage`` is "val" or "test".
+
+        Raises:
+            UsageError: see :meth:`judge`.
+        """
+        self.judge(stage, shares.pop("finite", 1.0))
         values = {f"{stage}/{name}": share for name, share in shares.items()}
         log_reduced(self, values, prog_bar=(f"{stage}/top1",))
+
+    def judge(self, stage: str, finite: float) -> None:
+        """Say it if only a share of the images has finite scores. The others count as wrong.
+
+        Raises:
+            UsageError: in testing, whose numbers are final.
+        """
+        if finite == 1:
+            return
+        said = (
+            f"{type(self).__name__} gives scores that are not finite for {100 * (1 - finite):.3g} % of the images of "
+            f"{stage}: the network, or the training of what reads it, has diverged."
+        )
+        if stage == "test":
+            raise UsageError(said)
+        rank_zero_warn(said)
 
     def count(self, batch: Any, answers: dict[str, Tensor]) -> None:
         """Counts the answers of a batch ``(images, targets, ...)``, if an evaluation is under way."""

@@ -1,11 +1,11 @@
-"""Logging of numbers that are already the same on every rank."""
+"""Logging of numbers that are already the same on every rank, and of none where nothing was measured."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from sslbolts._lightning import LightningModule
+from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.distributed import world_size
 
-__all__ = ["log_reduced"]
+__all__ = ["drop_metrics", "is_compared", "log_reduced"]
 
 
 def log_reduced(module: LightningModule, values: Mapping[str, float], *, prog_bar: tuple[str, ...] = ()) -> None:
@@ -29,3 +29,23 @@ def log_reduced(module: LightningModule, values: Mapping[str, float], *, prog_ba
             add_dataloader_idx=False,
             batch_size=1,
         )
+
+
+def drop_metrics(trainer: Trainer, names: Collection[str]) -> None:
+    """Take metrics of an earlier evaluation out of what callbacks compare: this time they were not measured."""
+    for name in names:
+        trainer.callback_metrics.pop(name, None)
+
+
+def is_compared(trainer: Trainer, names: Collection[str]) -> bool:
+    """Whether one of these metrics must be there in this epoch, since ``ModelCheckpoint`` or the like compares it.
+
+    Args:
+        trainer: whose callbacks and learning-rate schedules may have a ``monitor``.
+        names: of the metrics.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        every = getattr(callback, "every_n_epochs", None) or 1
+        if getattr(callback, "monitor", None) in names and (trainer.current_epoch + 1) % every == 0:
+            return True
+    return any(config.reduce_on_plateau and config.monitor in names for config in trainer.lr_scheduler_configs)

@@ -1,11 +1,13 @@
 """The LightningModule under everything that trains here: a bar that nobody waits for, draws that can be resumed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule
+from sslbolts.training.facts import epochs_done, steps_done
 from sslbolts.training.seeds import generator, mix
 
 __all__ = ["TrainingModule"]
@@ -40,6 +42,16 @@ class TrainingModule(LightningModule):
         if late:
             self._show(name, value.detach().squeeze())
 
+    @property
+    def steps_done(self) -> int:
+        """Optimizer steps of this module's run so far."""
+        return steps_done(self.trainer)
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs of this module's run that are over."""
+        return epochs_done(self.trainer)
+
     def generator(self, batch_idx: int, *more: int, device: torch.device | str = "cpu") -> torch.Generator:
         """A generator in a state that is equal on all ranks, a function of seed, epoch, batch and ``more``."""
         return generator(self._seed, self.current_epoch, batch_idx, *more, device=device)
@@ -55,6 +67,13 @@ class TrainingModule(LightningModule):
         own = torch.initial_seed() % 2**63
         self._seed = self.trainer.strategy.broadcast(own) if self._resumed_seed is None else self._resumed_seed
         self._resumed_seed = None
+
+    def teardown(self, stage: str) -> None:
+        """Takes the callbacks that this module brought off the Trainer, which may be given another module next."""
+        brought = self.configure_callbacks()
+        types = {type(callback) for callback in (brought if isinstance(brought, Sequence) else [brought])}
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks[:] = [callback for callback in callbacks if type(callback) not in types]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seeds what the module draws in this batch."""

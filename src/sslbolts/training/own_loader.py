@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler, Subset
 
+from sslbolts.class_labels import as_labels
 from sslbolts.distributed import rank, world_size
+from sslbolts.errors import UsageError
 from sslbolts.training.undisturbed import isolated, own_draws
 
 __all__ = ["NOT_MINE", "ROWS_PER_BATCH", "OwnLoader", "with_batches"]
@@ -106,13 +108,13 @@ class OwnLoader:
         if self._plan is not None and getattr(self._whole.dataset, "leaves_out", False):
             numbers = sorted({number for number, _ in wanted})  # rows count what was read: batches are read whole again
             for number, batch in zip(
-                numbers, with_batches(self._whole, [self._plan[n] for n in numbers], num_workers=0)
+                numbers, with_batches(self._whole, [self._plan[n] for n in numbers], one_pass=True)
             ):
                 yield batch, [(place, row) for place, (of, row) in enumerate(wanted) if of == number]
             return
         if self._plan is not None:
             rows = [self._plan[number][row] for number, row in wanted]
-            alone = with_batches(self._whole, [rows], num_workers=0)
+            alone = with_batches(self._whole, [rows], one_pass=True)
             yield next(iter(alone)), [(place, place) for place in range(len(rows))]
             return
         last = max(number for number, _ in wanted)
@@ -123,16 +125,19 @@ class OwnLoader:
                     yield batch, here
 
 
-def with_batches(
-    loader: DataLoader[Any], batches: list[list[int]], *, num_workers: int | None = None
-) -> DataLoader[Any]:
-    """A loader that is as the given one, and gives these batches of its dataset; without worker processes if 0."""
-    if num_workers == 0:
-        return DataLoader(loader.dataset, batch_sampler=batches, collate_fn=loader.collate_fn)
+def with_batches(loader: DataLoader[Any], batches: list[list[int]], *, one_pass: bool = False) -> DataLoader[Any]:
+    """A loader that is as the given one, and gives these batches of its dataset.
+
+    Args:
+        loader: the given one.
+        batches: lists of dataset indices.
+        one_pass: there will be no other: where there are worker processes, a single one is started, and not kept. (Were
+            the images read in this process, later workers would share the files that the dataset opens for them.)
+    """
     return DataLoader(
         loader.dataset,
         batch_sampler=batches,
-        num_workers=loader.num_workers,
+        num_workers=min(loader.num_workers, 1) if one_pass else loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
@@ -140,7 +145,7 @@ def with_batches(
         multiprocessing_context=loader.multiprocessing_context,
         generator=torch.Generator().manual_seed(0),
         prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers,
+        persistent_workers=loader.persistent_workers and not one_pass,
     )
 
 
@@ -170,7 +175,7 @@ def _before_sharing(loader: DataLoader[Any]) -> Any:
 def _labels_of(dataset: Any) -> Tensor | None:
     """Labels of a dataset that has them as ``targets``, as ``labels`` or as the second tensor; else None.
 
-    What is no list of integers, such as names of classes, is passed over.
+    What are no labels, such as names of classes, is passed over.
     """
     if isinstance(dataset, Subset):
         labels = _labels_of(dataset.dataset)
@@ -185,9 +190,9 @@ def _labels_of(dataset: Any) -> Tensor | None:
     ):
         if candidate is not None:
             try:
-                labels = torch.as_tensor(candidate)
-            except (TypeError, ValueError, RuntimeError):
+                labels = as_labels(candidate)
+            except (TypeError, UsageError):
                 continue
-            if labels.ndim == 1 and not labels.is_floating_point() and len(labels) == len(dataset):
+            if len(labels) == len(dataset):
                 return labels
     return None

@@ -9,7 +9,7 @@ from torch.utils.data import DistributedSampler
 from sslbolts.batch import ViewBatch, indices_of
 from sslbolts.distributed import all_sum, gather_ragged, padding_rows, rank, world_size
 
-__all__ = ["EvaluationRows", "first_loader"]
+__all__ = ["EvaluationRows", "first_loader", "length_of"]
 
 
 class EvaluationRows:
@@ -26,7 +26,7 @@ class EvaluationRows:
 
     def __init__(self, loader: Any) -> None:
         self._sampler = _distributed_sampler(loader)
-        self._images = _length(getattr(loader, "dataset", None))
+        self._images = length_of(getattr(loader, "dataset", None))
         self._indices: list[Tensor | None] = []
         self._certain = True  # every batch was a ViewBatch
         self._repeated: list[Tensor] = []
@@ -85,8 +85,9 @@ def _distributed_sampler(loader: Any) -> DistributedSampler[Any] | None:
     return None
 
 
-def _length(dataset: Any) -> int | None:
+def length_of(dataset: Any) -> int | None:
+    """Number of a dataset's items; None where it does not tell, in whichever way."""
     try:
         return len(dataset)
-    except TypeError:
+    except (TypeError, NotImplementedError, AttributeError):
         return None

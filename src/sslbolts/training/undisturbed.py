@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset, Sampler
 
 from sslbolts._lightning import Trainer, lightning_module
+from sslbolts.networks.modes import eval_mode
 
 __all__ = ["isolated", "own_draws", "undisturbed"]
 
@@ -16,26 +17,26 @@ __all__ = ["isolated", "own_draws", "undisturbed"]
 @contextmanager
 def isolated() -> Iterator[None]:
     """Random states from a fixed start, the same on every rank; afterwards they are as before."""
-    with lightning_module("utilities.seed").isolate_rng():
+    states = lightning_module("utilities.seed").isolate_rng()
+    states.__enter__()
+    try:
         torch.manual_seed(0)
         yield
+    finally:
+        states.__exit__(None, None, None)  # an error inside would keep it from bringing them back
 
 
 @contextmanager
 def undisturbed(trainer: Trainer, module: nn.Module) -> Iterator[None]:
     """The module in eval mode, the Trainer validating; afterwards modes, stage and random states are as before."""
-    modes = {child: child.training for child in module.modules()}
     stage = trainer.state.stage
     try:
         # Nothing that loaders, workers or transforms draw may shift what training draws.
-        with isolated():
-            module.eval()
+        with isolated(), eval_mode(module):
             trainer.state.stage = lightning_module("trainer.states").RunningStage.VALIDATING
             yield
     finally:
         trainer.state.stage = stage
-        for child, mode in modes.items():
-            child.training = mode
 
 
 @contextmanager

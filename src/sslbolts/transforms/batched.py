@@ -1,6 +1,6 @@
 """Augmentation and evaluation transforms of whole batches, on the device that the images are on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
@@ -74,7 +74,7 @@ class BatchedAugment:
             images: ``(B, C, H, W)`` uint8, or float in [0, 1]; C is 1, 3 or 4 (the fourth channel gets no color
                 operation).
             generator: where all randomness comes from; on the images' device.
-            crop: False leaves the crop out, for images that were cropped to ``view.size`` before.
+            crop: False leaves the crop out, and what comes before it, for images that :func:`random_crops` made.
             flip: ``(B,)`` bool, which images are flipped; None draws it.
 
         Returns:
@@ -97,11 +97,12 @@ class BatchedAugment:
             return self._branch_free(images, draws)
 
     def _in_groups(self, images: Tensor, draws: ViewParameters) -> Tensor:
-        n, channels = images.shape[:2]
+        n, channels, height, width = images.shape
         size = self.view.size
         out = torch.empty(n, channels, size, size)
         by_order = None if self._is_linear(channels) else draws.order.argsort(stable=True)
-        for part in _slices(0, n, _PART_BYTES // (4 * channels * size * size)):
+        pixels = max(height * width, size**2) if self.view.color_first else size**2
+        for part in _slices(0, n, _PART_BYTES // (4 * channels * pixels)):
             if by_order is None:
                 out[part] = self._part(images[part], draws.take(part))
             else:
@@ -111,21 +112,8 @@ class BatchedAugment:
 
     def _part(self, images: Tensor, draws: ViewParameters) -> Tensor:
         """Images that fit into the cache, from crop to normalization; those of one color order are neighbors."""
-        x = self._place(images, draws).contiguous()
+        x = self._place_and_color(images, draws, self.color_groups).contiguous()
         rgb = colors(x)
-        if self._is_linear(images.shape[1]):
-            rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
-            x = rgb if images.shape[1] == 3 else torch.cat((rgb, x[:, 3:]), 1)
-            rgb = colors(x)
-        else:
-            factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
-            for start, stop, operations in _runs(draws.order):
-                effective = [operation for operation in operations if self.view.jitter[operation] > 0]
-                for group in _slices(start, stop, _GROUP_BYTES // (4 * x[0].numel())):
-                    jitter_(rgb[group], effective, factors[:, group])
-            if images.shape[1] > 1:
-                gray = draws.grayscale.nonzero().squeeze(1)
-                rgb[gray] = luma(rgb.index_select(0, gray)).expand(-1, 3, -1, -1)
         blurred = draws.blur.nonzero().squeeze(1)
         if len(blurred):
             x[blurred] = gaussian_blur(x.index_select(0, blurred), draws.sigma[blurred], self.view.kernel)
@@ -134,24 +122,51 @@ class BatchedAugment:
             rgb[inverted] = solarize_(rgb.index_select(0, inverted), self.view.solarize_threshold)
         return self.normalize(x)
 
-    def _branch_free(self, images: Tensor, draws: ViewParameters) -> Tensor:
-        x = self._place(images, draws)
+    def color_groups(self, x: Tensor, draws: ViewParameters) -> Tensor:
+        """Jitter and grayscale of float images ``(n, C, H, W)``, sorted by their color order; may change them."""
+        x = x.contiguous()
         rgb = colors(x)
-        if self._is_linear(images.shape[1]):
-            rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
-        else:
-            if any(self.view.jitter) and self.view.jitter_p > 0:
-                rgb = jitter_branch_free(rgb, draws.order, draws.factors.t()[..., None, None, None])
-            if self.view.grayscale_p > 0 and images.shape[1] > 1:
-                rgb = torch.where(_per_image(draws.grayscale), grayscale_(rgb.clone()), rgb)
-        x = torch.cat((rgb, x[:, 3:]), 1) if images.shape[1] == 4 else rgb
+        if self._is_linear(x.shape[1]):
+            return _with_colors(x, apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale)))
+        factors = draws.factors.t()[..., None, None, None]  # (4, n, 1, 1, 1)
+        for start, stop, operations in _runs(draws.order):
+            effective = [operation for operation in operations if self.view.jitter[operation] > 0]
+            for group in _slices(start, stop, _GROUP_BYTES // (4 * x[0].numel())):
+                jitter_(rgb[group], effective, factors[:, group])
+        if x.shape[1] > 1:
+            gray = draws.grayscale.nonzero().squeeze(1)
+            rgb[gray] = luma(rgb.index_select(0, gray)).expand(-1, 3, -1, -1)
+        return x
+
+    def _branch_free(self, images: Tensor, draws: ViewParameters) -> Tensor:
+        x = self._place_and_color(images, draws, self._color_branch_free)
         if self.view.blur_p > 0:
             x = torch.where(_per_image(draws.blur), gaussian_blur(x, draws.sigma, self.view.kernel), x)
         if self.view.solarize_p > 0:
             inverted = solarize_(colors(x).clone(), self.view.solarize_threshold)
-            inverted = torch.where(_per_image(draws.solarize), inverted, colors(x))
-            x = torch.cat((inverted, x[:, 3:]), 1) if images.shape[1] == 4 else inverted
+            x = _with_colors(x, torch.where(_per_image(draws.solarize), inverted, colors(x)))
         return self.normalize(x).contiguous()
+
+    def _color_branch_free(self, x: Tensor, draws: ViewParameters) -> Tensor:
+        rgb = colors(x)
+        if self._is_linear(x.shape[1]):
+            rgb = apply_color_maps(rgb, *color_maps(draws.order, draws.factors, draws.grayscale))
+        else:
+            if any(self.view.jitter) and self.view.jitter_p > 0:
+                rgb = jitter_branch_free(rgb, draws.order, draws.factors.t()[..., None, None, None])
+            if self.view.grayscale_p > 0 and x.shape[1] > 1:
+                rgb = torch.where(_per_image(draws.grayscale), grayscale_(rgb.clone()), rgb)
+        return _with_colors(x, rgb)
+
+    def _place_and_color(
+        self, images: Tensor, draws: ViewParameters, color: Callable[[Tensor, ViewParameters], Tensor]
+    ) -> Tensor:
+        """Crop, flip and colors in the view's order: ``(n, C, size, size)`` float32 in [0, 1]."""
+        if not self.view.color_first:
+            return color(self._place(images, draws), draws)
+        if draws.box is None:  # the colors of these crops were changed before they were cut
+            return self._place(images, draws)
+        return self._place(color(pixels_of(images), draws), draws)
 
     def _is_linear(self, channels: int) -> bool:
         """One channel has only brightness and contrast, which are fast enough to be exact."""
@@ -206,10 +221,13 @@ class BatchedEvaluate:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` uint8, or float in [0, 1], to ``(B, C, size, size)`` float32."""
-        pixels = images.to(torch.float32, copy=True)
-        if not images.is_floating_point():
-            pixels.div_(255)
-        return self.normalize(resize_and_center(pixels, self.evaluation)).contiguous()
+        return self.normalize(resize_and_center(pixels_of(images), self.evaluation)).contiguous()
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """A copy of uint8 images, or of float images in [0, 1], as float32 in [0, 1]."""
+    pixels = images.to(torch.float32, copy=True)
+    return pixels if images.is_floating_point() else pixels.div_(255)
 
 
 def resize_and_center(images: Tensor, evaluation: Evaluation) -> Tensor:
@@ -267,6 +285,11 @@ def _runs(order: Tensor) -> Iterator[tuple[int, int, tuple[int, ...]]]:
         if count:
             yield start, start + count, operations
         start += count
+
+
+def _with_colors(images: Tensor, rgb: Tensor) -> Tensor:
+    """``images`` with other colors; a fourth channel stays."""
+    return torch.cat((rgb, images[:, 3:]), 1) if images.shape[1] == 4 else rgb
 
 
 def _per_image(values: Tensor) -> Tensor:

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.transforms.batched import resize_and_center
-from sslbolts.transforms.parameters import central_box
+from sslbolts.transforms.batched import BatchedAugment, pixels_of, resize_and_center
+from sslbolts.transforms.parameters import central_box, draw_parameters
 from sslbolts.transforms.recipes import Evaluation, View
 
 __all__ = ["center_crop", "random_box", "random_crops"]
@@ -18,19 +19,26 @@ _TRIES = 10
 
 
 def random_crops(
-    image: Tensor, views: Sequence[View], *, generator: torch.Generator, out: Sequence[Tensor] | None = None
+    image: Tensor,
+    views: Sequence[View],
+    *,
+    generator: torch.Generator,
+    out: Sequence[Tensor] | None = None,
+    color: Literal["exact", "linear"] = "exact",
 ) -> list[Tensor]:
     """One random resized crop of an image per view; flip and colors are left to the batch.
 
+    Only of a view with ``color_first`` are the colors changed here, since later the whole image is not there.
     Differs from PIL's resize by at most one level with bilinear interpolation. How much is drawn depends on the
     number of views alone, so that changing one view leaves the crops of the others as they were.
 
     Args:
         image: ``(C, H, W)`` uint8 on the CPU; fastest as a view of a decoder's (H, W, C).
-        views: their size, scale, ratio and interpolation count.
+        views: their size, scale, ratio and interpolation count, and with ``color_first`` jitter and grayscale.
         generator: where all randomness comes from.
         out: one ``(C, size, size)`` uint8 tensor per view to write into, of any strides (for instance, one image of a
             batch in shared memory). None makes new tensors.
+        color: as of :class:`BatchedAugment`.
 
     Returns:
         ``(C, size, size)`` uint8 per view.
@@ -47,10 +55,20 @@ def random_crops(
     crops = []
     for place, (view, numbers) in enumerate(zip(views, tries, strict=True)):
         top, left, h, w = random_box(view, height, width, numbers)
-        crop = image[None, :, top : top + h, left : left + w]
+        whole = _colored(image, view, numbers[-1], color) if view.color_first else image
+        crop = whole[None, :, top : top + h, left : left + w]
         crop = _resize(crop, view.size, view.size, view.interpolation)[0]
         crops.append(crop if out is None else out[place].copy_(crop))
     return crops
+
+
+def _colored(image: Tensor, view: View, numbers: Sequence[float], color: Literal["exact", "linear"]) -> Tensor:
+    """Jitter and grayscale of one whole image, drawn from the numbers of the last try, which hardly any crop needs."""
+    low, high = (int(number * 2**24) for number in numbers[:2])
+    drawn = torch.Generator().manual_seed(high << 24 | low)
+    draws = draw_parameters(view, 1, *image.shape[-2:], generator=drawn, crop=False)
+    pixels = BatchedAugment(view, color=color).color_groups(pixels_of(image[None]), draws)[0]
+    return pixels.mul_(255).round_().to(torch.uint8)
 
 
 def random_box(view: View, height: int, width: int, tries: Sequence[Sequence[float]]) -> tuple[int, int, int, int]:

@@ -13,24 +13,27 @@ __all__ = ["RECIPES", "evaluation", "recipe"]
 _SMALL = 64
 
 
-def _simclr(size: int, *, strength: float, blur_p: float) -> View:
-    return View(
-        size,
-        jitter=(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength),
-        grayscale_p=0.2,
-        blur_p=blur_p,
-    )
+# Every paper's views are written out in full. What one took over from another would change with it, unseen.
 
 
-def _byol(size: int, *, blur_p: float, solarize_p: float) -> View:
-    return View(
-        size,
-        interpolation="bicubic",
-        jitter=(0.4, 0.4, 0.2, 0.1),
-        grayscale_p=0.2,
-        blur_p=blur_p,
-        solarize_p=solarize_p,
-    )
+def _simclr(size: int, *, strength: float, blur_p: float) -> MultiView:
+    jitter = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
+    view = View(size, interpolation="bicubic", jitter=jitter, grayscale_p=0.2, blur_p=blur_p)
+    return MultiView((view, view), normalize=False)
+
+
+def _byol(size: int, *, blur_p: tuple[float, float]) -> MultiView:
+    def view(blur: float, solarize: float) -> View:
+        return View(
+            size,
+            interpolation="bicubic",
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            grayscale_p=0.2,
+            blur_p=blur,
+            solarize_p=solarize,
+        )
+
+    return MultiView((view(blur_p[0], 0.0), view(blur_p[1], 0.2)))
 
 
 def _moco_v1(size: int) -> MultiView:
@@ -43,19 +46,40 @@ def _moco_v2(size: int, *, blur_p: float) -> MultiView:
     return MultiView((view, view))
 
 
+def _moco_v3(size: int, *, least: float, blur_p: tuple[float, float]) -> MultiView:
+    def view(blur: float, solarize: float) -> View:
+        return View(
+            size,
+            scale=(least, 1.0),
+            interpolation="bilinear",
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            grayscale_p=0.2,
+            blur_p=blur,
+            solarize_p=solarize,
+        )
+
+    return MultiView((view(blur_p[0], 0.0), view(blur_p[1], 0.2)))
+
+
 def _npid(size: int, *, flip: float) -> MultiView:
-    return MultiView((replace(_moco_v1(size).views[0], flip=flip),))
-
-
-def _moco_v3_resnet(size: int, *, blur_p: tuple[float, float]) -> MultiView:
-    first, second = _byol(size, blur_p=blur_p[0], solarize_p=0.0), _byol(size, blur_p=blur_p[1], solarize_p=0.2)
-    return MultiView((replace(first, scale=(0.2, 1.0)), replace(second, scale=(0.2, 1.0))))
+    view = View(size, scale=(0.2, 1.0), flip=flip, jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, grayscale_p=0.2)
+    return MultiView((view,))
 
 
 def _swav(size: int, local_size: int, *, strength: float, blur_p: float, local_kernel: int | None) -> MultiCrop:
-    view = replace(_simclr(size, strength=strength, blur_p=blur_p), scale=(0.14, 1.0))
-    local = replace(view, size=local_size, scale=(0.05, 0.14), blur_kernel=local_kernel)
-    return MultiCrop((view, view), local, num_local=6)
+    def view(side: int, scale: tuple[float, float], kernel: int | None) -> View:
+        return View(
+            side,
+            scale=scale,
+            interpolation="bilinear",
+            jitter=(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength),
+            grayscale_p=0.2,
+            blur_p=blur_p,
+            blur_kernel=kernel,
+        )
+
+    large = view(size, (0.14, 1.0), None)
+    return MultiCrop((large, large), view(local_size, (0.05, 0.14), local_kernel), num_local=6)
 
 
 def _dino(
@@ -66,10 +90,24 @@ def _dino(
     blur_p: tuple[float, float, float],
     local_kernel: int | None,
 ) -> MultiCrop:
-    first = replace(_byol(size, blur_p=blur_p[0], solarize_p=0.0), scale=(scales[1], 1.0))
-    second = replace(first, blur_p=blur_p[1], solarize_p=0.2)
-    local = replace(first, size=local_size, scale=scales, blur_p=blur_p[2], blur_kernel=local_kernel)
-    return MultiCrop((first, second), local, num_local=8)
+    def view(side: int, scale: tuple[float, float], blur: float, solarize: float, kernel: int | None) -> View:
+        return View(
+            side,
+            scale=scale,
+            interpolation="bicubic",
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            grayscale_p=0.2,
+            blur_p=blur,
+            blur_kernel=kernel,
+            solarize_p=solarize,
+        )
+
+    large = (scales[1], 1.0)
+    return MultiCrop(
+        (view(size, large, blur_p[0], 0.0, None), view(size, large, blur_p[1], 0.2, None)),
+        view(local_size, scales, blur_p[2], 0.0, local_kernel),
+        num_local=8,
+    )
 
 
 def _weak(size: int) -> MultiView:
@@ -81,7 +119,14 @@ def _cpc(size: int) -> MultiView:
 
 
 def _amdim(size: int, *, hue: float) -> MultiView:
-    view = View(size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, hue), grayscale_p=0.25)
+    view = View(
+        size,
+        scale=(0.3, 1.0),
+        ratio=(0.7, 1.4),
+        interpolation="bicubic",
+        jitter=(0.4, 0.4, 0.4, hue),
+        grayscale_p=0.25,
+    )
     return MultiView((view, view), shared_flip=True)
 
 
@@ -90,9 +135,25 @@ def _mean_teacher(size: int, *, scale: tuple[float, float], strength: float) -> 
     return MultiView((view, view))
 
 
-def _wmse(size: int, views: int) -> MultiView:
-    view = View(size, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.1)
+def _wmse(size: int, views: int, *, least: float, strength: float, grayscale_p: float, blur_p: float) -> MultiView:
+    view = View(
+        size,
+        scale=(least, 1.0),
+        interpolation="bicubic",
+        jitter=(strength, strength, strength, strength / 4),
+        grayscale_p=grayscale_p,
+        blur_p=blur_p,
+        color_first=True,
+    )
     return MultiView((view,) * views)
+
+
+def _wmse_imagenet100(views: int) -> MultiView:
+    return _wmse(224, views, least=0.08, strength=0.8, grayscale_p=0.2, blur_p=0.5)
+
+
+def _wmse_cifar(views: int) -> MultiView:
+    return _wmse(32, views, least=0.2, strength=0.4, grayscale_p=0.1, blur_p=0.0)
 
 
 def _plain(size: int, *, flip: float) -> View:
@@ -101,13 +162,14 @@ def _plain(size: int, *, flip: float) -> View:
 
 
 def _obow(size: int, crop_size: int, whole_size: int, *, blur_p: float) -> MultiView:
-    crop = replace(_moco_v2(crop_size, blur_p=blur_p).views[0], scale=(0.08, 0.6))
-    whole = replace(crop, size=whole_size, scale=(0.6, 1.0))
+    jitter = (0.4, 0.4, 0.4, 0.1)
+    crop = View(crop_size, scale=(0.08, 0.6), jitter=jitter, grayscale_p=0.2, blur_p=blur_p)
+    whole = View(whole_size, scale=(0.6, 1.0), jitter=jitter, grayscale_p=0.2)  # the patches are not blurred
     return MultiView((_plain(size, flip=0.5), crop, crop, whole))
 
 
 def _bownet(size: int) -> MultiView:
-    perturbed = replace(_moco_v2(size, blur_p=0.0).views[0], scale=(0.08, 1.0))
+    perturbed = View(size, scale=(0.08, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2)
     return MultiView((_plain(size, flip=0.0), perturbed))
 
 
@@ -115,24 +177,19 @@ def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
 
-_SIMCLR_224 = _simclr(224, strength=1.0, blur_p=0.5)
-_SIMCLR_32 = _simclr(32, strength=0.5, blur_p=0.0)
-
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
-    "simclr": {
-        224: MultiView((_SIMCLR_224, _SIMCLR_224), normalize=False),
-        32: MultiView((_SIMCLR_32, _SIMCLR_32), normalize=False),
-    },
+    "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
     "moco_v2": {224: _moco_v2(224, blur_p=0.5), 32: _moco_v2(32, blur_p=0.0)},
-    "byol": {
-        224: MultiView((_byol(224, blur_p=1.0, solarize_p=0.0), _byol(224, blur_p=0.1, solarize_p=0.2))),
-        32: MultiView((_byol(32, blur_p=0.0, solarize_p=0.0), _byol(32, blur_p=0.0, solarize_p=0.2))),
-    },
+    "byol": {224: _byol(224, blur_p=(1.0, 0.1)), 32: _byol(32, blur_p=(0.0, 0.0))},
     "npid": {224: _npid(224, flip=0.5), 32: _npid(32, flip=0.0)},
+    "moco_v3": {
+        224: _moco_v3(224, least=0.08, blur_p=(1.0, 0.1)),
+        32: _moco_v3(32, least=0.08, blur_p=(0.0, 0.0)),
+    },
     "moco_v3_resnet": {
-        224: _moco_v3_resnet(224, blur_p=(1.0, 0.1)),
-        32: _moco_v3_resnet(32, blur_p=(0.0, 0.0)),
+        224: _moco_v3(224, least=0.2, blur_p=(1.0, 0.1)),
+        32: _moco_v3(32, least=0.2, blur_p=(0.0, 0.0)),
     },
     # The published code blurs the small crops with the kernel of the large ones.
     "swav": {
@@ -149,18 +206,18 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     },
     "obow": {224: _obow(224, 160, 256, blur_p=0.5), 32: _obow(32, 24, 40, blur_p=0.0)},
     "bownet": {224: _bownet(224), 32: _bownet(32)},
-    "wmse": {224: _wmse(224, 2), 32: _wmse(32, 2)},
-    "wmse4": {224: _wmse(224, 4), 32: _wmse(32, 4)},
+    "wmse": {224: _wmse_imagenet100(2), 32: _wmse_cifar(2)},
+    "wmse4": {224: _wmse_imagenet100(4), 32: _wmse_cifar(4)},
     "deepcluster": {224: _deepcluster(224), 32: _deepcluster(32)},
     "simreg": {224: _weak(224), 32: _weak(32)},
     "cpc": {224: _cpc(224), 32: _cpc(32)},
-    "amdim": {224: _amdim(224, hue=0.2), 32: _amdim(32, hue=0.1)},
+    "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
     },
 }
-_SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "moco_v3": "byol", "deepcluster_v2": "swav"}
+_SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "deepcluster_v2": "swav"}
 
 RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
     {name: MappingProxyType(_PAPERS[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *_SAME_AS)}
@@ -168,30 +225,36 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 """The papers' views by name and size (32 and 224 pixels).
 
 - simclr: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
-  arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out.
+  arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out. The
+  official code, in TensorFlow, has contrast about each channel's mean, saturation in HSV, and no antialiasing.
 - moco_v1: He et al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020, arXiv:1911.05722.
   The official code takes the color away before it changes brightness, contrast, saturation and hue; here, as in all
-  recipes, after that. Either way the view is gray, of a somewhat other brightness.
+  recipes, after that. Either way the view is gray, but saturation and hue change its brightness here.
 - moco_v2: Chen et al., Improved Baselines with Momentum Contrastive Learning, arXiv:2003.04297; simsiam: Chen and He,
   Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566, has the same views.
 - byol: Grill et al., Bootstrap Your Own Latent, NeurIPS 2020, arXiv:2006.07733: the asymmetric pair (blur always or
-  rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230), vicreg (Bardes et
-  al., ICLR 2022, arXiv:2105.04906) and moco_v3 (Chen et al., ICCV 2021, arXiv:2104.02057) have the same pair. The
-  official code of MoCo v3 crops bilinearly; here its pair is BYOL's, bicubic.
-- moco_v3_resnet: the same pair with crops of at least a fifth of the image, for MoCo v3 with a ResNet.
+  rarely, solarize never or sometimes). barlow_twins (Zbontar et al., ICML 2021, arXiv:2103.03230) and vicreg (Bardes
+  et al., ICLR 2022, arXiv:2105.04906) have the same pair. The official code of BYOL adds to the brightness where
+  torchvision multiplies, has contrast about each channel's mean, and saturation in HSV, with the same numbers; the
+  other two have torchvision's, as here.
+- moco_v3: Chen et al., ICCV 2021, arXiv:2104.02057: BYOL's pair but for the crop, which is bilinear.
+- moco_v3_resnet: the same with crops of at least a fifth of the image, for MoCo v3 with a ResNet.
 - npid: Wu et al., Unsupervised Feature Learning via Non-Parametric Instance Discrimination, CVPR 2018,
-  arXiv:1805.01978: one of MoCo v1's views, to which the same applies; not flipped up to 64 pixels.
+  arXiv:1805.01978: one view with the crop and the colors of MoCo v1 (the order, too, on ImageNet; on CIFAR it is as
+  here); not flipped up to 64 pixels.
 - swav: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020,
   arXiv:2006.09882: two large and six small crops; deepcluster_v2, of the same paper, has the same.
 - dino: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294: two
   large and eight small crops; dino_resnet50 has the areas of its ResNet-50, 0.14 to 1 and 0.05 to 0.14.
 - obow: Gidaris et al., OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning, CVPR 2021,
-  arXiv:2012.11552: the plain image for the teacher, two smaller crops, and most of the image enlarged, of which the
-  method cuts patches. The official plain image is the central 7/8 of the shorter side; here it is the whole side.
+  arXiv:2012.11552: the plain image for the teacher, two smaller crops, and most of the image enlarged, not blurred, of
+  which the method cuts patches. The official plain image is the central 7/8 of the shorter side; here it is the whole
+  side.
 - bownet: Gidaris et al., Learning Representations by Predicting Bags of Visual Words, CVPR 2020, arXiv:2002.12247: the
   plain image for the teacher, a crop with changed colors for the student.
 - wmse, wmse4: Ermolov et al., Whitening for Self-Supervised Representation Learning, ICML 2021, arXiv:2007.06346: two
-  views, and four.
+  views, and four; colors come before the crop. Up to 64 pixels the views for CIFAR, STL-10 and Tiny ImageNet, above
+  those for ImageNet-100.
 - deepcluster: Caron et al., Deep Clustering for Unsupervised Learning of Visual Features, ECCV 2018, arXiv:1807.05520:
   one view, crop and flip.
 - simreg: Navaneet et al., SimReg, BMVC 2021, arXiv:2201.05131: one weakly augmented view, crop and flip.
@@ -199,7 +262,8 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   one view, most of the image. The method cuts its patches and changes their colors one by one: what all patches of an
   image had in common would give them away.
 - amdim: Bachman et al., Learning Representations by Maximizing Mutual Information Across Views, NeurIPS 2019,
-  arXiv:1906.00910: one flip for both views. The official code only translates CIFAR's images; here they are cropped.
+  arXiv:1906.00910: one flip for both views. Up to 64 pixels the views for STL-10, above those for ImageNet at 128
+  pixels. The official code has STL-10's colors for CIFAR too, but only translates its images; here they are cropped.
 - mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,
   flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels, its later code by up to 4;
   here they are cropped.

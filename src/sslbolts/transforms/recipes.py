@@ -16,6 +16,8 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 class View:
     """Recipe of one view of an image: resized crop, flip, color jitter, grayscale, blur, solarize, in this order.
 
+    With ``color_first`` jitter and grayscale come before the crop, which then is cut out of changed colors.
+
     Args:
         size: side of the square view, pixels.
         scale: least and greatest part of the image's area that the crop covers, 0 < least <= greatest <= 1.
@@ -32,6 +34,8 @@ class View:
         blur_kernel: odd number of taps of the blur; None is a tenth of ``size``, at least 3.
         solarize_p: probability that values of at least ``solarize_threshold`` are inverted.
         solarize_threshold: levels of 255.
+        color_first: jitter and grayscale see the whole image (W-MSE); otherwise the crop. Contrast is changed about
+            the mean of what is seen.
 
     Raises:
         UsageError: for a value outside its range.
@@ -54,6 +58,7 @@ class View:
     blur_kernel: int | None = None
     solarize_p: float = 0.0
     solarize_threshold: float = 128.0
+    color_first: bool = False
 
     @property
     def kernel(self) -> int:

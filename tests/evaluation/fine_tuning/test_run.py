@@ -12,8 +12,10 @@ from sslbolts.cli import main
 from sslbolts.data import DatasetDataModule
 from sslbolts.evaluation import Result, features_of, load_encoder
 from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.labeled_crops import labeled_crops
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, saved
 from sslbolts.transforms.preprocessing import Preprocessing
 from tests.helpers.nets import SmallConvNet
 
@@ -112,6 +114,16 @@ def test_what_cannot_be_fine_tuned_is_refused() -> None:
     unlabeled = DatasetDataModule(colored(24).tensors[0], num_classes=3, batch_size=8, num_workers=0)  # type: ignore
     with pytest.raises(UsageError, match="no labeled training images"):
         evaluate_finetune(encoder(), unlabeled)
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_no_numbers(tmp_path: Path) -> None:
+    trainer = protocol_trainer(torch.device("cpu"), max_epochs=0)
+    trainer.strategy.connect(FineTune(SmallConvNet(), 3, settings="simclr"))
+    assert saved(trainer, None) == []
+    assert saved(trainer, tmp_path / "tuned.ckpt") == []
+    with pytest.warns(UserWarning, match="could not be written"):
+        (note,) = saved(trainer, tmp_path / "tuned.ckpt" / "deeper.ckpt")
+    assert str(tmp_path / "tuned.ckpt" / "deeper.ckpt") in note
 
 
 def test_the_command_fine_tunes_the_packaged_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,8 +49,15 @@ def test_the_network_of_the_paper_has_its_parameters():
     assert sum(p.numel() for p in method.parameters() if p.requires_grad) == reference["trainable"]
 
 
-def test_alexnet_runs_on_edges():
-    assert DeepCluster(AlexNet(), sobel=True, num_clusters=4).eval()(torch.randn(1, 3, 224, 224)).shape == (1, 4096)
+def test_alexnet_starts_as_in_the_official_code_and_runs_on_edges():
+    method = DeepCluster(AlexNet(), sobel=True, num_clusters=4)
+    layers = [layer for layer in method.backbone.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    stds = [(2 / (k * k * out)) ** 0.5 for k, out in ((11, 96), (5, 256), (3, 384), (3, 384), (3, 256))] + [0.01, 0.01]
+    for layer, std in zip(layers, stds, strict=True):
+        assert layer.weight.std().item() == pytest.approx(std, rel=0.03)  # of 23,000 draws and more
+        assert layer.weight.abs().max() > 3 * std  # not uniform
+        assert not layer.bias.any()
+    assert method.eval()(torch.randn(1, 3, 224, 224)).shape == (1, 4096)
 
 
 def test_sobel_finds_edges_and_no_colors():

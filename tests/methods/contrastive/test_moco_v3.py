@@ -79,3 +79,13 @@ def test_wrong_arguments_are_named():
         MoCoV3(TinyBackbone(), temperature=0)
     with pytest.raises(UsageError, match="multiple of 4"):
         MoCoV3("vit_tiny_patch16_224", backbone_kwargs={**VIT, "embed_dim": 18}, **SMALL)
+
+
+def test_a_transformer_of_a_file_of_weights_keeps_them(tmp_path):
+    trained = _vit().backbone
+    for parameter in trained.parameters():
+        nn.init.constant_(parameter, 0.5)
+    torch.save(trained.state_dict(), tmp_path / "trained.pth")
+    given = {**VIT, "checkpoint_path": str(tmp_path / "trained.pth")}
+    method = MoCoV3("vit_tiny_patch16_224", backbone_kwargs=given, **SMALL)
+    assert all((parameter == 0.5).all() for parameter in method.backbone.parameters())

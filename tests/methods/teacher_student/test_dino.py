@@ -173,3 +173,9 @@ def test_one_large_view_is_too_few(sizes):
 def test_values_out_of_range_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         _method(**arguments)
+
+
+def test_the_class_token_of_a_named_transformer_starts_as_in_the_official_code():
+    method = _method("vit_tiny_patch16_224", backbone_kwargs={**VIT, "embed_dim": 512})
+    for network in (method.backbone, method.teacher.backbone):
+        assert network.cls_token.std().item() == pytest.approx(0.02, rel=0.2)  # of 512 draws

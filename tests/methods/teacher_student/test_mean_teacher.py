@@ -85,7 +85,7 @@ def test_the_teacher_is_slower_after_the_rise():
     method = small(momentum=0.5, final_momentum=0.9, ramp_up_epochs=1.0)
     quiet_trainer(max_epochs=2, callbacks=[record]).fit(method, noise_loader(32, 8))
     for step in range(7):
-        momentum = 0.5 if step < 4 else 0.9
+        momentum = min(1 - 1 / (step + 2), 0.5 if step < 4 else 0.9)  # as in the official PyTorch code
         expected = momentum * record.teachers[step] + (1 - momentum) * record.students[step]
         torch.testing.assert_close(record.teachers[step + 1], expected)
 

@@ -10,7 +10,7 @@ from torch import nn
 from sslbolts import SimSiam, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
-from tests.helpers.nets import SmallConvNet, TinyBackbone
+from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
 
@@ -55,25 +55,6 @@ def test_the_frozen_bias_has_no_effect_on_the_embeddings():
     projector[-2].bias.data.add_(torch.randn(16))
     assert not projector[-2].bias.requires_grad
     torch.testing.assert_close(projector(features), before, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["timm/resnet18", "timm/resnet50", "torchvision/resnet18", "torchvision/resnet50"])
-def test_residual_blocks_of_a_resnet_start_as_the_identity_unless_they_are_not_to(name):
-    def scales(method):
-        blocks = [block for block in method.backbone.modules() if hasattr(block, "downsample")]
-        assert len(blocks) in (8, 16)
-        return [[m for m in block.children() if isinstance(m, nn.BatchNorm2d)][-1].weight for block in blocks]
-
-    assert all(not scale.any() for scale in scales(_method(name)))
-    assert all((scale == 1).all() for scale in scales(_method(name, zero_init_residual=False)))
-
-
-def test_a_network_given_as_a_module_keeps_its_weights():
-    network = SmallConvNet()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    method = _method(network)
-    for name, value in method.backbone.state_dict().items():
-        assert torch.equal(value, before[name]), name
 
 
 def test_loss_is_the_mean_of_both_directions_and_targets_get_no_gradient():

@@ -13,6 +13,7 @@ from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations, draw_views
 from sslbolts.pictures.style import thumbnails
+from sslbolts.training.facts import is_new_run
 from sslbolts.training.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -51,8 +52,11 @@ class AugmentationSheet(Callback):
         self.publisher = Publisher("augmentations", folder=folder)
         self._drawn = False
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._drawn = not is_new_run(trainer)
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self._drawn or trainer.global_step:
+        if self._drawn:
             return
         self._drawn = True
         path = self.publisher.path(trainer)

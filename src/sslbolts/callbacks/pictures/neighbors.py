@@ -66,6 +66,8 @@ class NeighborSheet(QueryPicture):
         'neighbors'
     """
 
+    has_bank = True
+
     def __init__(
         self,
         k: int = 6,

@@ -76,6 +76,8 @@ def shape_arguments(weights: Mapping[str, Tensor], layout: Layout, hparams: Mapp
         heads = (layout.heads_of_vit or {}).get(width)
         if heads:
             spec["backbone_kwargs"]["num_heads"] = heads
+        if layout.name == "dino":
+            spec["backbone_kwargs"]["positions"] = "dino"
     return spec
 
 

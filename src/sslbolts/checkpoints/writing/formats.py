@@ -17,6 +17,7 @@ from sslbolts.checkpoints.writing.libraries import check_image, in_library
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.transforms.preprocessing import Preprocessing
+from sslbolts.writing import whole_file
 
 __all__ = ["FORMATS", "choose_format", "export_backbone", "write_backbone"]
 
@@ -86,7 +87,7 @@ def export_backbone(
 
     Raises:
         UsageError: if there is no such file or format, nothing in the source is a backbone or, if asked for, a teacher,
-            or the other library has no network that gives the same features.
+            the other library has no network that gives the same features, or the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -115,7 +116,6 @@ def write_backbone(loaded: Loaded, path: str | Path, *, format: str = "auto", im
     whole(image_size=image_size)
     if image_size is not None:
         preprocessing = replace(preprocessing or Preprocessing(), image_size=image_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
         _write_weights(path, loaded.weights, spec, preprocessing)
     elif format in ("timm", "torchvision"):
@@ -130,12 +130,14 @@ def write_backbone(loaded: Loaded, path: str | Path, *, format: str = "auto", im
 def _write_weights(
     path: Path, weights: Mapping[str, Tensor], spec: Mapping[str, Any] | None, preprocessing: Preprocessing | None
 ) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
     }
-    save_file(tensors, path, metadata={"format": "pt", **_metadata(spec, preprocessing)})
+    with whole_file(path, (SafetensorError,)) as unfinished:
+        save_file(tensors, unfinished, metadata={"format": "pt", **_metadata(spec, preprocessing)})
 
 
 def _write_onnx(
@@ -159,7 +161,8 @@ def _write_onnx(
             verbose=False,
         )
     program.model.metadata_props.update(_metadata(spec, preprocessing))
-    program.save(str(path))
+    with whole_file(path) as unfinished:
+        program.save(str(unfinished))
 
 
 def _write_program(
@@ -168,7 +171,8 @@ def _write_program(
     images = check_image(network, spec, preprocessing, count=2)
     program = torch.export.export(network, (images,), dynamic_shapes=_any_number())
     metadata = {name: json.loads(value) for name, value in _metadata(spec, preprocessing).items()}
-    torch.export.save(program, path, extra_files={"sslbolts.json": json.dumps(metadata)})
+    with whole_file(path, (RuntimeError,)) as unfinished:
+        torch.export.save(program, unfinished, extra_files={"sslbolts.json": json.dumps(metadata)})
 
 
 def _any_number() -> tuple[dict[int, Any]]:

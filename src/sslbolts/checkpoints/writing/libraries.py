@@ -98,6 +98,7 @@ def _counterpart(library: str, spec: Mapping[str, Any]) -> tuple[str, dict[str, 
 
     given, _, name = spec["backbone"].rpartition("/")
     kwargs = dict(spec.get("backbone_kwargs") or {})
+    kwargs.pop("positions", None)  # of images of another size, which no library resamples so
     own = given or ("timm" if timm.is_model(name) else "torchvision")
     if own == library:
         return name, kwargs

@@ -10,6 +10,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_in
 from sslbolts.cli.shared.checks import check_folder
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
+from sslbolts.writing import whole_file
 
 __all__ = ["FeatureFile"]
 
@@ -91,8 +92,8 @@ class FeatureFile(Callback):
         if rank() > 0:
             return
         _, first = _first_of_each(indices)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        _write(self.path, features[first], targets[first], indices[first])
+        with whole_file(self.path) as unfinished:
+            _write(unfinished, features[first], targets[first], indices[first])
         rank_zero_info(f"{len(first)} x {features.shape[1]} features in {self.path}")
 
 

@@ -46,7 +46,8 @@ def finish(result: "Result", config: Any, encoder: "Encoder", tables: "Sequence[
     """
     if os.environ.get("LOCAL_RANK", "0") == "0":
         show(result, tables)
-        print(f"wrote {result.save(result_file(result, config, encoder))}")
+        path = result.save(result_file(result, config, encoder))
+        print(f"wrote {', '.join(map(str, [path, *map(path.with_suffix, result.beside)]))}")
     return 0
 
 

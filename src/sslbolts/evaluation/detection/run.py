@@ -1,5 +1,6 @@
 """The detection protocol: a detector trained and measured on VOC's images, and what its numbers depend on."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from torch.utils.data import DataLoader
 
 from sslbolts._lightning import seed_everything
 from sslbolts.checks import whole
+from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
+from sslbolts.evaluation.identity import identity_of
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet, saved
 from sslbolts.evaluation.result import Result
 
 __all__ = ["evaluate_detection"]
@@ -84,9 +87,14 @@ def evaluate_detection(
         trainer.fit(
             module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings)
         )
+        broken = [name for name, weight in module.named_parameters() if not bool(weight.isfinite().all())]
+        if broken:
+            raise UsageError(
+                f"after {trainer.global_step} steps, weights of the detector are not finite ({broken[0]}): the "
+                "network, or its training, has diverged; for the latter, lower lr."
+            )
         found = trainer.test(module, DataLoader(held_out, batch_size, **settings), verbose=False)[0]
-        if save is not None:
-            trainer.save_checkpoint(save)
+        unsaved = saved(trainer, save)
     hparams: Any = module.hparams
     return Result(
         protocol="detect",
@@ -94,6 +102,7 @@ def evaluate_detection(
         data="+".join(test).replace(":", "-"),
         metrics={name.removeprefix("test/"): float(value) for name, value in found.items()},
         settings={
+            "data": {"folder": os.path.abspath(root), **identity_of({"train": images, "test": held_out}, [])},
             "features": "backbone of the teacher, trained further" if encoder.teacher else "backbone, trained further",
             "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
             f"{', '.join(module.detector.backbone.layers)}",
@@ -112,6 +121,7 @@ def evaluate_detection(
             "seed": seed,
         },
         notes=[
+            *unsaved,
             "map, map50 and map75 are COCO's: precision at 101 recalls (map: over overlaps of 0.5 to 0.95), and a "
             "detection that lies within a difficult box does not count.",
             "voc07/... are by the rule of VOC 2007: precision at 11 recalls, and a detection counts as wrong unless it "

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.data import SSLDataModule
+from sslbolts.data.apart import Apart
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.views import Augment, CroppedViews
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.distortions import NOISE_STD
 from sslbolts.evaluation.diagnosis.information import Reader, chosen_rows, held_information
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.features import EncodedData, Features
+from sslbolts.evaluation.features import EncodedData, Features, check_features
 from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts import (
@@ -31,6 +32,7 @@ from sslbolts.readouts import (
     rankme,
     uniformity,
 )
+from sslbolts.readouts.checks import is_finite
 from sslbolts.readouts.kmeans import kmeans
 from sslbolts.training.seeds import generator, mix
 
@@ -109,7 +111,7 @@ def diagnose(
     data.prepare_data()
     data.setup()
     embedding, head = _projector(encoder)
-    readers: dict[str, Reader] = {"h": lambda h: h} | ({} if head is None else {"g(h)": _in_chunks(head)})
+    readers: dict[str, Reader] = {"h": lambda h: h} | ({} if head is None else {"g(h)": _in_chunks(head, encoder.name)})
     notes = [f"{encoder.name} has no projector here, so there is no g(h)."] if head is None else []
     if data.in_chans < 3:
         notes.append("images without colors have none to lose.")
@@ -156,8 +158,13 @@ def _projector(encoder: Encoder) -> tuple[str, nn.Module | None]:
         return "", None
 
 
-def _in_chunks(head: nn.Module) -> Reader:
-    return lambda h: torch.cat([head(rows).float() for rows in torch.split(h, _ROWS_AT_ONCE)])
+def _in_chunks(head: nn.Module, name: str) -> Reader:
+    def read(h: Tensor) -> Tensor:
+        found = torch.cat([head(rows).float() for rows in torch.split(h, _ROWS_AT_ONCE)])
+        check_features(is_finite(found), f"the projector of {name}")
+        return found
+
+    return read
 
 
 def _bank(subject: EncodedData, queries: Features) -> Features | None:
@@ -193,11 +200,15 @@ def _two_views(subject: EncodedData, max_images: int, seed: int) -> list[Tensor]
     )
     rows = torch.split(chosen_rows(len(images), max_images, seed, _VIEWS), data.eval_batch_size)
     features: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for number, indices in late_bar(list(enumerate(rows)), "two views of each image"):
-        batch: Any = views[BatchPlan(indices, mix(seed, _VIEWS, number))]
-        for found, view in zip(features, batch.views):
-            found.append(encoder.network(view.to(encoder.device)).float())
-    return [torch.cat(found) for found in features]
+    plans = [BatchPlan(indices, mix(seed, _VIEWS, number)) for number, indices in enumerate(rows)]
+    batches: Apart[Any] = Apart(CroppedViews.__getitem__, views, plans)
+    for batch in late_bar(batches, "two views of each image"):
+        for kept, view in zip(features, batch.views):
+            kept.append(encoder.network(view.to(encoder.device)).float())
+    found = [torch.cat(kept) for kept in features]
+    for view_features in found:
+        check_features(is_finite(view_features), encoder.name)
+    return found
 
 
 def _geometry(h: Tensor, first: Tensor, second: Tensor) -> dict[str, float]:

@@ -9,9 +9,10 @@ from torch.utils.data import DataLoader
 
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.diagnosis.distortions import DISTORTIONS, Distortion
-from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.features import EncodedData, check_features
 from sslbolts.progress import late_bar
 from sslbolts.readouts import ridge_classifier
+from sslbolts.readouts.checks import is_finite
 from sslbolts.training.own_loader import with_batches
 from sslbolts.training.seeds import generator
 
@@ -72,7 +73,7 @@ def held_information(
         row: dict[str, Any] = {"name": name, "what": distortion.question, "random guess/top1": float(guess)}
         for reader, read in readers.items():
             scores = ridge_classifier(read(queries), read(bank), bank_labels).scores
-            row[f"{reader}/top1"] = float((scores.argmax(1) == labels).double().mean())
+            row[f"{reader}/top1"] = int((scores.argmax(1) == labels).sum()) / len(labels)
         rows.append(row)
     return rows
 
@@ -99,7 +100,9 @@ def distorted_features(
         answer = labels[indices]
         features.append(encoder.network(subject.prepared(distortion(pixels, answer, generator=drawn))).float())
         answers.append(answer)
-    return torch.cat(features), torch.cat(answers).to(encoder.device)
+    found = torch.cat(features)
+    check_features(is_finite(found), encoder.name)
+    return found, torch.cat(answers).to(encoder.device)
 
 
 def chosen_rows(size: int, most: int, *seed: int) -> Tensor:

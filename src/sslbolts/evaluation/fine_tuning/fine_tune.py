@@ -20,6 +20,7 @@ from sslbolts.networks.pooling import mean_pooled
 from sslbolts.networks.tiny_batches import running_statistics
 from sslbolts.optim import Schedule, warmup_cosine, warmup_steps
 from sslbolts.optim.layer_decay import layer_groups
+from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
@@ -112,7 +113,7 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
     def answers(self, batch: Any) -> dict[str, Tensor]:
         logits, targets = self(images_of(batch)).float(), targets_of(batch)
         losses = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
-        return {**right_answers(logits, targets), "loss": losses}
+        return {**right_answers(logits, targets), "loss": losses, "finite": usable(logits)}
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""

@@ -13,7 +13,7 @@ from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
 from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
-from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
+from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet, saved
 from sslbolts.evaluation.result import Result
 from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
@@ -93,8 +93,7 @@ def evaluate_finetune(
         )
         trainer.fit(module, crops)
         found = trainer.test(module, datamodule=crops, verbose=False)[0]
-        if save is not None:
-            trainer.save_checkpoint(save)
+        unsaved = saved(trainer, save)
     settings_name = name if isinstance(name, str) else "given"
     return subject.result(
         "finetune",
@@ -117,6 +116,7 @@ def evaluate_finetune(
             "seed": seed,
         },
         notes=[
+            *unsaved,
             "The number is of the last epoch, measured once; these images had no part in any choice.",
             *subject.notes,
         ],

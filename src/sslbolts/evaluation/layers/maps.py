@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.networks.taps import block_names, find_layer, layer_outputs
+from sslbolts.networks.taps import block_names, find_layer, layer_outputs, maps_of
 
 __all__ = ["POOLED_VALUES", "PooledMaps", "pooled_side"]
 
@@ -59,14 +59,15 @@ class PooledMaps(nn.Module):
         """One ``(B, D_l)`` for each layer; ``shapes`` then has the maps' ``(C, H, W)``, and the side after pooling."""
         rows: list[Tensor] = []
         self.shapes = []
-        for layer, calls in zip(self.layers, layer_outputs(self.network, self._tapped, images)):
-            maps = self._as_map(calls[0] if calls else None, layer)
+        outputs = layer_outputs(self.network, self._tapped, images)
+        for name, layer, calls in zip(self.layers, self._tapped, outputs):
+            maps = self._as_map(calls[0] if calls else None, name, layer)
             side = pooled_side(*maps.shape[1:], values=self.values)
             rows.append(F.adaptive_max_pool2d(maps, side).flatten(1))
             self.shapes.append((*maps.shape[1:], side))
         return rows
 
-    def _as_map(self, out: Any, layer: str) -> Tensor:
+    def _as_map(self, out: Any, name: str, layer: nn.Module) -> Tensor:
         if isinstance(out, Tensor) and out.ndim == 3:
             tokens = out.shape[1]
             extra = self._extra_tokens if self._extra_tokens >= 0 else tokens - math.isqrt(tokens) ** 2
@@ -74,9 +75,9 @@ class PooledMaps(nn.Module):
             if side * side == tokens - extra:
                 return out[:, extra:].transpose(1, 2).reshape(len(out), -1, side, side)
         if isinstance(out, Tensor) and out.ndim == 4:
-            return out
+            return maps_of(out, name, layer, self.network)
         given = f"{tuple(out.shape)}" if isinstance(out, Tensor) else "nothing" if out is None else type(out).__name__
-        raise UsageError(f'layer "{layer}" gives {given}, and no map (B, C, H, W) or tokens of one: name other layers.')
+        raise UsageError(f'layer "{name}" gives {given}, and no map (B, C, H, W) or tokens of one: name other layers.')
 
 
 def pooled_side(channels: int, height: int, width: int, *, values: int = POOLED_VALUES) -> int:

@@ -11,9 +11,11 @@ from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import at_least, whole
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.layers.maps import PooledMaps
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import Schedule, warmup_steps
+from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import effective_batch_size, total_steps
 from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
@@ -109,13 +111,18 @@ class LayerProbe(FromCheckpoint, LabeledEvaluation):
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        targets = targets_of(batch)
-        return {"top1": torch.cat([scores.argmax(2) == targets[:, None] for scores in self(_input(batch))], 1)}
+        targets, scores = targets_of(batch), torch.cat(self(_input(batch)), 1)  # (B, layers * learning rates, C)
+        return {"top1": right_answers(scores, targets[:, None])["top1"], "finite": usable(scores)}
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
-        """The best learning rate of each layer; all of them are kept in ``shares``."""
-        top1, count = shares["top1"], len(self.lrs)
+        """The best learning rate of each layer; all of them are kept in ``shares``.
+
+        Raises:
+            UsageError: in testing, if all learning rates of a layer have scores that are not finite.
+        """
+        top1, finite, count = shares["top1"], shares["finite"], len(self.lrs)
         self.shares = [top1[start : start + count] for start in range(0, len(top1), count)]
+        self.judge(stage, min(max(finite[start : start + count]) for start in range(0, len(top1), count)))
         for layer, of_layer in zip(self.maps.layers, self.shares):
             self.log(f"{stage}/{layer}/top1", max(of_layer))
 

@@ -13,6 +13,7 @@ from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import check_finite
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
@@ -219,7 +220,11 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encod
         for rows, layer in zip(made, maps(images)):
             rows.append(layer.half().cpu())
         targets.append(labels.cpu())
-    return _StoredMaps([torch.cat(rows) for rows in made], torch.cat(targets))
+    stored = [torch.cat(rows) for rows in made]
+    for layer, values in zip(maps.layers, stored):
+        advice = "The network has diverged, or they exceed half precision, which augment=True does without."
+        check_finite(values.isfinite().all(1), f"maps of the layer {layer}", advice)
+    return _StoredMaps(stored, torch.cat(targets))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.probes.settings import ProbeSettings
+from sslbolts.float64 import with_float64
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 
@@ -79,9 +80,10 @@ class ProbeHeads(nn.Module):
     @torch.no_grad()
     def standardize_by(self, features: Tensor) -> None:
         """Take mean and deviation of the training features ``(N, D)``; only with ``norm="standardize"``."""
-        self.mean = features.mean(0, dtype=torch.float64).to(features.dtype)
-        std = (features - self.mean).square().mean(0, dtype=torch.float64).sqrt().to(features.dtype)
-        self.std = torch.where(std > 0, std, 1.0)
+        rows = with_float64(features)
+        mean = rows.mean(0, dtype=torch.float64).to(rows.dtype)
+        std = (rows - mean).square().mean(0, dtype=torch.float64).sqrt().to(rows.dtype)
+        self.mean, self.std = mean.to(features), torch.where(std > 0, std, 1.0).to(features)
         self.standardized = True
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
 from sslbolts.networks.backbones import feature_width
+from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import effective_batch_size, steps_per_epoch, total_steps
 from sslbolts.training.labeled_evaluation import LabeledEvaluation
 from sslbolts.transforms import MultiView, View
@@ -118,7 +119,8 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
         return loss
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
-        return right_answers(self(images_of(batch)), targets_of(batch)[:, None])
+        scores = self(images_of(batch))
+        return {**right_answers(scores, targets_of(batch)[:, None]), "finite": usable(scores)}
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Validation chooses the head that it and testing report."""

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.evaluation.accuracy import accuracies
+from sslbolts.evaluation.accuracy import accuracies, right_answers
 from sslbolts.evaluation.encoder import choose_device
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import (
@@ -72,7 +72,8 @@ def probe_on_features(
         lr, chosen = with_own_lr(settings).lr, NOTHING_HELD_OUT
     elif len(rates) > 1:
         heads = fit(x[~held], y[~held], settings)
-        right = (_logits(heads, x[held]).argmax(2) == y[held, None]).double().mean(0).tolist()
+        hits = right_answers(_logits(heads, x[held]), y[held, None])["top1"].sum(0)
+        right = [count / int(held.sum()) for count in hits.tolist()]
         rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(rates, right)]
         best = right.index(max(right))
         chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % right)"

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from sslbolts.evaluation.accuracy import accuracies
+from sslbolts.evaluation.accuracy import accuracies, check_finite
+from sslbolts.float64 import with_float64
+from sslbolts.readouts.checks import usable
 
 __all__ = ["map_11point", "measure"]
 
@@ -40,6 +42,8 @@ def map_11point(scores: Tensor, targets: Tensor) -> float:
         >>> round(map_11point(scores, torch.tensor([[1], [0], [1], [0]])), 4)  # 6 x 1 and 5 x 2/3
         0.8485
     """
+    scores, targets = with_float64(scores), with_float64(targets)
+    check_finite(usable(scores), "scores", "The features are too large, or the classifier has diverged.")
     each = []
     for column, labels in zip(scores.T, targets.T):
         known = labels >= 0

@@ -1,5 +1,6 @@
 """Transfer: logistic regression on frozen features of many data sets, as SimCLR's table has it."""
 
+import os
 from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -9,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslbolts.checks import whole
-from sslbolts.data.decode import without_ghostscript
+from sslbolts.data.decode import ImageError, strict_pillow
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
+from sslbolts.evaluation.identity import identity_of
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
@@ -81,7 +83,8 @@ class PreparedImages(Dataset[Any]):
     """A data set's PIL images as the network wants them: shorter side resized (bicubic), center cut out, normalized.
 
     Args:
-        dataset: map-style, ``(PIL image, label)``.
+        dataset: map-style, ``(PIL image, label)``. Of a file of several frames it gives the first, and an alpha channel
+            is left out, as in the published protocol.
         size: side of the square, pixels.
         in_chans: 1 or 3 channels.
         mean: per channel, in [0, 1]; None does not normalize.
@@ -107,8 +110,11 @@ class PreparedImages(Dataset[Any]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        with without_ghostscript():
-            image, label = self.dataset[index]
+        try:
+            with strict_pillow():
+                image, label = self.dataset[index]
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(f"image {index} of {type(self.dataset).__name__} cannot be read: {error}") from error
         return self._prepare(image.convert(self._mode)), label
 
 
@@ -160,6 +166,7 @@ def evaluate_transfer(
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
+    judged: dict[str, Any] = {}
     for entry in late_bar(chosen, "Transfer"):
         try:
             splits = entry.load(str(root), download, mix(seed))
@@ -174,6 +181,7 @@ def evaluate_transfer(
             for part, images in zip(Splits._fields, prepared)
         ]
         score = score_transfer(*found, metric=entry.metric, num_classes=entry.num_classes, penalties=penalties)
+        judged |= {f"{entry.name} {part}": images for part, images in zip(Splits._fields, prepared)}
         metrics[f"{entry.name}/{entry.metric}"] = score.test
         rows.append(_row(entry, score, [len(images) for images in prepared]))
     if not rows:
@@ -184,6 +192,7 @@ def evaluate_transfer(
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
         metrics=metrics,
         settings={
+            "data": {"folder": os.path.abspath(root), **identity_of(judged, [])},
             "features": encoder.feature_name,
             "network": encoder.description,
             "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",

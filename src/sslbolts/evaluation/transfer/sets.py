@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from sslbolts.data.torchvision_sets import check_files
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.training.seeds import generator
 
@@ -67,6 +68,7 @@ def _build(name: str, root: str, download: bool, **arguments: Any) -> Any:
     from torchvision import datasets
 
     constructor = getattr(datasets, name)
+    check_files(name, root)
     try:
         return constructor(root, download=False, **arguments)
     except ImportError as error:

@@ -5,6 +5,7 @@ from torch import Tensor
 from sslbolts._lightning import Trainer
 from sslbolts.errors import UsageError
 from sslbolts.methods.training_features import number_of_training_images
+from sslbolts.training.facts import steps_done
 from sslbolts.training.resized import ImageMemory
 
 __all__ = ["ClusterMemory"]
@@ -36,4 +37,4 @@ class ClusterMemory(ImageMemory):
 
     def are_of_this_epoch(self, trainer: Trainer) -> bool:
         """True where a run is resumed in the epoch of the clusters; another fit of the same module has no step yet."""
-        return int(self.epoch) == trainer.current_epoch and trainer.global_step > 0
+        return int(self.epoch) == trainer.current_epoch and steps_done(trainer) > 0

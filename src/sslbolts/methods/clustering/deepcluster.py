@@ -62,6 +62,7 @@ class DeepCluster(SSLModule):
         (torch.Size([2, 512]), 100)
     """
 
+    starts_at_identity = True
     num_views = 1
     indicators = (
         largest_cluster("a lower learning rate", "more clusters", "pca_dim, which whitens"),

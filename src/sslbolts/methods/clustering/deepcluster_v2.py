@@ -72,6 +72,7 @@ class DeepClusterV2(SSLModule):
         [(1000, 128), (1000, 128)]
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     own_statistics_from = 512  # the paper's groups of devices

@@ -68,6 +68,7 @@ class SwAV(SSLModule):
         True
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     own_statistics_from = 512  # the paper's groups of devices
@@ -139,7 +140,7 @@ class SwAV(SSLModule):
         predictions = scores.chunk(len(batch.views))  # V times (B, K)
         codes = [self._codes(view, predictions[view].detach()) for view in range(self.num_coded)]
         loss = swapped_prediction(predictions, codes, temperature=self.temperature)
-        if self.queue is not None and self.current_epoch >= self.queue_from_epoch:
+        if self.queue is not None and self.epochs_done >= self.queue_from_epoch:
             self.queue.stage(torch.stack(embeddings[: self.num_coded], dim=1))  # (B, A, D)
         images = len(batch.targets)
         self.log("train/loss", loss, prog_bar=True, batch_size=images)
@@ -173,12 +174,12 @@ class SwAV(SSLModule):
 
     @property
     def _prototypes_are_frozen(self) -> bool:
-        return self.global_step < self.freeze_prototypes_steps
+        return self.steps_done < self.freeze_prototypes_steps
 
     @property
     def _is_under_way(self) -> bool:
         """True when prototypes move, and warm-up and first epoch are over; until then a healthy run may guess too."""
-        return not self._prototypes_are_frozen and self.current_epoch >= max(1, self.warmup_epochs)
+        return not self._prototypes_are_frozen and self.epochs_done >= max(1, self.warmup_epochs)
 
     @torch.no_grad()
     def _normalize_prototypes(self) -> None:

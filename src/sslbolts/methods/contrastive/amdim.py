@@ -42,11 +42,12 @@ class AMDIM(SSLModule):
             ``(B, D, 7, 7)``, to the list ``maps``, if it is given one.
         clip: bound of the scores.
         regularization: weight of the mean squared score.
-        milestones: parts of the run at which the learning rate is divided by 5; none for a cosine. Epochs 30 and 45 of
-            50 on ImageNet, 250 and 280 of 300 on CIFAR-10 and STL-10.
+        milestones: parts of the run at which the learning rate is divided by 5; none for a cosine. Epochs 31 and 46 of
+            50 on ImageNet, 251 and 281 of 300 on CIFAR-10 and STL-10: the official code says 30, 45, 250 and 280, and
+            divides one epoch later.
         optimizer: Adam as in the official code, with decay of all parameters.
         lr_scaling: as in :class:`SSLModule`; the official code has one learning rate.
-        warmup_epochs: 500 steps in the official code: a fifth of an epoch on ImageNet.
+        warmup_epochs: 500 steps in the official code: less than a fifth of an epoch on ImageNet.
         final_lr, network: see :class:`SSLModule`.
 
     Raises:
@@ -72,6 +73,7 @@ class AMDIM(SSLModule):
     own_statistics_from = 1  # as in the official code
     decay_vectors = True
     milestone_factor = 0.2
+    warmup_lead = 1
 
     def __init__(
         self,
@@ -79,10 +81,10 @@ class AMDIM(SSLModule):
         *,
         clip: float = 20.0,
         regularization: float = 0.05,
-        milestones: Sequence[float] = (0.6, 0.9),
+        milestones: Sequence[float] = (0.62, 0.92),
         optimizer: OptimizerCallable = lambda params: Adam(params, lr=2e-4, betas=(0.8, 0.999), weight_decay=1e-5),
         lr_scaling: LRScaling = "none",
-        warmup_epochs: float = 0.2,
+        warmup_epochs: float = 0.1873,
         final_lr: float = 0.0,
         **network: Unpack[NetworkArguments],
     ) -> None:

@@ -120,6 +120,7 @@ class CPC(SSLModule):
         (2, torch.Size([2, 512]))
     """
 
+    starts_at_identity = True
     num_views = 1
     indicators = (
         loss_of_chance(

@@ -61,6 +61,7 @@ class InstanceDiscrimination(SSLModule):
         torch.Size([50000, 128])
     """
 
+    starts_at_identity = False
     num_views = 1
     own_statistics_from = 1  # as in the official code
     decay_vectors = True
@@ -115,7 +116,7 @@ class InstanceDiscrimination(SSLModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
         likeness = F.cosine_similarity(v.detach(), self.bank.rows[batch.indices], dim=1).mean()
         self.log("train/likeness", likeness, batch_size=len(x))
-        if self.current_epoch > 0:  # before, the memory is noise
+        if self.epochs_done > 0:  # before, the memory is noise
             others = (v.detach() @ self.bank.rows.mean(0).to(v.dtype)).mean()
             self.log("train/contrast", likeness - others, batch_size=len(x))
         return loss

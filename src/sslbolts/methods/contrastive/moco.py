@@ -66,6 +66,7 @@ class MoCo(SSLModule):
         torch.Size([4096, 128])
     """
 
+    starts_at_identity = False
     indicators = (
         Indicator(
             metric="train/accuracy",
@@ -127,7 +128,7 @@ class MoCo(SSLModule):
         else:
             self.queue.stage(k)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x1))
-        if self.global_step * self._keys_per_step(batch) >= len(self.queue.rows):  # keys have replaced the noise in it
+        if self.steps_done * self._keys_per_step(batch) >= len(self.queue.rows):  # keys have replaced the noise in it
             accuracy = matching_accuracy(q, k, self.queue.rows)
             self.log_matching(accuracy, of=1 + len(self.queue.rows), batch_size=len(x1), name="train/accuracy")
         return loss

@@ -14,7 +14,7 @@ from sslbolts.errors import UsageError
 from sslbolts.health import accuracy_over_chance
 from sslbolts.losses import matching_accuracy, moco_v3_contrastive
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
-from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.backbones import BackboneLike, is_untrained
 from sslbolts.networks.heads import LastNorm, mlp
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import LARS, OptimizerCallable
@@ -58,6 +58,7 @@ class MoCoV3(SSLModule):
         ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
     """
 
+    starts_at_identity = True
     indicators = (
         accuracy_over_chance(
             "a prediction finds its key",
@@ -91,7 +92,7 @@ class MoCoV3(SSLModule):
         self.is_transformer = hasattr(self.backbone, "patch_embed")
         self.decay_vectors = self.is_transformer
         if self.is_transformer:
-            if isinstance(backbone, str) and not (network.get("backbone_kwargs") or {}).get("pretrained"):
+            if is_untrained(backbone, network.get("backbone_kwargs")):
                 _start_as_published(self.backbone)
             if freeze_patch_embed:
                 self.backbone.patch_embed.requires_grad_(False)

@@ -28,10 +28,13 @@ class SimCLR(SSLModule):
     """SimCLR: two views of one image agree, every other image of the global batch disagrees.
 
     Both views go through backbone and projector in one call and share their batch-norm statistics. The features for
-    other tasks are the backbone's, not the projector's. Paper and code differ in the loss: see
-    :func:`sslbolts.losses.nt_xent`. The projector has two layers as in the paper; the official code's default came to
-    be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the square root
-    of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
+    other tasks are the backbone's, not the projector's. The official code's loss is twice the paper's, in all published
+    runs: ``scale_loss=2``. LARS takes the factor out of the steps of weights, whose decay then counts half, but not of
+    biases and norms, which move twice as far. The projector has two layers as in the paper; the official code's default
+    came to be three, with a hidden layer as wide as the features. Its weights start at a standard deviation of 0.01,
+    here at torch's; with batch norm behind them and LARS, their scale has next to no effect. Where the paper scales the
+    learning rate by the square root of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of
+    ``lr=1.2``.
 
     The paper's other objectives are here to be compared with it. Table 4 has 63.9 for NT-Xent, 57.9 and 51.6 for
     NT-Logistic with and without semi-hard negatives, 57.5 and 50.9 for the margin triplet loss. How an anchor's many
@@ -45,6 +48,7 @@ class SimCLR(SSLModule):
         objective: "nt_xent", "nt_logistic" or "margin_triplet".
         semi_hard: one semi-hard negative per anchor, in place of all.
         margin: of the margin triplet loss alone, in cosine.
+        scale_loss: factor on the loss; 2 is the official code's.
         optimizer: LARS with the learning rate inside the momentum, as in the official code.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
@@ -60,6 +64,7 @@ class SimCLR(SSLModule):
         512
     """
 
+    starts_at_identity = True
     indicators = (
         accuracy_over_chance("two views of one image are each other's nearest", *_FIXES),
         loss_of_chance("guessing among all other embeddings of the batch", *_FIXES),
@@ -75,6 +80,7 @@ class SimCLR(SSLModule):
         objective: Objective = "nt_xent",
         semi_hard: bool = False,
         margin: float = 0.5,
+        scale_loss: float = 1.0,
         optimizer: OptimizerCallable = lambda params: LARS(params, lr=0.3, weight_decay=1e-6, lr_in_momentum=True),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 10.0,
@@ -82,7 +88,7 @@ class SimCLR(SSLModule):
         **network: Unpack[NetworkArguments],
     ) -> None:
         whole(hidden_dim=hidden_dim, output_dim=output_dim)
-        positive(temperature=temperature, margin=margin)
+        positive(temperature=temperature, margin=margin, scale_loss=scale_loss)
         one_of(get_args(Objective), objective=objective)
         unused = ("temperature", temperature, 0.1) if objective == "margin_triplet" else ("margin", margin, 0.5)
         if unused[1] != unused[2]:
@@ -92,16 +98,18 @@ class SimCLR(SSLModule):
         self.objective = objective
         self.semi_hard = semi_hard
         self.margin = margin
+        self.scale_loss = scale_loss
         self.projector = mlp(self.num_features, hidden_dim, output_dim, bias=False, last_bias=False, last_norm="scale")
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each
-        loss = self.contrast(z1, z2)
+        contrast = self.contrast(z1, z2)
+        loss = self.scale_loss * contrast
         self.log("train/loss", loss, prog_bar=True, batch_size=len(z1))
         self.log_matching(matching_accuracy(z1, z2), of=len(z1), batch_size=len(z1))
         if self.objective == "nt_xent" and not self.semi_hard:
             chance = math.log(2 * len(z1) * world_size() - 1)
-            self.log("train/loss_of_chance", loss.detach() / chance, batch_size=len(z1))
+            self.log("train/loss_of_chance", contrast.detach() / chance, batch_size=len(z1))
         return loss
 
     def contrast(self, z1: Tensor, z2: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ class BarlowTwins(SSLModule):
         [1.0, 0.024]
     """
 
+    starts_at_identity = True
     indicators = (
         Indicator(
             metric="train/diagonal",

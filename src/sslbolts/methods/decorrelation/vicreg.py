@@ -49,6 +49,7 @@ class VICReg(SSLModule):
         True
     """
 
+    starts_at_identity = True
     indicators = (
         Indicator(
             metric="train/std",

@@ -40,10 +40,10 @@ class WMSE(SSLModule):
         eps: shrinks covariances to the identity; more than 0 if they become singular.
         optimizer: Adam on all parameters alike, biases and norms included, as in the official code for CIFAR-10; 2e-3
             for STL-10 and Tiny ImageNet.
-        milestones: parts of the run at which the learning rate, constant after the warm-up, is divided by 5: the last
-            50 and 25 of 1000 epochs; ``()`` for a cosine.
+        milestones: parts of the run at which the learning rate, constant after the warm-up, is divided by 5: 50 and 25
+            epochs before the end, here of 1000; ``()`` for a cosine.
         lr_scaling: the learning rate is the paper's whatever the batch.
-        warmup_epochs: 500 steps in the official code, about 5 epochs on CIFAR-10.
+        warmup_epochs: 500 steps in the official code, 5.155 epochs on CIFAR-10 at batch 512.
         final_lr: see :class:`SSLModule`; of a cosine only.
         network: see :class:`NetworkArguments`.
 
@@ -58,9 +58,11 @@ class WMSE(SSLModule):
         128
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     milestone_factor = 0.2
+    warmup_lead = 1
     indicators = (
         Indicator(
             metric="train/dimensions",
@@ -82,7 +84,7 @@ class WMSE(SSLModule):
         milestones: Sequence[float] = (0.95, 0.975),
         optimizer: OptimizerCallable = lambda params: torch.optim.Adam(params, lr=3e-3, weight_decay=1e-6),
         lr_scaling: LRScaling = "none",
-        warmup_epochs: float = 5.0,
+        warmup_epochs: float = 5.155,
         final_lr: float = 0.0,
         **network: Unpack[NetworkArguments],
     ) -> None:

@@ -117,6 +117,7 @@ class BoWNet(SSLModule):
         ('layer4', (64, 512), (64, 512))
     """
 
+    starts_at_identity = True
     decay_vectors = True
     embedding = "backbone"  # for CollapseMonitor: the projector's outputs are logits, whose width says nothing
     indicators = (

@@ -42,6 +42,7 @@ class BYOL(SSLModule):
         (2, False)
     """
 
+    starts_at_identity = True
     indicators = (
         spread(
             "a smaller learning rate or a longer warm-up",

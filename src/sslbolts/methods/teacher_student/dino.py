@@ -4,7 +4,7 @@ import math
 from typing import Unpack
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from sslbolts._lightning import Callback
@@ -18,7 +18,7 @@ from sslbolts.health import Indicator
 from sslbolts.losses import dino
 from sslbolts.losses.dino import dino_targets, mean_entropy
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
-from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.backbones import BackboneLike, is_untrained
 from sslbolts.networks.heads import DINOHead
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, clip_each_
@@ -65,8 +65,10 @@ class DINO(SSLModule):
     further ones to the student. Same-size crops share their batch-norm statistics. After the backward pass each
     gradient is clipped by itself, and the last layer is frozen during the first epoch.
 
-    Networks of timm take crops of several sizes, vision transformers included. The paper trains a ResNet-50 with
-    SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops: configs/dino_resnet50_imagenet.yaml.
+    Networks of timm take crops of several sizes, vision transformers included, whose position embeddings are resampled
+    as in the official code (``backbone_kwargs={"positions": "timm"}`` for timm's way). The paper trains a ResNet-50
+    with SGD(lr=0.03, weight_decay=1e-4), ``final_weight_decay=None`` and wider crops:
+    configs/dino_resnet50_imagenet.yaml.
 
     Args:
         hidden_dim: width of the projector's hidden layers.
@@ -98,6 +100,7 @@ class DINO(SSLModule):
         [0.04, 0.055, 0.07, 0.07]
     """
 
+    starts_at_identity = False
     num_views = None
     embedding = "projector.mlp"  # CollapseMonitor looks before the prototypes: the logits' width says nothing
     indicators = (
@@ -155,9 +158,13 @@ class DINO(SSLModule):
         at_least(0, final_weight_decay=final_weight_decay)
         given = network.get("backbone_kwargs")
         if _is_timm_transformer(backbone):
-            network["backbone_kwargs"] = {"drop_path_rate": drop_path, **(given or {})}
+            given = {"positions": "dino", **(given or {})}
+            network["backbone_kwargs"] = {"drop_path_rate": drop_path, **given}
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.save_hyperparameters({"backbone_kwargs": given})  # drop_path is stored by itself
+        token = self.backbone.cls_token if _is_timm_transformer(backbone) and is_untrained(backbone, given) else None
+        if isinstance(token, Tensor):
+            nn.init.trunc_normal_(token, std=0.02)  # timm's is nearly zero
         self.student_temperature = student_temperature
         self.temperature_schedule = TeacherTemperatureSchedule(
             warmup_teacher_temperature, teacher_temperature, epochs=warmup_teacher_temperature_epochs
@@ -200,7 +207,7 @@ class DINO(SSLModule):
         """Clip every gradient by itself; without one, the last layer gets no momentum and no decay either."""
         if self.clip is not None:
             clip_each_(self.parameters(), self.clip)
-        if self.current_epoch < self.freeze_last_layer_epochs:
+        if self.epochs_done < self.freeze_last_layer_epochs:
             for p in self.projector.last_layer.parameters():
                 p.grad = None
 

@@ -57,6 +57,7 @@ class Distillation(SSLModule):
         (False, 512)
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     indicators = (

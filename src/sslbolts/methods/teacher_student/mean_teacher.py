@@ -20,6 +20,7 @@ from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, sigmoid_ramp
+from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import steps_per_epoch
 from sslbolts.training.labeled_evaluation import LabeledEvaluation
 
@@ -32,14 +33,17 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
     .. math:: \mathrm{CE}(f(x_1), y) + w(t)\, \big\| \mathrm{softmax} f(x_1) - \mathrm{softmax} f'(x_2) \big\|^2
 
     The teacher `f'` is the average of the student's weights and sees another view. Its weight `w` rises over the first
-    epochs, `exp(-5 (1 - t)^2)`; its momentum is smaller meanwhile, so that it forgets the first student. Images of
+    epochs, `exp(-5 (1 - t)^2)`; its momentum may be smaller meanwhile. After step `t`, counted from 1, its momentum is
+    at most `1 - 1 / (t + 1)`, as in the official PyTorch code, so that it forgets the untrained student. Images of
     label -1 are unlabeled; ``labels_per_class=`` of a DataModule leaves some of a labeled data set with labels.
 
     The cross entropy is the mean over the labeled images of a batch, and the squared distance the mean over images
     and classes. The official code divides the cross entropy, too, by the number of all images, a constant share of them
-    labeled. Its weight `w` is therefore `w` divided by that share here: for the 100 of its CIFAR-10 runs, in which a
-    quarter are labeled, give ``consistency_weight=400``. The default of 100 is as much as the official one only where
-    all images are labeled. Left out: its second output layer.
+    labeled. Three of its numbers are therefore others here, for a share `s`: `w / s`, the learning rate times `s`, and
+    the weight decay divided by `s`. For its CIFAR-10 runs, in which a quarter are labeled, 100, 0.1 (for 256 images)
+    and 2e-4 are ``consistency_weight=400``, a learning rate of 0.025 and a decay of 8e-4. The defaults are official
+    ones only where all images are labeled. Its epochs are passes over the unlabeled images. Left out: its second output
+    layer.
 
     Features for other tasks are those of the student's backbone; ``classifier`` on top of them gives the classes. How
     often it is right on validation images is ``val/top1``, the teacher ``val/teacher_top1``.
@@ -47,10 +51,12 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
     Args:
         num_classes: number of classes.
         consistency_weight: `w` after its rise; an official one divided by the share of labeled images.
-        ramp_up_epochs: length of the rise; 5 in the official code, on CIFAR-10 and on ImageNet.
+        ramp_up_epochs: length of the rise, in epochs of the run; 5 in the official code, on CIFAR-10 and on ImageNet,
+            of epochs that are passes over the unlabeled images.
         distance: "mse", or "kl" for a Kullback-Leibler divergence, which the paper found worse.
-        momentum: of the teacher during the rise.
-        final_momentum: of the teacher afterwards.
+        momentum: of the teacher during the rise, at most.
+        final_momentum: of the teacher afterwards; the official PyTorch runs have one for both: 0.99 for 4,000 labels of
+            CIFAR-10, 0.97 for 1,000. The defaults are those of the TensorFlow code.
         optimizer: SGD with Nesterov momentum and decay on all parameters, as the official code has for residual
             networks.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
@@ -67,6 +73,7 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         torch.Size([2, 10])
     """
 
+    starts_at_identity = False
     decay_vectors = True
     indicators = (
         Indicator(
@@ -120,7 +127,7 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         student, teacher = self.classifier(self.backbone(x1)), self.teacher(x2)  # (B, num_classes)
         supervised = labeled_cross_entropy(student, batch.targets)
         agreement = consistency(student, teacher, self.distance)
-        weight = self.consistency_weight * sigmoid_ramp(self.trainer.global_step, length=self.ramp_up_steps)
+        weight = self.consistency_weight * sigmoid_ramp(self.steps_done, length=self.ramp_up_steps)
         loss = supervised + weight * agreement
 
         probabilities = teacher.float().softmax(1)
@@ -141,7 +148,9 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
         features = self(batch[0])
         if dataloader_idx == 0 and len(batch) > 1:
             answers = {"top1": self.classifier(features), "teacher_top1": self.teacher(batch[0])}
-            self.count(batch, {name: logits.argmax(1) == targets_of(batch) for name, logits in answers.items()})
+            finite = {name: usable(logits) for name, logits in answers.items()}
+            right = {n: (logits.argmax(1) == targets_of(batch)) & finite[n] for n, logits in answers.items()}
+            self.count(batch, {**right, "finite": finite["top1"] & finite["teacher_top1"]})
         return {"features": features}
 
     test_step = validation_step
@@ -174,5 +183,6 @@ class _TwoSpeedTeacher(EMATeacher):
         self._method = method
 
     def momentum_at(self, *, step: int, total: int) -> float:
-        """`τ` after optimizer step number ``step``: constant twice."""
-        return self.momentum if step < self._method.ramp_up_steps else self.final_momentum
+        """`τ` after optimizer step number ``step``: constant twice, but for the first steps."""
+        constant = self.momentum if step < self._method.ramp_up_steps else self.final_momentum
+        return min(1 - 1 / (step + 2), constant)

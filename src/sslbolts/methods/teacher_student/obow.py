@@ -144,6 +144,7 @@ class OBoW(SSLModule):
         (['layer3', 'layer4'], [(2048, 256), (2048, 512)])
     """
 
+    starts_at_identity = False
     num_views = None
     decay_vectors = True
     indicators = (

@@ -32,9 +32,6 @@ class SimSiam(SSLModule):
         output_dim: width `d` of the embeddings.
         predictor_dim: width of the predictor's hidden layer, its bottleneck.
         fix_predictor_lr: keep the predictor's learning rate constant.
-        zero_init_residual: start the residual branches of a ResNet given by name at zero, so that each block is the
-            identity at first; False starts them at one, those of timm's ResNets too. Pretrained networks, and modules,
-            are taken as they are.
         optimizer: SGD as in the paper, which has no warm-up.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
@@ -46,6 +43,7 @@ class SimSiam(SSLModule):
         [False, True]
     """
 
+    starts_at_identity = True
     indicators = (
         spread(
             "a smaller learning rate",
@@ -64,7 +62,6 @@ class SimSiam(SSLModule):
         output_dim: int = 2048,
         predictor_dim: int = 512,
         fix_predictor_lr: bool = True,
-        zero_init_residual: bool = True,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.05, momentum=0.9, weight_decay=1e-4),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
@@ -75,9 +72,6 @@ class SimSiam(SSLModule):
         whole(predictor_dim=predictor_dim)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.fix_predictor_lr = fix_predictor_lr
-        given = network.get("backbone_kwargs") or {}
-        if isinstance(backbone, str) and not (given.get("pretrained") or given.get("weights")):
-            _start_residual_branches(self.backbone, 0.0 if zero_init_residual else 1.0)
         hidden = [hidden_dim] * (projector_layers - 1)
         self.projector = mlp(self.num_features, *hidden, output_dim, bias=False, last_norm="plain")
         linear = self.projector[-2]
@@ -100,11 +94,3 @@ class SimSiam(SSLModule):
         apart = set(predictor)
         others = [p for p in self.parameters() if p.requires_grad and p not in apart]
         return [{"params": others}, {"params": predictor, "fixed_lr": self.fix_predictor_lr}]
-
-
-def _start_residual_branches(backbone: nn.Module, scale: float) -> None:
-    """Sets the scale of the last batch norm of every residual block, as timm and torchvision name it."""
-    for block in backbone.modules():
-        norm = getattr(block, "bn3", None) or getattr(block, "bn2", None)
-        if hasattr(block, "downsample") and isinstance(norm, nn.BatchNorm2d):
-            nn.init.constant_(norm.weight, scale)

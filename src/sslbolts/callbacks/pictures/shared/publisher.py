@@ -5,8 +5,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbolts._lightning import Trainer
+from sslbolts._lightning import Trainer, rank_zero_warn
 from sslbolts.checks import whole
+from sslbolts.errors import UsageError
+from sslbolts.writing import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,8 +78,11 @@ class Publisher:
 
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=130)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(png.getvalue())
+        try:
+            with whole_file(path) as unfinished:
+                unfinished.write_bytes(png.getvalue())
+        except UsageError as error:  # no reason to end a training
+            rank_zero_warn(str(error))
         tag = f"pictures/{self.name}"
         for logger in trainer.loggers:
             # Only TensorBoard's experiment is looked at: asking others for theirs may start a connection.

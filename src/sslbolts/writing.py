@@ -1,0 +1,71 @@
+"""Files that are written whole or not at all."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sslbolts.errors import UsageError
+
+__all__ = ["whole_file", "write_text"]
+
+
+@contextmanager
+def whole_file(path: str | Path, errors: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
+    """A name beside ``path``, of the same ending, to write to: it takes the place of ``path`` when all is written.
+
+    So nobody ever reads half a file, and what was there before stays where a disk is full. Folders are made; where
+    ``path`` is a link, the file that it leads to is written, and a device gets what is written when it is whole.
+
+    Args:
+        path: of the file.
+        errors: exceptions, besides OSError, by which a library says that it cannot write.
+
+    Raises:
+        UsageError: names the file, if it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with whole_file(folder / "new" / "numbers.txt") as unfinished:
+        ...     _ = unfinished.write_text("1 2 3")
+        >>> [path.name for path in (folder / "new").iterdir()]
+        ['numbers.txt']
+    """
+    path = Path(path)
+    refused: tuple[type[Exception], ...] = (OSError, *errors)
+    unfinished: Path | None = None
+    try:
+        target = Path(os.path.realpath(path))
+        stays = target.exists() and not target.is_file()  # a device or a pipe gets the bytes, and nothing its place
+        beside = path if stays else target
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = beside.with_name(f".part-{secrets.token_hex(4)}{beside.suffix}")
+        yield unfinished
+        if stays:
+            with unfinished.open("rb") as made, target.open("wb") as into:
+                shutil.copyfileobj(made, into)
+        else:
+            unfinished.replace(target)
+    except refused as error:
+        reason = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UsageError(f"{path} could not be written: {reason}. Make room there, or name another place.") from error
+    finally:
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    r"""Write a text in UTF-8, whole or not at all.
+
+    Names of files may hold bytes that are no text: they are written as ``\udce9``, which JSON reads back as they were.
+
+    Raises:
+        UsageError: names the file, if it cannot be written.
+    """
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
+    return Path(path)
