@@ -38,7 +38,7 @@ from sslbolts.optim import (
 )
 from sslbolts.readouts import normalized_std
 from sslbolts.training.facts import effective_batch_size, steps_done, steps_per_epoch, total_steps
-from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
+from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names, only_measures
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.resized import resize_to_checkpoint
 
@@ -250,6 +250,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Names a wrong first batch, instead of failing somewhere in a network."""
         super().on_train_batch_start(batch, batch_idx)
+        if only_measures(self.trainer):
+            forget_staged(self)
         if batch_idx > 0 or self.epochs_done > 0:
             return
         name = type(self).__name__
