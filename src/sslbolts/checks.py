@@ -13,7 +13,8 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = [
     "HARMLESS",
+    "as_plain",
     "at_least",
     "below_one",
     "fraction",
@@ -188,6 +190,30 @@ def read_regular(path: str | Path, largest: int = 2**30) -> bytes:
         return content
     finally:
         os.close(opened)
+
+
+def as_plain(value: Any) -> Any:
+    """A value in Python's own numbers, words, lists and mappings, in place of numpy's and of derived classes.
+
+    Example:
+        >>> import numpy as np
+        >>> as_plain({"lr": np.float64(0.5), "widths": [np.int64(8)], "norm": math.sqrt})
+        {'lr': 0.5, 'widths': [8], 'norm': <built-in function sqrt>}
+    """
+    if isinstance(value, Enum) and isinstance(value, str | int | float):
+        return value.value
+    if isinstance(value, Mapping):
+        return {as_plain(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)(map(as_plain, value))
+    for kind in (str, bool, float, int):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        return value.item()
+    return value
 
 
 def is_plain(value: Any) -> bool:

@@ -180,3 +180,16 @@ def test_a_ready_made_network_with_its_classifier_is_said(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         create_backbone(network)
+
+
+def test_trained_weights_that_cannot_be_fetched_are_one_line(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("Name or service not known\nwith much more")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(
+        UsageError, match=r'trained weights of "resnet10t" cannot be had \(Name or service not known\):'
+    ):
+        create_backbone("resnet10t", pretrained=True)
+    with pytest.raises(ConnectionError):
+        create_backbone("resnet10t")

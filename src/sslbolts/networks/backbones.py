@@ -231,6 +231,16 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
             return _create_torchvision(name, in_chans, zero, kwargs)
     except TypeError as error:  # an argument that the network's constructor does not know
         raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
+    except UsageError:
+        raise
+    except Exception as error:  # the hub's client has many kinds of them, and its releases differ
+        if is_untrained(name, kwargs):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f'the trained weights of "{name}" cannot be had ({reason}): fetch them where there is a network, or leave '
+            "pretrained, weights and checkpoint_path out."
+        ) from error
     names = [] if library == "torchvision" else timm.list_models()
     names += [] if library == "timm" else torchvision.models.list_models(module=torchvision.models)
     raise UsageError(

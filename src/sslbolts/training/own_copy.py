@@ -50,7 +50,7 @@ def own_copy(loader: Any) -> Any:
         >>> list(own_copy(DataLoader(images, batch_size=3))), images.read
         ([tensor([1, 2, 3])], 0)
     """
-    if hasattr(loader, "__next__") or getattr(loader, "num_workers", 0):
+    if hasattr(loader, "__next__") or getattr(loader, "num_workers", 0) > 0:
         return loader
     memo = {id(part): part for part in _parts(loader) if _is_shared(part)}
     if not isinstance(loader, DataLoader):
