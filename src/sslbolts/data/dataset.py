@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslbolts.class_labels import as_label, as_labels
+from sslbolts.checks.labels import as_label, as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule

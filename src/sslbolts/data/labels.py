@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.data.images import Images
 from sslbolts.errors import UsageError

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
 __all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier", "ridge_memory"]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sslbolts.batch import targets_of
+from sslbolts.checks.devices import with_float64
 from sslbolts.distributed import gather_objects
-from sslbolts.float64 import with_float64
 from sslbolts.training.rows import EvaluationRows
 
 __all__ = ["RightCounts"]

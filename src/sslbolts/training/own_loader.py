@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler, Subset
 
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.distributed import gather_objects, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.training.own_copy import fresh_draws, own_copy

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sslbolts._lightning import Trainer, rank_zero_warn
-from sslbolts.checks import whole
+from sslbolts.checks import whole, whole_file
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
-from sslbolts.writing import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

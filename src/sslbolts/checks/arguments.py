@@ -1,6 +1,4 @@
-"""Checks of what comes from outside: arguments, names of classes in files, and files.
-
-Those of arguments take them by their names, and pass over those that are None:
+"""Checks of arguments, which take them by their names and pass over those that are None.
 
 >>> positive(temperature=0.1, lr=None)
 >>> fraction(momentum=1.5)
@@ -8,39 +6,25 @@ Traceback (most recent call last):
 sslbolts.errors.UsageError: momentum=1.5: it must be in 0 to 1.
 """
 
-import importlib
 import math
 import os
-import stat
-import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = [
-    "HARMLESS",
     "as_plain",
     "at_least",
     "below_one",
     "fraction",
-    "import_class",
-    "import_named_in_file",
     "is_plain",
     "one_of",
     "positive",
-    "read_regular",
     "whole",
 ]
-
-HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
-"""Packages whose classes do no harm, whoever names them."""
-
-# Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def positive(**numbers: float | None) -> None:
@@ -102,94 +86,6 @@ def one_of(allowed: Iterable[str], /, **words: str | None) -> None:
         if value is not None and value not in options:
             hint = did_you_mean(str(value), options)
             raise UsageError(f'{name}="{value}": it must be one of {", ".join(options)}.{hint}')
-
-
-def import_class(path: str) -> type:
-    """The class of a dotted path.
-
-    Raises:
-        UsageError: if there is no such module, or no class of that name in it.
-
-    Example:
-        >>> import_class("torch.optim.SGD").__name__
-        'SGD'
-        >>> import_class("os.system")
-        Traceback (most recent call last):
-        sslbolts.errors.UsageError: os.system is no class.
-    """
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"the class {path} cannot be imported: {error}.") from error
-    if not isinstance(found, type):
-        raise UsageError(f"{path} is no class.")
-    return found
-
-
-def import_named_in_file(path: str, *bases: type) -> type:
-    """The class of a dotted name that stands in a file, which may be a stranger's.
-
-    The name is checked before anything is imported: its package is one that cannot do harm when it is imported, or the
-    program has imported the module already. What is found must be derived from one of ``bases``.
-
-    Args:
-        path: the name.
-        bases: classes.
-
-    Raises:
-        UsageError: for any other name.
-
-    Example:
-        >>> from torch.optim import Optimizer
-        >>> import_named_in_file("torch.optim.AdamW", Optimizer).__name__
-        'AdamW'
-        >>> import_named_in_file("this.X", Optimizer)
-        Traceback (most recent call last):
-        sslbolts.errors.UsageError: a file names the class this.X, and may name those of sslbolts, torch.nn, ...
-    """
-    module, _, name = path.rpartition(".")
-    if module not in sys.modules and (not path.startswith(HARMLESS) or "__" in path):
-        raise UsageError(
-            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in HARMLESS)}: "
-            f"where you trust the file, import {module or name} first, or give that class yourself."
-        )
-    found = import_class(path)
-    if not issubclass(found, bases):
-        raise UsageError(f"{path}, which a file names, is no {' or '.join(base.__name__ for base in bases)}.")
-    return found
-
-
-def read_regular(path: str | Path, largest: int = 2**30) -> bytes:
-    """The content of a file; never of a pipe that nobody writes to, or of a device without an end.
-
-    What was opened is looked at, not the name, which may lead elsewhere a moment later.
-
-    Args:
-        path: of the file; links are followed.
-        largest: bytes that it may have.
-
-    Raises:
-        OSError: if it cannot be opened, is no regular file, or is larger.
-
-    Example:
-        >>> read_regular("/dev/zero")
-        Traceback (most recent call last):
-        OSError: it is no regular file
-    """
-    opened = os.open(path, _FLAGS)  # a third of the time that a file object takes, of which an image needs none
-    try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is no regular file")
-        if found.st_size > largest:
-            raise OSError(f"it has {found.st_size:,} bytes, more than the {largest:,} that are read")
-        content = os.read(opened, found.st_size)
-        while len(content) < found.st_size and (more := os.read(opened, found.st_size - len(content))):
-            content += more
-        return content
-    finally:
-        os.close(opened)
 
 
 def as_plain(value: Any) -> Any:
