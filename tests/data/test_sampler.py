@@ -155,3 +155,14 @@ def test_mix_spreads_neighboring_numbers():
 def test_generators_of_different_parts_draw_differently():
     draws = {torch.rand(1, generator=generator(0, part)).item() for part in range(50)}
     assert len(draws) == 50
+
+
+@pytest.mark.parametrize(("images", "batch_size", "world"), [(33, 16, 1), (17, 8, 2), (18, 8, 2), (1, 2, 1)])
+def test_a_last_batch_of_one_image_is_refused(images, batch_size, world):
+    with pytest.raises(UsageError, match=r"leave a last batch of one image .* give drop_last=True"):
+        EpochSampler(images, batch_size, seed=0, world_size=world, drop_last=False)
+
+
+@pytest.mark.parametrize(("images", "batch_size", "world"), [(34, 16, 1), (19, 8, 2), (32, 16, 1), (5, 1, 1)])
+def test_a_last_batch_of_more_is_not(images, batch_size, world):
+    assert len(EpochSampler(images, batch_size, seed=0, world_size=world, drop_last=False)) > 0

@@ -47,7 +47,8 @@ class EpochSampler(DistributedSampler[BatchPlan]):
             smaller, of one size on all ranks: where it does not divide, fewer than ``world_size`` images come twice.
 
     Raises:
-        UsageError: with ``drop_last``, if there are fewer images than a global batch takes.
+        UsageError: with ``drop_last``, if there are fewer images than a global batch takes; without, if the last batch
+            would be one image.
 
     Example:
         >>> sampler = EpochSampler(10, batch_size=4, seed=0)
@@ -80,6 +81,12 @@ class EpochSampler(DistributedSampler[BatchPlan]):
                 f"the training set has {images:,} images, but one batch takes {batch_size * world_size:,} "
                 f"(batch_size={batch_size}{devices}) and drop_last leaves incomplete batches out: "
                 f"give batch_size={images // world_size} or less, or drop_last=False."
+            )
+        over = images % (batch_size * world_size)
+        if not drop_last and 0 < over <= world_size and batch_size > 1:
+            raise UsageError(
+                f"{images:,} images in batches of {batch_size * world_size:,} leave a last batch of one image on each "
+                "device, of which batch norm has no statistics: give drop_last=True, or another batch_size."
             )
         self.images = images
         self.batch_size = batch_size
