@@ -3,7 +3,7 @@
 import io
 import multiprocessing
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -61,19 +61,23 @@ class Apart(Generic[T]):
         process, dataset = None, self.dataset
         if not _is_held(dataset):
             process, dataset = (self._process(), dataset) if _forks() else (None, _copy(dataset))
-        for row in self.rows:
-            if process is not None:
-                try:
-                    made = next(process)
-                except Exception:  # what the process could not do, for whatever reason, is done here
-                    process = None
-            if process is None:
-                made = _made(self.make, dataset, row)
-            if isinstance(made, UsageError):
-                raise made
-            yield made
+        try:
+            for row in self.rows:
+                if process is not None:
+                    try:
+                        made = next(process)
+                    except Exception:  # what the process could not do, for whatever reason, is done here
+                        process = None
+                if process is None:
+                    made = _made(self.make, dataset, row)
+                if isinstance(made, UsageError):
+                    raise made
+                yield made
+        finally:
+            if process is not None:  # else it would last as long as the traceback of an error
+                process.close()
 
-    def _process(self) -> Iterator[Any]:
+    def _process(self) -> Generator[Any]:
         """The answers of a process, which is started when the first is asked for."""
         answers = DataLoader(
             _Answers(self.make, self.dataset),

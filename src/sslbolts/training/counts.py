@@ -53,7 +53,7 @@ class RightCounts:
         Args:
             device: of the values, which a process without a batch does not know.
         """
-        labeled = torch.cat([*self._labeled, torch.empty(0, dtype=torch.bool, device=device)])
+        labeled = torch.cat(self._labeled or [torch.empty(0, dtype=torch.bool, device=device)])
         counted = with_float64(labeled & self._rows.first_seen(labeled.device)).double()
         sums = {"": counted.sum().tolist()}
         for name, values in self._values.items():
