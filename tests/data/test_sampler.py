@@ -157,12 +157,13 @@ def test_generators_of_different_parts_draw_differently():
     assert len(draws) == 50
 
 
-@pytest.mark.parametrize(("images", "batch_size", "world"), [(33, 16, 1), (17, 8, 2), (18, 8, 2), (1, 2, 1)])
-def test_a_last_batch_of_one_image_is_refused(images, batch_size, world):
-    with pytest.raises(UsageError, match=r"leave a last batch of one image .* give drop_last=True"):
-        EpochSampler(images, batch_size, seed=0, world_size=world, drop_last=False)
-
-
-@pytest.mark.parametrize(("images", "batch_size", "world"), [(34, 16, 1), (19, 8, 2), (32, 16, 1), (5, 1, 1)])
-def test_a_last_batch_of_more_is_not(images, batch_size, world):
-    assert len(EpochSampler(images, batch_size, seed=0, world_size=world, drop_last=False)) > 0
+@pytest.mark.parametrize(
+    ("images", "batch_size", "world", "last"),
+    [(33, 16, 1, 1), (17, 8, 2, 1), (18, 8, 2, 1), (19, 8, 2, 2), (34, 16, 1, 2), (32, 16, 1, 16), (5, 1, 1, 1)],
+)
+def test_the_last_batch_of_an_epoch(images, batch_size, world, last):
+    for rank in range(world):
+        settings = {"world_size": world, "rank": rank, "drop_last": False}
+        assert len(plans(images, batch_size, **settings)[-1].indices) == last
+        assert EpochSampler(images, batch_size, seed=0, **settings).last_batch == last
+    assert EpochSampler(40, 16, seed=0, drop_last=True).last_batch == 16

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from sslbolts import SimCLR, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
+from sslbolts.data import DatasetDataModule
 from sslbolts.optim import LARS
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
@@ -151,6 +152,19 @@ def test_a_wrong_number_of_views_is_named(views):
 
 class _AnyViews(Toy):
     num_views = None
+
+
+@pytest.mark.parametrize(("images", "refused"), [(9, True), (10, False), (8, False)])
+def test_a_last_batch_of_one_image_is_refused_in_the_first_step(images, refused):
+    dataset = TensorDataset(torch.zeros(images, 3, 32, 32, dtype=torch.uint8), torch.zeros(images, dtype=torch.long))
+    data = DatasetDataModule(dataset, num_classes=2, batch_size=4, num_workers=0, drop_last=False)
+    run = quiet_trainer(max_epochs=1, limit_val_batches=0)
+    if refused:
+        with pytest.raises(UsageError, match=r"the last batch of an epoch would be a single one: .* drop_last=True"):
+            run.fit(Toy(WithBatchNorm()), datamodule=data)
+        assert run.global_step == 0
+    else:
+        run.fit(Toy(WithBatchNorm()), datamodule=data)
 
 
 def test_a_method_of_any_number_of_views_takes_them():

@@ -47,8 +47,7 @@ class EpochSampler(DistributedSampler[BatchPlan]):
             smaller, of one size on all ranks: where it does not divide, fewer than ``world_size`` images come twice.
 
     Raises:
-        UsageError: with ``drop_last``, if there are fewer images than a global batch takes; without, if the last batch
-            would be one image.
+        UsageError: with ``drop_last``, if there are fewer images than a global batch takes.
 
     Example:
         >>> sampler = EpochSampler(10, batch_size=4, seed=0)
@@ -82,17 +81,17 @@ class EpochSampler(DistributedSampler[BatchPlan]):
                 f"(batch_size={batch_size}{devices}) and drop_last leaves incomplete batches out: "
                 f"give batch_size={images // world_size} or less, or drop_last=False."
             )
-        over = images % (batch_size * world_size)
-        if not drop_last and 0 < over <= world_size and batch_size > 1:
-            raise UsageError(
-                f"{images:,} images in batches of {batch_size * world_size:,} leave a last batch of one image on each "
-                "device, of which batch norm has no statistics: give drop_last=True, or another batch_size."
-            )
         self.images = images
         self.batch_size = batch_size
         self._labels: Tensor | None = None  # over which images are drawn evenly
         self._start = 0  # batch of the run with which the next iteration begins
         self._count: int | None = None  # batches of the next iteration; None is one epoch's
+
+    @property
+    def last_batch(self) -> int:
+        """Images in the last batch of an epoch, per rank."""
+        over = 0 if self.drop_last else self.images % (self.batch_size * self.num_replicas)
+        return -(-over // self.num_replicas) or self.batch_size
 
     def __len__(self) -> int:
         """Batches of an epoch, per rank."""

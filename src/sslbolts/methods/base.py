@@ -265,6 +265,12 @@ class SSLModule(FromCheckpoint, TrainingModule):
                 f"{name} takes {self.num_views} views of each image, and the batch has {len(batch.views)}: choose "
                 "another recipe with the DataModule's views=."
             )
+        sampler = getattr(self.trainer.train_dataloader, "sampler", None)
+        if getattr(sampler, "last_batch", 0) == 1 < len(batch.indices):
+            raise UsageError(
+                f"{name} compares images, and the last batch of an epoch would be a single one: give the DataModule "
+                "drop_last=True, or another batch_size."
+            )
         warn_small_images(self.backbone, batch.views[0].shape[-1])
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
