@@ -8,6 +8,8 @@ BOLTS_PYTHON ?= python3.11
 # Processes that run tests, one thread each.
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
+# Empty: compiled tests are kept, where it is set each process would compile them anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo check test test-slow test-bolts lint format benchmarks clean
 

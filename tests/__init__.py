@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 
 import torch
+from torch.utils.data import _utils
 
 # Every Trainer asks all installed packages for callbacks: a fifth of the time of a short fit.
 importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_points)
@@ -12,3 +13,6 @@ importlib.metadata.entry_points = functools.cache(importlib.metadata.entry_point
 for _backend in (torch.cuda, torch.xpu, torch.mtia):
     if not _backend.is_available():
         _backend.manual_seed_all = lambda seed: None
+
+# A loader whose worker failed waits for it, twice five seconds, when its traceback is forgotten: in some later test.
+_utils.MP_STATUS_CHECK_INTERVAL = 0.2  # type: ignore[misc]

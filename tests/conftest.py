@@ -20,7 +20,11 @@ LONGEST_FIRST = ("invariants", "cli", "notebooks", "checkpoints", "evaluation", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--quick", action="store_true", help="skip each test that trains or starts a process (make check)")
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="skip each test that trains, exports a program or starts a process (make check)",
+    )
 
 
 @pytest.hookimpl(trylast=True)
@@ -36,16 +40,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _quick(request: pytest.FixtureRequest) -> Iterator[None]:
-    """With ``--quick``, a test ends as skipped where it begins to train or to start a process: no list to keep."""
+    """With ``--quick``, a test ends as skipped where it begins to train, to export a program or to start a process."""
 
     def skip(*_: Any, **__: Any) -> None:
-        pytest.skip("trains or starts a process")
+        pytest.skip("trains, exports a program or starts a process")
 
     with pytest.MonkeyPatch.context() as patch:
         if request.config.getoption("quick"):
             from sslbolts._lightning import Trainer
 
             patch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(skip))  # the command reads its arguments
+            patch.setattr(torch.export, "export", skip)
+            patch.setattr(torch.onnx, "export", skip)
             patch.setattr(subprocess.Popen, "__init__", skip)
             patch.setattr(multiprocessing.process.BaseProcess, "start", skip)
         yield

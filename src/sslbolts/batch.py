@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.errors import UsageError
 
 __all__ = ["ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
@@ -84,7 +84,7 @@ def class_labels(found: Any) -> Tensor:
     """Labels ``(B,)`` int64 of what a callable makes of a batch.
 
     Args:
-        found: a tensor, an array or a list; see :func:`~sslbolts.class_labels.as_labels`.
+        found: a tensor, an array or a list; see :func:`~sslbolts.checks.labels.as_labels`.
 
     Raises:
         UsageError: for what means no class, or several; the message says what was given.

@@ -7,7 +7,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["all_sum", "broadcast_", "gather", "gather_ragged", "padding_rows", "rank", "world_size"]
+__all__ = [
+    "all_sum",
+    "broadcast_",
+    "gather",
+    "gather_objects",
+    "gather_or_none",
+    "gather_ragged",
+    "padding_rows",
+    "rank",
+    "world_size",
+]
+
+_TYPES = (torch.float32, torch.uint8, torch.int64, torch.float64, torch.bfloat16, torch.float16)
 
 
 def world_size() -> int:
@@ -110,12 +122,45 @@ def gather_ragged(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def gather_or_none(x: Tensor | None, device: torch.device) -> Tensor | None:
+    """As :func:`gather_ragged`, where a rank may have nothing at all, and then not know what rows look like.
+
+    Args:
+        x: ``(B_rank, ...)`` on ``device``; or None.
+        device: of the result.
+
+    Returns:
+        ``(sum of B_rank, ...)``, the same on every rank; None if no rank has anything.
+    """
+    if world_size() == 1:
+        return x
+    form = torch.zeros(1, 10, dtype=torch.int64, device=device)  # there, type, dimensions, their sizes
+    if x is not None:
+        sizes = x.shape[1:]
+        form[0, : 3 + len(sizes)] = torch.tensor([1, _TYPES.index(x.dtype), len(sizes), *sizes])
+    known = [form for form in gather_ragged(form).tolist() if form[0]]
+    if not known:
+        return None
+    _, kind, dimensions, *sizes = known[0]
+    return gather_ragged(torch.empty(0, *sizes[:dimensions], dtype=_TYPES[kind], device=device) if x is None else x)
+
+
+@torch.no_grad()
 def broadcast_(tensors: Iterable[Tensor], source: int = 0) -> None:
     """Overwrite ``tensors`` in place with those of rank ``source``."""
     if world_size() == 1:
         return
     for tensor in tensors:
         dist.broadcast(tensor.data, source)
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """What every rank gives, in rank order: small plain values, which pass through pickle."""
+    if world_size() == 1:
+        return [value]
+    everybody: list[Any] = [None] * world_size()
+    dist.all_gather_object(everybody, value)
+    return everybody
 
 
 def padding_rows(start: int, rows: int, dataset_size: int) -> Tensor:

@@ -4,12 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, Subset, TensorDataset
 
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks import (
+    ClusterSheet,
+    CollapseMonitor,
+    EmbeddingPlot,
+    KNNMonitor,
+    NeighborSheet,
+    OnlineLinearProbe,
+    Preflight,
+    Reconstructions,
+)
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank, world_size
 from sslbolts.methods import SSLModule
+from sslbolts.training.counts import RightCounts
 from sslbolts.training.rows import EvaluationRows
 from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader
 from tests.helpers.nets import TinyBackbone
@@ -160,6 +170,50 @@ def baselines_of_some(order: type[Backwards]) -> dict[str, float]:
     return knn.baseline_values
 
 
+def right_on_one_rank() -> dict[str, float]:
+    counts = RightCounts()
+    if rank() == 0:
+        counts.add((torch.zeros(3, 1, 2, 2), torch.tensor([0, 1, -1])), {"top1": torch.tensor([True, False, True])})
+    return counts.shares()
+
+
+class Strided(Sampler):
+    """Somebody's own way to deal images out: every so-manieth, the first again where they do not divide."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = [row % rows for row in range(rank(), -(-rows // world_size()) * world_size(), world_size())]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Any:
+        return iter(self.rows)
+
+
+def dealt_by_hand(folder: str, even: bool) -> dict[str, float]:
+    """Everything on loaders that the project deals out itself: evenly, or all to the first rank and none to others."""
+    torch.manual_seed(0)
+    mine = Subset(images(97, seed=3), list(range(rank(), 97, world_size()))) if even else HalfStream()
+    queries = DataLoader(mine, batch_size=25)
+    knn = KNNMonitor(k=5, bank=DataLoader(images(203, seed=4), batch_size=40, sampler=Strided(203)))
+    pictures = [NeighborSheet(1, 2), EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=2), Reconstructions()]
+    settings = {"max_epochs": 1, "limit_train_batches": 1, "num_sanity_val_steps": 0, "use_distributed_sampler": False}
+    run = trainer(knn, *pictures, default_root_dir=folder, **settings, **two_devices())
+    run.fit(Generative(), train_loader(shuffle=False), queries)
+    return metrics(run)
+
+
+class Generative(Quiet):
+    """Without batch norm, whose buffers DDP sends to all ranks with every validation batch, wherever they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder[2] = torch.nn.Identity()
+
+    def reconstruct(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return images, images
+
+
 def bare_weights(with_monitors: bool) -> dict[str, Any]:
     torch.manual_seed(0)
     host = Host()
@@ -206,3 +260,21 @@ def packaged() -> dict[str, float]:
     data = CIFAR10MiniDataModule(eval_batch_size=100 // world_size(), views="byol", seed=0)
     run.validate(module, datamodule=data, verbose=False)
     return {name: value for name, value in metrics(run).items() if name.startswith(("knn", "ridge"))}
+
+
+class OnOneRank(Host):
+    """Its encoder runs on rank 1 alone, from the second batch on."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if rank() == 0 or batch_idx == 0:
+            return sum(parameter.sum() for parameter in self.parameters()) * 0
+        return super().training_step(batch, batch_idx) + sum(parameter.sum() for parameter in self.parameters()) * 0
+
+
+def layer_on_one_rank() -> dict[str, Any]:
+    torch.manual_seed(0)
+    probe, collapse = OnlineLinearProbe(5, "encoder"), CollapseMonitor("encoder", every_n_steps=4)
+    run = trainer(probe, collapse, max_epochs=1, **two_devices())
+    run.fit(OnOneRank(), train_loader(), val_loader())
+    assert probe._heads is not None
+    return {"seen": int(probe._heads.seen), "weight": probe._heads.weight.clone(), "metrics": metrics(run)}

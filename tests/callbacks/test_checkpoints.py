@@ -112,9 +112,13 @@ def test_model_checkpoint_and_early_stopping_follow_the_metrics(tmp_path):
     assert float(best.best_model_score) >= metrics(run)["knn/k5_t0.07"]
 
 
-def test_every_nth_and_the_last_epoch_are_measured_and_the_checkpoint_has_a_value_from_the_first(tmp_path, monkeypatch):
+@pytest.mark.parametrize("compares", [True, False])
+def test_every_nth_and_the_last_epoch_are_measured_and_a_checkpoint_that_compares_has_a_value_in_all(
+    tmp_path, monkeypatch, compares
+):
     measured: list[int] = []
-    best = lightning_module("callbacks").ModelCheckpoint(tmp_path, monitor="knn/k5_t0.07", mode="max")
+    checkpoints = lightning_module("callbacks").ModelCheckpoint
+    best = checkpoints(tmp_path, monitor="knn/k5_t0.07" if compares else None, mode="max")
     knn = KNNMonitor(k=5, bank=bank_loader(), every_n_epochs=2, baselines=False)
     run = trainer(knn, best, max_epochs=4, enable_checkpointing=True)
 
@@ -124,8 +128,8 @@ def test_every_nth_and_the_last_epoch_are_measured_and_the_checkpoint_has_a_valu
 
     monkeypatch.setattr("sslbolts.callbacks.knn.run_pass", counted)
     run.fit(Host(), train_loader(), val_loader())
-    assert measured == [0, 2, 3]
-    assert best.best_model_score is not None
+    assert measured == ([0, 1, 2, 3] if compares else [0, 2, 3])
+    assert (best.best_model_score is not None) == compares
 
 
 def test_epochs_are_counted_from_the_first_validation_there_is():

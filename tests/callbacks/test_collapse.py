@@ -149,3 +149,16 @@ def test_the_module_may_name_what_to_look_at():
 def test_wrong_arguments_are_named(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):
         CollapseMonitor(**arguments)
+
+
+def test_of_an_epoch_without_a_finite_embedding_no_value_is_compared():
+    class Diverging(Host):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if self.current_epoch:
+                nn.init.constant_(self.encoder[1].bias, float("nan"))
+            return super().training_step(batch, batch_idx)
+
+    run = trainer(CollapseMonitor("encoder", every_n_steps=1), max_epochs=2)
+    with pytest.warns(UserWarning, match="diverged"):
+        run.fit(Diverging(), train_loader())
+    assert not [name for name in run.callback_metrics if name.startswith("collapse/")]

@@ -15,8 +15,10 @@ from torch.utils.data import DataLoader
 from sslbolts._lightning import Callback
 from sslbolts.batch import class_labels, images_of, targets_of
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe
+from sslbolts.callbacks.shared.accuracies import accuracies
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.errors import UsageError
+from sslbolts.readouts import class_separation, ridge
 from tests.callbacks.host import Host, bank_loader, images, metrics, train_loader, trainer, val_loader
 
 
@@ -360,3 +362,27 @@ def test_what_are_no_labels_is_named(labels, form):
 def test_indices_are_no_images():
     with pytest.raises(UsageError, match="no images are found"):
         images_of([torch.arange(4), [torch.zeros(4, 3, 2, 2)], torch.arange(4)])
+
+
+def test_large_labels_take_no_more_than_small_ones(monkeypatch):
+    x, y = images(203, seed=4).tensors
+    queries, wanted = images(97, seed=3).tensors
+    wanted[0] = 5  # a class that the bank has not
+    limits = []
+    monkeypatch.setattr(ridge, "ridge_memory", lambda width, classes, *penalties: limits.append(classes))
+    settings = {"k": [5], "temperature": 0.1, "ridge": True}
+    large = accuracies(queries.flatten(1), wanted * 10**8, x.flatten(1), y * 10**8, **settings)
+    assert large == accuracies(queries.flatten(1), wanted, x.flatten(1), y, **settings)
+    assert limits == [5, 5]
+    assert class_separation(x.flatten(1), y * 10**8) == class_separation(x.flatten(1), y)
+
+
+def test_ridge_that_would_not_fit_is_nan_and_kNN_goes_on():
+    x = torch.randn(4, 20_000)
+    with pytest.warns(UserWarning, match=r"would take 8\.9 GB.* NaN"):
+        found = accuracies(
+            x, torch.tensor([0, 0, 1, 1]), x, torch.tensor([0, 0, 1, 1]), k=[1], temperature=0.1, ridge=True
+        )
+    assert found[0] == 1
+    assert len(found) == 2
+    assert found[1] != found[1]

@@ -6,10 +6,11 @@ import sys
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from sslbolts._lightning import Callback
 from sslbolts.callbacks import (
@@ -187,6 +188,31 @@ class Drawn(Dataset):
     def __getitem__(self, index: int) -> Any:
         x, y = self.dataset[index]
         return x + torch.randn(x.shape, generator=self.generator), y
+
+
+class Restless(Dataset):
+    """Noise of a numpy generator, more of it the more was read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset, self.generator, self.read = dataset, np.random.default_rng(0), 0
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        self.read += 1
+        x, y = self.dataset[index]
+        return x + self.read / 1000 * self.generator.normal(), y
+
+
+def test_a_bank_over_the_training_images_reads_them_for_itself():
+    results = []
+    for on in (False, True):
+        data = ConcatDataset([Restless(train_loader().dataset)])
+        monitors = [KNNMonitor(k=5, bank=DataLoader(data, batch_size=40))] * on
+        results.append(trained(*monitors, train=DataLoader(data, batch_size=80), max_epochs=2))
+    for name, value in results[0].items():
+        assert torch.equal(value, results[1][name]), name
 
 
 @pytest.mark.parametrize("kind", [DataLoader, OtherLoader], ids=["rebuilt", "walked through"])

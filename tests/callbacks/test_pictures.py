@@ -356,6 +356,51 @@ def test_features_that_are_not_finite_end_no_run(tmp_path, monkeypatch, healthy,
         assert not titles
 
 
+@pytest.mark.parametrize("shape", [(48,), (3, 4, 2, 2), (2, 4, 6)], ids=["vectors", "volumes", "two channels"])
+def test_what_has_no_picture_ends_no_run_and_is_said_once(tmp_path, shape):
+    x, y = train_loader().dataset.tensors
+    data = TensorDataset(x.view(-1, *shape), y)
+    pictures = [NeighborSheet(1, 2, bank=DataLoader(data, 40)), EmbeddingPlot(), ClusterSheet(), Reconstructions()]
+    for picture in pictures:
+        picture.publisher.every_n_epochs = 1
+    settings = {"max_epochs": 2, "limit_train_batches": 1, "limit_val_batches": 1, "default_root_dir": tmp_path}
+    run = trainer(*pictures, AugmentationSheet(images=2), **settings)
+    with pytest.warns(UserWarning, match="cannot be drawn") as warned:
+        run.fit(Masked(), DataLoader(data, batch_size=16), DataLoader(data, batch_size=16))
+    assert run.current_epoch == 2
+    told = [str(warning.message) for warning in warned if "cannot be drawn" in str(warning.message)]
+    assert len(told) == 5
+    assert all(
+        f"got shape (16, {', '.join(map(str, shape))}" in text or "got shape (2," in text or "(8," in text
+        for text in told
+    )
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_an_empty_last_batch_is_no_image_more(tmp_path):
+    x, y = val_loader().dataset.tensors
+    batches = DataLoader([(x[:20], y[:20]), (x[:0], y[:0])], batch_size=None)
+    run = trainer(ClusterSheet(clusters=2), Reconstructions(), default_root_dir=tmp_path)
+    host = Masked()
+    host.validation_step = lambda batch, batch_idx: None
+    run.validate(host, batches, verbose=False)
+    assert len(pictures_of(tmp_path)) == 2
+
+
+def test_a_transformer_that_is_built_in_configure_model_is_found(tmp_path):
+    class Late(Host):
+        def configure_model(self) -> None:
+            sizes = {"img_size": 16, "patch_size": 8, "depth": 1, "num_classes": 0}
+            self.backbone = timm.create_model("vit_tiny_patch16_224", **sizes)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+    run = trainer(AttentionMaps(images=1), default_root_dir=tmp_path)
+    run.validate(Late(), DataLoader(TensorDataset(torch.randn(2, 3, 16, 16), torch.arange(2))), verbose=False)
+    assert pictures_of(tmp_path) == {"validate-attention-epoch0000.png"}
+
+
 def test_normalized_images_get_their_colors_back():
     original = torch.randint(0, 256, (5, 3, 6, 6), dtype=torch.uint8)
 

@@ -226,6 +226,12 @@ def test_weight_averaging_beside_a_teacher_or_a_queue(host, what):
         trainer(averaging(), Preflight(), max_epochs=1).fit(host(), train_loader())
 
 
+def test_stochastic_weight_averaging_beside_a_teacher():
+    averaging = lightning_module("callbacks").StochasticWeightAveraging(swa_lrs=0.1)
+    with pytest.warns(UserWarning, match="StochasticWeightAveraging averages all parameters, and Taught has a teacher"):
+        trainer(averaging, Preflight(), max_epochs=2).fit(Taught(), train_loader())
+
+
 def test_a_monitor_that_never_runs():
     with pytest.warns(UserWarning, match="KNNMonitor measures at validation, but there is none"):
         trainer(KNNMonitor(k=5, bank=bank_loader()), Preflight(), max_epochs=1).fit(Host(), train_loader())

@@ -118,6 +118,22 @@ def test_baselines_are_of_the_images_that_the_loaders_own_order_gives_first(two_
     assert first == second == ranks.baselines_of_some(order)
 
 
+@pytest.mark.parametrize("even", [True, False])
+def test_loaders_that_are_dealt_out_already_give_the_numbers_and_pictures_of_one_process(two_ranks, tmp_path, even):
+    first, second = two_ranks(ranks.dealt_by_hand, str(tmp_path / "two"), even)
+    one = ranks.dealt_by_hand(str(tmp_path / "one"), even)
+    assert first == second
+    assert first == pytest.approx(one, rel=1e-5)
+    assert one["knn/k5_t0.07/untrained"] > 0
+    drawn = [sorted(path.name for path in (tmp_path / run / "pictures").iterdir()) for run in ("two", "one")]
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 4
+
+
+def test_right_answers_are_counted_where_one_rank_has_no_image(two_ranks):
+    assert two_ranks(ranks.right_on_one_rank) == [{"top1": 0.5}] * 2
+
+
 def follow(folder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     callbacks = lightning_module("callbacks")
@@ -126,3 +142,11 @@ def follow(folder: str) -> dict[str, Any]:
     run = trainer(*ranks.monitors(), best, stop, max_epochs=6, enable_checkpointing=True, **ranks.two_devices())
     run.fit(Host(), train_loader(), val_loader())
     return {"epochs": run.current_epoch, "score": float(best.best_model_score), "metrics": metrics(run)}
+
+
+def test_no_rank_waits_for_one_whose_step_does_not_run_the_layer(two_ranks):
+    first, second = two_ranks(ranks.layer_on_one_rank)
+    assert first["seen"] == second["seen"] == 4 * 16  # five batches of a rank, of which the first is left out
+    assert torch.equal(first["weight"], second["weight"])
+    assert first["metrics"] == second["metrics"]
+    assert first["metrics"].keys() >= {"probe/top1", "probe/train_top1", "collapse/std"}

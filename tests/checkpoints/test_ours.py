@@ -22,8 +22,9 @@ def trained(tmp_path_factory):
     method = BYOL("resnet10t", stem="cifar", hidden_dim=8, output_dim=4)
     trainer = quiet_trainer(max_steps=1, limit_val_batches=0)
     trainer.fit(method, CIFAR10MiniDataModule(batch_size=4, views="byol"))
-    trainer.save_checkpoint(tmp_path_factory.mktemp("run") / "last.ckpt")
-    return method, tmp_path_factory.getbasetemp() / "run0" / "last.ckpt"
+    path = tmp_path_factory.mktemp("run") / "last.ckpt"
+    trainer.save_checkpoint(path)
+    return method, path
 
 
 def test_a_checkpoint_says_what_made_it(trained):

@@ -1,7 +1,9 @@
 """A second ``fit`` in the folder of a first one."""
 
+import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import yaml
 
 from sslbolts._lightning import Trainer, lightning_module
 from sslbolts.cli import main
-from sslbolts.cli.run.earlier_runs import earlier_run_kept
+from sslbolts.cli.run.earlier_runs import _EarlierRun, earlier_run_kept
 from tests.cli.test_training import DATA, MODEL, QUIET
 
 FIT = [
@@ -211,3 +213,34 @@ def test_only_the_first_process_of_all_nodes_touches_the_folder(monkeypatch):
     with earlier_run_kept(trainer):
         assert trainer.global_rank == 1
         assert contents("runs") == before
+
+
+def _stand_in(**facts: object) -> SimpleNamespace:
+    """As much of a Trainer as is asked."""
+    usual = {"is_global_zero": True, "loggers": [], "checkpoint_callbacks": [], "ckpt_path": None}
+    return SimpleNamespace(
+        **usual | {"strategy": SimpleNamespace(barrier=lambda _: None), "default_root_dir": "."} | facts
+    )
+
+
+def test_of_spawned_processes_one_moves_the_earlier_run(place):
+    shutil.copytree("runs/mine", "runs/other")
+    first = _EarlierRun(_stand_in(loggers=[SimpleNamespace(log_dir="runs/other")]), None)
+    before = contents("runs/other")
+    ranks = [pickle.loads(pickle.dumps(first)) for _ in range(2)]
+    ranks[1].on_train_start(_stand_in(is_global_zero=False), None)
+    assert contents("runs/other") == before
+    ranks[0].on_train_start(_stand_in(), None)
+    assert contents("runs/other-1") == before
+
+
+def test_pictures_in_a_folder_that_is_not_the_runs_alone_move_with_it(tmp_path, monkeypatch):
+    """The folder of a WandbLogger is the working directory."""
+    (tmp_path / "work" / "pictures").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    for name in ("config.yaml", "pictures/neighbors-epoch0010.png", "pictures/holiday.png", "mine.txt"):
+        Path(name).write_text(name)
+    earlier = _EarlierRun(_stand_in(loggers=[SimpleNamespace(save_dir=".")]), None)
+    earlier.on_train_start(_stand_in(), None)
+    assert sorted(contents("earlier-1")) == ["config.yaml", "pictures/neighbors-epoch0010.png"]
+    assert sorted(path for path in contents(".") if "earlier" not in path) == ["mine.txt", "pictures/holiday.png"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from sslbolts import BYOL, SimCLR
+from sslbolts import BYOL, SimCLR, UsageError
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module
 from sslbolts.cli import main
 from sslbolts.cli.training import TrainingCLI
@@ -307,3 +307,10 @@ def test_a_method_with_a_teacher_runs_validates_and_resumes(tmp_path):
     cli = run("fit", "--ckpt_path=m.ckpt", *argv, "--trainer.max_epochs=2", "--trainer.logger=false")
     assert type(cli.model) is BYOL
     assert cli.trainer.global_step == 4
+
+
+def test_early_stopping_on_a_value_that_nobody_logs_is_said_in_one_line():
+    stopping = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=knn/top_one")
+    short = ("--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1", "--trainer.max_epochs=1")
+    with pytest.raises(UsageError, match="Early stopping conditioned on metric `knn/top_one` which is not available"):
+        run("fit", *MODEL, *DATA, *QUIET, *short, *stopping)

@@ -1,7 +1,6 @@
 """Image files that cannot be read or are of another kind: named, or left out and counted."""
 
 import shutil
-import traceback
 import warnings
 
 import pytest
@@ -18,10 +17,8 @@ def test_a_bad_image_is_named_in_one_line(tmp_path, workers):
     with pytest.raises(ImageError, match=r'^\S*bad\d.jpg cannot be read as an image .*on_bad_image="skip"\.$') as error:
         epoch(data)
     assert "\n" not in str(error.value)
-    traceback.clear_frames(error.tb)  # or its loader waits ten seconds for its workers when the garbage is collected
-    with pytest.raises(ImageError, match=r"^\S*bad0.jpg cannot be read") as error:
+    with pytest.raises(ImageError, match=r"^\S*bad0.jpg cannot be read"):
         list(data.predict_dataloader())
-    traceback.clear_frames(error.tb)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -11,12 +11,15 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from sslbolts import SimCLR
+from sslbolts.callbacks import AugmentationSheet, KNNMonitor, NeighborSheet
 from sslbolts.data import DatasetDataModule
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.fingerprint import fingerprint
-from tests.data.helpers import pixels
+from tests.data.helpers import pixels, quiet_trainer
+from tests.helpers.nets import TinyBackbone
 
 
 class Items(Dataset):
@@ -218,6 +221,8 @@ def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind
     assert data.targets("bank").tolist() == [-1] * 399 + [7]
     shown = data.train_images_dataloader().dataset.stored([3, 5], 2)
     assert (torch.stack(shown).permute(0, 2, 3, 1).numpy() == expected[[3, 5]]).all()
+    cut = data.bank_dataloader().dataset.cut([399])
+    assert (cut[0].permute(1, 2, 0).numpy() == expected[399]).all()
     held = DatasetDataModule(dataset, in_memory=True).images("train").data
     assert (held.permute(0, 2, 3, 1).numpy() == expected).all()
     assert fingerprint(dataset) == fingerprint(LazyFile(dataset.path, labels)) is not None
@@ -227,6 +232,17 @@ def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind
     plain = [image for batch in DataLoader(dataset, 20, num_workers=2, collate_fn=list) for image, _ in batch]
     assert (ours.numpy() == expected).all()
     assert (np.stack(plain) == expected).all()
+
+
+def test_nor_does_a_run_with_monitors_and_pictures_read_here(tmp_path):
+    np.random.default_rng(0).integers(0, 256, 48 * 48, dtype=np.uint8).tofile(tmp_path / "images.raw")
+    train, val = (LazyFile(tmp_path / "images.raw", [index % 4 for index in range(48)]) for _ in range(2))
+    data = DatasetDataModule(train, val=val, num_classes=4, image_size=16, batch_size=16, num_workers=1)
+    seen = [KNNMonitor(k=3, max_bank=40), NeighborSheet(1, 2), AugmentationSheet(images=2, draws=2)]
+    run = quiet_trainer(max_epochs=1, callbacks=seen, default_root_dir=tmp_path)
+    run.fit(SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), data)
+    assert {path.name[:8] for path in (tmp_path / "pictures").iterdir()} == {"augmenta", "neighbor"}
+    assert (train.file, val.file) == (None, None)
 
 
 class Traced(Items):

@@ -80,8 +80,12 @@ def test_a_postscript_program_is_not_started(tmp_path, monkeypatch):
     (tmp_path / "Annotations" / "x.xml").write_text("<annotation/>")
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("x\n")
+    boxes = VOCBoxes(tmp_path, ["train"])
     with pytest.raises(UsageError, match="content is none of JPEG"):
-        VOCBoxes(tmp_path, ["train"])[0]
+        boxes[0]
+    path.write_bytes(tiff(bytes(range(16)), channels=4, photometric=2, extra=[(338, 3, 1, 0)]))
+    with pytest.raises(UsageError, match=r"x.jpg.*4 channels, of which Pillow reads 3"):
+        boxes[0]
 
 
 def test_nor_where_torchvision_opens_the_files(tmp_path, monkeypatch):

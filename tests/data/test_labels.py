@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
+from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule, TensorImages
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from tests.data.helpers import write_folder
@@ -41,6 +41,16 @@ def test_the_choice_follows_the_seed_alone():
     assert 1000 < rows.mean() < 2000  # not the first ones
     more = keep_labels(targets, 60, seed=1)
     assert torch.equal(more[first >= 0], first[first >= 0])  # a smaller choice is part of a larger one
+
+
+def test_labels_of_images_in_memory_mean_one_class_each():
+    images = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    for labels in (torch.tensor([[1], [0], [2]]), torch.eye(3)[[1, 0, 2]], torch.tensor([1.0, 0.0, 2.0]), [1, 0, 2]):
+        assert TensorImages(images, labels).targets.tolist() == [1, 0, 2]
+    with pytest.raises(UsageError, match=r"0\.5 is no label"):
+        TensorImages(images, torch.tensor([1.0, 0.5, 2.0]))
+    with pytest.raises(UsageError, match="2 labels were given for 3 images"):
+        TensorImages(images, torch.tensor([1, 0]))
 
 
 def test_unlabeled_images_stay_so():

@@ -155,3 +155,15 @@ def test_mix_spreads_neighboring_numbers():
 def test_generators_of_different_parts_draw_differently():
     draws = {torch.rand(1, generator=generator(0, part)).item() for part in range(50)}
     assert len(draws) == 50
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "world", "last"),
+    [(33, 16, 1, 1), (17, 8, 2, 1), (18, 8, 2, 1), (19, 8, 2, 2), (34, 16, 1, 2), (32, 16, 1, 16), (5, 1, 1, 1)],
+)
+def test_the_last_batch_of_an_epoch(images, batch_size, world, last):
+    for rank in range(world):
+        settings = {"world_size": world, "rank": rank, "drop_last": False}
+        assert len(plans(images, batch_size, **settings)[-1].indices) == last
+        assert EpochSampler(images, batch_size, seed=0, **settings).last_batch == last
+    assert EpochSampler(40, 16, seed=0, drop_last=True).last_batch == 16

@@ -124,3 +124,26 @@ def test_what_cannot_be_told_has_none():
             return object()
 
     assert fingerprint(Odd()) is None
+
+
+def test_files_of_a_folder_count_one_by_one_wherever_it_is_named_from(tmp_path, monkeypatch):
+    """Also those of which no item is looked at, and however often they have been read."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(80):
+        path = tmp_path / "day" / f"class{number % 2}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(path)
+    (tmp_path / "day" / "class0" / "00.png").write_text("no picture")
+
+    def known(root):
+        data = ImageFolderDataModule(root, in_memory=False, on_bad_image="skip", image_size=8)
+        loader = data.evaluation_dataloader("train")
+        found = fingerprint(loader.dataset)
+        list(loader)
+        assert fingerprint(loader.dataset) == found
+        return found
+
+    before = known("day")
+    assert known(str(tmp_path / "day")) == before
+    Image.new("RGB", (4, 4), (255, 255, 255)).save(tmp_path / "day" / "class1" / "63.png")
+    assert known("day") != before

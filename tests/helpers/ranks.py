@@ -33,6 +33,7 @@ def _serve(rank: int, port: int, requests: Any, answers: Any) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=WORLD_SIZE)
     while (request := requests.get()) is not None:
         function, args = request
+        os.environ.pop("PL_GLOBAL_SEED", None)  # of a function before, which DDP would start from again
         try:
             answers.put((rank, function(*args), None))
         except Exception:

@@ -142,14 +142,14 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "margin": 0.029,
     },
-    # Seeds 0, 1 and 2 gain .039, .038 and .033.
+    # Seeds 0, 1 and 2 gain .039, .038 and .033, and 0 once .032.
     "BoWNet": {
         "arguments": {"teacher": {"backbone": "resnet18", "backbone_kwargs": _TINY_RESNET}},
         "learning": {"teacher": PatchResponses(), "num_words": 256, "cutmix": 0.0},
         "learning_views": MultiView((_WHOLE, recipe("moco_v2", 16).views[0])),
         "epochs": 2,
         "batch_size": 64,
-        "margin": 0.022,
+        "margin": 0.021,
     },
     # Seeds 0, 1 and 2 gain .051, .053 and .026.
     "DINO": {

@@ -1,5 +1,7 @@
 """What holds for every method, as functions of a case; each fails with an assertion."""
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -248,18 +250,18 @@ def evaluation_on_two_processes_is_that_on_one(case: MethodCase, folder: Path, t
 
 def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, float]:
     """kNN-20 accuracy on the packaged images before and after a short run."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
+    torch.manual_seed(seed)
+    module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
     module.log = lambda *args, **settings: None  # type: ignore[method-assign]  # a tenth of the time, and nobody reads it
     trainer = quiet_trainer(max_epochs=case.epochs, limit_train_batches=case.part, limit_val_batches=0)
     images = HalvedImages if case.halved else ManyQueries
     data = images(
         batch_size=case.batch_size, views=case.learning_views or case.views, color="linear", num_workers=0, seed=seed
     )
-    before = _accuracy(module, data)
+    untrained = copy.deepcopy(module)
+    torch.manual_seed(seed)  # of what the run draws
     trainer.fit(module, datamodule=data)
-    return before, _accuracy(module, data)
+    return _accuracy(untrained, data), _accuracy(module, data)
 
 
 @torch.no_grad()
@@ -365,3 +367,12 @@ def _equal(before: list[Tensor], after: list[Tensor]) -> bool:
 
 def _named(name: str) -> Callable[[str], str]:
     return lambda message: f"{name}: {message}"
+
+
+def it_can_be_pickled(case: MethodCase) -> None:
+    """With its default optimizer, and its own settings in the copy's."""
+    module = case.module()
+    again = pickle.loads(pickle.dumps(module))
+    expected, found = (list(m.optimizer([nn.Parameter(torch.zeros(1))]).param_groups) for m in (module, again))
+    assert [{**group, "params": 0} for group in found] == [{**group, "params": 0} for group in expected]
+    assert all(torch.equal(value, again.get_parameter(name)) for name, value in module.named_parameters())

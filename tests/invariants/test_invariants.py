@@ -42,6 +42,10 @@ def test_evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks):
     checks.evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks)
 
 
+def test_it_can_be_pickled_and_sent_to_another_process(case):
+    checks.it_can_be_pickled(case)
+
+
 def test_short_run_beats_the_untrained_network(case):
     checks.it_learns(case)
 

@@ -1,9 +1,11 @@
 """The schedule, batches, draws and checkpoints that every method has from SSLModule."""
 
+import enum
 import warnings
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from sslbolts import SimCLR, UsageError
 from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch
+from sslbolts.data import DatasetDataModule
 from sslbolts.optim import LARS
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
@@ -149,6 +152,19 @@ def test_a_wrong_number_of_views_is_named(views):
 
 class _AnyViews(Toy):
     num_views = None
+
+
+@pytest.mark.parametrize(("images", "refused"), [(9, True), (10, False), (8, False)])
+def test_a_last_batch_of_one_image_is_refused_in_the_first_step(images, refused):
+    dataset = TensorDataset(torch.zeros(images, 3, 32, 32, dtype=torch.uint8), torch.zeros(images, dtype=torch.long))
+    data = DatasetDataModule(dataset, num_classes=2, batch_size=4, num_workers=0, drop_last=False)
+    run = quiet_trainer(max_epochs=1, limit_val_batches=0)
+    if refused:
+        with pytest.raises(UsageError, match=r"the last batch of an epoch would be a single one: .* drop_last=True"):
+            run.fit(Toy(WithBatchNorm()), datamodule=data)
+        assert run.global_step == 0
+    else:
+        run.fit(Toy(WithBatchNorm()), datamodule=data)
 
 
 def test_a_method_of_any_number_of_views_takes_them():
@@ -335,3 +351,35 @@ def test_construction_warns_of_nothing():
         warnings.simplefilter("error")
         SimCLR(WithBatchNorm())
         SimCLR("resnet10t", stem="cifar")
+
+
+class _Word(enum.StrEnum):
+    CIFAR = "cifar"
+
+
+def test_a_checkpoint_holds_numbers_of_python_where_numpys_were_given(tmp_path):
+    module = SimCLR(
+        "resnet10t",
+        hidden_dim=np.int64(8),
+        output_dim=4,
+        temperature=np.float64(0.5),
+        stem=_Word.CIFAR,
+        milestones=list(np.linspace(0.25, 0.75, 2)),
+        optimizer=partial(torch.optim.SGD, lr=np.float64(0.25), momentum=np.float32(0.5)),
+        backbone_kwargs={"drop_rate": np.float32(0.5)},
+    )
+    trainer = quiet_trainer(max_steps=1)
+    trainer.fit(module, noise_loader(4, 4))
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    stored = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    hparams = stored["hyper_parameters"]
+    assert [hparams[name] for name in ("hidden_dim", "temperature", "stem")] == [8, 0.5, "cifar"]
+    assert (hparams["milestones"], hparams["backbone_kwargs"]) == ([0.25, 0.75], {"drop_rate": 0.5})
+    assert hparams["optimizer"]["init_args"]["lr"] == 0.25
+    assert stored["optimizer_states"][0]["param_groups"][0]["momentum"] == 0.5
+
+
+def test_what_a_checkpoint_cannot_hold_is_refused_when_the_method_is_made():
+    for given in ({"act_layer": nn.SiLU}, {"norm_layer": partial(nn.BatchNorm2d, eps=0.1)}):
+        with pytest.raises(UsageError, match=r"backbone_kwargs=.* cannot be stored in a checkpoint: give numbers"):
+            SimCLR("resnet10t", backbone_kwargs=given)

@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from sslbolts import UsageError
@@ -167,3 +168,28 @@ def test_no_warning_where_there_is_no_reason(stem, size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_small_images(create_backbone("resnet18", stem=stem), size)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "alexnet"])
+def test_a_ready_made_network_with_its_classifier_is_said(name):
+    with torch.device("meta"):
+        network = torchvision.models.get_model(name)
+    with pytest.warns(UserWarning, match=r"ends in (fc|classifier), \d+ -> 1000.*nn\.Identity\(\)"):
+        create_backbone(network)
+    setattr(network, "fc" if name == "resnet18" else "classifier", nn.Identity())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        create_backbone(network)
+
+
+def test_trained_weights_that_cannot_be_fetched_are_one_line(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("Name or service not known\nwith much more")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(
+        UsageError, match=r'trained weights of "resnet10t" cannot be had \(Name or service not known\):'
+    ):
+        create_backbone("resnet10t", pretrained=True)
+    with pytest.raises(ConnectionError):
+        create_backbone("resnet10t")

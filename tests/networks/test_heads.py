@@ -7,7 +7,6 @@ from torch import nn
 from sslbolts import BYOL, SimCLR, UsageError
 from sslbolts.networks.heads import mlp
 from tests.golden.reference import architectures
-from tests.helpers.nets import TinyBackbone
 
 
 def _count(network: nn.Module) -> int:
@@ -44,12 +43,6 @@ def test_simclr_head_is_the_papers():
     assert _count(head) == 512 * 2048 + 2 * 2048 + 2048 * 128 + 2 * 128
     trainable = sum(p.numel() for p in head.parameters() if p.requires_grad)
     assert trainable == 512 * 2048 + 2 * 2048 + 2048 * 128 + 128
-
-
-def test_simclr_head_starts_as_in_the_official_code():
-    for layer in SimCLR(TinyBackbone(), hidden_dim=512, output_dim=512).projector[::3]:
-        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
-        assert layer.weight.abs().max() > 0.03
 
 
 def test_byol_heads_are_the_papers():

@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+import torchvision
+from timm.models import SwinTransformer, VisionTransformer
 from torch import nn
+from torchvision.models.convnext import CNBlockConfig
 
 from sslbolts import UsageError
 from sslbolts.networks.backbones import create_backbone
-from sslbolts.networks.taps import Tap, feature_maps, find_layer, last_stages, map_widths, pooled
+from sslbolts.networks.taps import Tap, feature_maps, find_layer, last_stages, layer_outputs, map_widths, pooled
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
@@ -128,3 +131,71 @@ def test_an_average_may_be_more_precise_than_what_is_averaged():
 def test_what_cannot_be_pooled_is_named(output, form):
     with pytest.raises(UsageError, match=f'output of "layer4" has {form}; features are'):
         pooled(output, "layer4")
+
+
+@pytest.mark.parametrize("call", [lambda f, x: f(x=x, mask=x[:, 0]), lambda f, x: f([x]), lambda f, x: f({"x": x})])
+def test_the_size_of_an_input_is_known_however_it_is_given(call):
+    class Any(nn.Module):
+        def forward(self, x, mask=None):
+            return x[0] if isinstance(x, list) else x["x"] if isinstance(x, dict) else x
+
+    layer = Any()
+    with Tap(layer) as tap:
+        call(layer, torch.zeros(2, 3, 8, 8))
+    assert tap.sizes == [(3, 8, 8)]
+
+
+def networks_of_libraries() -> dict[str, nn.Module]:
+    """Small ones, for images of 32 pixels."""
+    blocks = [CNBlockConfig(24, 48, 1), CNBlockConfig(48, None, 1)]
+    sizes = {"img_size": 32, "patch_size": 4, "embed_dim": 24, "num_classes": 0}
+    return {
+        "timm swin": SwinTransformer(**sizes, window_size=4, depths=(1, 1), num_heads=(2, 2)),
+        "torchvision swin": torchvision.models.SwinTransformer([4, 4], 24, [1, 1], [2, 2], [4, 4]),
+        "torchvision convnext": torchvision.models.ConvNeXt(blocks),
+        "timm convnext": create_backbone(
+            "convnext_atto", depths=(1, 1, 1, 1), dims=(8, 16, 16, 16)
+        ),  # 8 channels of 8 x 8 pixels
+        "resnet": create_backbone("resnet10t"),
+        "timm vit": VisionTransformer(**sizes, depth=2, num_heads=2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "space"),
+    [
+        ("timm swin", ["patch_embed", "layers.0", "layers.1", "norm"], (1, 2)),
+        ("torchvision swin", ["features.0", "features.1", "features.3", "norm"], (1, 2)),
+        ("torchvision swin", ["permute"], (2, 3)),
+        ("torchvision convnext", ["features.1", "features.3"], (2, 3)),
+        ("timm convnext", ["stem", "stages.0", "stages.1"], (2, 3)),
+        ("resnet", ["layer1", "act1", "maxpool", "layer4"], (2, 3)),
+        ("timm vit", ["patch_embed", "blocks.0", "blocks.1.drop_path1", "norm"], (1,)),
+    ],
+)
+def test_the_axes_of_space_are_those_of_the_library(name, layers, space):
+    network = networks_of_libraries()[name].eval()
+    with torch.no_grad():
+        found = layer_outputs(network, [find_layer(network, layer) for layer in layers], torch.randn(1, 3, 32, 32))
+    for layer, (output, *_) in zip(layers, found):
+        rows = pooled(output, layer, layer=find_layer(network, layer), network=network)
+        torch.testing.assert_close(rows, output.mean(space))
+
+
+def test_maps_with_channels_last_are_turned():
+    network = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 16))
+    images = torch.randn(2, 5, 5, 8)
+    (maps,) = feature_maps(network, ["1"], images)
+    assert torch.equal(maps, network(images).permute(0, 3, 1, 2))
+
+
+def test_rows_of_a_one_dimensional_convolution_are_averaged_over_its_length():
+    layer = nn.Conv1d(3, 8, 3)
+    output = layer(torch.randn(2, 3, 20))
+    torch.testing.assert_close(pooled(output, "x", layer=layer), output.mean(2))
+
+
+def test_axes_that_cannot_be_told_are_refused():
+    mixed = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LayerNorm(8))
+    with pytest.raises(UsageError, match=r'"0" has shape \(2, 8, 8, 8\), and which of its axes'):
+        pooled(torch.zeros(2, 8, 8, 8), "0", layer=mixed)

@@ -82,3 +82,11 @@ class _WithoutRate(torch.optim.Optimizer):
 def test_an_optimizer_without_learning_rate_is_refused():
     with pytest.raises(UsageError, match="_WithoutRate has no lr"):
         OptimizerSpec(_WithoutRate)
+
+
+def test_it_is_pickled_with_its_settings_though_a_lambda_made_it():
+    given = OptimizerSpec(lambda params: torch.optim.SGD(params, lr=0.5, momentum=0.25, nesterov=True))
+    again = pickle.loads(pickle.dumps(given))
+    group = again([nn.Parameter(torch.zeros(1))]).param_groups[0]
+    assert [group[name] for name in ("lr", "momentum", "nesterov", "dampening")] == [0.5, 0.25, True, 0]
+    assert (again.plain, again.lr) == (given.plain, 0.5)

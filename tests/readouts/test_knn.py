@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts import knn_predict
+from sslbolts.readouts import knn_predict, neighbor_votes
 from tests.readouts.golden import golden
 
 
@@ -69,6 +69,14 @@ def test_opposite_neighbors_at_a_tiny_temperature_still_vote():
         temperature=0.001,
     )
     assert scores.argmax(1).item() == 1
+
+
+def test_a_vote_too_small_for_the_type_is_a_vote():
+    votes = neighbor_votes(
+        torch.tensor([[1.0, -1.0]]), torch.tensor([[0, 1]]), [1, 2], temperature=0.004, num_classes=3
+    )
+    assert (votes > 0).tolist() == [[[True, False, False]], [[True, True, False]]]
+    assert votes.argmax(-1).tolist() == [[0], [0]]
 
 
 def test_autocast_of_the_caller_changes_nothing():

@@ -122,3 +122,9 @@ def test_a_bank_that_is_not_finite_is_refused_and_such_queries_have_no_scores(va
     bank[[3, 7], 0] = value
     with pytest.raises(UsageError, match="2 of the bank's 120 rows have features that are not finite"):
         ridge_classifier(queries, bank, targets)
+
+
+def test_what_would_not_fit_is_refused_before_it_is_tried():
+    bank = torch.zeros(3, 20_000)
+    with pytest.raises(UsageError, match=r"2 classes on features of width 20,000 would take 8\.9 GB"):
+        ridge_classifier(bank, bank, torch.tensor([0, 1, 1]))

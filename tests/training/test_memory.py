@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts import SSLModule
+from sslbolts._lightning import lightning_module
 from sslbolts.batch import ViewBatch
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
@@ -12,6 +13,7 @@ from sslbolts.training.memory import FeatureQueue, Memory, memory_names
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
+from tests.invariants.cases import case_of
 
 
 class Remembers(SSLModule):
@@ -108,3 +110,23 @@ def test_memory_without_an_update_says_what_to_define():
     memory.stage(torch.ones(1))
     with pytest.raises(NotImplementedError, match=r"Memory must define update"):
         memory.commit()
+
+
+class _WithNorm(TinyBackbone):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(self.num_features)
+
+    def forward(self, x):
+        return self.norm(super().forward(x))
+
+
+@pytest.mark.parametrize(("name", "fixed"), [("MoCo", {"bn_splits": 1}), ("OBoW", {}), ("SwAV", {})])
+def test_a_queue_goes_through_the_pass_that_measures_batch_norms_for_averaged_weights(name, fixed):
+    case = case_of(name)
+    averaging = lightning_module("callbacks").StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=1)
+    trainer = quiet_trainer(max_epochs=2, callbacks=[averaging])
+    method = case.module(_WithNorm, **fixed)
+    trainer.fit(method, case.loader())
+    assert trainer.current_epoch == 3  # that pass is one more
+    assert not any(memory._staged for memory in method.modules() if isinstance(memory, Memory))

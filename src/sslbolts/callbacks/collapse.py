@@ -14,6 +14,7 @@ from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.readouts import effective_rank, normalized_std
 from sslbolts.training.facts import is_new_run
+from sslbolts.training.logs import drop_metrics
 
 __all__ = ["CollapseMonitor"]
 
@@ -130,6 +131,10 @@ class CollapseMonitor(Callback):
             value = trainer.callback_metrics.get(indicator.metric)
             if value is not None:
                 self._judge(trainer, indicator, float(value))
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Of an epoch that measures nothing finite, the last one's values are not compared.
+        drop_metrics(trainer, [self._metric(name) for name in ("collapse/std", "collapse/effective_rank")])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = False

@@ -154,8 +154,13 @@ class KNNMonitor(QueryMonitor):
             return
         batches = float(validation.max_batches[0]) if validation.max_batches else 0.0
         # Ranks may have unequal numbers.
-        longest = gather_ragged(torch.tensor([batches], device=pl_module.device)).max().item()
-        most = int(longest) * world_size() if 0 < longest < float("inf") else None
+        everybody = gather_ragged(torch.tensor([batches], device=pl_module.device)).tolist()
+        if min(everybody) == 0 < max(everybody):
+            raise UsageError(
+                f"{self.name}: rank {everybody.index(0)} has no validation batch, so Lightning skips validation there, "
+                "and the others would wait for it for ever: give each rank at least one."
+            )
+        most = int(max(everybody)) * world_size() if 0 < max(everybody) < float("inf") else None
         self._reader.check(pl_module)
         # Name, reader, and what is measured: numbers of neighbors, and whether ridge is.
         plans: list[tuple[str, Callable[[Any], Tensor], tuple[int, ...], bool]] = [

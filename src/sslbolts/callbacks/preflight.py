@@ -150,6 +150,12 @@ def _warnings(trainer: Trainer, module: LightningModule) -> Iterator[str]:
             f"WeightAveraging averages the whole module, and {type(module).__name__} has {what}: it is averaged too, "
             "and validation sees the averages. Take it out, since the teacher is an average, or give use_buffers=False."
         )
+    swa = lightning_module("callbacks").StochasticWeightAveraging
+    if teacher and any(isinstance(callback, swa) for callback in callbacks):
+        yield (
+            f"StochasticWeightAveraging averages all parameters, and {type(module).__name__} has a teacher: it is "
+            "averaged too, and trains its batch norms alone in one more pass. Take it out: the teacher is an average."
+        )
     if teacher and str(trainer.precision) in ("bf16-true", "16-true"):
         yield (
             f"precision={trainer.precision} with a teacher: its small steps are rounded away, so it stands still. Use "

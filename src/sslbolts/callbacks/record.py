@@ -17,9 +17,8 @@ import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.redaction import redact
-from sslbolts.checks import read_regular
+from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
-from sslbolts.writing import write_text
 
 __all__ = ["RunRecord"]
 

@@ -1,4 +1,4 @@
-"""How a Trainer reads its checkpoints: tensors and plain data, whichever version of Lightning asks."""
+"""A Trainer's reading of checkpoints: tensors and plain data, whichever version of Lightning asks."""
 
 from pathlib import Path
 from typing import Any

@@ -1,16 +1,19 @@
 """The arguments of a network that a file may give: those of its form, and none that opens anything else."""
 
+import io
+import pickle
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sslbolts.checks import import_named_in_file
+from sslbolts.checks import as_plain, import_named_in_file, is_plain
 from sslbolts.errors import UsageError
 
-__all__ = ["arguments_of_shape", "with_checked_classes"]
+__all__ = ["arguments_of_shape", "storable", "with_checked_classes"]
 
 # Names by which timm and torchvision are told how weights start, where they are, or where to keep them: training began
 # there, but the file has weights of its own, and may be a stranger's, who must not choose which other files are opened.
@@ -71,6 +74,36 @@ def with_checked_classes(value: Any) -> Any:
         raise UsageError(f"a file describes an object by {', '.join(value)}: it may give class_path and init_args.")
     import_named_in_file(str(value["class_path"]), nn.Module, Optimizer)
     return {**value, "init_args": arguments_of_shape(value.get("init_args"), "init_args")}
+
+
+def storable(name: str, value: Any) -> Any:
+    """A hyperparameter as a checkpoint can hold it, in Python's own types.
+
+    Args:
+        name: of the argument.
+        value: anything but a module.
+
+    Raises:
+        UsageError: for a class, a function or an object, which the checkpoint could not be read with.
+
+    Example:
+        >>> storable("backbone_kwargs", {"act_layer": nn.GELU})
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: backbone_kwargs={'act_layer': ...} cannot be stored in a checkpoint: ...
+    """
+    value = as_plain(value)
+    if not is_plain(value):
+        content = io.BytesIO()
+        try:
+            torch.save(value, content)
+            content.seek(0)
+            torch.load(content, weights_only=True)
+        except (pickle.UnpicklingError, pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
+            raise UsageError(
+                f"{name}={value!r} cannot be stored in a checkpoint: give numbers, words, lists and mappings, or build "
+                "the network and pass it as backbone=."
+            ) from error
+    return value
 
 
 def _is_of_shape(value: Any) -> bool:

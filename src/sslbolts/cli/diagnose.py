@@ -122,9 +122,9 @@ def write(found: "Diagnosis", path: Path) -> list[Path]:
     """
     written = [found.result.save(path)]
     if found.confusion is not None and found.class_names is not None:
+        from sslbolts.checks import write_text
         from sslbolts.pictures.confusion import draw_confusion
         from sslbolts.pictures.style import save
-        from sslbolts.writing import write_text
 
         beside = path.with_name(f"{path.stem}-confusion.csv")
         table = io.StringIO()

@@ -185,7 +185,12 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def fit(self, **arguments: Any) -> None:
         """Training, called by Lightning in place of ``Trainer.fit``."""
         with earlier_run_kept(self.trainer, arguments.get("ckpt_path")):
-            self.trainer.fit(**arguments)
+            try:
+                self.trainer.fit(**arguments)
+            except RuntimeError as error:  # of EarlyStopping, which first sees the metrics when there are some
+                if not str(error).startswith("Early stopping conditioned on metric"):
+                    raise
+                raise UsageError(str(error)) from error
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))

@@ -3,7 +3,7 @@
 import io
 import multiprocessing
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +21,7 @@ _PATIENCE = 60  # seconds that an item may take in another process
 
 
 class Apart(Generic[T]):
-    """Made of the rows of a dataset in a process that ends with it; the dataset here stays as it is.
+    """The answers of a function to the rows of a dataset, from a process of their own: the dataset here stays as it is.
 
     A dataset may open a file when its first item is read. Worker processes that are forked later would share that file,
     and the one position in it at which all of them read: wrong images, and no word about it. So a forked process reads.
@@ -61,19 +61,23 @@ class Apart(Generic[T]):
         process, dataset = None, self.dataset
         if not _is_held(dataset):
             process, dataset = (self._process(), dataset) if _forks() else (None, _copy(dataset))
-        for row in self.rows:
-            if process is not None:
-                try:
-                    made = next(process)
-                except Exception:  # what the process could not do, for whatever reason, is done here
-                    process = None
-            if process is None:
-                made = _made(self.make, dataset, row)
-            if isinstance(made, UsageError):
-                raise made
-            yield made
+        try:
+            for row in self.rows:
+                if process is not None:
+                    try:
+                        made = next(process)
+                    except Exception:  # what the process could not do, for whatever reason, is done here
+                        process = None
+                if process is None:
+                    made = _made(self.make, dataset, row)
+                if isinstance(made, UsageError):
+                    raise made
+                yield made
+        finally:
+            if process is not None:  # else it would last as long as the traceback of an error
+                process.close()
 
-    def _process(self) -> Iterator[Any]:
+    def _process(self) -> Generator[Any]:
         """The answers of a process, which is started when the first is asked for."""
         answers = DataLoader(
             _Answers(self.make, self.dataset),
@@ -81,7 +85,7 @@ class Apart(Generic[T]):
             sampler=self.rows,
             num_workers=1,
             collate_fn=_as_it_is,
-            timeout=_PATIENCE,
+            timeout=_PATIENCE * self.at_a_time,
             multiprocessing_context="fork",
             generator=torch.Generator().manual_seed(torch.initial_seed()),  # draws nothing from that of the run
         )

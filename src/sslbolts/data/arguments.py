@@ -29,7 +29,8 @@ class DataArguments(TypedDict, total=False):
         color: "exact", the default, is torchvision's color jitter; "linear" is faster and approximate.
         eval_batch_size: images per evaluation batch and device; None is ``batch_size``.
         drop_last: leave out the last images of an epoch that do not fill a batch on every device; True by default.
-        seed: of order and views; None takes that of ``seed_everything``, or else torch's, from rank 0.
+        seed: of order and views; None takes that of ``seed_everything``, or else torch's, from rank 0, anew for each
+            run.
         mean: per channel, in [0, 1]; None is the data set's own. None in the attribute where views are not normalized.
         std: per channel, in [0, 1]; as ``mean``.
         in_chans: channels of an image: 1, 3 (the default) or 4.

@@ -366,7 +366,8 @@ class SSLDataModule(LightningDataModule):
         """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches."""
         if self._given_seed is None:
             self._seed = int(state_dict["seed"])
-        self._progress.load_state_dict(state_dict)
+        if self.trainer is None or self.trainer.state.fn == "fit":  # an evaluation of a checkpoint resumes no run
+            self._progress.load_state_dict(state_dict)
 
     # ------------------------------------------------------------------ inside
 

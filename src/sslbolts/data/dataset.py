@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslbolts.class_labels import as_label, as_labels
+from sslbolts.checks.labels import as_label, as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
@@ -195,7 +195,7 @@ def _label(images: DatasetImages, row: int) -> int | None:
 def _in_memory(images: DatasetImages) -> TensorImages:
     data = torch.empty(0)
     targets = torch.empty(len(images), dtype=torch.int64)
-    read = Apart(read_array, images, range(len(images)), at_a_time=32)
+    read = Apart(read_array, images, range(len(images)), at_a_time=16)
     bar = late_bar(read, f"Reading the {images.name} dataset into memory")
     for index, (array, targets[index]) in enumerate(bar):
         image = torch.from_numpy(array)

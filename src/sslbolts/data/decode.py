@@ -85,7 +85,7 @@ def decode(data: bytes, in_chans: int = 3) -> Tensor:
     from PIL import ImageOps
 
     with opened(data) as file:
-        _refuse_what_pillow_drops(file)
+        _refuse_several(file)
         return _from_pil(ImageOps.exif_transpose(file), in_chans)
 
 
@@ -96,7 +96,8 @@ def opened(data: bytes) -> "ImageFile":
         data: content of the file, in one of :data:`FORMATS`.
 
     Raises:
-        UsageError: if it declares more than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        UsageError: if it declares more than ``PIL.Image.MAX_IMAGE_PIXELS``, or has bits, signs or channels for which
+            Pillow's modes have no place.
         ValueError: if it is of another format.
     """
     from PIL import Image, UnidentifiedImageError
@@ -108,6 +109,7 @@ def opened(data: bytes) -> "ImageFile":
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # Pillow's own: from twice as many on
         raise _too_large() from None
     _refuse_large(*file.size)
+    _refuse_lossy(file)
     return file
 
 
@@ -115,11 +117,10 @@ def opened(data: bytes) -> "ImageFile":
 def strict_pillow() -> Iterator[None]:
     """While a library opens image files itself, ``PIL.Image.open`` refuses what :func:`opened` refuses.
 
-    So too for files that are no regular ones or too large, and pixels of which a conversion would drop bits, signs or
-    channels. Of several frames the library gets the first.
+    So too files that are no regular ones, or too large. Of several frames the library gets the first.
 
     Raises:
-        OSError, UsageError, ValueError: as :func:`opened`, from ``PIL.Image.open``.
+        OSError, UsageError, ValueError: from ``PIL.Image.open``.
     """
     from PIL import Image
 
@@ -129,13 +130,9 @@ def strict_pillow() -> Iterator[None]:
         data = source.read() if hasattr(source, "read") else read_regular(source)
         Image.open = pillows_own
         try:
-            file = opened(data)
+            return opened(data)
         finally:
             Image.open = strictly  # type: ignore[assignment]
-        _refuse_lossy(file)
-        if file.mode.startswith(_DEEP):
-            raise _too_deep(f'mode "{file.mode}"')
-        return file
 
     Image.open = strictly  # type: ignore[assignment]
     try:
@@ -166,7 +163,8 @@ def as_image(item: Any, in_chans: int) -> Tensor:
     from PIL import Image
 
     if isinstance(item, Image.Image):
-        _refuse_what_pillow_drops(item)
+        _refuse_several(item)
+        _refuse_lossy(item)
         return _from_pil(item, in_chans)
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim not in (2, 3):
@@ -229,8 +227,6 @@ def _from_pil(image: Any, in_chans: int) -> Tensor:
                 raise _wrong_channels("an alpha channel that is not opaque", in_chans)
             image = image.convert(_OPAQUE[image.mode])
         if image.mode != wanted and image.mode not in _CONVERTIBLE[in_chans]:
-            if mode.startswith(_DEEP):
-                raise _too_deep(f'mode "{mode}"')
             raise _wrong_channels(f'mode "{mode}"', in_chans)
         image = image.convert(wanted)
     pixels = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C)
@@ -261,23 +257,23 @@ def _too_large() -> UsageError:
     )
 
 
-def _refuse_what_pillow_drops(image: "PILImage") -> None:
-    """Refuses an image of which Pillow would silently give a part: some of its frames, channels, bits or signs."""
+def _refuse_several(image: "PILImage") -> None:
+    """Refuses an image of several frames; sets right a transparent gray that Pillow would not find."""
     bits = _GRAY_BITS.get(str(_arguments(image)))
     if bits and isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
         image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UsageError("it has several frames or pages: give each a file of its own.")
-    _refuse_lossy(image)
 
 
 def _refuse_lossy(image: "PILImage") -> None:
     """Refuses an image in which Pillow's modes have no place for all channels, bits or signs."""
-    bits = _bits(image)
-    if bits > 8 and not image.mode.startswith(_DEEP):  # those are refused for what they are
-        raise _too_deep(f"{bits} per channel")
+    bits, deep = _bits(image), image.mode.startswith(_DEEP)
+    if bits > 8 or deep:
+        given = f'mode "{image.mode}"' if deep else f"{bits} per channel"
+        raise UsageError(f"its pixels have more than 8 bits ({given}): convert it to 8 bits.")
     tags = getattr(image, "tag_v2", {})
-    if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))) and bits <= 8:
+    if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))):
         raise UsageError("its pixels are signed numbers: convert it to unsigned ones of 8 bits.")
     channels = tags.get(_CHANNELS, 1)
     known = 1 if image.mode == "P" else len(image.getbands())
@@ -285,10 +281,6 @@ def _refuse_lossy(image: "PILImage") -> None:
         raise UsageError(
             f'it has {channels} channels, of which Pillow reads {known} ("{image.mode}"): leave those out.'
         )
-
-
-def _too_deep(bits: str) -> UsageError:
-    return UsageError(f"its pixels have more than 8 bits ({bits}): convert it to 8 bits.")
 
 
 def _bits(image: "PILImage") -> int:

@@ -127,8 +127,9 @@ class ImageFolderDataModule(SSLDataModule):
             UsageError: if ranks could not read the same files, and so hold different images.
         """
         images = self.images("train")
-        if isinstance(images, HeldFiles) and self.on_bad_image == "skip" and self.trainer is not None:
-            strategy = self.trainer.strategy
+        trainer = self._current_trainer
+        if isinstance(images, HeldFiles) and self.on_bad_image == "skip" and trainer is not None:
+            strategy = trainer.strategy
             held = strategy.all_gather(torch.tensor([len(images)], device=strategy.root_device)).flatten().tolist()
             if len(set(held)) > 1:
                 raise UsageError(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.errors import UsageError
 
@@ -51,7 +51,7 @@ class TensorImages:
 
     Args:
         data: ``(N, C, H, W)`` uint8.
-        targets: labels of ``N`` images, as :func:`~sslbolts.class_labels.as_labels` takes them; None where none has.
+        targets: labels of ``N`` images, as :func:`~sslbolts.checks.labels.as_labels` takes them; None where none has.
 
     Raises:
         UsageError: for labels that are none, or another number of them.
@@ -62,7 +62,7 @@ class TensorImages:
         (4, False)
     """
 
-    def __init__(self, data: Tensor, targets: Tensor | None = None) -> None:
+    def __init__(self, data: Tensor, targets: Tensor | Sequence[Any] | None = None) -> None:
         self.data = data
         self.targets = torch.full((len(data),), -1) if targets is None else as_labels(targets)
         if len(self.targets) != len(data):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.data.images import Images
 from sslbolts.errors import UsageError
@@ -25,7 +25,7 @@ def labels_of(images: Images) -> Tensor:
     """
     held = getattr(images, "targets", None)
     if held is None:
-        held = list(late_bar(Apart(_label, images, range(len(images)), at_a_time=64), "Labels"))
+        held = list(late_bar(Apart(_label, images, range(len(images)), at_a_time=16), "Labels"))
     return as_labels(held)
 
 

@@ -87,6 +87,12 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         self._start = 0  # batch of the run with which the next iteration begins
         self._count: int | None = None  # batches of the next iteration; None is one epoch's
 
+    @property
+    def last_batch(self) -> int:
+        """Images in the last batch of an epoch, per rank."""
+        over = 0 if self.drop_last else self.images % (self.batch_size * self.num_replicas)
+        return -(-over // self.num_replicas) or self.batch_size
+
     def __len__(self) -> int:
         """Batches of an epoch, per rank."""
         per_batch = self.batch_size * self.num_replicas

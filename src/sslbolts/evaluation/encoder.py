@@ -17,7 +17,7 @@ from sslbolts.evaluation.checkpoint import method_of_checkpoint
 from sslbolts.evaluation.library import LIBRARIES, library_network
 from sslbolts.export import FORMATS, read_backbone
 from sslbolts.methods import METHODS, SSLModule
-from sslbolts.networks.backbones import feature_width, first_convolution
+from sslbolts.networks.backbones import feature_width, first_convolution, warn_classifier
 from sslbolts.networks.taps import Tap, find_layer, pooled
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -264,6 +264,8 @@ def _root(
         return library_network(str(source), pretrained=pretrained, in_chans=in_chans or 3)
     if isinstance(source, nn.Module):
         root, known = copy.deepcopy(source), None
+        if not isinstance(source, SSLModule):
+            warn_classifier(getattr(source, "backbone", source))
     elif Path(source).suffix in FORMATS.values():  # a backbone alone
         root, known = None, None
     else:

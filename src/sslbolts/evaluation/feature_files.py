@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
+from sslbolts.checks import whole_file
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.fingerprint import fingerprint
 from sslbolts.readouts.checks import is_finite
-from sslbolts.writing import whole_file
 
 __all__ = ["feature_file", "load_columns", "save_columns"]
 

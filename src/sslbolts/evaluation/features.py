@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
-from sslbolts.class_labels import as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, untouched
 from sslbolts.errors import UsageError

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
-from sslbolts.checks import one_of, read_regular, whole
+from sslbolts.checks import one_of, read_regular, whole, write_text
 from sslbolts.data.labels import keep_labels
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import accuracies
@@ -22,7 +22,6 @@ from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import generator
-from sslbolts.writing import write_text
 
 __all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
 

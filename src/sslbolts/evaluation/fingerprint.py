@@ -18,7 +18,7 @@ from sslbolts.data.apart import Apart
 __all__ = ["fingerprint"]
 
 _SAMPLED = 32  # items that are looked at as they come out
-_NOTED = ("_bad", "_reported")  # of files, while they are read
+_NOTED = ("_bad", "_reported", "_block", "_ends")  # of files: what is noted while they are read, and their packed names
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of an object, in its repr: another one in every process
 
 
@@ -70,7 +70,10 @@ def _add_attributes(found: Any, dataset: Any, seen: set[int]) -> None:
         return
     seen.add(id(dataset))
     found.update(type(dataset).__qualname__.encode())
-    for name, value in sorted(getattr(dataset, "__dict__", {}).items()):
+    held = dict(getattr(dataset, "__dict__", {}))
+    if isinstance(paths := getattr(dataset, "paths", None), list):  # the files, in whatever form they are held
+        held["paths"] = paths
+    for name, value in sorted(held.items()):
         if name in _NOTED or isinstance(getattr(type(dataset), name, None), cached_property):
             continue  # it comes with use, and says nothing of the images
         found.update(name.encode())
@@ -110,7 +113,7 @@ def _add(found: Any, value: Any) -> None:
         found.update(f"{value.dtype} {value.shape} ".encode())
         found.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
     elif isinstance(value, str | Path):
-        found.update(f"{value}{_file(value)}".encode("utf-8", "surrogateescape"))
+        found.update(_named(value).encode("utf-8", "surrogateescape"))
     elif isinstance(value, bytes):
         found.update(value)
     elif value is None or isinstance(value, Number | np.generic | range | torch.Size):
@@ -132,10 +135,10 @@ def _add(found: Any, value: Any) -> None:
         raise _Unknown
 
 
-def _file(name: str | Path) -> str:
-    """Size and time of a file; nothing of what is none."""
+def _named(name: str | Path) -> str:
+    """Place, size and time of a file, whatever folder its name starts from; the name of what is none."""
     try:
         known = os.stat(name)
     except (OSError, ValueError):
-        return ""
-    return f" {known.st_size} {known.st_mtime_ns}"
+        return str(name)
+    return f"{os.path.abspath(name)} {known.st_size} {known.st_mtime_ns}"

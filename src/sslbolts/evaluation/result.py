@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from sslbolts.checks import read_regular
+from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
-from sslbolts.writing import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table

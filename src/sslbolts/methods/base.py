@@ -13,6 +13,7 @@ from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checkpoints.misfit import refuse_misfit
+from sslbolts.checkpoints.safe_arguments import storable
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.health import Indicator
@@ -37,7 +38,7 @@ from sslbolts.optim import (
 )
 from sslbolts.readouts import normalized_std
 from sslbolts.training.facts import effective_batch_size, steps_done, steps_per_epoch, total_steps
-from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names
+from sslbolts.training.memory import broadcast_memories, commit_memories, forget_staged, memory_names, only_measures
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.resized import resize_to_checkpoint
 
@@ -144,8 +145,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
             self.save_hyperparameters(
                 ignore=["backbone", "optimizer"] if isinstance(backbone, nn.Module) else ["optimizer"]
             )
-        for name in [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]:
-            del self.hparams[name]
+        for name, value in list(self.hparams.items()):
+            if isinstance(value, nn.Module):
+                del self.hparams[name]
+            else:
+                self.hparams[name] = storable(name, value)
         self.save_hyperparameters({"optimizer": self.optimizer.plain})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -250,6 +254,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Names a wrong first batch, instead of failing somewhere in a network."""
         super().on_train_batch_start(batch, batch_idx)
+        if only_measures(self.trainer):
+            forget_staged(self)
         if batch_idx > 0 or self.epochs_done > 0:
             return
         name = type(self).__name__
@@ -262,6 +268,12 @@ class SSLModule(FromCheckpoint, TrainingModule):
             raise UsageError(
                 f"{name} takes {self.num_views} views of each image, and the batch has {len(batch.views)}: choose "
                 "another recipe with the DataModule's views=."
+            )
+        sampler = getattr(self.trainer.train_dataloader, "sampler", None)
+        if getattr(sampler, "last_batch", 0) == 1 < len(batch.indices):
+            raise UsageError(
+                f"{name} compares images, and the last batch of an epoch would be a single one: give the DataModule "
+                "drop_last=True, or another batch_size."
             )
         warn_small_images(self.backbone, batch.views[0].shape[-1])
 

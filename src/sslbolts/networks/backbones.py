@@ -19,8 +19,11 @@ __all__ = [
     "feature_width",
     "first_convolution",
     "is_untrained",
+    "warn_classifier",
     "warn_small_images",
 ]
+
+_CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 BackboneLike = str | nn.Module
 """``"resnet50"``, ``"timm/resnet50"``, ``"torchvision/resnet50"``, or a module ``(B, C, H, W) -> (B, D)``."""
@@ -109,6 +112,7 @@ def create_backbone(
                 f"this {type(backbone).__name__} of timm still has its classifier, and returns {backbone.num_classes} "
                 "logits instead of features: make it with num_classes=0."
             )
+        warn_classifier(backbone)
         return backbone
     if backbone == "sslbolts/amdim":
         return _create_amdim(in_chans, stem, kwargs)
@@ -186,6 +190,36 @@ def warn_small_images(backbone: nn.Module, image_size: int) -> None:
         )
 
 
+def warn_classifier(network: nn.Module) -> None:
+    """Warn where a network seems to end in its classifier, so that logits would be taken for features.
+
+    Known by the names that torchvision and its likes give it.
+
+    Example:
+        >>> import warnings
+        >>> network = nn.Sequential(nn.Flatten())
+        >>> network.fc = nn.Linear(48, 1000)
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warn_classifier(network)
+        >>> "ends in fc, 48 -> 1000" in str(caught[0].message)
+        True
+    """
+    for name in _CLASSIFIERS:
+        part = getattr(network, name, None)
+        if not isinstance(part, nn.Module):
+            continue
+        leaves = [leaf for leaf in part.modules() if not list(leaf.children()) and not isinstance(leaf, nn.Dropout)]
+        squeezed = [leaf for leaf in leaves if isinstance(leaf, nn.Conv2d) and type(network).__name__ == "SqueezeNet"]
+        last = [leaf for leaf in leaves[-1:] if isinstance(leaf, nn.Linear)] or squeezed[-1:]
+        if last:
+            outputs, inputs = last[0].weight.shape[:2]
+            warnings.warn(
+                f"this {type(network).__name__} ends in {name}, {inputs} -> {outputs}: if that is its classifier, "
+                f"logits are taken for features. Set {name} to torch.nn.Identity(), or give the backbone by its name.",
+                stacklevel=2,
+            )
+
+
 def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
     import timm
     import torchvision
@@ -197,6 +231,16 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
             return _create_torchvision(name, in_chans, zero, kwargs)
     except TypeError as error:  # an argument that the network's constructor does not know
         raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
+    except UsageError:
+        raise
+    except Exception as error:  # the hub's client has many kinds of them, and its releases differ
+        if is_untrained(name, kwargs):
+            raise
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f'the trained weights of "{name}" cannot be had ({reason}): fetch them where there is a network, or leave '
+            "pretrained, weights and checkpoint_path out."
+        ) from error
     names = [] if library == "torchvision" else timm.list_models()
     names += [] if library == "timm" else torchvision.models.list_models(module=torchvision.models)
     raise UsageError(

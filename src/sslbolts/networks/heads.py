@@ -1,10 +1,11 @@
 """The MLP that projectors and predictors are made of, and the heads that are more than that."""
 
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from sslbolts.errors import UsageError
 
@@ -20,7 +21,6 @@ def mlp(
     bias: bool = True,
     last_bias: bool = True,
     last_norm: LastNorm = "none",
-    weight_std: float | None = None,
 ) -> nn.Sequential:
     """Linear layers with batch norm and ReLU between them.
 
@@ -30,7 +30,6 @@ def mlp(
         bias: biases of the hidden linear layers.
         last_bias: bias of the last linear layer.
         last_norm: batch norm after the last linear layer.
-        weight_std: standard deviation of the normal distribution from which weights start; None is torch's uniform one.
 
     Returns:
         ``(B, widths[0]) -> (B, widths[-1])``.
@@ -64,10 +63,6 @@ def mlp(
         if last_norm == "scale":
             norm.bias.requires_grad_(False)  # stays 0
         layers.append(norm)
-    if weight_std is not None:
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=weight_std)
     return nn.Sequential(*layers)
 
 
@@ -122,7 +117,7 @@ class DINOHead(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
         # The parametrization can be copied into a teacher, which a module with the older hook cannot.
-        self.last_layer = nn.utils.parametrizations.weight_norm(nn.Linear(bottleneck_dim, out_dim, bias=False))
+        self.last_layer = weight_norm(_LastLayer(bottleneck_dim, out_dim, bias=False))
         norms = self.last_layer.parametrizations.weight.original0
         nn.init.ones_(norms).requires_grad_(not norm_last_layer)
 
@@ -130,3 +125,16 @@ class DINOHead(nn.Module):
         """Logits ``(B, out_dim)`` of features ``(B, in_dim)``: cosines where the prototypes' norm is 1."""
         logits: Tensor = self.last_layer(F.normalize(self.mlp(x), dim=1))
         return logits
+
+
+class _LastLayer(nn.Linear):
+    """A linear layer that can be pickled when its weight is parametrized, too, which torch refuses."""
+
+    def __reduce__(self) -> Any:
+        kept = {name: value for name, value in self.__dict__.items() if name != "_load_state_dict_pre_hooks"}
+        return _empty_last_layer, (), kept  # that hook is a function within torch's, and the new layer has its own
+
+
+def _empty_last_layer() -> nn.Module:
+    layer: nn.Module = weight_norm(_LastLayer(1, 1, bias=False, device="meta"))
+    return layer

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 from sslbolts.networks.backbones import first_convolution
 
 __all__ = ["patches_for", "set_whitening_filters_", "whitenable_convolution"]

@@ -1,14 +1,16 @@
 """An optimizer as plain data: what the hyperparameters of a checkpoint can hold and rebuild."""
 
 import inspect
+import pickle
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from sslbolts.checks import import_named_in_file, is_plain
+from sslbolts.checks import as_plain, import_named_in_file, is_plain
 from sslbolts.errors import UsageError
 
 __all__ = ["OptimizerCallable", "OptimizerSpec"]
@@ -53,7 +55,19 @@ class OptimizerSpec:
         # An optimizer's defaults can hold names that its constructor does not take (decoupled_weight_decay of AdamW).
         accepted = inspect.signature(kind).parameters
         plain = {name: value for name, value in example.defaults.items() if name in accepted and is_plain(value)}
-        self.plain = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
+        self.plain: dict[str, Any] = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
+        self._kind = kind
+
+    def __reduce__(self) -> tuple[type["OptimizerSpec"], tuple[OptimizerCallable]]:
+        """Pickles what makes the optimizer; its description in place of a lambda, which no process can be sent."""
+        try:
+            pickle.dumps(self._make)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            return OptimizerSpec, (partial(self._kind, **self.plain["init_args"]),)
+        return OptimizerSpec, (self._make,)
+
+    def __deepcopy__(self, _: Any) -> "OptimizerSpec":
+        return self  # nothing changes it
 
     def __call__(self, params: Iterable[Any]) -> Optimizer:
         try:
@@ -65,6 +79,9 @@ class OptimizerSpec:
             ) from error
         if not isinstance(optimizer, Optimizer):
             raise UsageError(f"the optimizer callable returned a {type(optimizer).__name__}, not a torch Optimizer.")
+        # A checkpoint holds them, and what reads it takes no numbers of numpy.
+        for settings in (optimizer.defaults, *optimizer.param_groups):
+            settings.update({name: as_plain(value) for name, value in settings.items() if name != "params"})
         return optimizer
 
 
@@ -73,9 +90,4 @@ def _from_description(description: Mapping[str, Any]) -> OptimizerCallable:
     if not path:
         raise UsageError(f"optimizer={dict(description)} has no class_path: give it, e.g. torch.optim.SGD.")
     kind = import_named_in_file(path, Optimizer)  # it may have come out of a checkpoint
-
-    def make(params: Iterable[Any]) -> Optimizer:
-        made: Optimizer = kind(params, **arguments)
-        return made
-
-    return make
+    return partial(kind, **arguments)

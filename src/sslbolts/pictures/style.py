@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslbolts.checks import read_regular
-from sslbolts.writing import whole_file
+from sslbolts.checks import read_regular, whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

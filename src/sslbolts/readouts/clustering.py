@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 from sslbolts.readouts.assignment import best_assignment
 
 __all__ = ["adjusted_rand_index", "matched_accuracy", "normalized_mutual_information", "purity"]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 
 __all__ = ["class_accuracies", "confusion_matrix"]
 

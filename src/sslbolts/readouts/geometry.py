@@ -118,12 +118,11 @@ def class_separation(features: Tensor, targets: Tensor, *, num_classes: int | No
     """
     features = as_features(features, "features")
     features, targets = labeled(features, targets, width=features.shape[1])
-    classes = number_of_classes(targets, num_classes)
+    number_of_classes(targets, num_classes)
     unit = F.normalize(features)
-    count = torch.bincount(targets, minlength=classes)
-    present = count > 0
+    present, place, count = torch.unique(targets, return_inverse=True, return_counts=True)
     # A mean cosine over pairs is a product of mean unit vectors, so no pair is ever formed.
-    mean = unit.new_zeros(classes, unit.shape[1]).index_add_(0, targets, unit)[present] / count[present, None]
+    mean = unit.new_zeros(len(present), unit.shape[1]).index_add_(0, place, unit) / count[:, None]
     within = 1 - mean.square().sum(1).mean()
     total = 1 - mean.mean(0).square().sum()
     return torch.where(total > torch.finfo(total.dtype).eps * len(unit), 1 - within / total, torch.zeros_like(total))

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.distributed import all_sum, broadcast_
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 
 __all__ = ["Whitening", "pca_whiten"]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sslbolts.float64 import with_float64
+from sslbolts.checks.devices import with_float64
 from sslbolts.readouts.checks import as_features, without_autocast
 
 __all__ = ["effective_rank", "rankme"]

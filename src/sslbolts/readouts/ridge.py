@@ -7,16 +7,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
-from sslbolts.float64 import with_float64
 from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
-__all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier"]
+__all__ = ["RIDGE_PENALTIES", "RidgeReadout", "ridge_classifier", "ridge_memory"]
 
 RIDGE_PENALTIES = tuple(10 ** (exponent / 2) for exponent in range(-12, 3))
 """Penalties per bank row, half a decade apart, from 1e-6 to 10."""
 
 _SCORES_AT_ONCE = 2**24
+_MOST_MEMORY = 4 * 2**30  # bytes
 
 
 class RidgeReadout(NamedTuple):
@@ -62,8 +63,8 @@ def ridge_classifier(
         Scores of the queries, the penalty chosen, and its leave-one-out accuracy on the bank.
 
     Raises:
-        UsageError: for shapes that do not fit, a label of no class, a penalty that is not positive, or features of the
-            bank that are not finite.
+        UsageError: for shapes that do not fit, a label of no class, a penalty that is not positive, features of the
+            bank that are not finite, or more memory than 4 GB.
 
     Source: Rifkin and Lippert, Notes on Regularized Least Squares, MIT-CSAIL-TR-2007-025.
 
@@ -78,6 +79,7 @@ def ridge_classifier(
     queries = as_features(queries, "queries", min_rows=0)
     bank, targets = labeled(bank, bank_targets, width=queries.shape[1])
     classes = number_of_classes(targets, num_classes)
+    ridge_memory(bank.shape[1], classes, len(penalties))
     home = queries.device
     queries, bank, targets = with_float64(queries), with_float64(bank), with_float64(targets)
     with without_autocast(bank):
@@ -85,7 +87,7 @@ def ridge_classifier(
         std = (bank - mean).square_().mean(0, dtype=torch.float64).sqrt()
         std = torch.where(std > 0, std, 1.0).to(bank.dtype)
         x = (bank - mean).div_(std)
-        prior = F.one_hot(targets, classes).mean(0, dtype=torch.float64)
+        prior = torch.bincount(targets, minlength=classes).double() / len(targets)
 
         # In float32 the small eigenvalues of XᵀX drown in the rounding of the large ones; what follows needs no more.
         moment, cross = _moments(x, targets, classes)
@@ -107,11 +109,31 @@ def ridge_classifier(
     return RidgeReadout(scores.to(home), float(grid[best]), right[best] / len(x), accuracies)
 
 
+def ridge_memory(width: int, classes: int, penalties: int = len(RIDGE_PENALTIES)) -> int:
+    """Bytes that a ridge classifier takes beside the features: a few matrices ``(D, D)``, and one ``(D, L * C)``.
+
+    Raises:
+        UsageError: if they are more than 4 GB.
+
+    Example:
+        >>> ridge_memory(2048, 1000) < 2**28
+        True
+    """
+    needed = 24 * width**2 + 4 * width * penalties * classes
+    if needed > _MOST_MEMORY:
+        raise UsageError(
+            f"ridge regression of {classes:,} classes on features of width {width:,} would take {needed / 2**30:.1f} "
+            "GB: pool the features to fewer, or take fewer classes."
+        )
+    return needed
+
+
 def _moments(x: Tensor, targets: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     """``XᵀX`` and ``XᵀY`` in float64, in chunks, so that no float64 copy of the bank is made."""
     moment = x.new_zeros(x.shape[1], x.shape[1], dtype=torch.float64)
     cross = x.new_zeros(x.shape[1], classes, dtype=torch.float64)
-    for rows, labels in zip(torch.split(x, 8192), torch.split(targets, 8192)):
+    rows_at_once = max(1, min(8192, _SCORES_AT_ONCE // classes))
+    for rows, labels in zip(torch.split(x, rows_at_once), torch.split(targets, rows_at_once)):
         wide = rows.double()
         moment.addmm_(wide.T, wide)
         cross.addmm_(wide.T, F.one_hot(labels, classes).double())

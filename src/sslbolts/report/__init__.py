@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sslbolts.checks import whole_file
 from sslbolts.errors import UsageError
 from sslbolts.report.comparison import comparison_page
 from sslbolts.report.page import run_page
 from sslbolts.report.run import Run, read_run
-from sslbolts.writing import whole_file
 
 __all__ = ["Run", "read_run", "write_report"]
 

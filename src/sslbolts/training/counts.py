@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sslbolts.batch import targets_of
-from sslbolts.distributed import all_sum
-from sslbolts.float64 import with_float64
+from sslbolts.checks.devices import with_float64
+from sslbolts.distributed import gather_objects
 from sslbolts.training.rows import EvaluationRows
 
 __all__ = ["RightCounts"]
@@ -45,21 +45,26 @@ class RightCounts:
         for name, value in values.items():
             self._values.setdefault(name, []).append(value)
 
-    def shares(self) -> dict[str, Any]:
+    def shares(self, device: torch.device | str = "cpu") -> dict[str, Any]:
         """Mean of each metric over all labeled images of all processes: a float, or a list for ``(B, M)``.
 
-        All processes must call it. Without a labeled image: an empty dictionary.
+        All processes must call it, also one without a batch. Without a labeled image: an empty dictionary.
+
+        Args:
+            device: of the values, which a process without a batch does not know.
         """
-        if not self._labeled:
-            return {}
-        labeled = torch.cat(self._labeled)
+        labeled = torch.cat(self._labeled or [torch.empty(0, dtype=torch.bool, device=device)])
         counted = with_float64(labeled & self._rows.first_seen(labeled.device)).double()
-        total = all_sum(counted.sum())
-        if not bool(total > 0):
-            return {}
-        means = {}
+        sums = {"": counted.sum().tolist()}
         for name, values in self._values.items():
             columns = with_float64(torch.cat(values)).double()
             weights = counted if columns.dim() == 1 else counted[:, None]
-            means[name] = (all_sum((columns * weights).sum(0)) / total).tolist()
+            sums[name] = (columns * weights).sum(0).tolist()
+        everybody = gather_objects(sums)
+        total = sum(found[""] for found in everybody)
+        names = dict.fromkeys(name for found in everybody for name in found if name)
+        means = {}
+        for name in names if total > 0 else ():
+            found = torch.tensor([sums[name] for sums in everybody if name in sums], dtype=torch.float64)
+            means[name] = (found.sum(0) / total).tolist()
         return means

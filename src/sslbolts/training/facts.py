@@ -35,6 +35,8 @@ _BEGINNINGS: weakref.WeakKeyDictionary[Trainer, _Beginning] = weakref.WeakKeyDic
 def _beginning(trainer: Trainer) -> _Beginning:
     """The beginning of the present run. A further fit of the module, or one from a checkpoint, continues a run."""
     module, last = trainer.lightning_module, _BEGINNINGS.get(trainer)
+    if module is None:
+        return _Beginning()
     if trainer.ckpt_path is not None:
         _BEGINNINGS[trainer] = _Beginning(weakref.ref(module))
     elif last is None or last.module() is not module:

@@ -80,7 +80,7 @@ class LabeledEvaluation(TrainingModule):
         self._end("test")
 
     def _end(self, stage: str) -> None:
-        shares = {} if self._counts is None else self._counts.shares()
+        shares = {} if self._counts is None else self._counts.shares(self.device)
         self._counts = None
         if shares:
             self.report(stage, shares)

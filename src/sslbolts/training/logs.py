@@ -38,7 +38,7 @@ def drop_metrics(trainer: Trainer, names: Collection[str]) -> None:
 
 
 def is_compared(trainer: Trainer, names: Collection[str]) -> bool:
-    """Whether one of these metrics must be there in this epoch, since ``ModelCheckpoint`` or the like compares it.
+    """True where ``ModelCheckpoint`` or the like compares one of these metrics in this epoch, so that it must be there.
 
     Args:
         trainer: whose callbacks and learning-rate schedules may have a ``monitor``.

@@ -6,11 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sslbolts._lightning import Trainer
 from sslbolts.checks import whole
 from sslbolts.distributed import broadcast_, gather
 from sslbolts.errors import UsageError
 
-__all__ = ["FeatureQueue", "Memory", "broadcast_memories", "commit_memories", "forget_staged", "memory_names"]
+__all__ = [
+    "FeatureQueue",
+    "Memory",
+    "broadcast_memories",
+    "commit_memories",
+    "forget_staged",
+    "memory_names",
+    "only_measures",
+]
 
 
 class Memory(nn.Module):
@@ -119,6 +128,14 @@ def forget_staged(module: nn.Module) -> None:
     """
     for _, memory in _memories(module):
         memory.forget()
+
+
+def only_measures(trainer: Trainer) -> bool:
+    """True in a pass in which nothing is learned: StochasticWeightAveraging ends with one, for batch norms.
+
+    To Lightning it is one optimizer step, whose rows are those of all the images.
+    """
+    return bool(getattr(trainer.fit_loop, "_skip_backward", False))
 
 
 def memory_names(module: nn.Module) -> list[str]:

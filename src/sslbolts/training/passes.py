@@ -8,20 +8,23 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.distributed import gather_ragged, world_size
+from sslbolts.distributed import gather_or_none, gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
+from sslbolts.training.own_copy import fresh_draws
 from sslbolts.training.own_loader import NOT_MINE, ROWS_PER_BATCH, OwnLoader
-from sslbolts.training.undisturbed import own_draws, undisturbed
+from sslbolts.training.undisturbed import undisturbed
 
 __all__ = ["Pass", "prepared", "prepared_batches", "run_pass"]
+
+_EMPTY = "the loader of labeled images (the bank, or the queries) is empty."
 
 
 class Pass(NamedTuple):
     """Features, labels and order of the rows that a pass has read.
 
     Attributes:
-        features: one ``(rows, D)`` for each reader.
+        features: one ``(rows, D)`` for each reader; ``(0, 0)`` on a rank that has read nothing.
         targets: ``(rows,)``.
         order: ``(rows,)`` int64; sorted by it, rows of all ranks are in the loader's order.
     """
@@ -31,13 +34,20 @@ class Pass(NamedTuple):
     order: Tensor
 
     def gathered(self) -> "Pass":
-        """The rows of all ranks in the loader's order, the same for any number of ranks."""
+        """The rows of all ranks in the loader's order, the same for any number of ranks.
+
+        Raises:
+            UsageError: if there are none.
+        """
         if world_size() == 1:
             return self
         order = gather_ragged(self.order)
+        if not len(order):
+            raise UsageError(_EMPTY)
         rows = order.argsort()
         # One after the other, so that only one of them is in memory twice.
-        features = [gather_ragged(x)[rows] for x in self.features]
+        gathered = (gather_or_none(x if len(x) else None, x.device) for x in self.features)
+        features = [x[rows] for x in gathered if x is not None]
         return Pass(features, gather_ragged(self.targets)[rows], order[rows])
 
 
@@ -71,8 +81,11 @@ def run_pass(
                 features, y = [[rows[-1][:0]] for rows in features], y[:0]
             labels.append(y)
             order.append(number * ROWS_PER_BATCH + torch.arange(len(y), device=module.device))
-    if not labels:
-        raise UsageError("the loader of labeled images (the bank, or the queries) is empty.")
+    if not labels and world_size() == 1:
+        raise UsageError(_EMPTY)
+    if not labels:  # other ranks may have some
+        nothing = torch.empty(0, dtype=torch.int64, device=module.device)
+        return Pass([nothing.float().view(0, 0) for _ in readers], nothing, nothing)
     return Pass([torch.cat(rows) for rows in features], torch.cat(labels), torch.cat(order))
 
 
@@ -90,7 +103,7 @@ def prepared_batches(
         loader: the batches.
         bar: description of a progress bar, which appears if it takes more than two seconds; None for no bar.
     """
-    with torch.no_grad(), undisturbed(trainer, module), own_draws(loader.loader):
+    with torch.no_grad(), undisturbed(trainer, module), fresh_draws(loader.loader):
         numbered = late_bar(loader, bar or "", shown=bar is not None)
         yield ((number, prepared(trainer, module, batch)) for number, batch in numbered)
 

@@ -133,3 +133,12 @@ def test_more_images_than_rows_are_refused():
 def test_wrong_arguments_are_named(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):
         InstanceDiscrimination(TinyBackbone(), **arguments)
+
+
+def test_after_training_on_fewer_images_the_advice_is_not_what_was_done():
+    method = InstanceDiscrimination(TinyBackbone(), **SMALL)
+    quiet_trainer(max_steps=1).fit(method, _loader(16, 8))
+    with pytest.raises(
+        UsageError, match="has 16 rows, those of the images that this method was trained on: make a new"
+    ):
+        quiet_trainer(max_steps=1).fit(method, _loader(24, 8))

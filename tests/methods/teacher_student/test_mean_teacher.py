@@ -42,7 +42,7 @@ def test_the_loss_is_cross_entropy_of_the_labeled_and_weighted_agreement_of_all(
     supervised = F.cross_entropy(student[[0, 2, 5, 6]], batch.targets[[0, 2, 5, 6]])
     agreement = (student.softmax(1) - teacher.softmax(1)).square().sum() / (8 * 4)
     method.log = method.log_dict = lambda *_, **__: None
-    method._trainer = type("Position", (), {"global_step": 0})()
+    method._trainer = quiet_trainer(max_steps=1)
     torch.testing.assert_close(method.training_step(batch, 0), supervised + 3.0 * agreement)
 
 
@@ -50,7 +50,7 @@ def test_what_a_step_logs_is_on_the_device_already():
     method, logged = small(), {}
     method.log = lambda name, value, **_: logged.__setitem__(name, value)
     method.log_dict = lambda values, **_: logged.update(values)
-    method._trainer = type("Position", (), {"global_step": 0})()
+    method._trainer = quiet_trainer(max_steps=1)
     method.training_step(next(iter(noise_loader(8, 8))), 0)
     assert "train/consistency_weight" in logged
     assert all(isinstance(value, torch.Tensor) for value in logged.values())
@@ -66,7 +66,7 @@ def test_with_a_quarter_of_labels_a_weight_of_400_gives_four_times_the_official_
     supervised = F.cross_entropy(student, batch.targets, ignore_index=-1, reduction="sum") / 8
     agreement = (student.softmax(1) - teacher.softmax(1)).square().sum() / 4 / 8
     method.log = method.log_dict = lambda *_, **__: None
-    method._trainer = type("Position", (), {"global_step": 0})()
+    method._trainer = quiet_trainer(max_steps=1)
     torch.testing.assert_close(method.training_step(batch, 0), 4 * (supervised + 100 * agreement))
 
 

@@ -62,7 +62,7 @@ class AttentionMaps(FirstImages):
         self.network = network
         self.threshold = threshold
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def check(self, pl_module: LightningModule) -> None:
         find_attention(self._transformer(pl_module))
 
     def look(self, pl_module: LightningModule, images: Tensor) -> tuple[Tensor, str]:

@@ -61,9 +61,10 @@ class AugmentationSheet(Callback):
         self._drawn = True
         path = self.publisher.path(trainer)
         if rank() == 0:
-            with undisturbed(trainer, pl_module):
-                figure = self._of_recipe(trainer) or self._of_batch(trainer, batch)
-            self.publisher.publish(trainer, figure, path)
+            with self.publisher.attempt():
+                with undisturbed(trainer, pl_module):
+                    figure = self._of_recipe(trainer) or self._of_batch(trainer, batch)
+                self.publisher.publish(trainer, figure, path)
 
     def _of_recipe(self, trainer: Trainer) -> "Figure | None":
         """Of a DataModule with a recipe of views and images that can be read one by one; None for others."""

@@ -36,7 +36,7 @@ class EmbeddingPlot(QueryPicture):
         folder: where ``pictures/embedding-epoch0010.png`` goes; None is the run's folder.
 
     Raises:
-        UsageError: for a value out of range; for a projection whose package is not there, when it draws.
+        UsageError: for a value out of range.
 
     Example:
         >>> EmbeddingPlot(projections=["pca"], every_n_epochs=5).publisher.name

@@ -104,22 +104,39 @@ class NeighborSheet(QueryPicture):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
         super().collect(trainer, pl_module, batch, features, targets)
-        if self._share is not None:
-            return
         # Here, and not at the end of the epoch, where WeightAveraging may have changed the weights back already.
+        self._bank_pass(trainer, pl_module)
+
+    def _bank_pass(self, trainer: Trainer, pl_module: LightningModule) -> tuple[Pass, Bank]:
+        """This rank's share of the bank's features, and the bank."""
+        if self._share is not None:
+            return self._share
         monitor = self._monitor(trainer)
         if monitor is not None:
-            self._share = monitor.bank_pass(trainer, pl_module), monitor.bank
+            share, bank = monitor.bank_pass(trainer, pl_module), monitor.bank
         else:
-            reader = partial(self.features_of, trainer, pl_module)
-            self._share = self._read(trainer, pl_module, self._bank, reader), self._bank
+            bank = self._bank
+            share = self._read(trainer, pl_module, bank, partial(self.features_of, trainer, pl_module))
+        self._share = share, bank
+        return self._share
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_epoch_start(trainer, pl_module)
+        self._find_bank(trainer, pl_module)
+
+    def _find_bank(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._rows is not None:  # here, where all ranks are: not each of them may get a batch
+            monitor = self._monitor(trainer)
+            (self._bank if monitor is None else monitor.bank).loader(trainer, pl_module)
 
     def compute(
         self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor
     ) -> _Found | None:
-        if self._share is None:
-            return None
-        share, source = self._share
+        share, source = self._bank_pass(trainer, pl_module)  # also on a rank without a batch: others wait for its share
         bank = source.whole(share)
         if self._pixels is None:
             self._pixels = source.whole(self._read(trainer, pl_module, source, partial(_small_pixels, trainer)))

@@ -51,7 +51,7 @@ class Reconstructions(FirstImages):
             "reconstructions", images=images, class_names=class_names, every_n_epochs=every_n_epochs, folder=folder
         )
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def check(self, pl_module: LightningModule) -> None:
         if not callable(getattr(pl_module, "reconstruct", None)):
             raise UsageError(
                 f"{type(pl_module).__name__} has no reconstruct(images) -> (input shown, output) for Reconstructions "

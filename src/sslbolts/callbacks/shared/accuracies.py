@@ -1,16 +1,21 @@
 """Accuracies of kNN and ridge, counted over the queries of all ranks."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from sslbolts.distributed import all_sum
+from sslbolts.errors import UsageError
 from sslbolts.readouts import knn_predict, ridge_classifier
 from sslbolts.readouts.checks import is_finite
+from sslbolts.readouts.ridge import ridge_memory
 
 __all__ = ["accuracies", "is_finite"]
+
+_SCORES_AT_ONCE = 2**26
 
 
 def accuracies(
@@ -35,7 +40,8 @@ def accuracies(
         ridge: whether ridge is asked for.
 
     Returns:
-        NaN for all if the bank is empty; nothing if there is no query.
+        NaN for all if the bank is empty, and for ridge where it would take more than 4 GB, with a warning; nothing if
+        there is no query.
 
     Example:
         >>> x, y = torch.eye(4), torch.tensor([0, 0, 1, 1])
@@ -44,10 +50,31 @@ def accuracies(
     """
     if not len(bank):
         return [math.nan] * (len(k) + ridge)
-    scores = list(knn_predict(features, bank, bank_targets, k=k, temperature=temperature)) if k else []
-    if ridge:
-        scores.append(ridge_classifier(features, bank, bank_targets).scores)
+    # Among the classes that the bank has, since labels may be large and few.
+    classes = torch.unique(bank_targets[bank_targets >= 0])
+    places = torch.where(bank_targets >= 0, torch.searchsorted(classes, bank_targets), -1)
+    rows_at_once = max(1, _SCORES_AT_ONCE // max(1, len(classes) * len(k)))
+    answers = []
+    if k:
+        parts = [
+            knn_predict(part, bank, places, k=k, temperature=temperature).argmax(2)
+            for part in torch.split(features, rows_at_once)
+        ]
+        answers += list(torch.cat(parts, 1))
+    told = ridge and _fits(bank.shape[1], len(classes))
+    if told:
+        answers.append(ridge_classifier(features, bank, places).scores.argmax(1))
     finite = is_finite(features)  # of NaN, argmax gives a class that may be the right one
-    right = [((score.argmax(1) == targets) & finite).sum() for score in scores]
-    *hits, rows = all_sum(torch.stack([*right, right[0].new_tensor(len(targets))])).tolist()
-    return [count / rows for count in hits] if rows else []
+    right = [((classes[answer] == targets) & finite).sum() for answer in answers]
+    *hits, rows = all_sum(torch.stack([*right, torch.tensor(len(targets), device=targets.device)])).tolist()
+    found = [count / rows for count in hits] if rows else []
+    return found + [math.nan] * (ridge and not told and rows > 0)
+
+
+def _fits(width: int, classes: int) -> bool:
+    try:
+        ridge_memory(width, classes)
+    except UsageError as error:
+        warnings.warn(f"{error} The monitor logs NaN for it.", stacklevel=2)
+        return False
+    return True

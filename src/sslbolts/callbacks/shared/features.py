@@ -181,8 +181,9 @@ class FeatureReader:
             for path, entry in self._entries(module, layer, images):
                 with Tap(layer, detach=True) as tap:
                     _entered(entry, images, path, failed)
-                if tap.outputs:
-                    return self._rows(tap.outputs[0], layer, module)[: len(images)]
+                rows = self._rows(tap.outputs[0], layer, module) if tap.outputs else images[:0]
+                if len(rows) >= len(images):  # else it took them for something else
+                    return rows[: len(images)]
         raise self._nothing(module, failed)
 
     def _entries(self, module: nn.Module, layer: nn.Module, images: Tensor) -> Iterator[tuple[str, nn.Module]]:

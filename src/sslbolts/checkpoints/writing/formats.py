@@ -14,10 +14,9 @@ from sslbolts.checkpoints.backbone import Loaded, read_backbone
 from sslbolts.checkpoints.files import METADATA, PREPROCESSING
 from sslbolts.checkpoints.foreign.layouts import Layout
 from sslbolts.checkpoints.writing.libraries import check_image, in_library
-from sslbolts.checks import whole
+from sslbolts.checks import whole, whole_file
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.transforms.preprocessing import Preprocessing
-from sslbolts.writing import whole_file
 
 __all__ = ["FORMATS", "choose_format", "export_backbone", "write_backbone"]
 

@@ -16,6 +16,9 @@ __all__ = ["earlier_run_kept"]
 _OF_A_RUN = ("config.yaml", "run.json", "metrics.csv")
 """Files by which a run is known, besides checkpoints."""
 
+_PICTURES = "*-epoch[0-9][0-9][0-9][0-9]*.png"
+"""Files of the callbacks that draw, in a run's folder of pictures."""
+
 _LOGS = ("metrics.csv", "hparams.yaml")
 """Files of a CSVLogger."""
 
@@ -28,7 +31,7 @@ def earlier_run_kept(trainer: Trainer, ckpt_path: str | None = None) -> Iterator
     trained on: no process reads the earlier run's files any more, such as a teacher's checkpoint, and a run that cannot
     start has changed nothing. A run that goes on from a checkpoint in its own folder leaves it where it is, and so does
     ``fast_dev_run``. In a folder that is not the run's alone (the working directory, ``default_root_dir``) only the
-    files of a run move, to ``earlier-1`` in it.
+    files and pictures of a run move, to ``earlier-1`` in it.
 
     Args:
         trainer: about to fit; gets a callback.
@@ -72,12 +75,14 @@ class _EarlierRun(Callback):
                 if log.is_file():
                     self.renamed[log] = log.rename(_free(log))
         if is_run:
-            own = names & {*_OF_A_RUN, *_LOGS} if self.is_shared else names
+            drawn = {str(path.relative_to(self.folder)) for path in (self.folder / "pictures").glob(_PICTURES)}
+            own = names & {*_OF_A_RUN, *_LOGS} | drawn if self.is_shared else names
             self.files = [self.renamed.get(self.folder / name, self.folder / name) for name in sorted(own)]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.is_settled = True
-        if self.files and (trainer.ckpt_path is None or self.from_elsewhere):  # also a job that SLURM resumes has one
+        # A spawned process has a copy of this callback, whichever rank it is. A job that SLURM resumes has a ckpt_path.
+        if trainer.is_global_zero and self.files and (trainer.ckpt_path is None or self.from_elsewhere):
             self._move()
         trainer.strategy.barrier("earlier run kept")
 
@@ -95,7 +100,9 @@ class _EarlierRun(Callback):
             place.mkdir()
             for path in self.files:
                 if path.exists():
-                    shutil.move(path, place)
+                    target = place / path.relative_to(self.folder)
+                    target.parent.mkdir(exist_ok=True)
+                    shutil.move(path, target)
             for log, kept in self.renamed.items():
                 if (place / kept.name).exists():
                     (place / kept.name).rename(place / log.name)

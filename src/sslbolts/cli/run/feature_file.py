@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info
+from sslbolts.checks import whole_file
 from sslbolts.cli.shared.checks import check_folder
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
-from sslbolts.writing import whole_file
 
 __all__ = ["FeatureFile"]
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
-from sslbolts.checks import whole
+from sslbolts.checks import as_plain, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
@@ -78,7 +78,7 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
         self._groups()  # a network whose blocks are not known is refused now
         self.num_classes = num_classes
         self._mixers = _mixers(self.settings, num_classes)
-        self.save_hyperparameters({"num_classes": num_classes, "settings": asdict(self.settings)})
+        self.save_hyperparameters(as_plain({"num_classes": num_classes, "settings": asdict(self.settings)}))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, num_classes)`` of normalized images ``(B, C, H, W)``."""

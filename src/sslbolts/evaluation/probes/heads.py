@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sslbolts.checks import whole
+from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.probes.settings import ProbeSettings
-from sslbolts.float64 import with_float64
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 

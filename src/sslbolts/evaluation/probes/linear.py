@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
+from sslbolts.checks import as_plain
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers
 from sslbolts.evaluation.encoder import Encoder
@@ -87,7 +88,7 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
             dropout=self.dropout,
         )
         self.register_buffer("chosen", torch.tensor(-1))
-        self.save_hyperparameters({"num_classes": num_classes, "settings": asdict(self.settings)})
+        self.save_hyperparameters(as_plain({"num_classes": num_classes, "settings": asdict(self.settings)}))
 
     def train(self, mode: bool = True) -> "LinearProbe":
         """The heads' mode; the network stays in eval mode."""
@@ -191,7 +192,7 @@ class MLPProbe(LinearProbe):
             raise UsageError(f"hidden_dim={hidden_dim}: it is at least 1; LinearProbe is without a hidden layer.")
         self.hidden_dim, self.dropout = hidden_dim, dropout
         super().__init__(network, num_classes, settings=settings, width=width, **changes)
-        self.save_hyperparameters({"hidden_dim": hidden_dim, "dropout": dropout})
+        self.save_hyperparameters(as_plain({"hidden_dim": hidden_dim, "dropout": dropout}))
 
 
 def probe_views(settings: str | ProbeSettings, size: int, *, normalize: bool = True) -> MultiView:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from sslbolts.checks.devices import with_float64
 from sslbolts.evaluation.accuracy import accuracies, check_finite
-from sslbolts.float64 import with_float64
 from sslbolts.readouts.checks import usable
 
 __all__ = ["map_11point", "measure"]

@@ -139,10 +139,11 @@ class InstanceDiscrimination(SSLModule):
         if self.bank.num_images == 0:
             self.bank.resize(images)
         if images > self.bank.num_images:
-            raise UsageError(
-                f"there are {images} training images, but the memory has {self.bank.num_images} rows: pass "
-                f"num_images={images}, or leave it out."
-            )
+            given = self.hparams["num_images"] is not None
+            advice = f"pass num_images={images}, or leave it out" if given else "make a new one around its backbone"
+            earlier = "" if given else ", those of the images that this method was trained on"
+            rows = f"{self.bank.num_images} rows{earlier}"
+            raise UsageError(f"there are {images} training images, but the memory has {rows}: {advice}.")
 
 
 class InstanceBank(ImageMemory):

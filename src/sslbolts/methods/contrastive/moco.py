@@ -22,7 +22,7 @@ from sslbolts.networks.heads import mlp
 from sslbolts.networks.split_batch_norm import join_batch_norms, split_batch_norms
 from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable
-from sslbolts.training.memory import FeatureQueue
+from sslbolts.training.memory import FeatureQueue, only_measures
 
 __all__ = ["MoCo"]
 
@@ -164,7 +164,7 @@ class MoCo(SSLModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         keys, length = self._keys_per_step(batch), len(self.queue.rows)
-        if batch_idx == 0 and length % keys:
+        if batch_idx == 0 and length % keys and not only_measures(self.trainer):
             raise UsageError(
                 f"queue_length={length} is no multiple of the {keys} keys that an optimizer step adds: choose a "
                 f"multiple of {keys}, e.g. {max(length // keys, 1) * keys}, or another batch size."

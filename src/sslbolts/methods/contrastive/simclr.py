@@ -31,8 +31,10 @@ class SimCLR(SSLModule):
     other tasks are the backbone's, not the projector's. The official code's loss is twice the paper's, in all published
     runs: ``scale_loss=2``. LARS takes the factor out of the steps of weights, whose decay then counts half, but not of
     biases and norms, which move twice as far. The projector has two layers as in the paper; the official code's default
-    came to be three, with a hidden layer as wide as the features. Where the paper scales the learning rate by the
-    square root of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of ``lr=1.2``.
+    came to be three, with a hidden layer as wide as the features. Its weights start at a standard deviation of 0.01,
+    here at torch's; with batch norm behind them and LARS, their scale has next to no effect. Where the paper scales the
+    learning rate by the square root of the batch size, `0.075 sqrt(B)`, give ``lr_scaling="sqrt"`` with an optimizer of
+    ``lr=1.2``.
 
     The paper's other objectives are here to be compared with it. Table 4 has 63.9 for NT-Xent, 57.9 and 51.6 for
     NT-Logistic with and without semi-hard negatives, 57.5 and 50.9 for the margin triplet loss. How an anchor's many
@@ -97,8 +99,7 @@ class SimCLR(SSLModule):
         self.semi_hard = semi_hard
         self.margin = margin
         self.scale_loss = scale_loss
-        widths = (self.num_features, hidden_dim, output_dim)
-        self.projector = mlp(*widths, bias=False, last_bias=False, last_norm="scale", weight_std=0.01)
+        self.projector = mlp(self.num_features, hidden_dim, output_dim, bias=False, last_bias=False, last_norm="scale")
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         z1, z2 = self.projector(self.embed(batch.views)).chunk(2)  # (B, output_dim) each

@@ -49,6 +49,8 @@ class FirstImages(Callback):
         self.images = images
         self.class_names = class_names
         self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
+        self._due = False
+        self._found: tuple[Tensor, Any, list[str] | None] | None = None  # images, what the network made of them, labels
 
     @abstractmethod
     def look(self, pl_module: LightningModule, images: Tensor) -> Any:
@@ -72,6 +74,17 @@ class FirstImages(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.publisher.begin(trainer)
 
+    def check(self, pl_module: LightningModule) -> None:
+        """Refuse a module that cannot be looked at."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.check(pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.check(pl_module)
+        self._found = None
+        self._due = not trainer.sanity_checking and self.publisher.due(trainer)
+
     @torch.no_grad()
     def on_validation_batch_end(
         self,
@@ -82,19 +95,36 @@ class FirstImages(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if batch_idx or dataloader_idx or trainer.sanity_checking or not self.publisher.due(trainer):
+        if batch_idx or dataloader_idx or not self._due:
             return
         # With the first batch, not at the end of the epoch, where WeightAveraging may have changed the weights back.
-        images = images_of(batch)[: self.images]
-        with undisturbed(trainer, pl_module), trainer.precision_plugin.forward_context():
-            seen = self.look(pl_module, images)
-        path = self.publisher.path(trainer)
-        if rank() == 0:
-            shown = displayable(images, trainer.datamodule)  # type: ignore[attr-defined]
-            self.publisher.publish(trainer, self.draw(trainer, shown, seen, self._labels(trainer, batch)), path)
+        with self.publisher.attempt():
+            images = images_of(batch)[: self.images]
+            if not len(images):
+                return
+            with undisturbed(trainer, pl_module), trainer.precision_plugin.forward_context():
+                seen = self.look(pl_module, images)
+            if rank() == 0:
+                shown = displayable(images, trainer.datamodule)  # type: ignore[attr-defined]
+                self._found = shown, seen, self._labels(trainer, batch)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._due:
+            return
+        path, found = self.publisher.path(trainer), self._found  # here, where all ranks are: not each may get a batch
+        self._due, self._found = False, None
+        if found is not None:
+            with self.publisher.attempt():
+                self.publisher.publish(trainer, self.draw(trainer, *found), path)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_validation_epoch_start(trainer, pl_module)
 
     def on_test_batch_end(self, *args: Any) -> None:
         self.on_validation_batch_end(*args)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_validation_epoch_end(trainer, pl_module)
 
     def _labels(self, trainer: Trainer, batch: Any) -> list[str] | None:
         targets = targets_or_none(batch)[: self.images].cpu()

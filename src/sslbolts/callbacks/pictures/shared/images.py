@@ -21,15 +21,20 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
             them, else in [0, 1], else of any range: then the range of each image is stretched to what can be shown.
         source: the DataModule.
 
+    Raises:
+        UsageError: for anything else than images of 1, 3 or more channels.
+
     Example:
         >>> displayable(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 1, 3)).flatten().tolist()
         [0, 128, 255]
     """
-    if images.ndim != 4:
-        raise UsageError(f"pictures show images (N, C, H, W), got shape {tuple(images.shape)}.")
+    if images.ndim != 4 or images.shape[1] in (0, 2):
+        raise UsageError(
+            f"pictures show images (N, C, H, W) of 1, 3 or more channels, got shape {tuple(images.shape)}."
+        )
     images = images.detach().cpu()
-    if images.dtype == torch.uint8:
-        return images
+    if images.dtype == torch.uint8 or not images.numel():
+        return images.to(torch.uint8)
     images = images.float()
     mean, std = getattr(source, "mean", None), getattr(source, "std", None)
     if _per_channel(mean, images) and _per_channel(std, images):

@@ -2,13 +2,17 @@
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from sslbolts._lightning import Trainer, rank_zero_warn
-from sslbolts.checks import whole
+from sslbolts.checks import whole, whole_file
+from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
-from sslbolts.writing import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,13 +46,41 @@ class Publisher:
         self.every_n_epochs = every_n_epochs
         self.folder = folder
         self._drawn = 0  # epochs that were over at the last picture
+        self._off = self._told = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """No picture is worth a run: if it cannot be drawn, that is warned of once, and no more are."""
+        try:
+            yield
+        except Exception as error:  # of whatever library draws
+            self._off = True
+            self._tell(f"{type(error).__name__}: {error}")
+
+    def is_off(self, trainer: Trainer) -> bool:
+        """True once the picture could not be drawn on some rank. All ranks must call it."""
+        count = torch.tensor(int(self._off), device=trainer.strategy.root_device)
+        self._off = bool(all_sum(count) > 0)
+        if self._off:
+            self._tell("another rank could not draw it.")
+        return self._off
+
+    def _tell(self, why: str) -> None:
+        if not self._told:
+            self._told = True
+            rank_zero_warn(f"the picture {self.name} cannot be drawn, and is left out from now on: {why}")
 
     def begin(self, trainer: Trainer) -> None:
         """Count epochs from here; where training starts or is resumed."""
         self._drawn = trainer.current_epoch
 
     def due(self, trainer: Trainer) -> bool:
-        """Whether this epoch ends with a picture, and this validation is its last as far as one can know."""
+        """Whether this epoch ends with a picture, and this validation is its last as far as one can know.
+
+        All ranks must call it.
+        """
+        if self.is_off(trainer):
+            return False
         if trainer.state.fn != "fit" or _is_last_validation(trainer):
             return True
         passed, every = self.passed(trainer), self.every_n_epochs

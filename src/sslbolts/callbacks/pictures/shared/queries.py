@@ -15,7 +15,7 @@ from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import whole
-from sslbolts.distributed import gather_ragged, rank, world_size
+from sslbolts.distributed import gather_or_none, rank, world_size
 from sslbolts.pictures.style import thumbnails
 
 if TYPE_CHECKING:
@@ -94,20 +94,27 @@ class QueryPicture(QueryMonitor):
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
         rows = even(len(features), self._per_batch(trainer))
-        images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
-        self._kept.append((thumbnails(images), features[rows], targets[rows], self._seen + rows))
+        if len(rows):
+            with self.publisher.attempt():
+                images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
+                self._kept.append((thumbnails(images), features[rows], targets[rows].long(), self._seen + rows))
         self._seen += len(features)
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
-        if not self._kept:
+        device = pl_module.device
+        mine: list[Tensor | None] = [None, None, None]
+        with self.publisher.attempt():
+            if self._kept:
+                *kept, rows = (torch.cat(parts).to(device) for parts in zip(*self._kept))
+                mine = [x[first_seen[rows]] for x in kept]
+        if self.publisher.is_off(trainer):
+            return
+        # Collectives of an accelerator's process group take tensors on that device only.
+        gathered = [x.cpu() for own in mine if (x := gather_or_none(own, device)) is not None]
+        if not gathered:
             return
         path = self.publisher.path(trainer)
-        images, features, targets, rows = (torch.cat(parts) for parts in zip(*self._kept))
-        first_seen = first_seen[rows.to(first_seen.device)]
-        shape = images.shape[1:]
-        # Collectives of an accelerator's process group take tensors on that device only.
-        images = gather_ragged(images.to(features.device).flatten(1)[first_seen]).cpu().view(-1, *shape)
-        features, targets = (gather_ragged(x[first_seen]).cpu() for x in (features, targets))
+        images, features, targets = gathered
         finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
         missing = int((~finite).sum())
         self.left_out = f", without {missing:,} whose features are not finite" if missing else ""
@@ -120,11 +127,12 @@ class QueryPicture(QueryMonitor):
         images, features, targets = images[finite], features[finite], targets[finite]
         chosen = even(len(images), self.max_images)
         images, features, targets = (x[chosen] for x in (images, features, targets))
-        computed = self.compute(trainer, pl_module, images, features, targets)
-        if rank() == 0:
-            figure = self.draw(trainer, images, features, targets, computed)
-            if figure is not None:
-                self.publisher.publish(trainer, figure, path)
+        with self.publisher.attempt():
+            computed = self.compute(trainer, pl_module, images, features, targets)
+            if rank() == 0:
+                figure = self.draw(trainer, images, features, targets, computed)
+                if figure is not None:
+                    self.publisher.publish(trainer, figure, path)
 
     def forget(self) -> None:
         self._kept, self._seen = [], 0

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from sslbolts import UsageError
-from sslbolts.writing import whole_file, write_text
+from sslbolts.checks import whole_file, write_text
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path):

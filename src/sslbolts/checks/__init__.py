@@ -1,0 +1,22 @@
+"""Checks of arguments, classes, labels and files, and of what a device can do."""
+
+from sslbolts.checks.arguments import as_plain, at_least, below_one, fraction, is_plain, one_of, positive, whole
+from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file
+from sslbolts.checks.files import read_regular, whole_file, write_text
+
+__all__ = [
+    "HARMLESS",
+    "as_plain",
+    "at_least",
+    "below_one",
+    "fraction",
+    "import_class",
+    "import_named_in_file",
+    "is_plain",
+    "one_of",
+    "positive",
+    "read_regular",
+    "whole",
+    "whole_file",
+    "write_text",
+]
