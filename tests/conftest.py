@@ -4,6 +4,7 @@ What they import is imported in them: the process that only hands out tests then
 """
 
 import functools
+import gc
 import multiprocessing.process
 import subprocess
 from collections.abc import Iterator
@@ -36,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return "two_ranks" not in getattr(item, "fixturenames", ()), [*LONGEST_FIRST, room].index(room)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Leaves modules and collected tests, which stay to the end, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="session")
