@@ -38,14 +38,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "decoder_depth": 8,
         "decoder_heads": 16,
     },
-    "simmim_imagenet": {
-        "run": (800, 2048, "simmim"),
-        "AdamW": {"lr": 4e-4, "weight_decay": 0.05},
-        "warmup_epochs": 10,
-        "milestones": [0.875],
-        "mask_ratio": 0.6,
-        "mask_patch": 32,
-    },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
         "LARS": {"lr": 4.8, "weight_decay": 1e-6, "lr_in_momentum": True},

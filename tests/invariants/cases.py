@@ -102,7 +102,7 @@ _WHOLE = View(16, scale=(1.0, 1.0), ratio=(1.0, 1.0))
 _ONE_COLORED_VIEW = MultiView((View(32, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2),))
 
 _TINY_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-_SMALL_VIT = {"img_size": 16, "patch_size": 4, "embed_dim": 64, "depth": 3, "num_heads": 4}
+_SMALL_VIT = {"img_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4, "global_pool": "avg"}
 
 OVERRIDES: dict[str, dict[str, Any]] = {
     # Seeds 0, 1 and 2 gain .080, .090 and .086.
@@ -262,19 +262,20 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "margin": 0.038,
     },
+    # Seeds 0, 1 and 2 gain .036, .026 and .040.
     "MAE": {
         "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "decoder_heads": 2},
         "learning": {
             "backbone": "vit_tiny_patch16_224",
-            "backbone_kwargs": _SMALL_VIT,
+            "backbone_kwargs": {**_SMALL_VIT, "patch_size": 4},
+            "mask_ratio": 0.5,
             "decoder_dim": 64,
             "decoder_depth": 1,
             "decoder_heads": 4,
+            "optimizer": partial(torch.optim.AdamW, lr=0.004, betas=(0.9, 0.95), weight_decay=0.05),
         },
-    },
-    "SimMIM": {
-        "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "mask_patch": 8},
-        "learning": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _SMALL_VIT, "mask_patch": 4},
+        "batch_size": 32,
+        "margin": 0.017,
     },
 }
 """Method -> attributes of its case that differ from the automatic ones."""

@@ -15,7 +15,7 @@ from sslbolts.losses.dino import dino
 from sslbolts.losses.instance import instance_nce, instance_softmax
 from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
-from sslbolts.losses.reconstruction import masked_patches, masked_pixels
+from sslbolts.losses.reconstruction import masked_patches
 from sslbolts.losses.regression import byol_regression, negative_cosine
 from sslbolts.losses.whitening import w_mse
 
@@ -34,7 +34,6 @@ __all__ = [
     "labeled_cross_entropy",
     "margin_triplet",
     "masked_patches",
-    "masked_pixels",
     "matching_accuracy",
     "moco_v3_contrastive",
     "negative_cosine",

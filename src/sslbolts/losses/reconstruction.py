@@ -1,13 +1,11 @@
 """Losses on the pixels that a network did not see."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
-__all__ = ["masked_patches", "masked_pixels", "patchify", "unpatchify"]
+__all__ = ["masked_patches", "patchify", "unpatchify"]
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -81,32 +79,3 @@ def masked_patches(
     weights = mask.to(predictions.dtype)
     errors: Tensor = (predictions - targets).square().mean(2) * weights
     return errors.sum() / weights.sum()
-
-
-@full_precision
-def masked_pixels(reconstructions: Tensor, images: Tensor, mask: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Mean absolute error of the masked pixels.
-
-    Args:
-        reconstructions: ``(B, C, H, W)``.
-        images: ``(B, C, H, W)``.
-        mask: ``(B, h, w)``, 1 or True for masked cells; `h` and `w` divide `H` and `W`.
-        eps: added to the number of masked pixels.
-
-    Returns:
-        Scalar, at least 0.
-
-    Source: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886, section 3.4.
-
-    Example:
-        >>> import torch
-        >>> images, mask = torch.zeros(2, 3, 4, 4), torch.tensor([[[1, 0], [0, 0]]]).expand(2, 2, 2)
-        >>> round(masked_pixels(images + 0.5, images, mask).item(), 4)
-        0.5
-    """
-    if reconstructions.shape != images.shape:
-        raise UsageError(f"reconstructions {tuple(reconstructions.shape)} are not as the images {tuple(images.shape)}.")
-    weights = F.interpolate(mask[:, None].to(images.dtype), size=images.shape[2:], mode="nearest")
-    errors = (reconstructions - images).abs() * weights
-    here = eps / world_size()  # so that the mean over ranks is the loss of all images
-    return errors.sum() / (weights.sum() + here) / images.shape[1]

@@ -165,13 +165,6 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
-    "SimMIM": Method(
-        "masked.simmim",
-        "simmim",
-        "a transformer, long training",
-        "Xie et al. 2022, arXiv:2111.09886",
-        "",
-    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

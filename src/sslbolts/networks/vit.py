@@ -1,6 +1,6 @@
 """Parts of timm's vision transformers: fixed positions, a look at some patches only, a decoder."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ from sslbolts.errors import UsageError
 
 __all__ = [
     "PatchDecoder",
-    "changed",
     "compile_blocks",
     "last_tokens",
     "only_patches",
@@ -66,23 +65,7 @@ def sin_cos_positions(height: int, width: int, dim: int, *, row_first: bool = Fa
 
 
 @contextmanager
-def changed(layer: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """A context in which a layer gives ``change(output)`` in place of its output.
-
-    Example:
-        >>> layer = nn.Identity()
-        >>> with changed(layer, lambda x: x + 1):
-        ...     layer(torch.zeros(1)).item()
-        1.0
-    """
-    hook = layer.register_forward_hook(lambda _layer, _inputs, output: change(output))
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def only_patches(vit: Any, keep: Tensor) -> Any:
+def only_patches(vit: Any, keep: Tensor) -> Iterator[None]:
     """A context in which the blocks of a transformer see some patches only, after their positions were added.
 
     Args:
@@ -94,7 +77,11 @@ def only_patches(vit: Any, keep: Tensor) -> Any:
         prefix, patches = tokens[:, : vit.num_prefix_tokens], tokens[:, vit.num_prefix_tokens :]
         return torch.cat([prefix, patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))], 1)
 
-    return changed(vit.patch_drop, choose)
+    hook = vit.patch_drop.register_forward_hook(lambda _layer, _inputs, tokens: choose(tokens))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def last_tokens(vit: Any, images: Tensor) -> Tensor:
@@ -113,7 +100,7 @@ def last_tokens(vit: Any, images: Tensor) -> Tensor:
 
 def compile_blocks(vit: Any) -> None:
     """Compile the blocks one by one, in place: hooks that come and go between them stay outside."""
-    for block in getattr(vit, "blocks", None) or vit.layers:
+    for block in vit.blocks:
         block.compile()
 
 

@@ -1,13 +1,12 @@
 """Which parts of an image are hidden: a share that is the same for all images, at random places."""
 
-import math
 from typing import NamedTuple
 
 from torch import Tensor
 
 from sslbolts.errors import UsageError
 
-__all__ = ["PatchMask", "masked_cells", "random_patches"]
+__all__ = ["PatchMask", "random_patches"]
 
 
 class PatchMask(NamedTuple):
@@ -50,25 +49,3 @@ def random_patches(noise: Tensor, ratio: float) -> PatchMask:
     order = noise.argsort(1)
     restore = order.argsort(1)
     return PatchMask(order[:, :seen], restore, restore >= seen)
-
-
-def masked_cells(noise: Tensor, ratio: float) -> Tensor:
-    """Hidden cells ``(B, h, w)``, `ceil(h w ratio)` of each image: those with the least of the noise ``(B, h, w)``.
-
-    Raises:
-        UsageError: if no cell is left.
-
-    Source: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886, section 3.2.
-
-    Example:
-        >>> masked_cells(torch.rand(5, 6, 6), 0.6).sum((1, 2))
-        tensor([22, 22, 22, 22, 22])
-    """
-    cells = noise.flatten(1)
-    hidden = math.ceil(cells.shape[1] * ratio)
-    if hidden >= cells.shape[1]:
-        raise UsageError(
-            f"mask_ratio={ratio} hides all of {cells.shape[1]} cells: give another ratio, a smaller mask_patch or "
-            "larger images."
-        )
-    return (cells.argsort(1).argsort(1) < hidden).view_as(noise)

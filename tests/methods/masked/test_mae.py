@@ -1,4 +1,4 @@
-"""MAE and SimMIM: initial weights and sizes by the official modules, what is hidden, what is decayed and refused."""
+"""MAE: initial weights and size of the official module, what is hidden, what is decayed and refused."""
 
 from typing import Any
 
@@ -6,31 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from sslbolts import MAE, SimMIM, UsageError
-from sslbolts.losses import masked_patches, masked_pixels
+from sslbolts import MAE, UsageError
+from sslbolts.losses import masked_patches
 from sslbolts.losses.reconstruction import patchify, unpatchify
-from sslbolts.methods.masked.masks import masked_cells, random_patches
+from sslbolts.methods.masked.masks import random_patches
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
 
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-SWIN = {
-    "img_size": 64,
-    "window_size": 4,
-    "embed_dim": 8,
-    "depths": (1, 1),
-    "num_heads": (1, 2),
-}
 
 
 def mae(**arguments: Any) -> MAE:
     small = {"decoder_dim": 12, "decoder_depth": 1, "decoder_heads": 3}
     return MAE("vit_tiny_patch16_224", backbone_kwargs=VIT, **small | arguments)
-
-
-def simmim(**arguments: Any) -> SimMIM:
-    return SimMIM("vit_tiny_patch16_224", backbone_kwargs=VIT, **{"mask_patch": 8} | arguments)
 
 
 def test_mae_has_the_official_number_of_parameters():
@@ -64,15 +53,6 @@ def test_mae_starts_as_the_official_module():
     assert not vit.pos_embed.requires_grad
 
 
-def test_simmim_starts_as_the_official_vit():
-    torch.manual_seed(0)
-    vit: Any = SimMIM("vit_small_patch16_224").backbone
-    assert vit.blocks[2].attn.qkv.weight.std().item() == pytest.approx(0.0108, rel=0.02)
-    for number in (1, 6, 12):
-        projection = vit.blocks[number - 1].mlp.fc2.weight
-        assert projection.std().item() == pytest.approx(0.0108 / (2 * number) ** 0.5, rel=0.02)
-
-
 def test_a_pretrained_network_and_ones_own_keep_their_weights():
     import timm
 
@@ -91,13 +71,6 @@ def test_mae_sees_the_official_number_of_patches(patches, seen):
     assert torch.equal(found.restore.gather(1, found.keep), torch.arange(seen).expand(3, seen))
 
 
-@pytest.mark.parametrize(("side", "hidden"), [(6, 22), (7, 30), (4, 10)])
-def test_simmim_hides_the_official_number_of_cells(side, hidden):
-    mask = masked_cells(torch.rand(5, side, side), 0.6)
-    assert (mask.sum((1, 2)) == hidden).all()
-    assert not torch.equal(mask[0], mask[1])
-
-
 def test_patches_are_put_back():
     images = torch.rand(2, 3, 8, 12)
     patches = patchify(images, 4)
@@ -110,11 +83,6 @@ def test_what_is_seen_has_no_part_in_the_loss():
     patches = random_patches(torch.rand(2, 16), 0.75)
     masked_patches(predictions, images, patches.hidden, patch=8).backward()
     assert torch.equal(predictions.grad.abs().sum(2) > 0, patches.hidden)
-    output = torch.randn(2, 3, 32, 32, requires_grad=True)
-    mask = masked_cells(torch.rand(2, 4, 4), 0.6)
-    masked_pixels(output, images, mask).backward()
-    pixels = mask.repeat_interleave(8, 1).repeat_interleave(8, 2)
-    assert torch.equal((output.grad != 0).all(1), pixels)
 
 
 def test_the_hidden_patches_do_not_reach_the_encoder():
@@ -122,10 +90,6 @@ def test_the_hidden_patches_do_not_reach_the_encoder():
     patches = random_patches(torch.rand(2, 16), 0.75)
     changed = unpatchify(patchify(images, 8) + 5 * patches.hidden[..., None], 8, 32, 32)
     torch.testing.assert_close(method.predict_patches(images, patches), method.predict_patches(changed, patches))
-    other = simmim().eval()
-    mask = masked_cells(torch.rand(2, 4, 4), 0.6)
-    changed = images + 5 * mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
-    torch.testing.assert_close(other.fill_in(images, mask), other.fill_in(changed, mask))
 
 
 def test_predicting_the_mean_is_a_loss_of_almost_one():
@@ -141,8 +105,8 @@ def test_tokens_are_decayed_and_vectors_are_not():
     assert all(p.ndim == 1 for p in exempt["params"])
 
 
-@pytest.mark.parametrize("method", [mae(), simmim(), simmim(mask_patch=16)], ids=["MAE", "SimMIM", "large cells"])
-def test_reconstructions_keep_what_is_seen(method):
+def test_reconstructions_keep_what_is_seen():
+    method = mae()
     images = torch.rand(3, 3, 32, 32)
     shown, output = method.eval().reconstruct(images)
     seen = (shown != 0).any(1, keepdim=True).expand_as(images)
@@ -151,21 +115,13 @@ def test_reconstructions_keep_what_is_seen(method):
     assert (output[~seen] != images[~seen]).float().mean() > 0.9
 
 
-def test_simmim_takes_swin_transformers():
-    method = SimMIM("swin_tiny_patch4_window7_224", backbone_kwargs=SWIN, mask_patch=8)
-    images, mask = torch.rand(2, 3, 64, 64), masked_cells(torch.rand(2, 8, 8), 0.6)
-    assert method.fill_in(images, mask).shape == images.shape
-
-
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: MAE("resnet18"), "vision transformers of timm"),
         (lambda: MAE(TinyBackbone()), "TinyBackbone is none"),
-        (lambda: SimMIM("resnet18"), "patch embedding"),
         (lambda: mae(decoder_heads=5), "decoder_heads=5 must divide decoder_dim=12"),
         (lambda: mae(mask_ratio=1.5), "mask_ratio=1.5"),
-        (lambda: simmim(mask_patch=12), "mask_patch=12"),
     ],
 )
 def test_wrong_arguments(make, words):
@@ -178,8 +134,6 @@ def test_wrong_arguments(make, words):
     [
         (mae(), 16, r"made for images of \(32, 32\)"),
         (mae(mask_ratio=0.99), 32, "leaves 0 of 16 patches"),
-        (simmim(mask_ratio=0.99), 32, "hides all of 16 cells"),
-        (simmim(mask_patch=24), 32, "no whole number of cells"),
     ],
 )
 def test_wrong_images(method, size, words):
