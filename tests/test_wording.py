@@ -23,8 +23,8 @@ BRITISH = re.compile(
     re.IGNORECASE,
 )
 
-# Names that stand fast: an old one that users have, one of the recorded trajectories, and one of folders.
-NAMES = re.compile('NeighbourSheet|labelled_share|"unlabelled"')
+# Names that stand fast: an old one that users have, those of recorded cases, and one of folders.
+NAMES = re.compile('NeighbourSheet|labelled_share|"unlabelled"|relative_colour_drop')
 
 
 def test_a_module_says_what_it_is_in_a_noun_phrase():

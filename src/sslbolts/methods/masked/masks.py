@@ -1,4 +1,4 @@
-"""Which parts of an image are hidden: a share that is the same for all images, at random places."""
+"""Masks of an image's patches: a share that is the same for all images, at random places."""
 
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ def random_patches(noise: Tensor, ratio: float) -> PatchMask:
     Source: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377, section 3.
 
     Example:
+        >>> import torch
         >>> random_patches(torch.tensor([[0.3, 0.1, 0.9, 0.5]]), 0.5).keep
         tensor([[1, 0]])
     """
