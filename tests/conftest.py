@@ -17,6 +17,8 @@ from tests.helpers.ranks import TwoRanks
 
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
 
+# Left out of ``make check``: the longest of those that train nothing.
+NOT_QUICK = ("cli/test_configs.py", "checkpoints/test_foreign", "checkpoints/test_formats.py", "bolts/")
 LONGEST_FIRST = ("invariants", "cli", "notebooks", "checkpoints", "evaluation", "data", "callbacks", "methods")
 
 
@@ -29,13 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests begin first, so that no process waits for another's last one; those on two ranks share one pair."""
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         room = item.nodeid.partition("tests/")[2].partition("/")[0]
         return "two_ranks" not in getattr(item, "fixturenames", ()), [*LONGEST_FIRST, room].index(room)
 
+    if config.getoption("quick"):
+        items[:] = [item for item in items if not item.nodeid.partition("tests/")[2].startswith(NOT_QUICK)]
     items.sort(key=place)
 
 

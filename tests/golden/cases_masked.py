@@ -41,7 +41,7 @@ def _mae(i: Tensors, p: Parameters) -> dict[str, Tensor]:
 
 
 def _positions(i: Tensors, p: Parameters) -> dict[str, Tensor]:
-    return {"pos": sin_cos_positions(p["grid"], p["grid"], p["dim"]).to(torch.get_default_dtype())}
+    return {"pos": sin_cos_positions(p["grid"], p["grid"], p["dim"])}
 
 
 def _lr(i: Tensors, p: Parameters) -> dict[str, Tensor]:
