@@ -160,3 +160,8 @@ def test_files_that_cannot_be_read_are_left_out_of_a_part_too(tmp_path):
 def test_a_dataset_without_listed_labels_is_read_for_them():
     dataset = TensorDataset(PIXELS, LABELS)
     assert DatasetDataModule(dataset, num_classes=3).targets("train").tolist() == LABELS.tolist()
+
+
+def test_a_checkpoint_holds_no_arguments_of_a_data_module():
+    with pytest.raises(UsageError, match=r"no checkpoint holds the arguments of DatasetDataModule: .* config\.yaml"):
+        DatasetDataModule.load_from_checkpoint("last.ckpt")

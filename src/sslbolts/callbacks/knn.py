@@ -208,17 +208,8 @@ class KNNMonitor(QueryMonitor):
         self._measured = epoch
         return True
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._find_bank(trainer, pl_module)
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_test_epoch_start(trainer, pl_module)
-        self._find_bank(trainer, pl_module)
-
-    def _find_bank(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._rows is not None:
-            self.bank.loader(trainer, pl_module)  # here, where all ranks are: not each of them may get a batch
+    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bank.loader(trainer, pl_module)
 
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor

@@ -13,7 +13,7 @@ from sslbolts._lightning import LightningDataModule, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size_and_views, statistics
-from sslbolts.data.evaluation import EvaluationImages, collate, untouched
+from sslbolts.data.evaluation import EvaluationImages, collate, normalized
 from sslbolts.data.images import Images
 from sslbolts.data.labels import few_labels, labels_of
 from sslbolts.data.loader import TrainLoader, evaluation_placement, silence_advice, training_placement
@@ -21,7 +21,7 @@ from sslbolts.data.progress import Progress
 from sslbolts.data.sampler import sampler_of
 from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
-from sslbolts.transforms import BatchedEvaluate, MultiCrop, MultiView, evaluation
+from sslbolts.transforms import MultiCrop, MultiView, evaluation
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["SSLDataModule", "Split"]
@@ -322,23 +322,13 @@ class SSLDataModule(LightningDataModule):
         )
 
     @torch.no_grad()
-    @classmethod
-    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
-        """No checkpoint has the arguments.
-
-        Raises:
-            UsageError: says where they are.
-        """
-        raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finishes a batch where it lies: views of a :class:`Draft`, and evaluation images that are still uint8."""
         if isinstance(batch, Draft):
             assert self._train_views is not None
             batch = self._train_views.finish(batch)
-        elif isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and batch and _is_uint8(batch[0]):
-            normalize = BatchedEvaluate(untouched(self.image_size), mean=self.mean, std=self.std)
-            batch = (normalize(batch[0]), *batch[1:])
+        else:
+            batch = normalized(batch, self.image_size, mean=self.mean, std=self.std)
         if isinstance(batch, ViewBatch) and self._labels is not None:
             self._labels = self._labels.to(batch.indices.device)
             batch = batch._replace(targets=self._labels[batch.indices])
@@ -368,6 +358,11 @@ class SSLDataModule(LightningDataModule):
             self._seed = int(state_dict["seed"])
         if self.trainer is None or self.trainer.state.fn == "fit":  # an evaluation of a checkpoint resumes no run
             self._progress.load_state_dict(state_dict)
+
+    @classmethod
+    def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
+        """Refused, since no checkpoint holds the arguments."""
+        raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
 
     # ------------------------------------------------------------------ inside
 
@@ -403,7 +398,3 @@ class SSLDataModule(LightningDataModule):
 
     def _position(self) -> tuple[int, int] | None:
         return self._progress.position(self.trainer)
-
-
-def _is_uint8(images: Any) -> bool:
-    return isinstance(images, torch.Tensor) and images.dtype == torch.uint8

@@ -7,16 +7,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from sslbolts.batch import ViewBatch
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
 from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
-from sslbolts.transforms import Evaluation, center_crop
+from sslbolts.transforms import BatchedEvaluate, Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["EvaluationBatch", "EvaluationImages", "collate", "untouched"]
+__all__ = ["EvaluationBatch", "EvaluationImages", "collate", "normalized", "untouched"]
 
 EvaluationBatch = tuple[Tensor, Tensor, Tensor]
 """Images ``(B, C, S, S)``, targets ``(B,)``, indices ``(B,)``."""
@@ -114,3 +115,11 @@ def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> E
 def untouched(size: int) -> Evaluation:
     """Evaluation of images that :class:`EvaluationImages` has cut to their size already."""
     return Evaluation(resize=size, size=size)
+
+
+def normalized(batch: Any, size: int, *, mean: Sequence[float] | None, std: Sequence[float] | None) -> Any:
+    """An evaluation batch with its images normalized, if they are still uint8; any other batch as it is."""
+    is_evaluation = isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and len(batch) > 0
+    if not is_evaluation or not isinstance(batch[0], Tensor) or batch[0].dtype != torch.uint8:
+        return batch
+    return (BatchedEvaluate(untouched(size), mean=mean, std=std)(batch[0]), *batch[1:])

@@ -120,18 +120,9 @@ class NeighborSheet(QueryPicture):
         self._share = share, bank
         return self._share
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_epoch_start(trainer, pl_module)
-        self._find_bank(trainer, pl_module)
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_test_epoch_start(trainer, pl_module)
-        self._find_bank(trainer, pl_module)
-
-    def _find_bank(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._rows is not None:  # here, where all ranks are: not each of them may get a batch
-            monitor = self._monitor(trainer)
-            (self._bank if monitor is None else monitor.bank).loader(trainer, pl_module)
+    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        monitor = self._monitor(trainer)
+        (self._bank if monitor is None else monitor.bank).loader(trainer, pl_module)
 
     def compute(
         self, trainer: Trainer, pl_module: LightningModule, images: Tensor, features: Tensor, targets: Tensor

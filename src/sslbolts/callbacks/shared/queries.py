@@ -58,6 +58,9 @@ class QueryMonitor(Callback):
         """Whether this pass over the images is measured."""
         return True
 
+    def prepare(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find what an evaluation needs, on all ranks together: not each of them may get a batch."""
+
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
@@ -117,6 +120,7 @@ class QueryMonitor(Callback):
         self._stop()
         if not trainer.sanity_checking and self.due(trainer):
             self._rows = EvaluationRows(first_loader(trainer.val_dataloaders))
+            self.prepare(trainer, pl_module)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -159,6 +163,7 @@ class QueryMonitor(Callback):
         self._stop()
         if self.due(trainer):
             self._rows = EvaluationRows(first_loader(trainer.test_dataloaders))
+            self.prepare(trainer, pl_module)
 
     def on_test_batch_start(self, *args: Any) -> None:
         self.on_validation_batch_start(*args)
