@@ -1,0 +1,1 @@
+"""Methods that make a supervised task of images alone: positions, puzzles, rotations, colors, missing parts."""
