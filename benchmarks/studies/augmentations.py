@@ -5,18 +5,18 @@ from functools import partial
 from itertools import combinations_with_replacement
 from pathlib import Path
 
-from study import NETWORK, Claim, Study, Variant, main
+from study import NETWORK, SIZE, Claim, Study, Variant, main
 
 from sslbolts import SimCLR
 from sslbolts.pictures.style import INK, new_figure, save, tidy
 from sslbolts.transforms import MultiView, View
 
-WHOLE = View(32, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
+WHOLE = View(SIZE, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
 OPERATIONS = {
     "crop": {"scale": (0.2, 1.0), "ratio": (3 / 4, 4 / 3), "flip": 0.5},
     "color": {"jitter": (0.4, 0.4, 0.4, 0.1), "jitter_p": 1.0},
     "gray": {"grayscale_p": 0.5},
-    "blur": {"blur_p": 0.5, "blur_kernel": 5},
+    "blur": {"blur_p": 0.5, "blur_kernel": 3},
     "solarize": {"solarize_p": 0.5},
 }
 

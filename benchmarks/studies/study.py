@@ -1,7 +1,7 @@
 """Runner of a study: variants of a method trained side by side on the packaged images, and a paper's claims on them.
 
 Each file beside this one is a study: ``python benchmarks/studies/loss_variants.py``. It trains every variant with
-every seed on the 5,000 packaged images, in processes of one thread, and judges the features on the 1,000 others by a
+every seed on the 5,000 packaged images at 16 pixels, in processes of one thread, and judges the features on the 1,000 others by a
 closed-form ridge classifier and 20 nearest neighbors. ``benchmarks/results/studies/NAME.json`` keeps every run, so that
 an interrupted study goes on; ``NAME.md`` has the table and the claims, ``NAME.png`` the picture.
 """
@@ -30,7 +30,7 @@ from sslbolts import SSLModule
 from sslbolts._lightning import LIGHTNING, Trainer, seed_everything
 from sslbolts.cli.demo import has_fast_bfloat16
 from sslbolts.data import CIFAR10MiniDataModule
-from sslbolts.evaluation import load_encoder
+from sslbolts.evaluation import features_of, load_encoder
 from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, save, tidy
 from sslbolts.readouts import knn_predict, rankme, ridge_classifier
 from sslbolts.transforms import MultiCrop, MultiView, View
@@ -52,7 +52,8 @@ NETWORK: dict[str, Any] = {
 }
 """A narrow ResNet-10 and its optimizer, as arguments of any method."""
 
-COLORED = MultiView((View(32, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2),) * 2)
+SIZE = 16
+COLORED = MultiView((View(SIZE, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2),) * 2)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def run_once(study: Study, variant: Variant, seed: int) -> dict[str, dict[str, f
     warnings.filterwarnings("ignore")
     logging.getLogger(f"{LIGHTNING}.utilities.rank_zero").setLevel(logging.ERROR)
     seed_everything(seed, verbose=False)
-    data = CIFAR10MiniDataModule(batch_size=variant.batch_size, views=variant.views, num_workers=0)
+    data = CIFAR10MiniDataModule(batch_size=variant.batch_size, views=variant.views, image_size=SIZE, num_workers=0)
     method = variant.make()
     trainer = Trainer(
         max_epochs=variant.epochs or study.epochs,
@@ -145,19 +146,18 @@ def run_once(study: Study, variant: Variant, seed: int) -> dict[str, dict[str, f
 @torch.no_grad()
 def judged(method: SSLModule, data: CIFAR10MiniDataModule, layer: str = "backbone") -> dict[str, float]:
     """Ridge and kNN-20 accuracy of a layer's features on the 1,000 test images, and the rank of these features."""
-    network = load_encoder(method, layer=layer, device="cpu").network
-
-    def features(loader: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        batches = [(network(images), targets) for images, targets, _ in loader]
-        return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
-
-    (bank, labels), (x, y) = features(data.bank_dataloader()), features(data.val_dataloader())
-    if not bank.isfinite().all():
+    encoder = load_encoder(method, layer=layer, device="cpu")
+    bank, tested = (features_of(encoder, data, split) for split in ("bank", "test"))
+    if not bank.features.isfinite().all() or not tested.features.isfinite().all():
         return {"ridge": float("nan"), "knn": float("nan"), "rankme": float("nan")}
+
+    def share(scores: torch.Tensor) -> float:
+        return float((scores.argmax(-1) == tested.targets).float().mean())
+
     return {
-        "ridge": float((ridge_classifier(x, bank, labels).scores.argmax(-1) == y).float().mean()),
-        "knn": float((knn_predict(x, bank, labels, k=20).argmax(-1) == y).float().mean()),
-        "rankme": float(rankme(x)),
+        "ridge": share(ridge_classifier(tested.features, bank.features, bank.targets).scores),
+        "knn": share(knn_predict(tested.features, bank.features, bank.targets, k=20)),
+        "rankme": float(rankme(tested.features)),
     }
 
 
@@ -251,7 +251,7 @@ def page(study: Study, rows: dict[str, dict[str, list[float]]], runs: dict[str, 
             *table,
             "",
             f"Mean over seeds {', '.join(map(str, seeds))}, ± half of what lies between the lowest and the highest. "
-            f"{' or '.join(map(str, epochs))} epochs on 5,000 images, judged on 1,000; {min(seconds):.0f} to "
+            f"{' or '.join(map(str, epochs))} epochs on 5,000 images of {SIZE} pixels, judged on 1,000; {min(seconds):.0f} to "
             f"{max(seconds):.0f} s of one core per run.",
             "",
             *claims,
