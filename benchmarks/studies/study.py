@@ -1,9 +1,9 @@
 """Runner of a study: variants of a method trained side by side on the packaged images, and a paper's claims on them.
 
 Each file beside this one is a study: ``python benchmarks/studies/loss_variants.py``. It trains every variant with
-every seed on the 5,000 packaged images at 16 pixels, in processes of one thread, and judges the features on the 1,000 others by a
-closed-form ridge classifier and 20 nearest neighbors. ``benchmarks/results/studies/NAME.json`` keeps every run, so that
-an interrupted study goes on; ``NAME.md`` has the table and the claims, ``NAME.png`` the picture.
+every seed on the 5,000 packaged images at 16 pixels, in processes of one thread, and judges the features on the 1,000
+others by a closed-form ridge classifier and 20 nearest neighbors. ``benchmarks/results/studies/NAME.json`` keeps every
+run, so that an interrupted study goes on; ``NAME.md`` has the table and the claims, ``NAME.png`` the picture.
 """
 
 import argparse
@@ -251,8 +251,8 @@ def page(study: Study, rows: dict[str, dict[str, list[float]]], runs: dict[str, 
             *table,
             "",
             f"Mean over seeds {', '.join(map(str, seeds))}, ± half of what lies between the lowest and the highest. "
-            f"{' or '.join(map(str, epochs))} epochs on 5,000 images of {SIZE} pixels, judged on 1,000; {min(seconds):.0f} to "
-            f"{max(seconds):.0f} s of one core per run.",
+            f"{' or '.join(map(str, epochs))} epochs on 5,000 images of {SIZE} pixels, judged on 1,000; "
+            f"{min(seconds):.0f} to {max(seconds):.0f} s of one core per run.",
             "",
             *claims,
             "",
