@@ -91,8 +91,8 @@ def virtual_adversarial(perturbed: Tensor, clean: Tensor) -> Tensor:
     Raises:
         UsageError: if the shapes differ.
 
-    Source: Miyato et al., Virtual Adversarial Training, TPAMI 2018, arXiv:1704.03976, as in the official code of Zhai et
-    al., S4L, ICCV 2019, arXiv:1905.03670; the paper has the two distributions the other way around.
+    Source: Miyato et al., Virtual Adversarial Training, TPAMI 2018, arXiv:1704.03976, as in the official code of Zhai
+    et al., S4L, ICCV 2019, arXiv:1905.03670; the paper has the two distributions the other way around.
 
     Example:
         >>> virtual_adversarial(torch.zeros(1, 2), torch.zeros(1, 2)).item()
@@ -126,6 +126,7 @@ def prediction_entropy(logits: Tensor) -> Tensor:
     return entropy
 
 
+@full_precision
 def adversarial_perturbation(
     network: Callable[[Tensor], Tensor],
     images: Tensor,
