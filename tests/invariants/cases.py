@@ -277,11 +277,11 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
-    # All images are labeled.
+    # All images are labeled. Seeds 0, 1 and 2 gain .060, .076 and .038.
     "SemiSupervised": {
         "learning": {"milestones": (), "optimizer": _SLOWER},
         "epochs": 2,
-        "margin": 0.03,
+        "margin": 0.025,
     },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
