@@ -8,6 +8,7 @@ from tests.golden import (
     cases_common,
     cases_contrastive,
     cases_decorrelation,
+    cases_initialization,
     cases_masked,
     cases_patches,
     cases_semi_supervised,
@@ -27,4 +28,5 @@ CASES: dict[str, Case] = {
     **cases_clustering.CASES,
     **cases_masked.CASES,
     **cases_semi_supervised.CASES,
+    **cases_initialization.CASES,
 }

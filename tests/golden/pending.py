@@ -58,6 +58,5 @@ NOT_YET: dict[str, str] = {
         "word2vec",
     ),
     **dict.fromkeys(("bert_mask", "bert_number_of_predictions", "bert_mlm_loss"), "masked language model"),
-    "kraehenbuhl_rescaled": "initialization as a baseline",
 }
 """Golden case -> the method or loss that will bring it."""

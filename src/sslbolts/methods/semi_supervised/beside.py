@@ -38,7 +38,8 @@ def method_beside(
         UsageError: for no method, one that learns from labels itself, or arguments that are not the method's to have.
     """
     if isinstance(method, SSLModule):
-        given = [name for name, value in {"backbone": backbone, **network}.items() if value is not None]
+        held = {"backbone": None, **method.hparams}  # a checkpoint tells them again
+        given = [name for name, value in {"backbone": backbone, **network}.items() if value not in (None, held[name])]
         if given:
             raise UsageError(f"method= is a module, with a network of its own: leave out {', '.join(given)}.")
         made = method
