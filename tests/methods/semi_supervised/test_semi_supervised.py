@@ -111,6 +111,17 @@ def test_the_rotation_heads_gradient_from_labeled_images_alone_is_half_the_weigh
         torch.testing.assert_close(found, 0.6 / 2 * head.grad)
 
 
+def test_rotations_follow_each_other_as_views_do_so_that_probes_match_them_to_labels():
+    module = alone(small())
+    batch = noise([1, -1, -1], views=1)
+    seen = []
+    module.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module.training_step(batch, 0)
+    (rows,) = seen
+    for row in range(12):
+        assert torch.equal(rows[row], torch.rot90(batch.views[0][row % 3], row // 3, (1, 2)))
+
+
 def test_batch_norm_of_the_one_pass_sees_labeled_and_unlabeled_images():
     module = alone(small(WithBatchNorm()).train())
     batch = noise([1, -1, -1, 3], views=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 from sslbolts.checks import import_named_in_file
 from sslbolts.errors import UsageError, argument_names, no_such_argument
 from sslbolts.methods.base import NetworkArguments, SSLModule
+from sslbolts.methods.pretext.base import PretextModule
 from sslbolts.methods.registry import get_method
 from sslbolts.methods.semi_supervised.rotation import JointRotation
 from sslbolts.networks.backbones import BackboneLike
@@ -114,8 +115,8 @@ def features_of_images(method: SSLModule, outputs: list[Any], views: int, target
     """Features ``(R, D)`` that a backbone gave while a method's loss was computed, and the label of each.
 
     Args:
-        method: whose ``row_order`` says that all rows of an image stand together ("images"); otherwise they must be
-            one row for each image, or for each image of each view, view after view.
+        method: where it makes several rows of an image itself, as pretext methods do, they follow each other as views
+            do; others must have one row for each image, or for each image of each view.
         outputs: what the backbone gave, call after call.
         views: of each image.
         targets: ``(B,)`` labels of the images.
@@ -123,14 +124,14 @@ def features_of_images(method: SSLModule, outputs: list[Any], views: int, target
     Raises:
         UsageError: where it is not known which row is of which image.
     """
-    count, by_image = len(targets), getattr(method, "row_order", None) == "images"
+    count = len(targets)
     usable = bool(outputs) and all(isinstance(rows, Tensor) and rows.ndim == 2 for rows in outputs)
     features = torch.cat(outputs) if usable else torch.empty(0)
     each = len(features) // count
-    if not usable or len(features) != each * count or not (by_image or each in (1, views)):
+    if not usable or len(features) != each * count or not (isinstance(method, PretextModule) or each in (1, views)):
         raise UsageError(
             f"concatenate=True: which features belong to which of {count} images is not known of "
             f"{type(method).__name__}, whose backbone gave {len(features) if usable else 'no'} rows of them: leave it "
             "out, for a pass of the labeled images alone."
         )
-    return features, targets.repeat_interleave(each) if by_image else targets.repeat(each)
+    return features, targets.repeat(each)

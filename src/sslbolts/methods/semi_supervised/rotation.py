@@ -36,7 +36,6 @@ class JointRotation(PretextModule):
         Linear(in_features=512, out_features=4, bias=True)
     """
 
-    row_order = "images"
     starts_at_identity = False
     decay_vectors = True
 
@@ -55,12 +54,13 @@ class JointRotation(PretextModule):
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         images = batch.views[0]
-        logits = self.rotation_head(self.backbone(rotations(images)))  # (4 B, 4), the rotations of an image together
-        labels = rotation_labels(len(images), device=images.device)
-        labeled = (batch.targets >= 0).repeat_interleave(4)
+        # Rotations follow each other as views do, so that probes and the class head know whose rows are whose.
+        logits = self.rotation_head(self.backbone(rotations(images, image_major=False)))  # (4 B, 4)
+        labels = rotation_labels(len(images), image_major=False, device=images.device)
+        labeled = (batch.targets >= 0).repeat(4)
         loss = mean_of_two_cross_entropies(logits, labels, labeled)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
-        right = (logits.argmax(1) == labels).float().mean()
+        right = (logits.detach().argmax(1) == labels).float().mean()
         self.log_matching(right, of=4, batch_size=len(images), name="train/rotation_accuracy")
         return loss
 
