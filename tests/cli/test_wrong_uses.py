@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslbolts import BYOL, SemiSupervised, SimCLR
+from sslbolts import BYOL, SimCLR
 from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.cli import main
@@ -321,24 +321,6 @@ WRONG = [
         [*SIMCLR, "--trainer.callbacks=EMATeacher"],
         "EMATeacher has nothing to average: SimCLR.ema_pairs() must return pairs",
         lambda files: fit(simclr(), mini(), EMATeacher()),
-    ),
-    Wrong(
-        "misspelt method beside the labels",
-        ["fit", "--model=SemiSupervised", "--model.method=SimCRL", *DATA, *TRAINER],
-        "there is no method 'SimCRL'. Did you mean \"SimCLR\"?",
-        lambda files: SemiSupervised(TinyBackbone(), method="SimCRL"),
-    ),
-    Wrong(
-        "a share of labels above all",
-        [*SIMCLR, "--data.labels_fraction=1.5"],
-        "labels_fraction=1.5: it is a share of every class, in (0, 1].",
-        lambda files: mini(labels_fraction=1.5),
-    ),
-    Wrong(
-        "labels of two kinds to train on",
-        [*SIMCLR, "--data.labels_fraction=0.1", "--data.labels_per_class=3"],
-        "each says which images keep their labels; give one of them.",
-        lambda files: mini(labels_fraction=0.1, labels_per_class=3),
     ),
     Wrong("missing config", ["fit", "--config={files}/nowhere.yaml"], "File does not exist"),
     Wrong(

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslbolts import MoCo, SemiSupervised, SimCLR, UsageError
-from sslbolts._lightning import Callback
+from sslbolts._lightning import Callback, lightning_module
 from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule
@@ -192,6 +192,30 @@ def test_the_schedule_of_a_teachers_temperature_reaches_the_method():
     module.method.teacher_temperature = 9.0
     quiet_trainer(max_steps=1, limit_val_batches=0).fit(module, mini(labeled_batch_size=16, views="dino"))
     assert module.method.teacher_temperature == pytest.approx(0.04)
+
+
+def test_a_resumed_run_draws_what_the_method_would_have_drawn(tmp_path):
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    decoder = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
+    saver = lightning_module("callbacks").ModelCheckpoint(
+        dirpath=tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=2
+    )
+
+    def run(seed, **fit):
+        torch.manual_seed(seed)
+        network = {"backbone_kwargs": shape, "method": {"class_path": "MAE", "init_args": decoder}}
+        module = SemiSupervised("vit_tiny_patch16_224", **network, num_classes=10, warmup_epochs=0.0, vat_weight=0.5)
+        callbacks = [] if fit else [saver]
+        trainer = quiet_trainer(max_steps=4, limit_val_batches=0, enable_checkpointing=not fit, callbacks=callbacks)
+        data = CIFAR10MiniDataModule(
+            batch_size=16, labels_fraction=0.1, labeled_batch_size=4, num_workers=0, views="mae", seed=0
+        )
+        trainer.fit(module, datamodule=data, **fit)
+        return module.state_dict()
+
+    whole = run(0)
+    resumed = run(1, ckpt_path=str(tmp_path / "step=2.ckpt"))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
 def test_losses_and_accuracy_are_logged_by_their_names():
