@@ -53,6 +53,8 @@ def make_small(config: Any, folder: Path) -> None:
         data.update(Namespace(root=str(folder), labeled_val=str(folder), image_size=32))
         if data.labels_per_class is not None:
             data.labels_per_class = 4
+        if data.labeled_batch_size is not None:
+            data.labeled_batch_size = 4
     else:
         config.data.class_path = "sslbolts.data.CIFAR10MiniDataModule"
         config.data.init_args = Namespace(batch_size=8, num_workers=0, views=data.views)

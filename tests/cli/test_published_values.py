@@ -38,6 +38,13 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "decoder_depth": 8,
         "decoder_heads": 16,
     },
+    "s4l_rotation_imagenet": {
+        "run": (-1, 512, "s4l"),
+        "SGD": {"lr": 0.03, "momentum": 0.9, "weight_decay": 1e-3},
+        "milestones": [140 / 200, 160 / 200, 180 / 200],
+        "weight": 1.0,
+        "method": None,
+    },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
         "LARS": {"lr": 4.8, "weight_decay": 1e-6, "lr_in_momentum": True},
@@ -390,3 +397,15 @@ def test_the_learning_rate_falls_when_the_official_one_does(name, epochs, steps,
             assert factor(step) == pytest.approx(value), (epoch, step)
     for step in range(warmup):
         assert factor(step) == pytest.approx((step + 1) / 500)
+
+
+def test_s4l_has_the_official_steps_and_labels():
+    """128,000 labels in batches of 256 are 500 steps, of which there are 200 times as many, 5 of them warm-up."""
+    _, config, arguments = _read("s4l_rotation_imagenet")
+    data, trainer = config["data"]["init_args"], config["trainer"]
+    labels = 1000 * data["labels_per_class"]
+    batch = data["labeled_batch_size"] * trainer["devices"]
+    assert (labels, batch, data["batch_size"]) == (128_000, 256, 2 * data["labeled_batch_size"])
+    assert trainer["max_steps"] == 200 * labels // batch
+    steps_per_epoch = (1_281_167 - labels) // batch
+    assert round(arguments["warmup_epochs"] * steps_per_epoch) == 5 * labels // batch

@@ -1,6 +1,6 @@
 """Wrong uses of the commands that look at a trained network: pictures, report, evaluate, transfer, detect, diagnose."""
 
-from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, load_encoder
+from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, initialized, load_encoder
 from sslbolts.evaluation.few_label import read_rows
 from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
@@ -75,6 +75,17 @@ WRONG_EVALUATIONS = [
         "diagnosis of a teacher that there is not",
         ["diagnose", "{files}/simclr.ckpt", "--teacher", "--device=cpu"],
         "SimCLR has no teacher",
+    ),
+    Wrong(
+        "misspelt initialization",
+        ["evaluate", "knn", "{files}/simclr.ckpt", "--init=rescald", "--device=cpu"],
+        'init="rescald": it must be one of random, rescaled. Did you mean "rescaled"?',
+        lambda files: initialized(load_encoder(files / "simclr.ckpt", device="cpu"), "rescald"),
+    ),
+    Wrong(
+        "a network without weights whose weights are drawn anew",
+        ["evaluate", "knn", "timm/resnet10t", "--untrained", "--init=random", "--device=cpu"],
+        "--init random draws the weights anew: leave --untrained out.",
     ),
     Wrong("misspelt protocol", ["evaluate", "knnn", "timm/resnet18"], 'Did you mean "knn"?'),
     Wrong("evaluation of nothing", ["evaluate", "knn"], "required: source"),

@@ -1,6 +1,9 @@
 """Places where no file can be, and values that fail only when something is made of them."""
 
-from tests.cli.wrong import SIMCLR, Wrong
+from sslbolts import SemiSupervised
+from sslbolts.data import CIFAR10MiniDataModule
+from tests.cli.wrong import DATA, SIMCLR, TRAINER, Wrong
+from tests.helpers.nets import TinyBackbone
 
 WRONG_PLACES_AND_VALUES = [
     Wrong(
@@ -50,4 +53,22 @@ WRONG_PLACES_AND_VALUES = [
         "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
     ),
     Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
+    Wrong(
+        "misspelt method beside the labels",
+        ["fit", "--model=SemiSupervised", "--model.method=SimCRL", *DATA, *TRAINER],
+        "there is no method 'SimCRL'. Did you mean \"SimCLR\"?",
+        lambda files: SemiSupervised(TinyBackbone(), method="SimCRL"),
+    ),
+    Wrong(
+        "a share of labels above all",
+        [*SIMCLR, "--data.labels_fraction=1.5"],
+        "labels_fraction=1.5: it is a share of every class, in (0, 1].",
+        lambda files: CIFAR10MiniDataModule(labels_fraction=1.5),
+    ),
+    Wrong(
+        "labels of two kinds to train on",
+        [*SIMCLR, "--data.labels_fraction=0.1", "--data.labels_per_class=3"],
+        "each says which images keep their labels; give one of them.",
+        lambda files: CIFAR10MiniDataModule(labels_fraction=0.1, labels_per_class=3),
+    ),
 ]

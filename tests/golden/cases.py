@@ -8,8 +8,10 @@ from tests.golden import (
     cases_common,
     cases_contrastive,
     cases_decorrelation,
+    cases_initialization,
     cases_masked,
     cases_patches,
+    cases_semi_supervised,
     cases_teacher_student,
 )
 from tests.golden.pending import NOT_YET
@@ -25,4 +27,6 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_semi_supervised.CASES,
+    **cases_initialization.CASES,
 }

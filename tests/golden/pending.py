@@ -58,8 +58,5 @@ NOT_YET: dict[str, str] = {
         "word2vec",
     ),
     **dict.fromkeys(("bert_mask", "bert_number_of_predictions", "bert_mlm_loss"), "masked language model"),
-    **dict.fromkeys(("s4l_rotation_joint", "vat_kl_direction"), "semi-supervised training"),
-    "kraehenbuhl_rescaled": "initialization as a baseline",
-    "semi_supervised_joint": "joint semi-supervised training",
 }
 """Golden case -> the method or loss that will bring it."""

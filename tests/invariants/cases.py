@@ -277,6 +277,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    # All images are labeled. Seeds 0, 1 and 2 gain .063, .076 and .039.
+    "SemiSupervised": {
+        "learning": {"milestones": (), "optimizer": _SLOWER},
+        "epochs": 2,
+        "margin": 0.025,
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

@@ -68,6 +68,7 @@ OFFICIAL_STARTS = {
         "Distillation",
         "MeanTeacher",
         "DINO",
+        "SemiSupervised",
     ],
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""

@@ -70,11 +70,13 @@ class Checkpoint:
             UsageError: for arguments of a network that are no part of its form.
         """
         found = {name: value for name, value in self._hparams.items() if name not in _LIGHTNINGS}
-        teacher = found.get("teacher")
-        if self.is_ours and isinstance(teacher, str):  # methods store a teacher's form: this is a name, and no file
-            found["teacher"] = {"backbone": teacher}
-        elif isinstance(teacher, dict):
-            found["teacher"] = _of_shape(teacher)
+        if self.is_ours:
+            found = _with_form_of_teacher(found)
+        elif isinstance(found.get("teacher"), dict):
+            found["teacher"] = _of_shape(found["teacher"])
+        beside = found.get("method")
+        if self.is_ours and isinstance(beside, dict) and isinstance(beside.get("init_args"), dict):
+            found["method"] = {**beside, "init_args": _with_form_of_teacher(beside["init_args"])}
         return {name: value for name, value in _of_shape(found).items() if is_plain(value)}
 
     def arguments_for(self, cls: type[nn.Module], given: Collection[str] = ()) -> dict[str, Any]:
@@ -110,6 +112,14 @@ class Checkpoint:
     def _hparams(self) -> Mapping[str, Any]:
         found = self.content.get("hyper_parameters")
         return found if isinstance(found, Mapping) else {}
+
+
+def _with_form_of_teacher(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a method, which stores a teacher's form: a word there is a name, and no file."""
+    teacher = arguments.get("teacher")
+    if isinstance(teacher, str):
+        return {**arguments, "teacher": {"backbone": teacher}}
+    return {**arguments, "teacher": _of_shape(teacher)} if isinstance(teacher, dict) else arguments
 
 
 def _of_shape(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def main(argv: Sequence[str]) -> int:
         f"sslbolts evaluate {name} runs/demo/simclr.ckpt --data CIFAR10Mini",
     )
     source.add_source(parser)
+    source.add_init(parser)
     source.add_data(parser, LightningDataModule)
     source.add_cache(parser)
     results.add_output(parser)
@@ -97,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
     encoder = source.encoder_of(config)
     data = source.data_of(parser, config, encoder)
     config.cache = source.cache_folder(config, encoder)
+    encoder = source.drawn_anew(config, encoder, data)
     options = source.arguments_of(function, config, changes)
     if name == "few-label":
         options |= _few(config)

@@ -38,6 +38,10 @@ class DataArguments(TypedDict, total=False):
         persistent_workers: keep worker processes between epochs; None does where there are any.
         labels_per_class: leave only so many training images of each class their labels, drawn with the seed; the
             others are trained on with label -1 (semi-supervised learning). None leaves all. Monitors see all.
+        labels_fraction: the same as a share of every class, in (0, 1], e.g. 0.01 or 0.1.
+        labels_rows: the same as a list: rows of the training images, or a text file of them, one per line.
+        labeled_batch_size: images of every batch that are labeled ones, the first of it; the others are unlabeled ones,
+            each of which comes once in an epoch. None draws all images alike, with a label or without.
     """
 
     batch_size: int
@@ -55,6 +59,9 @@ class DataArguments(TypedDict, total=False):
     predict_on: Split
     persistent_workers: bool | None
     labels_per_class: int | None
+    labels_fraction: float | None
+    labels_rows: str | Sequence[int] | None
+    labeled_batch_size: int | None
 
 
 def size_and_views(

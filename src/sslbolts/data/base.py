@@ -14,11 +14,12 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size_and_views, statistics
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
-from sslbolts.data.images import Images
-from sslbolts.data.labels import few_labels, labels_of
+from sslbolts.data.images import Images, check_images
+from sslbolts.data.labels import KeptLabels, labels_of
 from sslbolts.data.loader import TrainLoader, evaluation_placement, silence_advice, training_placement
+from sslbolts.data.mixed_sampler import check_mixture
 from sslbolts.data.progress import Progress
-from sslbolts.data.sampler import sampler_of
+from sslbolts.data.rank_sampler import sampler_of
 from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
@@ -75,13 +76,17 @@ class SSLDataModule(LightningDataModule):
         predict_on: Split = "train",
         persistent_workers: bool | None = None,
         labels_per_class: int | None = None,
+        labels_fraction: float | None = None,
+        labels_rows: str | Sequence[int] | None = None,
+        labeled_batch_size: int | None = None,
         **unknown: Never,
     ) -> None:
         if unknown:
             raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__()
         whole(batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
-        whole(labels_per_class=labels_per_class)
+        self.kept_labels = KeptLabels(labels_per_class, labels_fraction, labels_rows)
+        check_mixture(labeled_batch_size, batch_size, drop_last=drop_last)
         whole(0, num_workers=num_workers, seed=seed)
         one_of(get_args(AugmentOn), augment_on=augment_on)
         one_of(get_args(Color), color=color)
@@ -99,7 +104,7 @@ class SSLDataModule(LightningDataModule):
         self.in_chans = in_chans
         self.predict_on = predict_on
         self.persistent_workers = persistent_workers
-        self.labels_per_class = labels_per_class
+        self.labeled_batch_size = labeled_batch_size
         self.image_size, self.views = size_and_views(image_size, views, self.native_size)
         self.mean, self.std = statistics(
             mean, std, default=(self.pixel_mean, self.pixel_std), normalize=self.views.normalize, in_chans=in_chans
@@ -133,8 +138,6 @@ class SSLDataModule(LightningDataModule):
         if self.class_names is None:
             raise UsageError(f"{type(self).__name__} has no labels, so it has no num_classes: {self._labels_hint()}")
         return len(self.class_names)
-
-    # ------------------------------------------------------------------ its images
 
     @property
     def num_train_images(self) -> int:
@@ -174,11 +177,11 @@ class SSLDataModule(LightningDataModule):
     def targets(self, split: Split) -> Tensor:
         """Labels ``(N,)`` of a split's images, -1 where there is none.
 
-        Images are read only where they do not hold their labels. With ``labels_per_class`` the other images of "train"
-        and "bank" count as unlabeled.
+        Images are read only where they do not hold their labels. With ``labels_per_class`` or the like the other images
+        of "train" and "bank" count as unlabeled.
 
         Raises:
-            UsageError: if the split has no images, or ``labels_per_class`` cannot be met.
+            UsageError: if the split has no images, or so many labels cannot be had.
 
         Example:
             >>> from sslbolts.data import CIFAR10MiniDataModule
@@ -186,9 +189,9 @@ class SSLDataModule(LightningDataModule):
             [500, 500, 500, 500, 500, 500, 500, 500, 500, 500]
         """
         images = self.images(split)
-        if self.labels_per_class is None or split not in ("train", "bank"):
+        if not self.kept_labels or split not in ("train", "bank"):
             return labels_of(images)
-        return few_labels(images, self.labels_per_class, seed=self._settled_seed())
+        return self.kept_labels.of(images, seed=self._settled_seed())
 
     def with_views(
         self, views: MultiView | MultiCrop, *, mean: Sequence[float] | None, std: Sequence[float] | None
@@ -213,7 +216,7 @@ class SSLDataModule(LightningDataModule):
     def with_images(self, **images: Images) -> Self:
         """The same settings over other images or labels; splits that are not named stay as they are.
 
-        Every label of the images is used: ``labels_per_class`` is None in what is returned.
+        Every label of the images is used, and batches are not mixed of labeled and unlabeled ones.
 
         Args:
             **images: by the names of their splits.
@@ -231,8 +234,8 @@ class SSLDataModule(LightningDataModule):
         """
         for split, given in images.items():
             one_of(get_args(Split), split=split)
-            self._check(split, given)
-        return self._changed(_images=self._images | images, labels_per_class=None)
+            check_images(given, split, owner=type(self).__name__, in_chans=self.in_chans)
+        return self._changed(_images=self._images | images, kept_labels=KeptLabels(), labeled_batch_size=None)
 
     def _changed(self, **attributes: Any) -> Self:
         """A copy with other attributes, that no run has used."""
@@ -255,7 +258,7 @@ class SSLDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them."""
         images = self.images("train")
-        self._labels = None if self.labels_per_class is None else self.targets("train")
+        self._labels = self.targets("train") if self.kept_labels or self.labeled_batch_size else None
         place = training_placement(
             images,
             self._current_trainer,
@@ -266,7 +269,13 @@ class SSLDataModule(LightningDataModule):
         )
         self._train_views = training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
         sampler = sampler_of(
-            self._current_trainer, len(images), self.batch_size, seed=self._settled_seed(), drop_last=self.drop_last
+            self._current_trainer,
+            len(images),
+            self.batch_size,
+            seed=self._settled_seed(),
+            drop_last=self.drop_last,
+            labeled=self.labeled_batch_size,
+            labels=self._labels,
         )
         self._progress.per_epoch = len(sampler)
         settings = place.loader_settings(keep_workers=self.persistent_workers is not False)
@@ -364,8 +373,6 @@ class SSLDataModule(LightningDataModule):
         """Refused, since no checkpoint holds the arguments."""
         raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
 
-    # ------------------------------------------------------------------ inside
-
     def _settled_seed(self) -> int:
         if self._seed is None:
             self.setup()
@@ -376,17 +383,9 @@ class SSLDataModule(LightningDataModule):
         if split not in self._images:
             images = self.load(split)
             if images is not None:
-                self._check(split, images)
+                check_images(images, split, owner=type(self).__name__, in_chans=self.in_chans)
             self._images[split] = images
         return self._images[split]
-
-    def _check(self, split: str, images: Images) -> None:
-        if len(images) == 0:
-            raise UsageError(f'{type(self).__name__} has no images in its "{split}" split.')
-        if images.in_chans != self.in_chans:
-            raise UsageError(
-                f"{type(self).__name__} has images of {images.in_chans} channels, but in_chans={self.in_chans}."
-            )
 
     def _labels_hint(self) -> str:
         return "labels are needed only for kNN and probes; use a labeled data set for them, or switch them off."

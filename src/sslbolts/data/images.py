@@ -12,7 +12,16 @@ from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.errors import UsageError
 
-__all__ = ["Images", "SomeImages", "TensorImages", "UnreadableImage", "chosen", "read_array", "readable"]
+__all__ = [
+    "Images",
+    "SomeImages",
+    "TensorImages",
+    "UnreadableImage",
+    "check_images",
+    "chosen",
+    "read_array",
+    "readable",
+]
 
 
 class UnreadableImage(Exception):
@@ -141,6 +150,24 @@ def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:
     if not found:
         raise UsageError("none of the images that a picture needs could be read: check that the folder holds images.")
     return found
+
+
+def check_images(images: Images, split: str, *, owner: str, in_chans: int) -> None:
+    """Refuse no images, and those of other channels than a DataModule says.
+
+    Args:
+        images: of a split.
+        split: its name.
+        owner: name of the DataModule.
+        in_chans: channels that its images must have.
+
+    Raises:
+        UsageError: says which split.
+    """
+    if len(images) == 0:
+        raise UsageError(f'{owner} has no images in its "{split}" split.')
+    if images.in_chans != in_chans:
+        raise UsageError(f"{owner} has images of {images.in_chans} channels, but in_chans={in_chans}.")
 
 
 def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int]:

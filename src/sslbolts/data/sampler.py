@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
-from sslbolts import distributed
-from sslbolts._lightning import Trainer
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator, mix
 
-__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws", "sampler_of"]
+__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws"]
 
 _ORDER, _VIEWS = 0, 1  # what a seed is for
 
@@ -160,29 +158,6 @@ class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc
     def go_on(self, done: int, done_in_epoch: int) -> None:
         """The next iteration is the rest of the epoch that :meth:`set_epoch` named."""
         super().go_on(self.epoch * len(self) + done_in_epoch, done_in_epoch)
-
-
-def sampler_of(trainer: Trainer | None, images: int, batch_size: int, *, seed: int, drop_last: bool) -> EpochSampler:
-    """The sampler of this rank; in the dataset's order where the Trainer overfits some batches.
-
-    Args:
-        trainer: whose ranks share the images; None takes those of the process group, if there is one.
-        images, batch_size, seed, drop_last: see :class:`EpochSampler`.
-    """
-    overfit = getattr(trainer, "overfit_batches", 0) > 0
-    ranks = (trainer and trainer.distributed_sampler_kwargs) or {
-        "num_replicas": distributed.world_size(),
-        "rank": distributed.rank(),
-    }
-    return (OrderedEpochSampler if overfit else EpochSampler)(
-        images,
-        batch_size,
-        seed=seed,
-        rank=ranks["rank"],
-        world_size=ranks["num_replicas"],
-        shuffle=not overfit,
-        drop_last=drop_last,
-    )
 
 
 def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ from sslbolts.evaluation.few_label import evaluate_few_label, few_label_rows
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS, FineTuneSettings
+from sslbolts.evaluation.initialization import initialized
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate_transfer",
     "features_of",
     "few_label_rows",
+    "initialized",
     "load_encoder",
     "probe_views",
 ]

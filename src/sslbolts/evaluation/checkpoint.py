@@ -3,6 +3,7 @@
 from torch import nn
 
 from sslbolts.checkpoints.ours import Checkpoint
+from sslbolts.checkpoints.safe_arguments import with_checked_classes
 from sslbolts.errors import argument_names
 from sslbolts.methods import SSLModule
 
@@ -27,7 +28,8 @@ def method_of_checkpoint(checkpoint: Checkpoint, backbone: nn.Module | None = No
         return None
     names = set(argument_names(cls))
     # How it was optimized does not matter now, and its class may be one that a file may not name.
-    arguments = {k: v for k, v in checkpoint.arguments.items() if k in names and k != "optimizer"}
+    kept = {k: v for k, v in checkpoint.arguments.items() if k in names and k != "optimizer"}
+    arguments = {k: with_checked_classes(v) for k, v in kept.items()}
     if backbone is not None:
         arguments = {k: v for k, v in arguments.items() if k not in ("stem", "in_chans", "backbone_kwargs")}
         arguments["backbone"] = backbone

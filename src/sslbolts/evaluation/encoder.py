@@ -22,7 +22,7 @@ from sslbolts.networks.taps import Tap, find_layer, pooled
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
-__all__ = ["Encoder", "choose_device", "load_encoder"]
+__all__ = ["Encoder", "choose_device", "digest_of", "load_encoder"]
 
 _HEADS = ("projector", "predictor")  # what a method runs after its backbone, in this order
 
@@ -42,6 +42,8 @@ class Encoder:
         source: where it comes from: a path, ``timm/NAME`` (with "(untrained)" where it is), or the class of a module.
         preprocessing: how its images are made, as far as it is known; their number of channels always is.
         pretrained: of a named network, whether it has the library's weights; None for what has no name in a library.
+        initialization: how its weights were drawn anew, in words, if they were; see
+            :func:`~sslbolts.evaluation.initialization.initialized`.
     """
 
     network: nn.Module
@@ -54,6 +56,7 @@ class Encoder:
     source: str
     preprocessing: Preprocessing
     pretrained: bool | None = None
+    initialization: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +72,8 @@ class Encoder:
             >>> load_encoder(nn.Flatten(), image_size=4).feature_name
             'backbone'
         """
+        if self.initialization:
+            return f"{self.layer}, {self.initialization}"
         return f"{self.layer} of the teacher" if self.teacher else self.layer
 
     @property
@@ -81,7 +86,8 @@ class Encoder:
         """
         size = self.preprocessing.image_size
         words = [self.name] + ([] if size is None else [f"for images of {size} pixels"])
-        return ", ".join(words + ([f"untrained, drawn as {self.digest[:8]}"] if self.pretrained is False else []))
+        drawn = self.initialization or ("untrained" if self.pretrained is False else "")
+        return ", ".join(words + ([f"{drawn}, drawn as {self.digest[:8]}"] if drawn else []))
 
     def normalization(self, how: str = "auto") -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, str]:
         """Mean and deviation per channel by which images from no DataModule are normalized, and the same in words.
@@ -180,7 +186,7 @@ def load_encoder(
         layer=layer,
         teacher=teacher,
         num_features=_width(network, bare, known.in_chans, image_size or known.image_size),
-        digest=_digest(network),
+        digest=digest_of(network, layer),
         source=origin,
         preprocessing=known,
         pretrained=None if library is None else pretrained,
@@ -307,9 +313,10 @@ def _width(network: _Features, bare: nn.Module, channels: int, size: int | None)
             ) from error
 
 
-def _digest(network: _Features) -> str:
+def digest_of(network: nn.Module, layer: str) -> str:
     """Of weights, form and layer. Hidden states of training count, which at worst computes features once more."""
-    found = hashlib.sha256(f"{network.layer}\n{network.root}".encode())
+    root = network.root if isinstance(network, _Features) else network
+    found = hashlib.sha256(f"{layer}\n{root}".encode())
     for name, tensor in sorted(network.state_dict().items()):
         found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -200,7 +200,8 @@ class EncodedData:
     ) -> Result:
         """The result of a protocol for this network on this data; None takes the notes of this object."""
         stated = self.notes if notes is None else notes
-        stated_settings = {"data": self.identity, **settings}
+        drawn = {"initialization": self.encoder.initialization} if self.encoder.initialization else {}
+        stated_settings = {"data": self.identity, **drawn, **settings}
         return Result(protocol, self.encoder.source, self.name, metrics, stated_settings, rows or [], stated)
 
 
@@ -283,7 +284,8 @@ def size_notes(encoder: Encoder, size: int | None) -> list[str]:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    own = None if encoder.pretrained is False else encoder.preprocessing.image_size
+    drawn = encoder.pretrained is False or encoder.initialization
+    own = None if drawn else encoder.preprocessing.image_size
     if own is None or size is None or size == own:
         return []
     return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
-from sslbolts.checks import one_of, read_regular, whole, write_text
-from sslbolts.data.labels import keep_labels
+from sslbolts.checks import one_of, whole, write_text
+from sslbolts.data.labels import keep_labels, keep_share, read_rows
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
@@ -160,12 +160,7 @@ def few_label_rows(
     assert fraction is not None
     if not 0 < fraction <= 1:
         raise UsageError(f"fraction={fraction}: it is a share of every class, in (0, 1].")
-    chosen = []
-    for label in sorted(set(targets.tolist()) - {-1}):
-        rows = (targets == label).nonzero().squeeze(1)
-        count = max(1, round(fraction * len(rows)))
-        chosen.append(rows[torch.randperm(len(rows), generator=generator(seed, _FRACTION, label))[:count]])
-    return torch.cat(chosen).sort().values
+    return (keep_share(targets, fraction, seed=seed) >= 0).nonzero().squeeze(1)
 
 
 def write_rows(path: str | Path, rows: Tensor, *, what: str = "", seed: int | None = None) -> Path:
@@ -187,27 +182,6 @@ def _listed(rows: Tensor, *, what: str, seed: int | None) -> str:
     drawn = "" if seed is None else f", drawn with seed {seed}"
     lines = [f"# rows of the training data set: {what}{drawn}", *map(str, rows.tolist())]
     return "\n".join(lines) + "\n"
-
-
-def read_rows(path: str | Path) -> Tensor:
-    """The rows that :func:`write_rows` listed, or anybody who writes one number per line.
-
-    Args:
-        path: a text file; what follows ``#`` is left out.
-
-    Raises:
-        UsageError: if there is no such file, or there is something else in it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f'there is no file "{path}" of rows.')
-    words = [line.partition("#")[0].strip() for line in read_regular(path).decode().splitlines()]
-    wrong = [word for word in words if word and not word.isdecimal()]
-    if wrong or not any(words):
-        raise UsageError(
-            f'"{path}" lists no rows: one number per line is needed, and it has "{(wrong or [""])[0][:40]}".'
-        )
-    return torch.tensor([int(word) for word in words if word])
 
 
 def logistic_on_features(

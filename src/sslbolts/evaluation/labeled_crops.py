@@ -32,7 +32,7 @@ def labeled_crops(
         view: how a training image is augmented; None is a random resized crop (8 to 100 % of the area, bicubic),
             flipped with probability 1/2.
         rows: positions of the training images to keep, as in :func:`~sslbolts.evaluation.splits.training_targets`; None
-            is all, or those with a label where the DataModule was given ``labels_per_class``.
+            is all, or those with a label where the DataModule was given ``labels_per_class`` or the like.
         held_out: positions of training images for validation instead; None leaves validation as it is.
         batch_size: images per step that training will have, of all devices; None is the DataModule's.
 
@@ -45,7 +45,7 @@ def labeled_crops(
     if not data.has_images("bank") or not data.images("bank").labeled:
         raise UsageError(f"{type(data).__name__} has no labeled training images, and this protocol needs them.")
     images = data.images("bank")
-    if rows is None and data.labels_per_class is not None:
+    if rows is None and data.kept_labels:
         rows = (data.targets("bank") >= 0).nonzero().squeeze(1)
     splits = {"train": images if rows is None else chosen(images, rows), "test": data.images(decisive_split(data))}
     if held_out is not None and len(held_out):

@@ -41,7 +41,7 @@ class Splits:
 def labeled_splits(subject: EncodedData, *, train_split: str = "bank", test_split: str | None = None) -> Splits:
     """Features of labeled training images and of the images that decide.
 
-    Where a DataModule of sslbolts was given ``labels_per_class``, the other training images have no label here either.
+    Where a DataModule of sslbolts was given ``labels_per_class`` or the like, other training images have no label here.
 
     Args:
         subject: a network on a DataModule, or on a dataset or loader of training images with test images beside it.
@@ -95,19 +95,18 @@ def _has_test_images(data: Any) -> bool:
 
 
 def _with_few_labels(found: Features, data: Any) -> tuple[Features, str]:
-    """The features, labeled as a DataModule says with ``labels_per_class``; and that in words."""
-    count = data.labels_per_class if isinstance(data, SSLDataModule) else None
-    if count is None:
+    """The features, labeled as a DataModule says that was given ``labels_per_class`` or the like; and that in words."""
+    if not isinstance(data, SSLDataModule) or not data.kept_labels:
         return found, ""
     unlabeled = training_targets(data)[found.indices] < 0
-    return found._replace(targets=found.targets.masked_fill(unlabeled, -1)), f", {count} of each class"
+    return found._replace(targets=found.targets.masked_fill(unlabeled, -1)), f", {data.kept_labels.words}"
 
 
 def training_targets(data: SSLDataModule) -> Tensor:
     """Labels ``(N,)`` of the images of the bank, -1 where there is none.
 
     Args:
-        data: whose images; where it was given ``labels_per_class``, the others count as unlabeled.
+        data: whose images; where it was given ``labels_per_class`` or the like, the others count as unlabeled.
 
     Raises:
         UsageError: if no image has a label.

@@ -17,6 +17,12 @@ from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_trip
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.reconstruction import masked_patches
 from sslbolts.losses.regression import byol_regression, negative_cosine
+from sslbolts.losses.semi_supervised import (
+    joint_loss,
+    mean_of_two_cross_entropies,
+    prediction_entropy,
+    virtual_adversarial,
+)
 from sslbolts.losses.whitening import w_mse
 
 __all__ = [
@@ -31,19 +37,23 @@ __all__ = [
     "info_nce",
     "instance_nce",
     "instance_softmax",
+    "joint_loss",
     "labeled_cross_entropy",
     "margin_triplet",
     "masked_patches",
     "matching_accuracy",
+    "mean_of_two_cross_entropies",
     "moco_v3_contrastive",
     "negative_cosine",
     "nt_logistic",
     "nt_xent",
     "pairwise_contrastive",
+    "prediction_entropy",
     "semi_hard_triplet",
     "sinkhorn",
     "swapped_prediction",
     "triplet",
     "vicreg",
+    "virtual_adversarial",
     "w_mse",
 ]

@@ -165,6 +165,13 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
+    "SemiSupervised": Method(
+        "semi_supervised.semi_supervised",
+        "s4l",
+        "some labels; another method beside",
+        "Zhai et al. 2019, arXiv:1905.03670",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from sslbolts._lightning import rank_zero_warn
+from sslbolts._lightning import LightningModule, rank_zero_warn
 from sslbolts.errors import UsageError
 from sslbolts.training.counts import RightCounts
 from sslbolts.training.logs import log_reduced
 from sslbolts.training.module import TrainingModule
 from sslbolts.training.rows import first_loader
 
-__all__ = ["LabeledEvaluation"]
+__all__ = ["LabeledEvaluation", "check_classes"]
 
 
 class LabeledEvaluation(TrainingModule):
@@ -86,3 +86,21 @@ class LabeledEvaluation(TrainingModule):
             self.report(stage, shares)
         else:
             rank_zero_warn(f"{type(self).__name__} logs no accuracy for {stage}: none of the images has a label.")
+
+
+def check_classes(module: LightningModule, num_classes: int, stage: str) -> None:
+    """Refuse data of more classes than a class head has, before training.
+
+    Args:
+        module: of a Trainer.
+        num_classes: of its class head.
+        stage: "fit", or another, in which nothing is refused.
+
+    Raises:
+        UsageError: says both numbers.
+    """
+    classes = getattr(getattr(module.trainer, "datamodule", None), "class_names", None)
+    if stage == "fit" and classes is not None and len(classes) > num_classes:
+        raise UsageError(
+            f"the data has {len(classes)} classes, but num_classes={num_classes}: give num_classes={len(classes)}."
+        )

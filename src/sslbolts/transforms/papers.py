@@ -114,6 +114,10 @@ def _weak(size: int) -> MultiView:
     return MultiView((View(size, scale=(0.2, 1.0)),))
 
 
+def _crop_and_flip(size: int, *, scale: float) -> MultiView:
+    return MultiView((View(size, scale=(scale, 1.0)),))
+
+
 def _cpc(size: int) -> MultiView:
     return MultiView((View(size, scale=(0.75, 1.0)),))
 
@@ -216,6 +220,7 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simreg": {224: _weak(224), 32: _weak(32)},
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
+    "s4l": {224: _crop_and_flip(224, scale=0.05), 32: _crop_and_flip(32, scale=0.2)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
@@ -274,6 +279,8 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   here they are cropped.
 - mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
   flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
+- s4l: Zhai et al., S4L: Self-Supervised Semi-Supervised Learning, ICCV 2019, arXiv:1905.03670: one crop and flip;
+  above 64 pixels of 0.05 of the image and more, as in TensorFlow's Inception. The official pixels are in [-1, 1].
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

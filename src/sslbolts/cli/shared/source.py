@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 __all__ = [
     "add_cache",
     "add_data",
+    "add_init",
     "add_source",
     "arguments_of",
     "cache_folder",
     "data_of",
+    "drawn_anew",
     "encoder_of",
     "instantiated_data",
 ]
@@ -46,6 +48,16 @@ def add_data(parser: Parser, kind: type) -> None:
     parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
 
+def add_init(parser: Parser) -> None:
+    """Weights in place of the network's own."""
+    parser.add_argument(
+        "--init",
+        type=str | None,
+        default=None,
+        help="random, as training begins, or rescaled on training images: the network without what it has learned",
+    )
+
+
 def add_cache(parser: Parser) -> None:
     """The folder of features."""
     parser.add_argument(
@@ -67,11 +79,23 @@ def encoder_of(config: Any) -> "Encoder":
         config.source,
         layer=getattr(config, "layer", "backbone"),
         teacher=config.teacher,
-        pretrained=not config.untrained,
+        pretrained=not config.untrained and getattr(config, "init", None) is None,
         in_chans=given.get("in_chans") if named else None,
         image_size=size if isinstance(size, int) else None,
         device=config.device,
     )
+
+
+def drawn_anew(config: Any, encoder: "Encoder", data: Any) -> "Encoder":
+    """The network with other weights, if the command line asks for them."""
+    from sslbolts.errors import UsageError
+    from sslbolts.evaluation import initialized
+
+    if config.init is None:
+        return encoder
+    if config.untrained:
+        raise UsageError(f"--init {config.init} draws the weights anew: leave --untrained out.")
+    return initialized(encoder, config.init, data, seed=config.seed)
 
 
 def data_of(parser: Parser, config: Any, encoder: "Encoder") -> Any:

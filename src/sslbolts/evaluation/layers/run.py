@@ -1,6 +1,8 @@
 """The layer protocol: one regression per block of a frozen network, and the table of their accuracies."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import check_finite
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.initialization import Init, initialized
 from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
@@ -59,6 +62,7 @@ def evaluate_layers(
     memory: float = 8.0,
     devices: int = 1,
     precision: str = "32-true",
+    baselines: Sequence[Init] = (),
     seed: int = 0,
     progress: bool = True,
 ) -> Result:
@@ -79,6 +83,8 @@ def evaluate_layers(
             the images for each group.
         devices: devices that train.
         precision: of the Trainer.
+        baselines: "random", "rescaled" or both: rows of the same network with weights drawn anew; see
+            :func:`~sslbolts.evaluation.initialization.initialized`.
         seed: of everything that is drawn.
         progress: show progress bars.
 
@@ -90,6 +96,54 @@ def evaluate_layers(
         UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
             choose on and the paper's is not among them.
     """
+    measure = partial(
+        _evaluate,
+        data=data,
+        layers=layers,
+        lrs=lrs,
+        epochs=epochs,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        values=values,
+        augment=augment,
+        memory=memory,
+        devices=devices,
+        precision=precision,
+        seed=seed,
+        progress=progress,
+    )
+    others = {init: initialized(encoder, init, data, seed=seed) for init in baselines}
+    result = measure(encoder)
+    if not others:
+        return result
+    metrics, settings = dict(result.metrics), dict(result.settings)
+    rows = [{"network": encoder.name, **row} for row in result.rows]
+    for init, other in others.items():
+        found = measure(other)
+        metrics |= {f"{init}/{name}": value for name, value in found.metrics.items()}
+        rows += [{"network": init, **row} for row in found.rows]
+    settings["baselines"] = {init: other.initialization for init, other in others.items()}
+    return replace(result, metrics=metrics, settings=settings, rows=rows)
+
+
+def _evaluate(
+    encoder: Encoder,
+    data: Any,
+    *,
+    layers: Sequence[str] | None,
+    lrs: Sequence[float],
+    epochs: int,
+    batch_size: int,
+    weight_decay: float,
+    values: int,
+    augment: bool,
+    memory: float,
+    devices: int,
+    precision: str,
+    seed: int,
+    progress: bool,
+) -> Result:
+    """The table of one network."""
     whole(epochs=epochs, batch_size=batch_size, values=values)
     positive(memory=memory)
     every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)

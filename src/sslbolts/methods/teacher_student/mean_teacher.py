@@ -12,7 +12,6 @@ from sslbolts._lightning import Callback
 from sslbolts.batch import ViewBatch, targets_of
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.checks import at_least, fraction, one_of, whole
-from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses import consistency, labeled_cross_entropy
 from sslbolts.losses.consistency import Distance
@@ -22,7 +21,7 @@ from sslbolts.networks.teacher import Teacher
 from sslbolts.optim import OptimizerCallable, sigmoid_ramp
 from sslbolts.readouts.checks import usable
 from sslbolts.training.facts import steps_per_epoch
-from sslbolts.training.labeled_evaluation import LabeledEvaluation
+from sslbolts.training.labeled_evaluation import LabeledEvaluation, check_classes
 
 __all__ = ["MeanTeacher"]
 
@@ -157,12 +156,7 @@ class MeanTeacher(LabeledEvaluation, SSLModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        classes = getattr(getattr(self.trainer, "datamodule", None), "class_names", None)
-        if stage == "fit" and classes is not None and len(classes) > self.num_classes:
-            raise UsageError(
-                f"the data has {len(classes)} classes, but num_classes={self.num_classes}: give num_classes="
-                f"{len(classes)}."
-            )
+        check_classes(self, self.num_classes, stage)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
