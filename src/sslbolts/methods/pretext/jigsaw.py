@@ -41,13 +41,20 @@ _NORMALIZE: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def puzzle(tiles: Tensor, orders: Tensor) -> Tensor:
-    """Tiles ``(T, B, ...)`` put in an order of their image's own: at place `i` is tile ``orders[b, i]``.
+    """Tiles ``(T, B, ...)``, or their features, put in another order for each image.
+
+    Args:
+        tiles: ``(T, B, ...)``.
+        orders: ``(..., B, T)``: tile ``orders[..., b, i]`` of image `b` comes to place `i`.
+
+    Returns:
+        ``(T, ..., B, ...)``.
 
     Example:
         >>> puzzle(torch.tensor([[10], [11], [12]]), torch.tensor([[2, 0, 1]])).flatten().tolist()
         [12, 10, 11]
     """
-    return tiles[orders.t(), torch.arange(tiles.shape[1], device=tiles.device)]
+    return tiles[orders.movedim(-1, 0), torch.arange(tiles.shape[1], device=tiles.device)]
 
 
 class Jigsaw(PretextModule):
@@ -69,6 +76,8 @@ class Jigsaw(PretextModule):
             leaves the cell.
         channel_shift: pixels by which every channel of every tile is moved on its own, 0 to so many.
         num_permutations: classes; 24 is all that a grid of 2 has.
+        puzzles: permutations that are drawn for each image of a batch, whose tiles are embedded once. The paper has 1;
+            Kolesnikov et al. (arXiv:1901.09005) draw 8 for all images of a batch.
         colors: normalization of a tile: "channels" is the mean and deviation of each channel of each tile, and safe;
             "standardize" of all its values; "mvn" the same times 50 (the code's second version); "none" leaves tiles
             with the brightness that they have in common (VISSL, and the code's first version).
@@ -127,6 +136,7 @@ class Jigsaw(PretextModule):
         jitter: int = 19,
         channel_shift: int = 2,
         num_permutations: int = 100,
+        puzzles: int = 1,
         colors: TileColors = "channels",
         grayscale_p: float = 0.5,
         projection_p: float = 0.5,
@@ -145,13 +155,14 @@ class Jigsaw(PretextModule):
         one_of(get_args(TileColors), colors=colors)
         whole(2, grid=grid, num_permutations=num_permutations)
         whole(0, jitter=jitter, channel_shift=channel_shift)
-        whole(tile_size=tile_size, tile_dim=tile_dim, hidden_dim=hidden_dim)
+        whole(puzzles=puzzles, tile_size=tile_size, tile_dim=tile_dim, hidden_dim=hidden_dim)
         at_least(0, bias_lr_scale=bias_lr_scale)
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.grid = TileGrid(grid, tile_size, cell_size, jitter, channel_shift)
         self.colors = colors
         self.grayscale_p, self.projection_p = grayscale_p, projection_p
         self.bias_lr_scale = bias_lr_scale
+        self.puzzles = puzzles
         self.register_buffer("permutations", permutation_set(grid**2, num_permutations))
         self.tile_head = tile_head(self.num_features, tile_dim, batch_norm=batch_norm, dropout=dropout)
         self.head = puzzle_head(grid**2 * tile_dim, hidden_dim, num_permutations, dropout=dropout)
@@ -160,10 +171,11 @@ class Jigsaw(PretextModule):
         images = batch.views[0]
         drawn = self.generator(batch_idx, device=images.device)
         tiles = self.draw_tiles(images, drawn)  # (T, B, C, s, s)
-        labels = integers(len(images), below=len(self.permutations), generator=drawn)
-        shuffled = puzzle(tiles, self.permutations[labels])
-        z = self.tile_head(self.backbone(shuffled.flatten(0, 1))).unflatten(0, shuffled.shape[:2])  # (T, B, D)
-        logits = self.head(z.transpose(0, 1).flatten(1))  # (B, permutations)
+        z = self.tile_head(self.backbone(tiles.flatten(0, 1))).unflatten(0, tiles.shape[:2])  # (T, B, D)
+        labels = integers(self.puzzles, len(images), below=len(self.permutations), generator=drawn, images=1)  # (K, B)
+        shuffled = puzzle(z, self.permutations[labels])  # (T, K, B, D)
+        logits = self.head(shuffled.movedim(0, 2).flatten(2).flatten(0, 1))  # (K * B, permutations)
+        labels = labels.flatten()
         loss = F.cross_entropy(logits.float(), labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         accuracy = (logits.detach().argmax(1) == labels).float().mean()

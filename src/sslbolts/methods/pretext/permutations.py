@@ -20,9 +20,9 @@ def all_permutations(tiles: int) -> Tensor:
         >>> all_permutations(3).tolist()
         [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
     """
-    orders = torch.zeros(1, 0, dtype=torch.int64)
+    orders = torch.zeros(1, 0, dtype=torch.int64, device="cpu")
     for length in range(1, tiles + 1):
-        first = torch.arange(length).repeat_interleave(len(orders))[:, None]
+        first = torch.arange(length, device="cpu").repeat_interleave(len(orders))[:, None]
         rest = orders.repeat(length, 1)
         orders = torch.cat([first, rest + (rest >= first)], 1)  # the rest without the first
     return orders
@@ -58,7 +58,7 @@ def farthest_first(permutations: Tensor, count: int, first: int = 0) -> Tensor:
         agreements += same
         agreements[chosen[-1]] = np.iinfo(np.int32).max // 2
         chosen.append(int(agreements.argmin()))
-    return torch.tensor(chosen)
+    return torch.tensor(chosen, device="cpu")
 
 
 def permutation_set(tiles: int, count: int) -> Tensor:

@@ -51,7 +51,7 @@ def relative_pairs(rows: int, columns: int) -> Tensor:
         for label, (down, right) in enumerate(steps)
         if 0 <= row + down < rows and 0 <= column + right < columns
     ]
-    return torch.tensor(sorted(pairs))
+    return torch.tensor(sorted(pairs), device="cpu")
 
 
 class RelativePosition(PretextModule):
@@ -82,8 +82,8 @@ class RelativePosition(PretextModule):
         hidden_dim: of the head.
         dropout: of the head "revisiting".
         head_weight_decay: of the head's kernels, 5e-4 in revisiting; None is the optimizer's.
-        optimizer: SGD; lr 0.1 at batch 256 is 1e-5 on the sum over all pairs of 3x3 patches, the paper's. The paper
-            trains a million steps on 512 patches, at one learning rate.
+        optimizer: SGD; the loss is the mean over pairs, and lr 0.1024 at batch 256 is the paper's 1e-5 on their sum.
+            The paper trains a million steps on 512 patches, at one learning rate.
         lr_scaling, warmup_epochs, final_lr, feature_layer, network: see :class:`~sslbolts.SSLModule` and
             :class:`~sslbolts.methods.pretext.base.PretextModule`. The features are of whole images, with colors as
             patches have them; of "drop" the middle channel, without noise.
@@ -140,7 +140,7 @@ class RelativePosition(PretextModule):
         hidden_dim: int = 4096,
         dropout: float = 0.0,
         head_weight_decay: float | None = None,
-        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1),
+        optimizer: OptimizerCallable = lambda params: SGD(params, lr=0.1024),
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
         final_lr: float = 1.0,
