@@ -277,6 +277,45 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    "RelativePosition": {
+        "arguments": {"patch_size": 8, "cell_size": 10, "jitter": 2},
+        "learning": {
+            "patch_size": 8,
+            "cell_size": 10,
+            "jitter": 2,
+            "colors": "standardize",
+            "low_resolution_p": 0.0,
+            "head": "revisiting",
+            "optimizer": _SLOWER,
+        },
+        "halved": False,
+        "epochs": 1,
+        "batch_size": 32,
+        "margin": 0.015,
+    },
+    # Dropout draws other numbers on every rank.
+    "Jigsaw": {
+        "arguments": {"tile_size": 8, "cell_size": 10, "jitter": 1, "channel_shift": 1, "dropout": 0.0},
+        "learning": {
+            "tile_size": 8,
+            "cell_size": 10,
+            "jitter": 2,
+            "channel_shift": 0,
+            "num_permutations": 30,
+            "puzzles": 8,
+            "colors": "standardize",
+            "grayscale_p": 0.0,
+            "projection_p": 0.0,
+            "tile_dim": 64,
+            "batch_norm": True,
+            "dropout": 0.0,
+            "bias_lr_scale": 1.0,
+        },
+        "halved": False,
+        "epochs": 1,
+        "batch_size": 32,
+        "margin": 0.015,
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

@@ -31,7 +31,9 @@ def test_one_channel_is_kept_and_the_others_say_nothing(tiles):
     others = tiles + torch.arange(3.0)[:, None, None]  # another brightness of each channel
     torch.testing.assert_close(colors.drop_colors(others, keep, noise), found)
     deviations = found.std((-2, -1), correction=0)
-    torch.testing.assert_close(deviations.amax(2), torch.full((2, 4), 50 * 3**0.5, dtype=torch.float64), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        deviations.amax(2), torch.full((2, 4), 50 * 3**0.5, dtype=torch.float64), rtol=1e-3, atol=0
+    )
     assert torch.equal(deviations.argmax(2), keep)
     assert deviations.sort(2).values[..., :2].max() < 0.01 * 50 * 3**0.5
 

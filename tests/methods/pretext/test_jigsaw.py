@@ -31,9 +31,7 @@ def distances(permutations: torch.Tensor) -> list[int]:
     return [sum(a != b for a, b in zip(p, q)) for i, p in enumerate(rows) for j, q in enumerate(rows) if i != j]
 
 
-@pytest.mark.parametrize(
-    ("count", "mean"), [(9, 9), (10, 8.8), (18, 8.4706), (30, 8.2552), (50, 8.1551), (100, 8.08)]
-)
+@pytest.mark.parametrize(("count", "mean"), [(9, 9), (10, 8.8), (18, 8.4706), (30, 8.2552), (50, 8.1551), (100, 8.08)])
 def test_permutations_are_as_far_apart_as_the_published_ones(count, mean):
     found = distances(permutation_set(9, count))
     assert sum(found) / len(found) == pytest.approx(mean, abs=1e-4)

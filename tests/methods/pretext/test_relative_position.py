@@ -57,7 +57,9 @@ def test_weights_start_uniform_and_batch_norm_has_no_scale():
             bound = (3 / layer.weight[0].numel()) ** 0.5
             assert 0.98 * bound < layer.weight.abs().max() <= bound
             assert not layer.bias.any()
-    norms = [layer for layer in (*network.modules(), *head.modules()) if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    norms = [
+        layer for layer in (*network.modules(), *head.modules()) if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
     assert len(norms) == 5  # conv3 to conv5, fc6 and fc7
     assert not any(norm.affine for norm in norms)
 
@@ -96,7 +98,10 @@ def test_labels_are_the_directions_between_the_pixels_that_are_cut():
             one, other = patches[first, image], patches[second, image]
             assert one[2].unique().tolist() == other[2].unique().tolist() == [image]
             down, right = ((other[axis].mean() - one[axis].mean()).item() for axis in (0, 1))
-            words = ["up" if down < -5 else "down" if down > 5 else "", "left" if right < -5 else "right" if right > 5 else ""]
+            words = [
+                "up" if down < -5 else "down" if down > 5 else "",
+                "left" if right < -5 else "right" if right > 5 else "",
+            ]
             assert " ".join(filter(None, words)) == DIRECTIONS[label]
             seen.add(label)
     assert seen == set(range(8))
@@ -141,6 +146,7 @@ def test_a_third_of_the_patches_lose_their_resolution_as_in_the_official_code():
         sharp.append((channel[..., 1:] - channel[..., :-1]).square().mean((2, 3)) / channel.square().mean((2, 3)))
     lost = (sharp[0] < 0.9 * sharp[1].mean()).float().mean()
     assert lost == pytest.approx(0.33, abs=0.07)
+
 
 def test_lower_resolutions_are_those_of_the_official_code():
     sides = _low_sides(torch.rand(20000, generator=generator()), 96)

@@ -92,7 +92,9 @@ def test_light_from_one_side_tells_everything_where_tiles_are_not_normalized():
 
 def scaled(images: Tensor, factor: float) -> Tensor:
     """Images ``(B, 1, H, W)`` enlarged about their center."""
-    grid = F.affine_grid(torch.tensor([[[1 / factor, 0, 0], [0, 1 / factor, 0]]]), [1, 1, *images.shape[2:]], align_corners=False)
+    grid = F.affine_grid(
+        torch.tensor([[[1 / factor, 0, 0], [0, 1 / factor, 0]]]), [1, 1, *images.shape[2:]], align_corners=False
+    )
     grid = grid.expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
@@ -185,7 +187,7 @@ def test_lines_that_run_on_in_the_next_tile_do_not_tell_what_is_next_to_what():
 
 
 def test_gaps_and_jitter_make_lines_harder_to_follow():
-    """Of blurred noise, whose tiles are normalized, borders fit that belong together; gaps and jitter hide much of it."""
+    """Of blurred noise in normalized tiles, borders fit that belong together; gaps and jitter hide much of it."""
     texture = torch.rand(400, 1, 32, 32, generator=generator(3))
     for _ in range(4):
         texture = F.avg_pool2d(texture, 3, 1, 1)
