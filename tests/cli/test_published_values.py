@@ -11,6 +11,7 @@ import yaml
 from sslbolts import SSLModule
 from sslbolts.methods.registry import get_method
 from sslbolts.transforms import View
+from tests.cli.published_tiles import PUBLISHED_TILES, STEPPED_TILES
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -19,6 +20,7 @@ SOLO_LARS = {"trust_coefficient": 0.02, "clip": True}
 # Executed or read in the official codes (moco's notebook and the papers of SimSiam and BYOL included), for the whole
 # batch of all devices. "lr" is the peak.
 PUBLISHED: dict[str, dict[str, Any]] = {
+    **PUBLISHED_TILES,
     "mae_imagenet": {
         "run": (800, 4096, "mae"),
         "AdamW": {"lr": 2.4e-3, "betas": (0.9, 0.95), "weight_decay": 0.05},
@@ -37,33 +39,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "decoder_dim": 512,
         "decoder_depth": 8,
         "decoder_heads": 16,
-    },
-    "relative_position_imagenet": {  # revisiting
-        "run": (35, 128, "relative_position"),
-        "SGD": {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4},
-        "warmup_epochs": 5,
-        "patch_size": 64,
-        "cell_size": 85,
-        "jitter": 21,
-        "grayscale_p": 0.66,
-        "patch_dim": 1000,
-        "hidden_dim": 4096,
-        "dropout": 0.5,
-        "head_weight_decay": 5e-4,
-    },
-    "jigsaw_imagenet": {  # VISSL
-        "run": (105, 256, "jigsaw_vissl"),
-        "SGD": {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4},
-        "warmup_epochs": 5,
-        "tile_size": 64,
-        "cell_size": 85,
-        "jitter": 20,
-        "channel_shift": 0,
-        "num_permutations": 2000,
-        "tile_dim": 1000,
-        "hidden_dim": None,
-        "batch_norm": True,
-        "bias_lr_scale": 1,
     },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
@@ -393,8 +368,7 @@ STEPPED = [
     ("moco_v1_imagenet", 200, 5004, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
     ("amdim_cifar10", 300, 250, 500, {2: 1, 250: 1, 251: 0.2, 280: 0.2, 281: 0.04, 299: 0.04}),
     ("amdim_imagenet", 50, 2669, 500, {1: 1, 30: 1, 31: 0.2, 45: 0.2, 46: 0.04, 49: 0.04}),
-    ("relative_position_imagenet", 35, 9618, 48090, {5: 1, 14: 1, 15: 0.1, 24: 0.1, 25: 0.01, 34: 0.01}),
-    ("jigsaw_imagenet", 105, 5004, 25020, {5: 1, 29: 1, 30: 0.1, 59: 0.1, 60: 0.01, 89: 0.01, 90: 1e-3, 100: 1e-4}),
+    *STEPPED_TILES,
     ("wmse_cifar10", 200, 97, 500, {6: 1, 149: 1, 150: 0.2, 174: 0.2, 175: 0.04, 199: 0.04}),
 ]
 

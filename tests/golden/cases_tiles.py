@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sslbolts.methods.pretext.jigsaw import puzzle
+from sslbolts.methods.pretext.neighbors import relative_pairs
 from sslbolts.methods.pretext.permutations import farthest_first, permutation_set
-from sslbolts.methods.pretext.relative_position import relative_pairs
 from sslbolts.transforms import color_defenses as colors
 from sslbolts.transforms.tiles import TileGrid, cut_tiles
 from tests.golden.reference import Case, Parameters, Tensors

@@ -277,6 +277,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    # Features of a middle block. Batch norms' running statistics alone, without learning, gain .009 on seed 0.
+    # Seeds 0, 1 and 2 gain .039, .031 and .048.
     "RelativePosition": {
         "arguments": {"patch_size": 8, "cell_size": 10, "jitter": 2},
         "learning": {
@@ -286,12 +288,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
             "colors": "standardize",
             "low_resolution_p": 0.0,
             "head": "revisiting",
+            "feature_layer": "layers.5",
             "optimizer": _SLOWER,
         },
         "halved": False,
-        "epochs": 1,
+        "epochs": 2,
         "batch_size": 32,
-        "margin": 0.015,
+        "margin": 0.02,
     },
     # Dropout draws other numbers on every rank.
     "Jigsaw": {

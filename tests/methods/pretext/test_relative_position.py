@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from sslbolts import RelativePosition, UsageError
-from sslbolts.methods.pretext.relative_position import DIRECTIONS, _low_sides, relative_pairs
-from sslbolts.networks.patch_towers import DeepContext, pair_head
+from sslbolts.methods.pretext.neighbors import DIRECTIONS, relative_pairs
+from sslbolts.networks.patch_towers import ContextFreeNetwork, DeepContext, pair_head
+from sslbolts.transforms.color_defenses import lower_sides
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -47,6 +48,13 @@ def test_the_maps_of_a_patch_are_the_official_ones():
         (256, 6, 6),
         (256, 3, 3),
     ]
+
+
+@pytest.mark.parametrize(("network", "width"), [(DeepContext, 4096), (ContextFreeNetwork, 2304)])
+@pytest.mark.parametrize("side", [32, 64, 224])
+def test_the_networks_take_whole_images(network, width, side):
+    with torch.device("meta"):
+        assert network().eval()(torch.empty(2, 3, side, side)).shape == (2, width)
 
 
 def test_weights_start_uniform_and_batch_norm_has_no_scale():
@@ -149,7 +157,7 @@ def test_a_third_of_the_patches_lose_their_resolution_as_in_the_official_code():
 
 
 def test_lower_resolutions_are_those_of_the_official_code():
-    sides = _low_sides(torch.rand(20000, generator=generator()), 96)
+    sides = lower_sides(torch.rand(20000, generator=generator()), 96)
     assert (sides.min(), sides.max()) == (10, 94)
     assert int(sides.float().mean()) == 63
 
@@ -200,6 +208,7 @@ def test_examples_name_the_place_of_the_neighbor():
         ({"pairs": "center", "grid": 4}, "grid=4: the central patch"),
         ({"dropout": 0.5}, 'dropout=0.5 has no effect with head="original"'),
         ({"backbone": "sslbolts/deepcontext", "stem": "cifar"}, 'stem="cifar" is for ResNets'),
+        ({"backbone": "sslbolts/cfn", "backbone_kwargs": {"depth": 3}}, '"sslbolts/cfn" does not take these'),
     ],
 )
 def test_wrong_arguments(arguments, words):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sslbolts import Jigsaw, RelativePosition
 from sslbolts.methods.pretext.jigsaw import puzzle
-from sslbolts.methods.pretext.relative_position import relative_pairs
+from sslbolts.methods.pretext.neighbors import relative_pairs
 from sslbolts.transforms.tiles import TileGrid, cut_tiles
 from tests.helpers.nets import TinyBackbone
 from tests.methods.pretext.tiles import noise

@@ -114,7 +114,7 @@ class Jigsaw(PretextModule):
             "the permutation is found",
             "more epochs: accuracy stays at chance for a while",
             "fewer permutations",
-            of="tiles",
+            of="features",
         ),
         Indicator(
             "train/matching_accuracy",

@@ -13,45 +13,22 @@ from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.methods.base import LRScaling
 from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
+from sslbolts.methods.pretext.neighbors import DIRECTIONS, relative_pairs
 from sslbolts.methods.pretext.tile_draws import draw_corners
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.patch_towers import pair_head
 from sslbolts.optim import OptimizerCallable, parameter_groups
 from sslbolts.training.shared_draws import integers, uniform
-from sslbolts.transforms.color_defenses import drop_colors, lower_resolution, mean_gray, standardize
+from sslbolts.transforms.color_defenses import drop_colors, lower_resolution, lower_sides, mean_gray, standardize
 from sslbolts.transforms.tiles import TileGrid, cut_tiles
 
-__all__ = ["DIRECTIONS", "PairHead", "PatchColors", "RelativePosition", "relative_pairs"]
-
-DIRECTIONS = ("up left", "up", "up right", "left", "right", "down left", "down", "down right")
-"""The labels 0 to 7: the position of the second patch as seen from the first, row by row."""
+__all__ = ["PairHead", "PatchColors", "RelativePosition"]
 
 PatchColors = Literal["drop", "standardize"]
 """The defense against colors: one channel is kept of each patch; or each patch has mean 0 and deviation 1."""
 
 PairHead = Literal["original", "revisiting"]
 """The layers that see two patches: those of the paper, or those of Kolesnikov et al."""
-
-
-def relative_pairs(rows: int, columns: int) -> Tensor:
-    """All ordered pairs of adjacent cells of a grid ``(P, 3)``: first, second, and the label of :data:`DIRECTIONS`.
-
-    Cells are counted row by row. Both orders of two cells are there, and the classes are not equally many: of the 40
-    pairs of 3x3 cells, 6 are of each straight direction and 4 of each diagonal one.
-
-    Example:
-        >>> relative_pairs(1, 2).tolist()  # the second is to the right, and the other way round
-        [[0, 1, 4], [1, 0, 3]]
-    """
-    steps = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0)]
-    pairs = [
-        (row * columns + column, (row + down) * columns + column + right, label)
-        for row in range(rows)
-        for column in range(columns)
-        for label, (down, right) in enumerate(steps)
-        if 0 <= row + down < rows and 0 <= column + right < columns
-    ]
-    return torch.tensor(sorted(pairs), device="cpu")
 
 
 class RelativePosition(PretextModule):
@@ -196,7 +173,7 @@ class RelativePosition(PretextModule):
         images = torch.where(gray[:, None, None, None], mean_gray(images), images)
         patches = cut_tiles(images, draw_corners(self.grid, images, generator), size)
         if self.low_resolution_p:
-            sides = _low_sides(uniform(self.grid.tiles, count, generator=generator, images=1), size)
+            sides = lower_sides(uniform(self.grid.tiles, count, generator=generator, images=1), size)
             low = uniform(self.grid.tiles, count, generator=generator, images=1) < self.low_resolution_p
             with torch.autocast(images.device.type, enabled=False):
                 patches = lower_resolution(patches, torch.where(low, sides, size))
@@ -235,9 +212,3 @@ class RelativePosition(PretextModule):
         neighbors = patches[label + (label >= center), torch.arange(len(images), device=images.device)]
         names = [DIRECTIONS[found] for found in label.tolist()]
         return [Shown(patches[center], ["center"] * len(images)), Shown(neighbors, names)]
-
-
-def _low_sides(numbers: Tensor, size: int) -> Tensor:
-    """Sides of which the number of pixels is uniform, from about a tenth of ``size`` to ``size - 1``."""
-    least, most = max(1, round(size * 10 / 96)), max(1, size - 1)
-    return (numbers * (most**2 - least**2) + least**2).sqrt().long()
