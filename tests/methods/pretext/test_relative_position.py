@@ -147,13 +147,13 @@ def test_a_third_of_the_patches_lose_their_resolution_as_in_the_official_code():
     sharp = []
     for low in (0.33, 0.0):
         method.low_resolution_p = low
-        patches = method.draw_patches(noise(60, 192), generator())
+        patches = method.draw_patches(noise(25, 192), generator())
         # The drawn patches differ in their noise alone, which changes nothing of a pixel's neighbors.
         kept = patches.flatten(3).std(3).argmax(2)
         channel = patches.gather(2, kept[:, :, None, None, None].expand(-1, -1, 1, 96, 96)).squeeze(2)
         sharp.append((channel[..., 1:] - channel[..., :-1]).square().mean((2, 3)) / channel.square().mean((2, 3)))
     lost = (sharp[0] < 0.9 * sharp[1].mean()).float().mean()
-    assert lost == pytest.approx(0.33, abs=0.07)
+    assert lost == pytest.approx(0.33, abs=0.1)
 
 
 def test_lower_resolutions_are_those_of_the_official_code():

@@ -11,6 +11,7 @@ from torch.optim import SGD
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.health import Indicator, accuracy_over_chance
+from sslbolts.losses.precision import full_precision
 from sslbolts.methods.base import LRScaling
 from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
 from sslbolts.methods.pretext.permutations import permutation_set
@@ -176,7 +177,7 @@ class Jigsaw(PretextModule):
         shuffled = puzzle(z, self.permutations[labels])  # (T, K, B, D)
         logits = self.head(shuffled.movedim(0, 2).flatten(2).flatten(0, 1))  # (K * B, permutations)
         labels = labels.flatten()
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = full_precision(F.cross_entropy)(logits, labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         self.log_matching(accuracy, of=len(self.permutations), batch_size=len(images))

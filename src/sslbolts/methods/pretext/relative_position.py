@@ -11,6 +11,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
+from sslbolts.losses.precision import full_precision
 from sslbolts.methods.base import LRScaling
 from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
 from sslbolts.methods.pretext.neighbors import DIRECTIONS, relative_pairs
@@ -159,7 +160,7 @@ class RelativePosition(PretextModule):
         first, second, labels = self.pairs.unbind(1)  # (P,) each
         logits = self.head(torch.cat([z[first], z[second]], 2).flatten(0, 1))  # (P * B, 8)
         labels = labels.repeat_interleave(len(images))
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = full_precision(F.cross_entropy)(logits, labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         accuracy = (logits.detach().argmax(1) == labels).float().mean()
         self.log_matching(accuracy, of=1 / self.chance, batch_size=len(images))
