@@ -1,6 +1,7 @@
 """``sslbolts``, ``sslbolts methods`` and ``sslbolts preview``."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from PIL import Image
 from sslbolts import METHODS, __version__
 from sslbolts.cli import main
 from sslbolts.cli.main import VERBS
+from sslbolts.methods.pages import PAGES
 
 
 def test_help_lists_every_command(capsys):
@@ -50,6 +52,26 @@ def test_the_plain_table_is_for_programs(capsys):
     assert head == ["name", "family", "views", "needs", "paper", "published"]
     assert [row[0] for row in rows] == list(METHODS)
     assert all(len(row) == len(head) for row in rows)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_page(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["methods", name]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 60
+    said = " ".join(text.split())
+    page = PAGES[name]
+    assert len(re.findall(r"[.](?: |$)", page.idea)) == 3, "an idea has three sentences"
+    for part in (page.idea, page.formula.replace(",  ", " "), METHODS[name].paper, METHODS[name].published):
+        assert " ".join(part.split()) in said
+    assert f"{METHODS[name].module.rpartition('.')[2]}_" in said  # a configuration
+    assert "optimizer = " in said
+
+
+def test_the_page_of_a_misspelt_method_is_the_nearest_name(capsys):
+    assert main(["methods", "simclr"]) == 2
+    assert 'Did you mean "SimCLR"?' in capsys.readouterr().err
 
 
 def test_preview_draws_the_packaged_images(tmp_path, capsys):

@@ -49,6 +49,15 @@ def sets(folder):
     }
 
 
+@pytest.fixture
+def messages(monkeypatch):
+    """Lines that a DataModule logs."""
+    lines = []
+    for module in ("loader", "progress"):
+        monkeypatch.setattr(f"sslbolts.data.{module}.rank_zero_info", lines.append)
+    return lines
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_folder(tmp_path_factory.mktemp("images"), per_class=8, size=(70, 90))
@@ -81,12 +90,11 @@ def test_every_datamodule_trains_validates_and_predicts(folder, name):
         (8, 8, "in the loader (worker processes: 1,"),
     ],
 )
-def test_the_place_of_the_augmentation_is_said_in_one_line(caplog, monkeypatch, cores, threads, said):
+def test_the_place_of_the_augmentation_is_said_in_one_line(messages, monkeypatch, cores, threads, said):
     monkeypatch.setattr("sslbolts.data.loader._cores", lambda processes: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    with caplog.at_level("INFO"):
-        CIFAR10MiniDataModule(batch_size=2500).train_dataloader()
-    lines = [line for line in caplog.messages if "training images" in line]
+    CIFAR10MiniDataModule(batch_size=2500).train_dataloader()
+    lines = [line for line in messages if "training images" in line]
     assert lines == [f"5,000 training images: augmented {said} views: 2)."]
 
 
@@ -135,7 +143,7 @@ def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, w
 
 @pytest.mark.parametrize("step", [10, 3, 4, 5])
 @pytest.mark.parametrize("batch_size", [7, 25, 3])
-def test_epochs_after_one_resumed_with_another_batch_size_see_every_image_once(tmp_path, step, batch_size, caplog):
+def test_epochs_after_one_resumed_with_another_batch_size_see_every_image_once(tmp_path, step, batch_size, messages):
     path = tmp_path / "stopped.ckpt"
     fit(few(), max_epochs=-1, max_steps=step, callbacks=[SaveAfter(step, path)])  # of 5 batches
     per_epoch = 50 // batch_size
@@ -146,9 +154,8 @@ def test_epochs_after_one_resumed_with_another_batch_size_see_every_image_once(t
             found.setdefault(epoch, []).extend(indices)
         return [indices for indices in found.values() if len(indices) == per_epoch * batch_size]
 
-    with caplog.at_level("INFO"):
-        model = fit(few(batch_size=batch_size), max_epochs=5, ckpt_path=path)
-    assert len([line for line in caplog.messages if "checkpoint's epochs had 5 batches" in line]) == 1
+    model = fit(few(batch_size=batch_size), max_epochs=5, ckpt_path=path)
+    assert len([line for line in messages if "checkpoint's epochs had 5 batches" in line]) == 1
     whole = epochs_of(model)
     assert len(whole) >= 2
     assert all(len(set(indices)) == len(indices) for indices in whole)

@@ -1,5 +1,7 @@
 """Few labels: the same share of every class, listed in a file that gives the result again."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ UNEVEN = torch.tensor([0] * 200 + [1] * 100 + [2] * 10 + [-1] * 50)
 @pytest.fixture(scope="module")
 def encoder():
     torch.manual_seed(0)
-    return load_encoder(SmallConvNet(), image_size=32, device="cpu")
+    return load_encoder(SmallConvNet(16, 32), image_size=32, device="cpu")
 
 
 def test_every_class_gives_its_share_and_at_least_one():
@@ -37,31 +39,34 @@ def test_the_draw_follows_the_seed():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.usefixtures("few_images")
 def test_the_listed_rows_give_the_same_result_again(encoder, tmp_path):
     data = CIFAR10MiniDataModule()
-    first = evaluate_few_label(encoder, data, fraction=0.02, rows_file=tmp_path / "deep" / "rows.txt")
-    assert first.protocol == "few-label-2pct"
+    evaluate = partial(evaluate_few_label, encoder, data, classifier="linear", epochs=3)
+    first = evaluate(fraction=0.2, rows_file=tmp_path / "deep" / "rows.txt")
+    assert first.protocol == "few-label-20pct-linear"
     assert "100 images" in first.settings["labels"]
     rows = read_rows(tmp_path / "deep" / "rows.txt")
-    assert torch.equal(rows, few_label_rows(data.load("train").targets, fraction=0.02))
-    again = evaluate_few_label(encoder, data, rows=tmp_path / "deep" / "rows.txt")
+    assert torch.equal(rows, few_label_rows(data.load("train").targets, fraction=0.2))
+    again = evaluate(rows=tmp_path / "deep" / "rows.txt")
     assert again.metrics == first.metrics
     assert again.beside == {}
     nowhere = tmp_path / "deep" / "rows.txt" / "rows.txt"
     with pytest.warns(UserWarning, match=f"{nowhere} could not be written"):  # and the numbers are there
-        other = evaluate_few_label(encoder, data, fraction=0.02, seed=5, rows_file=nowhere)
+        other = evaluate(fraction=0.2, seed=5, rows_file=nowhere)
     assert other.metrics != first.metrics
     assert f"{nowhere} could not be written" in other.notes[-1]
     path = other.save(tmp_path / "other.json")
-    assert torch.equal(read_rows(path.with_suffix(".txt")), few_label_rows(data.targets("bank"), fraction=0.02, seed=5))
+    assert torch.equal(read_rows(path.with_suffix(".txt")), few_label_rows(data.targets("bank"), fraction=0.2, seed=5))
 
 
+@pytest.mark.usefixtures("few_images")
 def test_more_labels_are_better_and_every_classifier_beats_chance(encoder):
     data = CIFAR10MiniDataModule()
     few = evaluate_few_label(encoder, data, per_class=1)
     assert "nothing to choose on" in few.settings["penalty chosen"]
-    many = evaluate_few_label(encoder, data, per_class=50)
-    linear = evaluate_few_label(encoder, data, per_class=50, classifier="linear", epochs=20)
+    many = evaluate_few_label(encoder, data, per_class=20)
+    linear = evaluate_few_label(encoder, data, per_class=20, classifier="linear", epochs=20)
     assert 0.1 < few.metrics["top1"] < many.metrics["top1"]
     assert abs(linear.metrics["top1"] - many.metrics["top1"]) < 0.05
 

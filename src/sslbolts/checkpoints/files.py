@@ -5,6 +5,7 @@ import json
 import pickle
 import re
 import zipfile
+import zlib
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,10 @@ from sslbolts.errors import UsageError, did_you_mean
 __all__ = [
     "METADATA",
     "PREPROCESSING",
+    "is_whole",
     "load_plain",
     "must_be_file",
+    "must_be_whole",
     "read_checkpoint",
     "read_safetensors",
     "refused_classes",
@@ -83,6 +86,7 @@ def load_plain(
     name = name or str(file)
     if isinstance(file, str | Path):
         must_be_file(file)
+        must_be_whole(Path(file))
     try:
         content = torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
     except _UNREADABLE as error:
@@ -92,6 +96,27 @@ def load_plain(
             f'"{name}" holds a {type(content).__name__} and not a dictionary of tensors: save its state_dict().'
         )
     return content
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file of ``torch.save`` is as it was written: its archive has a checksum of every tensor."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
+        return False
+
+
+def must_be_whole(path: Path) -> None:
+    """Refuse a damaged archive, and name the newest checkpoint beside it that is whole."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start not in (b"PK", b"", b"\0\0") or is_whole(path):  # others are from before torch 1.6, or no checkpoints
+        return
+    others = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda other: other.stat().st_mtime, reverse=True)
+    whole = next((other for other in others if other != path and is_whole(other)), None)
+    advice = "no other one beside it is whole." if whole is None else f'the newest whole one beside it is "{whole}".'
+    raise UsageError(f'"{path}" is damaged: bytes are missing or were changed since it was written; {advice}')
 
 
 def refused_classes(path: str | Path) -> list[str]:

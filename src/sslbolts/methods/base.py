@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
+from sslbolts.checkpoints.lightning_files import write_whole_checkpoints
 from sslbolts.checkpoints.misfit import refuse_misfit
 from sslbolts.checkpoints.safe_arguments import storable
 from sslbolts.checks import at_least, fraction, one_of, whole
@@ -229,7 +230,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
         super().on_load_checkpoint(checkpoint)
 
     def setup(self, stage: str) -> None:
-        """Compares the channels of the data with those of the backbone, before a convolution does."""
+        """Has checkpoints written whole, and compares the channels of data and backbone before a convolution does."""
+        write_whole_checkpoints(self.trainer)
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
         given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)

@@ -1,4 +1,4 @@
-"""What pretext methods share: features of an inner layer, and pictures of what the network is shown."""
+"""Common ground of pretext methods: features of an inner layer, and pictures of what the network is shown."""
 
 from typing import NamedTuple, Unpack
 
