@@ -296,7 +296,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.02,
     },
-    # Dropout draws other numbers on every rank.
+    # Features of a middle block. Dropout draws other numbers on every rank.
+    # Seeds 0, 1 and 2 gain .035, .047 and .045.
     "Jigsaw": {
         "arguments": {"tile_size": 8, "cell_size": 10, "jitter": 1, "channel_shift": 1, "dropout": 0.0},
         "learning": {
@@ -313,11 +314,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
             "batch_norm": True,
             "dropout": 0.0,
             "bias_lr_scale": 1.0,
+            "feature_layer": "layers.5",
         },
         "halved": False,
-        "epochs": 1,
+        "epochs": 2,
         "batch_size": 32,
-        "margin": 0.015,
+        "margin": 0.023,
     },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
