@@ -1,6 +1,6 @@
 """Jigsaw: the order in which the tiles of an image were put."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Unpack, get_args
 
 import torch
@@ -90,7 +90,7 @@ class Jigsaw(PretextModule):
         dropout: after the hidden layers.
         bias_lr_scale: learning rate of biases and norms over that of the rest; they are not decayed.
         optimizer: SGD as in the paper, lr 0.01 at batch 256; it falls to a tenth every 100,000 of 350,000 steps.
-        lr_scaling, warmup_epochs, final_lr, feature_layer, network: see :class:`~sslbolts.SSLModule` and
+        lr_scaling, warmup_epochs, final_lr, milestones, feature_layer, network: see :class:`~sslbolts.SSLModule` and
             :class:`~sslbolts.methods.pretext.base.PretextModule`. The features are of whole images, normalized as tiles
             are.
 
@@ -150,6 +150,7 @@ class Jigsaw(PretextModule):
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
         final_lr: float = 0.0,
+        milestones: Sequence[float] = (),
         **network: Unpack[PretextArguments],
     ) -> None:
         fraction(grayscale_p=grayscale_p, projection_p=projection_p, dropout=dropout)
@@ -158,7 +159,7 @@ class Jigsaw(PretextModule):
         whole(0, jitter=jitter, channel_shift=channel_shift)
         whole(puzzles=puzzles, tile_size=tile_size, tile_dim=tile_dim, hidden_dim=hidden_dim)
         at_least(0, bias_lr_scale=bias_lr_scale)
-        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.grid = TileGrid(grid, tile_size, cell_size, jitter, channel_shift)
         self.colors = colors
         self.grayscale_p, self.projection_p = grayscale_p, projection_p

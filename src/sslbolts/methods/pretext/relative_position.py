@@ -1,5 +1,6 @@
 """Relative patch position: where one patch of an image lies as seen from another."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Unpack, get_args
 
 import torch
@@ -62,7 +63,7 @@ class RelativePosition(PretextModule):
         head_weight_decay: of the head's kernels, 5e-4 in revisiting; None is the optimizer's.
         optimizer: SGD; the loss is the mean over pairs, and lr 0.1024 at batch 256 is the paper's 1e-5 on their sum.
             The paper trains a million steps on 512 patches, at one learning rate.
-        lr_scaling, warmup_epochs, final_lr, feature_layer, network: see :class:`~sslbolts.SSLModule` and
+        lr_scaling, warmup_epochs, final_lr, milestones, feature_layer, network: see :class:`~sslbolts.SSLModule` and
             :class:`~sslbolts.methods.pretext.base.PretextModule`. The features are of whole images, with colors as
             patches have them; of "drop" the middle channel, without noise.
 
@@ -122,6 +123,7 @@ class RelativePosition(PretextModule):
         lr_scaling: LRScaling = "linear",
         warmup_epochs: float = 0.0,
         final_lr: float = 1.0,
+        milestones: Sequence[float] = (),
         **network: Unpack[PretextArguments],
     ) -> None:
         fraction(grayscale_p=grayscale_p, low_resolution_p=low_resolution_p, dropout=dropout)
@@ -137,9 +139,9 @@ class RelativePosition(PretextModule):
             )
         if dropout and head == "original":
             raise UsageError(f'dropout={dropout} has no effect with head="original": leave one of them out.')
-        if network.get("milestones") and final_lr == 1:  # no cosine, in other words
+        if milestones and final_lr == 1:  # no cosine, in other words
             final_lr = 0.0
-        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.grid = TileGrid(grid, patch_size, cell_size, jitter)
         self.colors = colors
         self.grayscale_p, self.low_resolution_p = grayscale_p, low_resolution_p
