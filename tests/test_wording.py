@@ -24,7 +24,7 @@ BRITISH = re.compile(
 )
 
 # Names that stand fast: an old one that users have, those of recorded cases, and one of folders.
-NAMES = re.compile('NeighbourSheet|labelled_share|"unlabelled"|relative_colour_drop')
+NAMES = re.compile('NeighbourSheet|labelled_share|"unlabelled"|relative_colour_drop|colour_projection|"grey"')
 
 
 def test_a_module_says_what_it_is_in_a_noun_phrase():

@@ -19,6 +19,7 @@ from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
+from tests.cli.wrong_tiles import WRONG_TILES
 from tests.helpers.nets import TinyBackbone
 
 BYOL_RUN = ["fit", "--model=BYOL", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
@@ -360,6 +361,7 @@ WRONG = [
         "must end in .npz or .parquet",
     ),
     *WRONG_PLACES_AND_VALUES,
+    *WRONG_TILES,
     *WRONG_EVALUATIONS,
     Wrong(
         "no file for a checkpoint's data",

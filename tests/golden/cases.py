@@ -13,6 +13,7 @@ from tests.golden import (
     cases_patches,
     cases_semi_supervised,
     cases_teacher_student,
+    cases_tiles,
 )
 from tests.golden.pending import NOT_YET
 from tests.golden.reference import Case
@@ -29,4 +30,5 @@ CASES: dict[str, Case] = {
     **cases_masked.CASES,
     **cases_semi_supervised.CASES,
     **cases_initialization.CASES,
+    **cases_tiles.CASES,
 }

@@ -7,14 +7,6 @@ NOT_YET: dict[str, str] = {
         "RotNet",
     ),
     **dict.fromkeys(
-        ("relative_patch_labels", "relative_grid_pairs", "relative_colour_drop", "colour_projection"),
-        "relative patch position",
-    ),
-    **dict.fromkeys(
-        ("jigsaw_maxhamming", "jigsaw_permutations_5", "jigsaw_permutations_9", "jigsaw_tiles", "channel_shift"),
-        "Jigsaw",
-    ),
-    **dict.fromkeys(
         (
             "colorization_soft_encode",
             "colorization_soft_encode_313_nn5",

@@ -46,6 +46,8 @@ OTHER_WIDTHS = {
     "MAE": 768,  # a ViT-B/16
     "AMDIM": 1024,  # its own network
     "Distillation": 512,  # a small student
+    "RelativePosition": 4096,  # fc6 of its own network
+    "Jigsaw": 2304,  # pool5 of its own network
 }
 REQUIRED = {name: {"teacher": {"backbone": "resnet50"}} for name in ("Distillation", "BoWNet")}
 
@@ -69,6 +71,8 @@ OFFICIAL_STARTS = {
         "MeanTeacher",
         "DINO",
         "SemiSupervised",
+        "RelativePosition",
+        "Jigsaw",
     ],
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""

@@ -91,6 +91,9 @@ LARGE = {
     "wmse": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5, color_first=True)] * 2,  # ImageNet-100
     "wmse4": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5, color_first=True)] * 4,
     "deepcluster": [view(224, (0.08, 1.0), "bilinear")],
+    "relative_position": [view(224, (0.7626, 0.7626), "bilinear", flip=0.0)],  # (255 / 292) squared
+    "jigsaw": [view(224, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
+    "jigsaw_vissl": [view(224, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(224, (0.2, 1.0), "bilinear")],
     "s4l": [view(224, (0.05, 1.0), "bilinear")],
     "cpc": [view(224, (0.75, 1.0), "bilinear")],
@@ -132,6 +135,9 @@ SMALL = {
     "wmse": [view(32, (0.2, 1.0), "bicubic", HALF, 0.8, 0.1, color_first=True)] * 2,
     "wmse4": [view(32, (0.2, 1.0), "bicubic", HALF, 0.8, 0.1, color_first=True)] * 4,
     "deepcluster": [view(32, (0.08, 1.0), "bilinear")],
+    "relative_position": [view(32, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0))],
+    "jigsaw": [view(32, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0))],
+    "jigsaw_vissl": [view(32, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(32, (0.2, 1.0), "bilinear")],
     "s4l": [view(32, (0.2, 1.0), "bilinear")],
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
@@ -148,7 +154,7 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name != "simclr")  # whose images stay between 0 and 1
+    assert paper.normalize == (name not in ("simclr", "relative_position", "jigsaw"))  # these stay between 0 and 1
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

@@ -172,6 +172,20 @@ METHODS: dict[str, Method] = {
         "Zhai et al. 2019, arXiv:1905.03670",
         "",
     ),
+    "RelativePosition": Method(
+        "pretext.relative_position",
+        "relative_position",
+        "images large enough for patches with gaps",
+        "Doersch et al. 2015, arXiv:1505.05192",
+        "51.4 (best of revisiting)",
+    ),
+    "Jigsaw": Method(
+        "pretext.jigsaw",
+        "jigsaw",
+        "images large enough for tiles with gaps",
+        "Noroozi and Favaro 2016, arXiv:1603.09246",
+        "48.6 (VISSL, 105 ep)",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -1,5 +1,6 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -23,6 +24,10 @@ __all__ = [
     "warn_small_images",
 ]
 
+_OWN = {
+    "sslbolts/deepcontext": ("sslbolts.networks.patch_towers", "DeepContext"),
+    "sslbolts/cfn": ("sslbolts.networks.patch_towers", "ContextFreeNetwork"),
+}
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 BackboneLike = str | nn.Module
@@ -67,7 +72,8 @@ def create_backbone(
 
     Args:
         backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
-            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; or a module that returns pooled
+            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`, or another network of this package
+            (``"sslbolts/deepcontext"``, ``"sslbolts/cfn"``); or a module that returns pooled
             features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
             ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
             of several sizes.
@@ -116,6 +122,8 @@ def create_backbone(
         return backbone
     if backbone == "sslbolts/amdim":
         return _create_amdim(in_chans, stem, kwargs)
+    if backbone in _OWN:
+        return _create_own(backbone, in_chans, stem, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
@@ -298,6 +306,18 @@ def _create_torchvision(name: str, in_chans: int, zero: bool | None, kwargs: dic
     if in_chans != 3 and (first := first_convolution(network)) is not None:
         path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
+    return network
+
+
+def _create_own(name: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    """A network of this package, by its name in ``_OWN``."""
+    if stem != "imagenet":
+        raise UsageError(f'stem="{stem}" is for ResNets, and "{name}" is none: leave it out.')
+    module, cls = _OWN[name]
+    try:
+        network: nn.Module = getattr(importlib.import_module(module), cls)(in_chans=in_chans, **kwargs)
+    except TypeError as error:
+        raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
     return network
 
 
