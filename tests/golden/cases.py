@@ -10,6 +10,7 @@ from tests.golden import (
     cases_decorrelation,
     cases_masked,
     cases_patches,
+    cases_rotations,
     cases_teacher_student,
 )
 from tests.golden.pending import NOT_YET
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_rotations.CASES,
 }

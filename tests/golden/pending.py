@@ -3,10 +3,6 @@
 NOT_YET: dict[str, str] = {
     **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq", "tcn_npairs"), "time-contrastive networks"),
     **dict.fromkeys(
-        ("rotnet_rotation", "rotnet_batch", "rotnet_flip_after_rotation", "rotnet_trajectory"),
-        "RotNet",
-    ),
-    **dict.fromkeys(
         ("relative_patch_labels", "relative_grid_pairs", "relative_colour_drop", "colour_projection"),
         "relative patch position",
     ),

@@ -22,6 +22,7 @@ def view(
     ratio=RATIO,
     kernel=None,
     color_first=False,
+    padding=0.0,
 ):
     """A view with every field written out, so that a changed default fails here."""
     return View(
@@ -39,6 +40,7 @@ def view(
         solarize_p=solarize,
         solarize_threshold=128.0,
         color_first=color_first,
+        padding=padding,
     )
 
 
@@ -92,6 +94,7 @@ LARGE = {
     "wmse4": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5, color_first=True)] * 4,
     "deepcluster": [view(224, (0.08, 1.0), "bilinear")],
     "simreg": [view(224, (0.2, 1.0), "bilinear")],
+    "rotnet": [view(224, (0.08, 1.0), "bilinear")],
     "cpc": [view(224, (0.75, 1.0), "bilinear")],
     "amdim": [view(224, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.1), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # ImageNet
     "mean_teacher": [view(224, (0.08, 1.0), "bilinear", HALF, 1.0)] * 2,
@@ -132,6 +135,7 @@ SMALL = {
     "wmse4": [view(32, (0.2, 1.0), "bicubic", HALF, 0.8, 0.1, color_first=True)] * 4,
     "deepcluster": [view(32, (0.08, 1.0), "bilinear")],
     "simreg": [view(32, (0.2, 1.0), "bilinear")],
+    "rotnet": [view(32, (0.64, 0.64), "bilinear", ratio=(1.0, 1.0), padding=1 / 8)],
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
     "amdim": [view(32, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.2), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # STL-10
     "mean_teacher": [view(32, (0.6, 1.0), "bilinear", NONE, 1.0)] * 2,

@@ -105,6 +105,8 @@ def describe_view(view: View) -> str:
         jitter 80 %, solarize 20 %
     """
     size = f"{view.size} pixels from {100 * view.scale[0]:g}-{100 * view.scale[1]:g} % of the area"
+    if view.padding > 0:
+        size = size.replace(" from", f", border {100 * view.padding:g} %, from")
     chances = {
         "flip": view.flip,
         "jitter": view.jitter_p if any(view.jitter) else 0.0,
