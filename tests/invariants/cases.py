@@ -262,6 +262,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "margin": 0.038,
     },
+    # Seeds 0, 1 and 2 gain .051, .074 and .057.
+    "RotNet": {"arguments": {"feature_layer": None}, "margin": 0.034},
     # Seeds 0, 1 and 2 gain .036, .026 and .040.
     "MAE": {
         "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "decoder_heads": 2},

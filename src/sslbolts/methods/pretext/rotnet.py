@@ -88,8 +88,9 @@ class RotNet(PretextModule):
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
         (x,) = batch.views  # (B, C, S, S)
-        labels = rotation_labels(len(x), device=x.device)  # (4 B,)
-        logits = self.classify(rotations(x))  # (4 B, 4)
+        # Turned images follow each other as views do, so that probes know whose rows are whose.
+        labels = rotation_labels(len(x), image_major=False, device=x.device)  # (4 B,)
+        logits = self.classify(rotations(x, image_major=False))  # (4 B, 4)
         loss = F.cross_entropy(logits, labels)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(x))
         right = (logits.detach().argmax(1) == labels).float().mean()
