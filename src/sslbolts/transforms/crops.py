@@ -55,7 +55,8 @@ def random_crops(
     crops = []
     for place, (view, numbers) in enumerate(zip(views, tries, strict=True)):
         whole = _colored(image, view, numbers[-1], color) if view.color_first else padded(image, view.padding)
-        top, left, h, w = random_box(view, *whole.shape[-2:], numbers)
+        height, width = whole.shape[-2:]
+        top, left, h, w = random_box(view, height, width, numbers)
         crop = whole[None, :, top : top + h, left : left + w]
         crop = _resize(crop, view.size, view.size, view.interpolation)[0]
         crops.append(crop if out is None else out[place].copy_(crop))
