@@ -95,6 +95,7 @@ LARGE = {
     "deepcluster": [view(224, (0.08, 1.0), "bilinear")],
     "simreg": [view(224, (0.2, 1.0), "bilinear")],
     "rotnet": [view(224, (0.08, 1.0), "bilinear")],
+    "exemplar": [view(224, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(224, (0.75, 1.0), "bilinear")],
     "amdim": [view(224, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.1), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # ImageNet
     "mean_teacher": [view(224, (0.08, 1.0), "bilinear", HALF, 1.0)] * 2,
@@ -136,6 +137,7 @@ SMALL = {
     "deepcluster": [view(32, (0.08, 1.0), "bilinear")],
     "simreg": [view(32, (0.2, 1.0), "bilinear")],
     "rotnet": [view(32, (0.64, 0.64), "bilinear", ratio=(1.0, 1.0), padding=1 / 8)],
+    "exemplar": [view(32, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
     "amdim": [view(32, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.2), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # STL-10
     "mean_teacher": [view(32, (0.6, 1.0), "bilinear", NONE, 1.0)] * 2,
@@ -150,7 +152,7 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name != "simclr")  # whose images stay between 0 and 1
+    assert paper.normalize == (name not in ("simclr", "exemplar"))  # whose images stay between 0 and 1
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

@@ -187,7 +187,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
         return teacher.pairs(self) if isinstance(teacher, Teacher) else []
 
     def log_matching(
-        self, accuracy: Tensor, *, of: int, batch_size: int, name: str = "train/matching_accuracy"
+        self, accuracy: Tensor, *, of: float, batch_size: int, name: str = "train/matching_accuracy"
     ) -> None:
         """Logs how often the right one of ``of`` candidates was found, and over chance, which finds 1 in ``of``."""
         self.log(name, accuracy, batch_size=batch_size)

@@ -165,6 +165,13 @@ METHODS: dict[str, Method] = {
         "Gidaris et al. 2018, arXiv:1803.07728",
         "48.2 (105 ep, VISSL)",
     ),
+    "Exemplar": Method(
+        "pretext.exemplar",
+        "exemplar",
+        "many views of each image",
+        "Dosovitskiy et al. 2014, arXiv:1406.6909",
+        "",
+    ),
     "MAE": Method(
         "masked.mae",
         "mae",

@@ -186,6 +186,11 @@ def _moved(size: int) -> View:
     return View(size, scale=(0.64, 0.64), ratio=(1.0, 1.0), padding=1 / 8)
 
 
+def _exemplar(size: int) -> MultiView:
+    view = View(size, scale=(0.05, 1.0), ratio=(0.75, 1.33))  # TensorFlow's
+    return MultiView((view,) * 8, normalize=False)
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -222,6 +227,7 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "wmse": {224: _wmse_imagenet100(2), 32: _wmse_cifar(2)},
     "wmse4": {224: _wmse_imagenet100(4), 32: _wmse_cifar(4)},
     "deepcluster": {224: _deepcluster(224), 32: _deepcluster(32)},
+    "exemplar": {224: _exemplar(224), 32: _exemplar(32)},
     "rotnet": {224: _rotnet(224), 32: MultiView((_moved(32),))},
     "simreg": {224: _weak(224), 32: _weak(32)},
     "cpc": {224: _cpc(224), 32: _cpc(32)},
@@ -287,6 +293,9 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - rotnet: Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018,
   arXiv:1803.07728: one view, crop and flip; up to 64 pixels the whole image with a black border of 1/8, moved by up to
   that, and flipped. The method turns what it is given.
+- exemplar: Kolesnikov et al., Revisiting Self-Supervised Visual Representation Learning, CVPR 2019, arXiv:1901.09005:
+  eight crops, each flipped on its own. Inputs stay in [0, 1]: the method takes the color away, from all crops of an
+  image or none, and standardizes each.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

@@ -1,7 +1,7 @@
 """What pretext methods share: features of an inner layer, and pictures of what the network is shown."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import ClassVar, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class PretextModule(SSLModule):
         UsageError: for a layer that the backbone does not have.
     """
 
-    num_views = 1
+    num_views: ClassVar[int | None] = 1
 
     def __init__(
         self,
