@@ -38,6 +38,15 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "decoder_depth": 8,
         "decoder_heads": 16,
     },
+    "exemplar_imagenet": {
+        "run": (35, 64, "exemplar"),
+        "SGD": {"lr": 0.025, "momentum": 0.9},
+        "warmup_epochs": 5,
+        "objective": "semi_hard",
+        "output_dim": 1000,
+        "margin": 0.5,
+        "grayscale_p": 0.66,
+    },
     "rotnet_cifar10": {
         "run": (200, 128, "rotnet"),
         "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
