@@ -1,4 +1,4 @@
-"""What pretext methods share: features of an inner layer, and pictures of what the network is shown."""
+"""The base of pretext methods: features of an inner layer, and pictures of a network's inputs."""
 
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Unpack
