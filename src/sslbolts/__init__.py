@@ -27,8 +27,10 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.decorrelation.vicreg import VICReg as VICReg
     from sslbolts.methods.decorrelation.wmse import WMSE as WMSE
     from sslbolts.methods.masked.mae import MAE as MAE
+    from sslbolts.methods.pretext.exemplar import Exemplar as Exemplar
     from sslbolts.methods.pretext.jigsaw import Jigsaw as Jigsaw
     from sslbolts.methods.pretext.relative_position import RelativePosition as RelativePosition
+    from sslbolts.methods.pretext.rotnet import RotNet as RotNet
     from sslbolts.methods.semi_supervised.semi_supervised import SemiSupervised as SemiSupervised
     from sslbolts.methods.teacher_student.bownet import BoWNet as BoWNet
     from sslbolts.methods.teacher_student.byol import BYOL as BYOL

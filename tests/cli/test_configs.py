@@ -60,7 +60,7 @@ def make_small(config: Any, folder: Path) -> None:
         config.data.init_args = Namespace(batch_size=8, num_workers=0, views=data.views)
     for callback in config.trainer.callbacks:
         if "Probe" in callback.class_path:
-            callback.init_args.num_classes = classes
+            callback.init_args.update(Namespace(num_classes=classes, features="backbone"))
         if "KNN" in callback.class_path:
             callback.init_args.max_bank = 16
 
@@ -70,8 +70,15 @@ def assert_as_written(config: Any, path: Path) -> None:
     written = yaml.safe_load(path.read_text())["model"]["init_args"]
     parsed = json.loads(json.dumps(config.model.init_args.clone().as_dict()))  # tuples are lists in YAML
     optimizer = written.pop("optimizer")["init_args"]
-    assert written.items() <= parsed.items()
+    assert _is_within(written, parsed)
     assert optimizer.items() <= parsed["optimizer"]["init_args"].items()
+
+
+def _is_within(written: Any, parsed: Any) -> bool:
+    """Whether all that is written was parsed so, whatever defaults were added; of mappings, at any depth."""
+    if isinstance(written, dict) and isinstance(parsed, dict):
+        return all(key in parsed and _is_within(value, parsed[key]) for key, value in written.items())
+    return bool(written == parsed)
 
 
 class Small(TrainingCLI):

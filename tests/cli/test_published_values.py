@@ -47,6 +47,25 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "weight": 1.0,
         "method": None,
     },
+    "exemplar_imagenet": {
+        "run": (35, 64, "exemplar"),
+        "SGD": {"lr": 0.025, "momentum": 0.9},
+        "warmup_epochs": 5,
+        "objective": "semi_hard",
+        "output_dim": 1000,
+        "margin": 0.5,
+        "grayscale_p": 0.66,
+    },
+    "rotnet_cifar10": {
+        "run": (200, 128, "rotnet"),
+        "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        "warmup_epochs": 0,
+    },
+    "rotnet_imagenet": {
+        "run": (50, 192, "rotnet"),
+        "SGD": {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        "warmup_epochs": 0,
+    },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
         "LARS": {"lr": 4.8, "weight_decay": 1e-6, "lr_in_momentum": True},
@@ -373,6 +392,8 @@ STEPPED = [
     ("instance_discrimination_cifar10", 200, 390, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
     ("instance_discrimination_imagenet", 200, 5004, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
     ("moco_v1_imagenet", 200, 5004, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
+    ("rotnet_cifar10", 200, 390, 0, {0: 1, 59: 1, 60: 0.2, 119: 0.2, 120: 0.04, 159: 0.04, 160: 0.008, 199: 0.008}),
+    ("rotnet_imagenet", 50, 6672, 0, {0: 1, 14: 1, 15: 0.1, 29: 0.1, 30: 0.01, 44: 0.01, 45: 1e-3, 49: 1e-3}),
     ("amdim_cifar10", 300, 250, 500, {2: 1, 250: 1, 251: 0.2, 280: 0.2, 281: 0.04, 299: 0.04}),
     ("amdim_imagenet", 50, 2669, 500, {1: 1, 30: 1, 31: 0.2, 45: 0.2, 46: 0.04, 49: 0.04}),
     *STEPPED_TILES,
@@ -388,7 +409,7 @@ def test_the_learning_rate_falls_when_the_official_one_does(name, epochs, steps,
     settings = SimpleNamespace(
         milestones=arguments["milestones"],
         final_lr=arguments["final_lr"],
-        milestone_factor=method.milestone_factor,
+        milestone_factor=arguments.get("milestone_factor", method.milestone_factor),
         warmup_lead=method.warmup_lead,
     )
 

@@ -19,6 +19,7 @@ from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
+from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
 from tests.cli.wrong_tiles import WRONG_TILES
 from tests.helpers.nets import TinyBackbone
 
@@ -363,6 +364,7 @@ WRONG = [
     *WRONG_PLACES_AND_VALUES,
     *WRONG_TILES,
     *WRONG_EVALUATIONS,
+    *WRONG_PRETEXT_TASKS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

@@ -11,6 +11,7 @@ from tests.golden import (
     cases_initialization,
     cases_masked,
     cases_patches,
+    cases_rotations,
     cases_semi_supervised,
     cases_teacher_student,
     cases_tiles,
@@ -31,4 +32,5 @@ CASES: dict[str, Case] = {
     **cases_semi_supervised.CASES,
     **cases_initialization.CASES,
     **cases_tiles.CASES,
+    **cases_rotations.CASES,
 }

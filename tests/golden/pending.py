@@ -3,10 +3,6 @@
 NOT_YET: dict[str, str] = {
     **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq", "tcn_npairs"), "time-contrastive networks"),
     **dict.fromkeys(
-        ("rotnet_rotation", "rotnet_batch", "rotnet_flip_after_rotation", "rotnet_trajectory"),
-        "RotNet",
-    ),
-    **dict.fromkeys(
         (
             "colorization_soft_encode",
             "colorization_soft_encode_313_nn5",
@@ -24,7 +20,6 @@ NOT_YET: dict[str, str] = {
     **dict.fromkeys(("simmim_mask", "simmim_loss"), "SimMIM"),
     "split_brain_losses": "split-brain autoencoder",
     **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
-    **dict.fromkeys(("exemplar_batch_hard_soft", "exemplar_semi_hard_per_sample"), "exemplar"),
     **dict.fromkeys(
         (
             "bigan_discriminator",

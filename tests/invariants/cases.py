@@ -262,6 +262,18 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "margin": 0.038,
     },
+    # Seeds 0, 1 and 2 gain .051, .074 and .057.
+    "RotNet": {"arguments": {"feature_layer": None}, "margin": 0.034},
+    # Seeds 0, 1 and 2 gain .072, .080 and .062.
+    "Exemplar": {
+        "arguments": {"output_dim": 16, "feature_layer": None},
+        "learning": {"output_dim": 128, "milestones": ()},
+        "learning_views": MultiView((View(16, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1)),) * 4, normalize=False),
+        "epochs": 2,
+        "part": 0.7,
+        "batch_size": 64,
+        "margin": 0.041,
+    },
     # Seeds 0, 1 and 2 gain .036, .026 and .040.
     "MAE": {
         "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "decoder_heads": 2},

@@ -22,6 +22,7 @@ def view(
     ratio=RATIO,
     kernel=None,
     color_first=False,
+    padding=0.0,
 ):
     """A view with every field written out, so that a changed default fails here."""
     return View(
@@ -39,6 +40,7 @@ def view(
         solarize_p=solarize,
         solarize_threshold=128.0,
         color_first=color_first,
+        padding=padding,
     )
 
 
@@ -96,6 +98,8 @@ LARGE = {
     "jigsaw_vissl": [view(224, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(224, (0.2, 1.0), "bilinear")],
     "s4l": [view(224, (0.05, 1.0), "bilinear")],
+    "rotnet": [view(224, (0.08, 1.0), "bilinear")],
+    "exemplar": [view(224, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(224, (0.75, 1.0), "bilinear")],
     "amdim": [view(224, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.1), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # ImageNet
     "mean_teacher": [view(224, (0.08, 1.0), "bilinear", HALF, 1.0)] * 2,
@@ -140,6 +144,8 @@ SMALL = {
     "jigsaw_vissl": [view(32, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(32, (0.2, 1.0), "bilinear")],
     "s4l": [view(32, (0.2, 1.0), "bilinear")],
+    "rotnet": [view(32, (0.64, 0.64), "bilinear", ratio=(1.0, 1.0), padding=1 / 8)],
+    "exemplar": [view(32, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
     "amdim": [view(32, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.2), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # STL-10
     "mean_teacher": [view(32, (0.6, 1.0), "bilinear", NONE, 1.0)] * 2,
@@ -154,7 +160,7 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name not in ("simclr", "relative_position", "jigsaw"))  # these stay between 0 and 1
+    assert paper.normalize == (name not in ("simclr", "exemplar", "relative_position", "jigsaw"))  # stay in [0, 1]
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

@@ -13,7 +13,7 @@ from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg
 from sslbolts.losses.dino import dino
 from sslbolts.losses.instance import instance_nce, instance_softmax
-from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_triplet, triplet
+from sslbolts.losses.metric_learning import batch_hard_triplet, pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.reconstruction import masked_patches
 from sslbolts.losses.regression import byol_regression, negative_cosine
@@ -29,6 +29,7 @@ __all__ = [
     "amdim",
     "bag_of_words",
     "barlow_twins",
+    "batch_hard_triplet",
     "byol_regression",
     "consistency",
     "cpc",

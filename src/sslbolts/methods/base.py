@@ -96,7 +96,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
     own_statistics_from: ClassVar[float] = math.inf
     starts_at_identity: ClassVar[bool | None] = None
     decay_vectors: bool = False
-    milestone_factor: ClassVar[float] = 0.1
+    milestone_factor: float = 0.1
     warmup_lead: ClassVar[int] = 0
 
     def __init__(

@@ -158,6 +158,20 @@ METHODS: dict[str, Method] = {
         "Caron et al. 2020, arXiv:2006.09882",
         "75.2 (800 ep)",
     ),
+    "RotNet": Method(
+        "pretext.rotnet",
+        "rotnet",
+        "images that have an upper side",
+        "Gidaris et al. 2018, arXiv:1803.07728",
+        "48.2 (105 ep, VISSL)",
+    ),
+    "Exemplar": Method(
+        "pretext.exemplar",
+        "exemplar",
+        "many views of each image",
+        "Dosovitskiy et al. 2014, arXiv:1406.6909",
+        "",
+    ),
     "MAE": Method(
         "masked.mae",
         "mae",

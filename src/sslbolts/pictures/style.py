@@ -34,6 +34,7 @@ __all__ = [
     "show_image",
     "thumbnails",
     "tidy",
+    "write_on",
 ]
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -143,6 +144,13 @@ def show_image(axes: "Axes", image: Tensor) -> None:
     smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
     axes.imshow(array, cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255, interpolation=smooth)
     axes.set_axis_off()
+
+
+def write_on(axes: "Axes", text: str) -> None:
+    """Write a short text into the lower left corner of an image, readable on any colors."""
+    box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "left", "va": "bottom"}
+    axes.text(0.03, 0.03, plain(text), fontsize=7, color=INK, bbox=box, **place)
 
 
 def thumbnails(images: Tensor) -> Tensor:

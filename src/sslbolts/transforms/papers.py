@@ -181,6 +181,20 @@ def _mae(size: int, *, scale: float) -> MultiView:
     return MultiView((View(size, scale=(scale, 1.0), interpolation="bicubic"),))
 
 
+def _rotnet(size: int) -> MultiView:
+    return MultiView((View(size),))
+
+
+def _moved(size: int) -> View:
+    # Of an image with a border of 1/8 on each side, as much as the image had: (8 / 10) squared.
+    return View(size, scale=(0.64, 0.64), ratio=(1.0, 1.0), padding=1 / 8)
+
+
+def _exemplar(size: int) -> MultiView:
+    view = View(size, scale=(0.05, 1.0), ratio=(0.75, 1.33))  # TensorFlow's
+    return MultiView((view,) * 8, normalize=False)
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -230,6 +244,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "wmse": {224: _wmse_imagenet100(2), 32: _wmse_cifar(2)},
     "wmse4": {224: _wmse_imagenet100(4), 32: _wmse_cifar(4)},
     "deepcluster": {224: _deepcluster(224), 32: _deepcluster(32)},
+    "exemplar": {224: _exemplar(224), 32: _exemplar(32)},
+    "rotnet": {224: _rotnet(224), 32: MultiView((_moved(32),))},
     "simreg": {224: _weak(224), 32: _weak(32)},
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
@@ -310,6 +326,12 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - jigsaw_vissl: the same task in Goyal et al., ICCV 2019, arXiv:1905.01235: a random square, two of three gray, and
   normalized as a whole. The official crop has 255 of the 256 pixels of the shorter side; here three quarters of the
   area or more.
+- rotnet: Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018,
+  arXiv:1803.07728: one view, crop and flip; up to 64 pixels the whole image with a black border of 1/8, moved by up to
+  that, and flipped. The method turns what it is given.
+- exemplar: Kolesnikov et al., Revisiting Self-Supervised Visual Representation Learning, CVPR 2019, arXiv:1901.09005:
+  eight crops, each flipped on its own. Inputs stay in [0, 1]: the method takes the color away, from all crops of an
+  image or none, and standardizes each.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

@@ -160,6 +160,15 @@ class MAE(SSLModule):
             unpatchify(torch.where(hidden, predictions.to(images.dtype), whole_image), *size),
         )
 
+    @classmethod
+    def examples(cls, images: Tensor, generator: torch.Generator) -> list[tuple[Tensor, list[str]]]:
+        """Images with the paper's share of patches hidden, as the encoder sees them: pictures, and what is on them."""
+        patch = 16 if images.shape[-1] > 64 else 4
+        whole_image = patchify(images, patch)  # (N, L, patch * patch * C)
+        patches = random_patches(torch.rand(whole_image.shape[:2], generator=generator), 0.75)
+        seen = unpatchify(whole_image * ~patches.hidden[..., None], patch, *images.shape[2:])
+        return [(seen, ["25 % seen"] * len(images))]
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         size = tuple(batch.views[0].shape[2:])
