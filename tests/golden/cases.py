@@ -8,6 +8,7 @@ from tests.golden import (
     cases_common,
     cases_contrastive,
     cases_decorrelation,
+    cases_generative,
     cases_masked,
     cases_patches,
     cases_teacher_student,
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_generative.CASES,
 }

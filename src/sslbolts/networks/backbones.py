@@ -1,5 +1,6 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -22,6 +23,13 @@ __all__ = [
     "warn_classifier",
     "warn_small_images",
 ]
+
+_OWN = {
+    "sslbolts/amdim": ("amdim", "AMDIMEncoder", "AMDIM's"),
+    "sslbolts/context_encoder": ("context_encoder", "ContextEncoderNet", "the context encoder's"),
+    "sslbolts/bigan": ("bigan", "BiGANEncoder", "BiGAN's"),
+}
+"""Networks that are of one method: module, class, and whose it is."""
 
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
@@ -67,10 +75,12 @@ def create_backbone(
 
     Args:
         backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
-            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; or a module that returns pooled
-            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
-            ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
-            of several sizes.
+            a method's own network, ``"sslbolts/amdim"``, ``"sslbolts/context_encoder"`` or ``"sslbolts/bigan"``, see
+            :class:`~sslbolts.networks.amdim.AMDIMEncoder`,
+            :class:`~sslbolts.networks.context_encoder.ContextEncoderNet` and
+            :class:`~sslbolts.networks.bigan.BiGANEncoder`; or a module that returns pooled features, which is taken as
+            it is. Names start from random weights unless ``pretrained=True`` (timm) or ``weights="DEFAULT"``
+            (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
             same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
@@ -114,8 +124,8 @@ def create_backbone(
             )
         warn_classifier(backbone)
         return backbone
-    if backbone == "sslbolts/amdim":
-        return _create_amdim(in_chans, stem, kwargs)
+    if backbone in _OWN:
+        return _create_own(backbone, in_chans, stem, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
@@ -249,15 +259,19 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
     )
 
 
-def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
-    from sslbolts.networks.amdim import AMDIMEncoder
-
+def _create_own(backbone: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    module, name, whose = _OWN[backbone]
+    make = getattr(importlib.import_module(f"sslbolts.networks.{module}"), name)
     if stem != "imagenet":
-        raise UsageError('stem="cifar" is for ResNets; AMDIM\'s network has a form for small images: image_size=32.')
+        raise UsageError(
+            f'stem="{stem}" is for ResNets; {whose} network has a form for small images: image_size=32 among the '
+            "backbone_kwargs."
+        )
     try:
-        return AMDIMEncoder(in_chans=in_chans, **kwargs)
+        network: nn.Module = make(in_chans=in_chans, **kwargs)
     except TypeError as error:
-        raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
+        raise UsageError(f"{whose} network does not take these backbone_kwargs: {error}.") from error
+    return network
 
 
 def _with_residual_start(make: Callable[..., nn.Module], option: str, zero: bool | None, **kwargs: Any) -> nn.Module:

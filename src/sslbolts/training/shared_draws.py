@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sslbolts.distributed import rank, world_size
 
-__all__ = ["integers", "uniform"]
+__all__ = ["integers", "normal", "uniform"]
 
 
 def uniform(*shape: int, generator: torch.Generator, images: int = 0) -> Tensor:
@@ -32,6 +32,17 @@ def integers(*shape: int, below: int, generator: torch.Generator, images: int = 
         [0, 1]
     """
     drawn = torch.randint(below, _for_all_ranks(shape, images), generator=generator, device=generator.device)
+    return drawn.narrow(images, rank() * shape[images], shape[images])
+
+
+def normal(*shape: int, generator: torch.Generator, images: int = 0) -> Tensor:
+    """As :func:`uniform`, standard normal numbers.
+
+    Example:
+        >>> normal(4, 2, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 2])
+    """
+    drawn = torch.randn(_for_all_ranks(shape, images), generator=generator, device=generator.device)
     return drawn.narrow(images, rank() * shape[images], shape[images])
 
 
