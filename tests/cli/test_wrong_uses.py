@@ -18,6 +18,7 @@ from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.helpers.nets import TinyBackbone
 
@@ -360,6 +361,7 @@ WRONG = [
         "must end in .npz or .parquet",
     ),
     *WRONG_PLACES_AND_VALUES,
+    *WRONG_GENERATIVE,
     *WRONG_EVALUATIONS,
     Wrong(
         "no file for a checkpoint's data",

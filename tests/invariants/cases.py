@@ -277,6 +277,18 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    "DenoisingAutoencoder": {
+        "learning": {"layer": "layers.8"},
+    },
+    "ContextEncoder": {
+        "learning": {
+            "output_size": 8,
+            "overlap": 1,
+        },
+    },
+    "BiGAN": {
+        "learning": {"generator_size": 16, "width": 16, "latent_dim": 32},
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 
