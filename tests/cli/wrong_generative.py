@@ -9,7 +9,14 @@ from sslbolts.data import CIFAR10MiniDataModule
 from tests.cli.wrong import DATA, TRAINER, Wrong
 from tests.helpers.nets import TinyBackbone
 
-RUN = ["--model.backbone=resnet10t", "--model.stem=cifar", *DATA, *TRAINER, "--trainer.max_epochs=1"]
+RUN = [
+    "--model.backbone=resnet10t",
+    "--model.stem=cifar",
+    "--model.optimizer=torch.optim.Adam",
+    *DATA,
+    *TRAINER,
+    "--trainer.max_epochs=1",
+]
 
 
 def _fit(method: Any, views: str) -> Any:

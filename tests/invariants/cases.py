@@ -277,14 +277,29 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    # Seeds 0, 1 and 2 gain .052, .055 and .052.
     "DenoisingAutoencoder": {
-        "learning": {"layer": "layers.8"},
+        "learning": {
+            "corruption": "salt_and_pepper",
+            "layer": "layers.8",
+            "decoder_dim": 64,
+            "optimizer": _SLOWER,
+        },
+        "epochs": 2,
+        "batch_size": 64,
+        "margin": 0.034,
     },
+    # Seeds 0, 1 and 2 gain .058, .076 and .065.
     "ContextEncoder": {
         "learning": {
-            "output_size": 8,
-            "overlap": 1,
+            "masks": "regions",
+            "output_size": 16,
+            "decoder_width": 16,
+            "optimizer": partial(torch.optim.Adam, lr=4e-4, betas=(0.5, 0.999)),
         },
+        "epochs": 2,
+        "batch_size": 64,
+        "margin": 0.038,
     },
     "BiGAN": {
         "learning": {"generator_size": 16, "width": 16, "latent_dim": 32},

@@ -119,7 +119,7 @@ class BiGANGenerator(nn.Module):
 
     def __init__(self, latents: int, image_size: int = 64, *, out_chans: int = 3, width: int = 64) -> None:
         super().__init__()
-        count = doublings(image_size, 4, "generator_size")
+        count = doublings(image_size, 4, "generator_size", least=2)
         widths = [max(8 * width >> level, width) for level in range(count)]
         self.start = nn.Sequential(
             nn.Linear(latents, widths[0] * 16, bias=False),
@@ -153,7 +153,7 @@ class JointDiscriminator(nn.Module):
         width: channels of the first layer.
 
     Raises:
-        UsageError: for a size that is not 4 doubled some times.
+        UsageError: for a size that is not 4 doubled twice or more: a single convolution would not see the latents.
 
     Example:
         >>> JointDiscriminator(10, 16, width=4)(torch.rand(2, 3, 16, 16), torch.rand(2, 10)).tolist()
@@ -162,7 +162,7 @@ class JointDiscriminator(nn.Module):
 
     def __init__(self, latents: int, image_size: int = 64, *, in_chans: int = 3, width: int = 64) -> None:
         super().__init__()
-        widths = [width * min(1 << level, 8) for level in range(doublings(image_size, 4, "generator_size"))]
+        widths = [width * min(1 << level, 8) for level in range(doublings(image_size, 4, "generator_size", least=2))]
         self.first = nn.Sequential(_halving(in_chans, widths[0]), nn.LeakyReLU(0.2))
         self.layers = nn.ModuleList(
             _Conditioned(_halving(size, out), out, latents, nn.LeakyReLU(0.2)) for size, out in pairwise(widths)

@@ -17,13 +17,14 @@ def deconvolution(width: int, out: int) -> list[nn.Module]:
     return [nn.ConvTranspose2d(width, out, 4, stride=2, padding=1), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
 
 
-def doublings(side: int, start: int, name: str) -> int:
+def doublings(side: int, start: int, name: str, *, least: int = 1) -> int:
     """How often ``start`` must be doubled to be ``side``.
 
     Args:
         side: pixels.
         start: pixels.
         name: of ``side``, for the message.
+        least: times at least.
 
     Raises:
         UsageError: if it never is.
@@ -33,13 +34,10 @@ def doublings(side: int, start: int, name: str) -> int:
         4
     """
     count = (side // start).bit_length() - 1
-    if side < 2 * start or start << count != side:
-        raise UsageError(f"{name}={side}: it must be {start} doubled, once or more: {', '.join(_sizes(start))}, ...")
+    if side < start << least or start << count != side:
+        sizes = ", ".join(str(start << times) for times in range(least, least + 4))
+        raise UsageError(f"{name}={side}: it must be {start} doubled some times: {sizes}, ...")
     return count
-
-
-def _sizes(start: int) -> list[str]:
-    return [str(start << times) for times in range(1, 5)]
 
 
 def map_form(network: nn.Module, layer: str, in_chans: int = 3) -> tuple[int, int]:

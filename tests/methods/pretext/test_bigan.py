@@ -302,6 +302,7 @@ def test_with_a_norm_over_the_batch_it_is_resumed_bit_for_bit(tmp_path):
     ("make", "words"),
     [
         (lambda: bigan(generator_size=24), "generator_size=24: it must be 4 doubled"),
+        (lambda: bigan(generator_size=8), "4 doubled some times: 16, 32, 64, 128"),  # no latents would be seen
         (lambda: bigan(final_lr=0.0), "final_lr=0.0: it must be positive"),
         (lambda: bigan(decay_from=1.5), "decay_from=1.5"),
         (lambda: BiGAN(stem="cifar"), "has a form for small images"),

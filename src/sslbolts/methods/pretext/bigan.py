@@ -43,8 +43,8 @@ class BiGAN(PretextModule):
 
     Args:
         latent_dim: how many numbers an image is made of, uniform in [-1, 1]: 200 for ImageNet, 50 for MNIST.
-        generator_size: side of the images that generator and discriminator have, pixels, 4 doubled some times; the
-            encoder may see larger ones, 112 beside 64 in the paper.
+        generator_size: side of the images that generator and discriminator have, pixels, 4 doubled twice or
+            more; the encoder may see larger ones, 112 beside 64 in the paper.
         width: channels of the discriminator's first layer.
         decay_from: part of the run with a constant learning rate; then it falls in every epoch by the same factor, to
             ``final_lr`` in the last.
