@@ -42,7 +42,8 @@ class MethodCase:
         part: of every epoch's batches, in that run.
         batch_size: of that run.
         margin: by which its kNN accuracy must then beat the untrained network's: at most two thirds of what the worst
-            of three seeds gains.
+            of three seeds gains. None for a method that takes longer than a test may; tests of its own say what it
+            learns.
     """
 
     method: type[SSLModule]
@@ -55,7 +56,7 @@ class MethodCase:
     epochs: int = 3
     part: float = 1.0
     batch_size: int = 128
-    margin: float = 0.03
+    margin: float | None = 0.03
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -301,9 +302,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "margin": 0.038,
     },
-    "BiGAN": {
-        "learning": {"generator_size": 16, "width": 16, "latent_dim": 32},
-    },
+    # Its features are worse than the untrained network's for hundreds of steps: encoder and generator must be nearly
+    # each other's inverse first. Tests of its own train it on images of one color.
+    "BiGAN": {"margin": None},
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

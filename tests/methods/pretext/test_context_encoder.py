@@ -328,7 +328,7 @@ def test_examples_are_a_hole_and_regions():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: encoder(masks="centre"), 'masks="centre": it must be one of center, regions'),
+        (lambda: encoder(masks="middle"), 'masks="middle": it must be one of center, regions'),
         (lambda: encoder(output_size=20), "output_size=20: it must be 4 doubled"),
         (lambda: encoder(overlap=8), "overlap=8 leaves nothing of a hole of output_size=16"),
         (lambda: encoder(adversarial_weight=1.0), "adversarial_weight=1.0"),
