@@ -2,18 +2,23 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim import Adam
+from torch.utils.data import DataLoader
 
 from sslbolts import BiGAN, UsageError
+from sslbolts.batch import ViewBatch
 from sslbolts.losses import adversarial
 from sslbolts.networks.backbones import create_backbone
 from sslbolts.networks.bigan import BiGANGenerator, JointDiscriminator
 from sslbolts.networks.frozen import frozen_call
+from sslbolts.optim import OptimizerSpec
 from tests.helpers.nets import TinyBackbone, WithBatchNorm
 from tests.helpers.trainers import quiet_trainer, state_of
 from tests.helpers.views import noise_loader
@@ -180,6 +185,35 @@ def test_one_optimizer_does_what_two_do():
     tracked = {name: int(value) for name, value in found.items() if name.endswith("num_batches_tracked")}
     assert all(value == (10 if name.startswith("discriminator") else 5) for name, value in tracked.items())
     assert len([name for name in tracked if name.startswith("discriminator")]) == 1
+
+
+def _errors(method: BiGAN, gray: torch.Tensor) -> tuple[float, float]:
+    """Of the latents that come back from the generator's images, and of gray images that come back from their latents:
+    1 where nothing of them comes back."""
+    method.eval()
+    with torch.no_grad():
+        z, x = 2 * torch.rand(256, 1) - 1, 2 * gray - 1
+        latents = 3 * (method.encode(method.decoder(z)) - z).square().mean()
+        images = 3 * (method.decoder(method.encode(x)) - x).square().mean()
+    method.train()
+    return latents.item(), images.item()
+
+
+def test_encoder_and_generator_become_each_others_inverse():
+    """On images of one gray each, uniform as the only latent is, in 200 steps.
+
+    The larger error falls to .358, .347 and .302 with seeds 0, 1 and 2.
+    """
+    method = bigan(latent_dim=1, width=8, decay_from=1.0)
+    gray = torch.rand(32 * 200, 1, 1, 1).expand(-1, 3, 16, 16)
+    before = _errors(method, gray[:256])
+    method.optimizer = OptimizerSpec(partial(Adam, lr=5e-4, betas=(0.5, 0.999), weight_decay=2.5e-5))
+    method.log = lambda *args, **settings: None
+    rows = [ViewBatch([x], torch.tensor(-1), torch.tensor(0)) for x in gray]
+    quiet_trainer(max_epochs=1).fit(method, DataLoader(rows, batch_size=32))
+    after = _errors(method, gray[:256])
+    assert min(before) > 0.8
+    assert max(after) < 0.6
 
 
 def test_a_frozen_call_computes_the_same_and_changes_nothing():
