@@ -18,6 +18,7 @@ from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
 from tests.cli.wrong_tiles import WRONG_TILES
@@ -363,6 +364,7 @@ WRONG = [
     ),
     *WRONG_PLACES_AND_VALUES,
     *WRONG_TILES,
+    *WRONG_GENERATIVE,
     *WRONG_EVALUATIONS,
     *WRONG_PRETEXT_TASKS,
     Wrong(

@@ -8,6 +8,7 @@ from tests.golden import (
     cases_common,
     cases_contrastive,
     cases_decorrelation,
+    cases_generative,
     cases_initialization,
     cases_masked,
     cases_patches,
@@ -33,4 +34,5 @@ CASES: dict[str, Case] = {
     **cases_initialization.CASES,
     **cases_tiles.CASES,
     **cases_rotations.CASES,
+    **cases_generative.CASES,
 }

@@ -22,19 +22,6 @@ NOT_YET: dict[str, str] = {
     **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
     **dict.fromkeys(
         (
-            "bigan_discriminator",
-            "bigan_discriminator_2",
-            "bigan_generator_encoder",
-            "bigan_generator_encoder_2",
-            "bigan_encoder_squash",
-            "bigan_lr",
-        ),
-        "BiGAN",
-    ),
-    **dict.fromkeys(("context_encoder_l2", "context_encoder_overlap"), "context encoder"),
-    **dict.fromkeys(("denoising_autoencoder_mse", "denoising_autoencoder_bce"), "denoising autoencoder"),
-    **dict.fromkeys(
-        (
             "word2vec_skipgram",
             "word2vec_cbow",
             "word2vec_subsampling",

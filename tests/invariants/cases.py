@@ -42,7 +42,8 @@ class MethodCase:
         part: of every epoch's batches, in that run.
         batch_size: of that run.
         margin: by which its kNN accuracy must then beat the untrained network's: at most two thirds of what the worst
-            of three seeds gains.
+            of three seeds gains. None for a method that takes longer than a test may; tests of its own say what it
+            learns.
     """
 
     method: type[SSLModule]
@@ -55,7 +56,7 @@ class MethodCase:
     epochs: int = 3
     part: float = 1.0
     batch_size: int = 128
-    margin: float = 0.03
+    margin: float | None = 0.03
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -339,6 +340,33 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.023,
     },
+    # Seeds 0, 1 and 2 gain .052, .055 and .052.
+    "DenoisingAutoencoder": {
+        "learning": {
+            "corruption": "salt_and_pepper",
+            "layer": "layers.8",
+            "decoder_dim": 64,
+            "optimizer": _SLOWER,
+        },
+        "epochs": 2,
+        "batch_size": 64,
+        "margin": 0.034,
+    },
+    # Seeds 0, 1 and 2 gain .058, .076 and .065.
+    "ContextEncoder": {
+        "learning": {
+            "masks": "regions",
+            "output_size": 16,
+            "decoder_width": 16,
+            "optimizer": partial(torch.optim.Adam, lr=4e-4, betas=(0.5, 0.999)),
+        },
+        "epochs": 2,
+        "batch_size": 64,
+        "margin": 0.038,
+    },
+    # Its features are worse than the untrained network's for hundreds of steps: encoder and generator must be nearly
+    # each other's inverse first. Tests of its own train it on images of one color.
+    "BiGAN": {"margin": None},
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

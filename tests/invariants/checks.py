@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -279,6 +280,8 @@ def _features(module: nn.Module, data: CIFAR10MiniDataModule, split: Split) -> T
 
 
 def it_learns(case: MethodCase) -> None:
+    if case.margin is None:
+        pytest.skip(f"{case.method.__name__} takes longer than a test may")
     before, after = untrained_and_trained_accuracy(case, seed=0)
     assert after >= before + case.margin, f"kNN went from {before:.3f} to {after:.3f}, not up by {case.margin}"
 

@@ -28,7 +28,7 @@ def test_every_line_is_whole(name):
 
 def test_every_paper_of_a_line_is_cited_by_the_docstring():
     for name, line in METHODS.items():
-        cited = re.findall(r"arXiv:\d{4}\.\d{4,5}", line.paper)
+        cited = re.findall(r"arXiv:\d{4}\.\d{4,5}|JMLR \d+", line.paper)
         assert cited, name
         assert all(paper in get_method(name).__doc__ for paper in cited), name
 
@@ -45,6 +45,8 @@ OTHER_WIDTHS = {
     "DINO": 384,  # a ViT-S/16
     "MAE": 768,  # a ViT-B/16
     "AMDIM": 1024,  # its own network
+    "ContextEncoder": 4000,  # its own network
+    "BiGAN": 4096,  # its own network
     "Distillation": 512,  # a small student
     "RelativePosition": 4096,  # fc6 of its own network
     "Jigsaw": 2304,  # pool5 of its own network
@@ -73,11 +75,12 @@ OFFICIAL_STARTS = {
         "SemiSupervised",
         "RelativePosition",
         "Jigsaw",
+        "BiGAN",
     ],
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""
 
-NO_RESNET = {"AMDIM", "MAE"}
+NO_RESNET = {"AMDIM", "MAE", "ContextEncoder"}
 NARROW = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
 

@@ -51,6 +51,9 @@ NPID = ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
 
 # What the official codes do when they are run. Above 64 pixels: all of it.
 LARGE = {
+    "denoising_autoencoder": [view(224, (0.5, 1.0), "bilinear")],
+    "context_encoder": [view(224, (0.1, 0.134), "bilinear", ratio=(1.0, 1.0))],
+    "bigan": [view(224, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
     "mae": [view(224, (0.2, 1.0), "bicubic")],
     "simclr": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5)] * 2,
     "moco_v1": [view(224, (0.2, 1.0), "bilinear", *NPID)] * 2,
@@ -106,6 +109,9 @@ LARGE = {
 }
 # Up to 64 pixels: the official views where there are some (NPID, W-MSE, AMDIM), otherwise the above without blur.
 SMALL = {
+    "denoising_autoencoder": [view(32, (0.5, 1.0), "bilinear")],
+    "context_encoder": [view(32, (0.6, 1.0), "bilinear", ratio=(1.0, 1.0))],
+    "bigan": [view(32, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
     "mae": [view(32, (0.08, 1.0), "bicubic")],
     "simclr": [view(32, (0.08, 1.0), "bicubic", HALF, 0.8, 0.2)] * 2,
     "moco_v1": [view(32, (0.2, 1.0), "bilinear", *NPID)] * 2,
@@ -160,7 +166,9 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name not in ("simclr", "exemplar", "relative_position", "jigsaw"))  # stay in [0, 1]
+    in_unit_interval = {"simclr", "exemplar", "relative_position", "jigsaw"}
+    in_unit_interval |= {"denoising_autoencoder", "context_encoder", "bigan"}
+    assert paper.normalize == (name not in in_unit_interval)
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

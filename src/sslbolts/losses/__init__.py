@@ -4,6 +4,7 @@ They compute in float32 (or float64) whatever autocast says, and gather over ran
 shape or word is refused; temperatures and weights are a method's to check, and may be tensors that learn.
 """
 
+from sslbolts.losses.adversarial import adversarial
 from sslbolts.losses.amdim import amdim
 from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
@@ -11,7 +12,9 @@ from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg
+from sslbolts.losses.denoising import denoising
 from sslbolts.losses.dino import dino
+from sslbolts.losses.inpainting import context_encoder, masked_mse
 from sslbolts.losses.instance import instance_nce, instance_softmax
 from sslbolts.losses.metric_learning import batch_hard_triplet, pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
@@ -26,14 +29,17 @@ from sslbolts.losses.semi_supervised import (
 from sslbolts.losses.whitening import w_mse
 
 __all__ = [
+    "adversarial",
     "amdim",
     "bag_of_words",
     "barlow_twins",
     "batch_hard_triplet",
     "byol_regression",
     "consistency",
+    "context_encoder",
     "cpc",
     "deepcluster_v2",
+    "denoising",
     "dino",
     "info_nce",
     "instance_nce",
@@ -41,6 +47,7 @@ __all__ = [
     "joint_loss",
     "labeled_cross_entropy",
     "margin_triplet",
+    "masked_mse",
     "masked_patches",
     "matching_accuracy",
     "mean_of_two_cross_entropies",

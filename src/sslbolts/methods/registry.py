@@ -200,6 +200,27 @@ METHODS: dict[str, Method] = {
         "Noroozi and Favaro 2016, arXiv:1603.09246",
         "48.6 (VISSL, 105 ep)",
     ),
+    "DenoisingAutoencoder": Method(
+        "pretext.denoising_autoencoder",
+        "denoising_autoencoder",
+        "images in [0, 1]",
+        "Vincent et al. 2010, JMLR 11",
+        "",
+    ),
+    "ContextEncoder": Method(
+        "pretext.context_encoder",
+        "context_encoder",
+        "its own network, long training",
+        "Pathak et al. 2016, arXiv:1604.07379",
+        "",
+    ),
+    "BiGAN": Method(
+        "pretext.bigan",
+        "bigan",
+        "its own networks, images of 64 pixels",
+        "Donahue et al. 2017, arXiv:1605.09782",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -25,9 +25,14 @@ __all__ = [
 ]
 
 _OWN = {
-    "sslbolts/deepcontext": ("sslbolts.networks.patch_towers", "DeepContext"),
-    "sslbolts/cfn": ("sslbolts.networks.patch_towers", "ContextFreeNetwork"),
+    "sslbolts/amdim": ("amdim", "AMDIMEncoder", "AMDIM's"),
+    "sslbolts/deepcontext": ("patch_towers", "DeepContext", "relative position's"),
+    "sslbolts/cfn": ("patch_towers", "ContextFreeNetwork", "Jigsaw's"),
+    "sslbolts/context_encoder": ("context_encoder", "ContextEncoderNet", "the context encoder's"),
+    "sslbolts/bigan": ("bigan", "BiGANEncoder", "BiGAN's"),
 }
+"""Networks that are of one method: module, class, and whose it is."""
+
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 BackboneLike = str | nn.Module
@@ -72,11 +77,12 @@ def create_backbone(
 
     Args:
         backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
-            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`, or another network of this package
-            (``"sslbolts/deepcontext"``, ``"sslbolts/cfn"``); or a module that returns pooled
-            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
-            ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
-            of several sizes.
+            a method's own network, ``"sslbolts/amdim"``, ``"sslbolts/deepcontext"``, ``"sslbolts/cfn"``,
+            ``"sslbolts/context_encoder"`` or ``"sslbolts/bigan"``, see :class:`~sslbolts.networks.amdim.AMDIMEncoder`,
+            :mod:`sslbolts.networks.patch_towers`, :class:`~sslbolts.networks.context_encoder.ContextEncoderNet` and
+            :class:`~sslbolts.networks.bigan.BiGANEncoder`; or a module that returns pooled features, which is taken as
+            it is. Names start from random weights unless ``pretrained=True`` (timm) or ``weights="DEFAULT"``
+            (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
             same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
@@ -120,8 +126,6 @@ def create_backbone(
             )
         warn_classifier(backbone)
         return backbone
-    if backbone == "sslbolts/amdim":
-        return _create_amdim(in_chans, stem, kwargs)
     if backbone in _OWN:
         return _create_own(backbone, in_chans, stem, kwargs)
     library, _, name = (
@@ -257,15 +261,19 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
     )
 
 
-def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
-    from sslbolts.networks.amdim import AMDIMEncoder
-
+def _create_own(backbone: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    module, name, whose = _OWN[backbone]
+    make = getattr(importlib.import_module(f"sslbolts.networks.{module}"), name)
     if stem != "imagenet":
-        raise UsageError('stem="cifar" is for ResNets; AMDIM\'s network has a form for small images: image_size=32.')
+        raise UsageError(
+            f'stem="{stem}" is for ResNets; {whose} network has a form for small images: image_size=32 among the '
+            "backbone_kwargs."
+        )
     try:
-        return AMDIMEncoder(in_chans=in_chans, **kwargs)
+        network: nn.Module = make(in_chans=in_chans, **kwargs)
     except TypeError as error:
-        raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
+        raise UsageError(f"{whose} network does not take these backbone_kwargs: {error}.") from error
+    return network
 
 
 def _with_residual_start(make: Callable[..., nn.Module], option: str, zero: bool | None, **kwargs: Any) -> nn.Module:
@@ -306,18 +314,6 @@ def _create_torchvision(name: str, in_chans: int, zero: bool | None, kwargs: dic
     if in_chans != 3 and (first := first_convolution(network)) is not None:
         path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
-    return network
-
-
-def _create_own(name: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
-    """A network of this package, by its name in ``_OWN``."""
-    if stem != "imagenet":
-        raise UsageError(f'stem="{stem}" is for ResNets, and "{name}" is none: leave it out.')
-    module, cls = _OWN[name]
-    try:
-        network: nn.Module = getattr(importlib.import_module(module), cls)(in_chans=in_chans, **kwargs)
-    except TypeError as error:
-        raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
     return network
 
 

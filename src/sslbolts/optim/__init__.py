@@ -5,7 +5,7 @@ from sslbolts.optim.groups import parameter_groups
 from sslbolts.optim.larc import LARC
 from sslbolts.optim.lars import LARS
 from sslbolts.optim.scheduler import Schedule, WarmupCosine
-from sslbolts.optim.schedules import cosine, sigmoid_ramp, warmup_cosine, warmup_steps
+from sslbolts.optim.schedules import cosine, hold_and_decay, sigmoid_ramp, warmup_cosine, warmup_steps
 from sslbolts.optim.spec import OptimizerCallable, OptimizerSpec
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "WarmupCosine",
     "clip_each_",
     "cosine",
+    "hold_and_decay",
     "parameter_groups",
     "sigmoid_ramp",
     "warmup_cosine",

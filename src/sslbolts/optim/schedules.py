@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sslbolts.checks import positive
 
-__all__ = ["cosine", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
+__all__ = ["cosine", "hold_and_decay", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
 
 
 def cosine(step: int, *, total: int, start: float, end: float) -> float:
@@ -28,6 +28,27 @@ def cosine(step: int, *, total: int, start: float, end: float) -> float:
     positive(total=total)
     progress = min(max(step / total, 0.0), 1.0)
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def hold_and_decay(epoch: int, *, hold: int, length: int, final: float) -> float:
+    """Factor on the learning rate: 1, then less by the same factor in every epoch, `final^((e - hold + 1) / length)`.
+
+    The first epoch that decays is below 1 already, and the last of ``hold + length`` has ``final``.
+
+    Args:
+        epoch: epochs done, >= 0.
+        hold: epochs at 1.
+        length: epochs of the decay, > 0.
+        final: factor in the last epoch, > 0.
+
+    Source: Donahue et al., Adversarial Feature Learning, ICLR 2017, arXiv:1605.09782 (the official code).
+
+    Example:
+        >>> [round(hold_and_decay(epoch, hold=2, length=2, final=0.01), 3) for epoch in range(4)]
+        [1.0, 1.0, 0.1, 0.01]
+    """
+    positive(length=length, final=final)
+    return 1.0 if epoch < hold else float(final ** ((epoch - hold + 1) / length))
 
 
 def sigmoid_ramp(step: int, *, length: int) -> float:

@@ -212,6 +212,18 @@ def _jigsaw_vissl(size: int) -> MultiView:
     return MultiView((View(size, scale=(0.75, 1.0), ratio=(1.0, 1.0), grayscale_p=0.66),))
 
 
+def _denoising_autoencoder(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.5, 1.0)),), normalize=False)
+
+
+def _context_encoder(size: int, *, scale: tuple[float, float]) -> MultiView:
+    return MultiView((View(size, scale=scale, ratio=(1.0, 1.0)),), normalize=False)
+
+
+def _bigan(size: int, *, least: float) -> MultiView:
+    return MultiView((View(size, scale=(least, 0.79), ratio=(1.0, 1.0), flip=0.0),), normalize=False)
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -250,6 +262,9 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "s4l": {224: _crop_and_flip(224, scale=0.05), 32: _crop_and_flip(32, scale=0.2)},
+    "denoising_autoencoder": {224: _denoising_autoencoder(224), 32: _denoising_autoencoder(32)},
+    "context_encoder": {224: _context_encoder(224, scale=(0.1, 0.134)), 32: _context_encoder(32, scale=(0.6, 1.0))},
+    "bigan": {224: _bigan(224, least=0.59), 32: _bigan(32, least=0.59)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
     "relative_position": {
         224: _relative_position(View(224, scale=(0.7626, 0.7626), flip=0.0)),
@@ -332,6 +347,14 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - exemplar: Kolesnikov et al., Revisiting Self-Supervised Visual Representation Learning, CVPR 2019, arXiv:1901.09005:
   eight crops, each flipped on its own. Inputs stay in [0, 1]: the method takes the color away, from all crops of an
   image or none, and standardizes each.
+- denoising_autoencoder: Vincent et al., Stacked Denoising Autoencoders, JMLR 11, 2010, has images as they are; here
+  one crop of half of the image or more, and flip, in [0, 1].
+- context_encoder: Pathak et al., Context Encoders, CVPR 2016, arXiv:1604.07379: one square crop and flip, in [0, 1].
+  The official code cuts 128 pixels out of images whose shorter side has 350: 0.134 of the area of a square image, and
+  0.1 of one of 4:3, which are the bounds here. Up to 64 pixels, where there is no official form, 0.6 and more.
+- bigan: Donahue et al., Adversarial Feature Learning, ICLR 2017, arXiv:1605.09782: one square crop, not flipped, in
+  [0, 1]. The official code cuts 64 pixels out of images whose shorter side has 72 (or 112 out of 128): 0.79 of the area
+  of a square image, and 0.59 of one of 4:3, which are the bounds here.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
