@@ -14,12 +14,12 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size_and_views, statistics
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
-from sslbolts.data.images import Images
+from sslbolts.data.images import Images, check_images
 from sslbolts.data.labels import few_labels, labels_of
-from sslbolts.data.loader import TrainLoader, evaluation_placement, silence_advice, training_placement
+from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, silence_advice, training_placement
 from sslbolts.data.progress import Progress
-from sslbolts.data.sampler import sampler_of
-from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
+from sslbolts.data.sampler import EpochSampler, sampler_of
+from sslbolts.data.views import Draft, TrainingViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -107,7 +107,7 @@ class SSLDataModule(LightningDataModule):
         self._given_seed = self._seed = seed
         self._progress = Progress()
         self._images: dict[str, Images | None] = {}
-        self._train_views: TensorViews | CroppedViews | None = None
+        self._train_views: TrainingViews | None = None
         self._labels: Tensor | None = None  # of the training images, where not all keep theirs
 
     __init__.__doc__ = DataArguments.__doc__  # for the help of subclasses
@@ -231,7 +231,7 @@ class SSLDataModule(LightningDataModule):
         """
         for split, given in images.items():
             one_of(get_args(Split), split=split)
-            self._check(split, given)
+            check_images(self, split, given)
         return self._changed(_images=self._images | images, labels_per_class=None)
 
     def _changed(self, **attributes: Any) -> Self:
@@ -264,10 +264,8 @@ class SSLDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.persistent_workers,
         )
-        self._train_views = training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
-        sampler = sampler_of(
-            self._current_trainer, len(images), self.batch_size, seed=self._settled_seed(), drop_last=self.drop_last
-        )
+        self._train_views = self._make_views(images, place)
+        sampler = self._make_sampler(images)
         self._progress.per_epoch = len(sampler)
         settings = place.loader_settings(keep_workers=self.persistent_workers is not False)
         return TrainLoader(self._train_views, sampler, position=self._position, **settings)
@@ -366,6 +364,13 @@ class SSLDataModule(LightningDataModule):
 
     # ------------------------------------------------------------------ inside
 
+    def _make_views(self, images: Images, place: Placement) -> TrainingViews:
+        return training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
+
+    def _make_sampler(self, images: Images) -> EpochSampler:
+        seed, drop_last = self._settled_seed(), self.drop_last
+        return sampler_of(self._current_trainer, len(images), self.batch_size, seed=seed, drop_last=drop_last)
+
     def _settled_seed(self) -> int:
         if self._seed is None:
             self.setup()
@@ -376,17 +381,9 @@ class SSLDataModule(LightningDataModule):
         if split not in self._images:
             images = self.load(split)
             if images is not None:
-                self._check(split, images)
+                check_images(self, split, images)
             self._images[split] = images
         return self._images[split]
-
-    def _check(self, split: str, images: Images) -> None:
-        if len(images) == 0:
-            raise UsageError(f'{type(self).__name__} has no images in its "{split}" split.')
-        if images.in_chans != self.in_chans:
-            raise UsageError(
-                f"{type(self).__name__} has images of {images.in_chans} channels, but in_chans={self.in_chans}."
-            )
 
     def _labels_hint(self) -> str:
         return "labels are needed only for kNN and probes; use a labeled data set for them, or switch them off."

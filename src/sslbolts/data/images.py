@@ -12,7 +12,16 @@ from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.errors import UsageError
 
-__all__ = ["Images", "SomeImages", "TensorImages", "UnreadableImage", "chosen", "read_array", "readable"]
+__all__ = [
+    "Images",
+    "SomeImages",
+    "TensorImages",
+    "UnreadableImage",
+    "check_images",
+    "chosen",
+    "read_array",
+    "readable",
+]
 
 
 class UnreadableImage(Exception):
@@ -99,6 +108,25 @@ class SomeImages:
     def read(self, index: int) -> tuple[Tensor, int]:
         """Image ``(C, H, W)`` uint8 and its label."""
         return self.images.read(self.rows[index])
+
+
+def check_images(owner: Any, split: str, images: Images) -> None:
+    """Refuses a split without images, or with others than its DataModule declares.
+
+    Args:
+        owner: with its ``in_chans``.
+        split: its name.
+        images: of the split.
+
+    Raises:
+        UsageError: that says what is wrong with them.
+    """
+    if len(images) == 0:
+        raise UsageError(f'{type(owner).__name__} has no images in its "{split}" split.')
+    if images.in_chans != owner.in_chans:
+        raise UsageError(
+            f"{type(owner).__name__} has images of {images.in_chans} channels, but in_chans={owner.in_chans}."
+        )
 
 
 def chosen(images: Images, rows: Tensor) -> Images:

@@ -17,6 +17,7 @@ from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_trip
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.reconstruction import masked_patches
 from sslbolts.losses.regression import byol_regression, negative_cosine
+from sslbolts.losses.time_contrast import n_pairs, pair_triplet, time_contrastive
 from sslbolts.losses.whitening import w_mse
 
 __all__ = [
@@ -36,13 +37,16 @@ __all__ = [
     "masked_patches",
     "matching_accuracy",
     "moco_v3_contrastive",
+    "n_pairs",
     "negative_cosine",
     "nt_logistic",
     "nt_xent",
+    "pair_triplet",
     "pairwise_contrastive",
     "semi_hard_triplet",
     "sinkhorn",
     "swapped_prediction",
+    "time_contrastive",
     "triplet",
     "vicreg",
     "w_mse",

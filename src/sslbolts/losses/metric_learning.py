@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import checks
-from sslbolts.distributed import gather, rank, world_size
+from sslbolts.distributed import all_sum, gather, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
 
-__all__ = ["pairwise_contrastive", "semi_hard_triplet", "triplet"]
+__all__ = ["pairwise_contrastive", "semi_hard_mean", "semi_hard_triplet", "triplet"]
 
 Distance = Literal["squared", "euclidean", "cosine"]
 """`|a - b|²`, `|a - b|` or `1 - cos(a, b)`."""
@@ -88,13 +88,25 @@ def semi_hard_triplet(z: Tensor, labels: Tensor, margin: float = 0.5) -> Tensor:
             f"{tuple(labels.shape)}."
         )
     checks.positive(margin=margin)
-    all_z, all_labels = gather(z), gather(labels)
+    same = labels[:, None] == gather(labels)  # (B, N)
+    return semi_hard_mean(z, same, ~same, margin)
+
+
+def semi_hard_mean(z: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """The loss of :func:`semi_hard_triplet` where each row says which of all rows are its positives and negatives.
+
+    Args:
+        z: ``(B, D)`` of this rank, in double or single precision.
+        positive: ``(B, N)`` bool, for the `N` rows of all ranks; a row is never its own.
+        negative: ``(B, N)`` bool. An anchor without one counts for nothing.
+        margin: `m` > 0.
+    """
+    all_z = gather(z)
     own = torch.arange(len(z), device=z.device) + rank() * len(z)
-    same = labels[:, None] == all_labels  # (B, N)
     distances = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T
-    pairs = same.scatter(1, own[:, None], False)
-    terms = F.relu(distances - _semi_hard_distances(distances, ~same) + margin)
-    number = (all_labels[:, None] == all_labels).sum() - len(all_z)  # of pairs on all ranks, which DDP averages over
+    pairs = positive.scatter(1, own[:, None], False) & negative.any(1, keepdim=True)
+    terms = F.relu(distances - _semi_hard_distances(distances, negative) + margin)
+    number = all_sum(pairs.sum())  # of pairs on all ranks, whose mean DDP takes
     mean: Tensor = terms.masked_fill(~pairs, 0).sum() * world_size() / number.clamp(min=1)
     return mean
 

@@ -165,6 +165,13 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
+    "TimeContrastive": Method(
+        "video.time_contrastive",
+        "tcn",
+        "videos, or frames of two views",
+        "Sermanet et al. 2018, arXiv:1704.06888; triplets of pairs: Wang and Gupta 2015, arXiv:1505.00687",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

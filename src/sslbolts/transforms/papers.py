@@ -181,6 +181,11 @@ def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
 
+def _tcn(size: int, *, least: float) -> MultiView:
+    jitter = (32 / 255, 0.0, 0.5, 0.0)
+    return MultiView((View(size, scale=(least, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=jitter, jitter_p=1.0),))
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -217,6 +222,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
+    "tcn": {224: _tcn(224, least=1.0), 32: _tcn(32, least=1.0)},
+    "tcn_multiview": {224: _tcn(224, least=0.8), 32: _tcn(32, least=0.8)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -274,6 +281,11 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   here they are cropped.
 - mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
   flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
+- tcn, tcn_multiview: Sermanet et al., Time-Contrastive Networks, ICRA 2018, arXiv:1704.06888: the central square of a
+  frame, or, for pairs of views, 0.8 and more of its area; colors; no flip. The
+  official code adds up to 32/255 to the brightness where torchvision multiplies, by as much of 1, and half of the time
+  shows frames of tcn_multiview from farther away, in a black border, up to three times their area, which is left out
+  here.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
