@@ -297,6 +297,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "margin": 0.017,
     },
     # Windows of 8 frames, of which two ranks get halves of one.
+    # Seeds 0, 1 and 2 gain .072, .072 and .059.
     "TimeContrastive": {
         "arguments": {"positive_radius": 1, "negative_radius": 3},
         "data": MovingImagesDataModule,
@@ -305,7 +306,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "learning_data": {"rows_per_sequence": 8},
         "part": 0.5,
         "epochs": 1,
-        "margin": 0.017,
+        "margin": 0.039,
     },
 }
 """Method -> attributes of its case that differ from the automatic ones."""

@@ -91,7 +91,7 @@ class FrameWindows(SSLDataModule):
         windows_per_sequence: int = 1,
         **arguments: Any,
     ) -> None:
-        super().__init__(*args, **{"views": "tcn", **arguments})
+        super().__init__(*args, **arguments)
         self.pairs = pairs
         self._settings: dict[str, Any] = {
             "rows_per_sequence": rows_per_sequence,
@@ -102,8 +102,8 @@ class FrameWindows(SSLDataModule):
         }
         if self.sampling.pairs != "none" and len(self.views.views) != 1:
             raise UsageError(
-                f"views= makes {len(self.views.views)} views of a frame, and pairs of frames take one: give views=tcn, "
-                "or another recipe of one view."
+                f"views= makes {len(self.views.views)} views of a frame, and pairs of frames take one: give "
+                "views=tcn_multiview, or another recipe of one view."
             )
 
     @property

@@ -34,13 +34,14 @@ class MovingImagesDataModule(FrameWindows, CIFAR10MiniDataModule):
 
     Args:
         frames: of each video, of each camera.
-        **common: :class:`~sslbolts.data.frame_windows.FrameArguments`, of which ``views`` is "tcn" by default.
+        **common: :class:`~sslbolts.data.frame_windows.FrameArguments`; of :class:`~sslbolts.TimeContrastive` the views
+            are "tcn", and for pairs "tcn_multiview".
 
     Raises:
         UsageError: for a value out of its range.
 
     Example:
-        >>> data = MovingImagesDataModule(batch_size=64, rows_per_sequence=8, num_workers=0)
+        >>> data = MovingImagesDataModule(batch_size=64, rows_per_sequence=8, views="tcn", num_workers=0)
         >>> batch = next(iter(data.train_dataloader()))
         >>> len(batch.views), tuple(batch.views[0].shape), len(batch.targets.view(8, 8).unique(dim=1)[0])
         (1, (64, 3, 32, 32), 1)

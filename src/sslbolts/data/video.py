@@ -41,7 +41,8 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         labeled_train: folder(s) of classes for the bank.
         labeled_val: folder(s) of classes for the queries.
         in_memory: as of :class:`~sslbolts.data.ImageFolderDataModule`.
-        **common: :class:`~sslbolts.data.frame_windows.FrameArguments`, of which ``views`` is "tcn" by default.
+        **common: :class:`~sslbolts.data.frame_windows.FrameArguments`; of :class:`~sslbolts.TimeContrastive` the views
+            are "tcn", and for pairs "tcn_multiview".
 
     Raises:
         UsageError: for a folder that is missing or empty, a frame where the layout has none, or, when training starts,
@@ -59,7 +60,7 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         ...     frame = folder / "pouring" / f"{number}.png"
         ...     frame.parent.mkdir(exist_ok=True)
         ...     Image.new("RGB", (48, 32)).save(frame)
-        >>> data = VideoFramesDataModule(str(folder), batch_size=8, image_size=32, num_workers=0)
+        >>> data = VideoFramesDataModule(str(folder), batch_size=8, views="tcn", image_size=32, num_workers=0)
         >>> (batch,) = data.train_dataloader()
         >>> tuple(batch.views[0].shape), batch.indices.diff().unique().tolist()
         ((8, 3, 32, 32), [1])

@@ -74,6 +74,7 @@ class TimeContrastive(SSLModule):
 
     num_views = 1
     embedding = "embedder"
+    starts_at_identity = True
     indicators = (
         loss_of_chance("equal embeddings of all frames", "a smaller learning rate", "greater radii", "more frames"),
     )
