@@ -37,6 +37,10 @@ class FrameArguments(DataArguments, total=False):
     windows_per_sequence: int
 
 
+# For the help of DataModules, which looks for the others' descriptions here too.
+FrameArguments.__doc__ = f"{DataArguments.__doc__}{(FrameArguments.__doc__ or '').partition('Attributes:')[2]}"
+
+
 class FrameViews(TrainingViews):
     """Batches of views of frames, with the places of all frames.
 

@@ -1,15 +1,11 @@
 """The embedder of time-contrastive networks: positions of what maps show, and fully connected layers."""
 
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sslbolts.networks.modes import eval_mode
-from sslbolts.networks.taps import feature_maps
-
-__all__ = ["SpatialSoftmax", "frame_embedder", "freeze_behind", "spatial_embedder"]
+__all__ = ["SpatialSoftmax", "frame_embedder", "spatial_embedder"]
 
 
 class SpatialSoftmax(nn.Module):
@@ -83,26 +79,3 @@ def spatial_embedder(channels: int, *widths: int, dropout: float = 0.0, convolut
         SpatialSoftmax(),
         *frame_embedder(2 * convolutions, *widths, dropout=dropout),
     )
-
-
-def freeze_behind(network: nn.Module, layer: str, in_chans: int) -> None:
-    """Freezes the parameters that a layer's maps do not depend on, which no loss on them would train.
-
-    Args:
-        network: any module on images.
-        layer: name of one of its layers.
-        in_chans: channels of the images.
-
-    Example:
-        >>> network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))
-        >>> freeze_behind(network, "0", 3)
-        >>> [p.requires_grad for p in network.parameters()]
-        [True, True, False, False]
-    """
-    trained = [p for p in network.parameters() if p.requires_grad]
-    image = torch.zeros(2, in_chans, 96, 96, device=trained[0].device, dtype=trained[0].dtype)
-    with torch.enable_grad(), eval_mode(network):
-        (maps,) = feature_maps(network, [layer], image)
-        gradients: Any = torch.autograd.grad(maps.sum(), trained, allow_unused=True)
-    for p, gradient in zip(trained, gradients):
-        p.requires_grad_(gradient is not None)

@@ -161,6 +161,7 @@ def test_on_maps_of_a_layer_the_rest_of_the_network_is_frozen_and_features_are_t
     torch.manual_seed(0)
     method = TimeContrastive("resnet18", layer="layer2", hidden_dim=16, output_dim=8, loss="n_pairs")
     assert method.num_features == 128
+    method.backbone.layer3.register_forward_hook(lambda *_: pytest.fail("it is not run"))
     frozen = {name.split(".")[0] for name, p in method.backbone.named_parameters() if not p.requires_grad}
     trained = {name.split(".")[0] for name, p in method.backbone.named_parameters() if p.requires_grad}
     assert (frozen, trained) == ({"layer3", "layer4"}, {"conv1", "bn1", "layer1", "layer2"})
@@ -256,6 +257,7 @@ def test_data_that_does_not_fit_is_refused(arguments, data, words):
         ({"layer": "layer9"}, 'has no layer "layer9"'),
         ({"margin": 0}, "margin=0"),
         ({"dropout": 1.0}, "dropout=1.0"),
+        ({"layer": "layers.1", "compile_backbone": True}, "compile_backbone=True compiles the whole network"),
     ],
 )
 def test_arguments_out_of_their_range_are_refused(arguments, words):

@@ -16,8 +16,8 @@ from sslbolts.health import loss_of_chance
 from sslbolts.losses import matching_accuracy, n_pairs, pair_triplet, time_contrastive
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
-from sslbolts.networks.frame_embedder import frame_embedder, freeze_behind, spatial_embedder
-from sslbolts.networks.taps import feature_maps, map_widths
+from sslbolts.networks.first_layers import freeze_behind, maps_until
+from sslbolts.networks.frame_embedder import frame_embedder, spatial_embedder
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.frame_places import FramePlaces, frame_places
 from sslbolts.training.shared_draws import uniform
@@ -37,8 +37,8 @@ class TimeContrastive(SSLModule):
     ``pairs="views"`` and ``pairs="times"`` of ``VideoFramesDataModule`` give them. Any two views of an image will do.
 
     The embedder stands on the backbone's pooled features, or, as in the paper, on the maps of an inner ``layer``: then
-    two convolutions and a spatial softmax come first, the layers behind are not trained, and the features that are
-    evaluated are that layer's, averaged (``OnlineLinearProbe`` is told so: ``features="backbone.Mixed_5d"``). The paper
+    two convolutions and a spatial softmax come first, the layers behind are neither run nor trained, and the features
+    that are evaluated are that layer's, averaged (``OnlineLinearProbe`` is told so: ``features="backbone.Mixed_5d"``). The paper
     has ``backbone="inception_v3"``, ``layer="Mixed_5d"``, ``hidden_dim=2048``, and a trunk that was trained on ImageNet
     and frozen.
 
@@ -109,6 +109,10 @@ class TimeContrastive(SSLModule):
         below_one(dropout=dropout)
         if negative_radius < positive_radius:
             raise UsageError(f"negative_radius={negative_radius} must be at least positive_radius={positive_radius}.")
+        if layer is not None and network.get("compile_backbone"):
+            raise UsageError(
+                f"compile_backbone=True compiles the whole network, and layer={layer!r} is run alone: leave one out."
+            )
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
         self.loss = loss
         self.num_views = 1 if loss == "single_view" else 2  # type: ignore[misc]  # of this one
@@ -121,9 +125,7 @@ class TimeContrastive(SSLModule):
         if layer is None:
             self.embedder = frame_embedder(self.num_features, hidden_dim, output_dim, dropout=dropout)
         else:
-            channels = network.get("in_chans", 3)
-            (self.num_features,) = map_widths(self.backbone, [layer], channels)
-            freeze_behind(self.backbone, layer, channels)
+            self.num_features = freeze_behind(self.backbone, layer, network.get("in_chans", 3))
             self.embedder = spatial_embedder(self.num_features, hidden_dim, output_dim, dropout=dropout)
         self._places: FramePlaces | None = None
 
@@ -161,7 +163,7 @@ class TimeContrastive(SSLModule):
 
     def embed_frames(self, frames: Tensor) -> Tensor:
         """Embeddings ``(B, output_dim)`` of frames ``(B, C, H, W)``, not normalized."""
-        inputs = self.backbone(frames) if self.layer is None else feature_maps(self.backbone, [self.layer], frames)[0]
+        inputs = self.backbone(frames) if self.layer is None else maps_until(self.backbone, self.layer, frames)
         embeddings: Tensor = self.embedder(inputs)
         return embeddings
 
@@ -169,7 +171,7 @@ class TimeContrastive(SSLModule):
         """Features ``(B, num_features)`` of images ``(B, C, H, W)``: the backbone's, or those of ``layer``."""
         if self.layer is None:
             return super().forward(x)
-        return feature_maps(self.backbone, [self.layer], x)[0].mean((2, 3))
+        return maps_until(self.backbone, self.layer, x).mean((2, 3))
 
     def log_neighbors(self, z: Tensor, sequences: Tensor, times: Tensor) -> None:
         """Logs how often the nearest of a batch's other frames is one within ``positive_radius``, also over chance."""
