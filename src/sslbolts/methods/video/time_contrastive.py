@@ -38,9 +38,9 @@ class TimeContrastive(SSLModule):
 
     The embedder stands on the backbone's pooled features, or, as in the paper, on the maps of an inner ``layer``: then
     two convolutions and a spatial softmax come first, the layers behind are neither run nor trained, and the features
-    that are evaluated are that layer's, averaged (``OnlineLinearProbe`` is told so: ``features="backbone.Mixed_5d"``). The paper
-    has ``backbone="inception_v3"``, ``layer="Mixed_5d"``, ``hidden_dim=2048``, and a trunk that was trained on ImageNet
-    and frozen.
+    that are evaluated are that layer's, averaged (``OnlineLinearProbe`` is told so: ``features="backbone.Mixed_5d"``).
+    The paper has ``backbone="inception_v3"``, ``layer="Mixed_5d"``, ``hidden_dim=2048``, and a trunk that was trained
+    on ImageNet and frozen.
 
     Args:
         loss: see above; "single_view" takes one view, the others two.
