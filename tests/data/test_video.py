@@ -236,6 +236,23 @@ def test_without_ffmpeg_too(tmp_path, monkeypatch):
         video_files.open_video(str(tmp_path / "a.mp4"))
 
 
+def test_torchcodec_itself_reads_frames_at_their_times(tmp_path):
+    try:
+        from torchcodec.decoders import VideoDecoder
+        from torchcodec.encoders import VideoEncoder
+    except (ImportError, OSError, RuntimeError):
+        pytest.skip("needs torchcodec and FFmpeg")
+    gray = (4 * torch.arange(40, dtype=torch.uint8))[:, None, None, None].expand(40, 3, 64, 64)
+    VideoEncoder(gray.contiguous(), frame_rate=10).to_file(str(tmp_path / "a.mp4"))
+    data = videos(tmp_path, batch_size=12, in_memory=False)
+    assert data.num_train_images == 40
+    (batch,) = epoch(data)
+    torch.testing.assert_close((batch.views[0] * 255).mean((1, 2, 3)), 4.0 * batch.indices, atol=4.0, rtol=0)
+    decoder = VideoDecoder(str(tmp_path / "a.mp4"))
+    for index in (39, 0, 17):
+        assert torch.equal(data.images("train").read(index)[0], decoder.get_frame_at(index).data)
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_a_broken_video_file_is_named(tmp_path):
     (tmp_path / "a.mp4").write_text("no numbers")
