@@ -39,7 +39,18 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def make_small(config: Any, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Two videos of 16 frames, of two cameras each."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(64):
+        path = root / f"video{number // 32}" / f"camera{number // 16 % 2}" / f"{number % 16}.png"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        Image.new("RGB", (40, 36), (4 * number, 0, 0)).save(path)
+    return root
+
+
+def make_small(config: Any, folder: Path, videos: Path) -> None:
     """The same run on a CPU with little data and a small network; everything else is left as it is."""
     on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
     config.trainer.update(Namespace(**on_cpu, fast_dev_run=1, sync_batchnorm=False, enable_progress_bar=False))
@@ -55,7 +66,10 @@ def make_small(config: Any, folder: Path) -> None:
             data.labels_per_class = 4
         if data.labeled_batch_size is not None:
             data.labeled_batch_size = 4
-    else:
+    elif "VideoFrames" in config.data.class_path:
+        data.update(Namespace(root=str(videos), rows_per_sequence=8, image_size=32))
+        config.model.init_args.layer = "layer3"
+    elif "MovingImages" not in config.data.class_path:
         config.data.class_path = "sslbolts.data.CIFAR10MiniDataModule"
         config.data.init_args = Namespace(batch_size=8, num_workers=0, views=data.views)
     for callback in config.trainer.callbacks:
@@ -86,11 +100,12 @@ class Small(TrainingCLI):
 
     path: Path
     folder: Path
+    videos: Path
 
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         super().parse_arguments(parser, args)
         assert_as_written(self.config.fit, self.path)
-        make_small(self.config.fit, self.folder)
+        make_small(self.config.fit, self.folder, self.videos)
         self.config_dump: dict[str, Any] = {}  # of the model's hyperparameters: a third of the time
 
 
@@ -102,8 +117,8 @@ def test_there_are_configurations_of_every_method():
 
 @pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_it_is_parsed_as_it_stands_and_runs(path, folder, monkeypatch):
-    small = type("Small", (Small,), {"path": path, "folder": folder})
+def test_it_is_parsed_as_it_stands_and_runs(path, folder, videos, monkeypatch):
+    small = type("Small", (Small,), {"path": path, "folder": folder, "videos": videos})
     monkeypatch.setattr(training, "TrainingCLI", small)
     assert main(["fit", f"--config={path}"]) == 0
 

@@ -88,6 +88,18 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "SGD": {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
         "warmup_epochs": 0,
     },
+    "time_contrastive_frames": {  # 32 examples, which are 16 pairs
+        "run": (200, 16, "tcn_multiview"),  # of our own length
+        "Adam": {"lr": 1e-4, "weight_decay": 1e-6},
+        "warmup_epochs": 0,
+        "final_lr": 1,
+        "loss": "n_pairs",
+        "layer": "Mixed_5d",
+        "regularization": 0.002,
+        "hidden_dim": 2048,
+        "output_dim": 32,
+        "dropout": 0.2,
+    },
     "simclr_imagenet": {
         "run": (1000, 4096, "simclr"),
         "LARS": {"lr": 4.8, "weight_decay": 1e-6, "lr_in_momentum": True},

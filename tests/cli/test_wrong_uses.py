@@ -72,6 +72,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image(f"corrupt/{number}.png")
         image(f"transparent/{number}.png", "RGBA")
         image(f"one/{number}.png")
+        image(f"videos/walk/{number}.png")
     (folder / "corrupt" / "3.png").write_bytes(b"this is no image")
     (folder / "broken.yaml").write_text("model: [SimCLR\n")
     (folder / "unknown.yaml").write_text("modle: SimCLR\n")

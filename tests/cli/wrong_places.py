@@ -2,8 +2,19 @@
 
 from sslbolts import SemiSupervised
 from sslbolts.data import CIFAR10MiniDataModule
-from tests.cli.wrong import DATA, SIMCLR, TRAINER, Wrong
+from tests.cli.wrong import DATA, MODEL, SIMCLR, TRAINER, Wrong
 from tests.helpers.nets import TinyBackbone
+
+VIDEOS = [
+    "fit",
+    "--model=TimeContrastive",
+    *MODEL,
+    "--data=VideoFrames",
+    "--data.views=tcn",
+    *DATA,
+    *TRAINER,
+    "--trainer.max_epochs=1",
+]
 
 WRONG_PLACES_AND_VALUES = [
     Wrong(
@@ -51,6 +62,27 @@ WRONG_PLACES_AND_VALUES = [
         "an argument before its model",
         ["fit", "--model.temperature=0.9", "--model=SimCLR"],
         "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
+    ),
+    Wrong("no videos", [*VIDEOS, "--data.root={files}/empty"], 'empty" holds no videos: looked for folders of frames'),
+    Wrong(
+        "a video shorter than its window",
+        [*VIDEOS, "--data.root={files}/videos", "--data.batch_size=36"],
+        "no sequence has the 36 frames that a batch of 36 frames takes of one; the longest has 10",
+    ),
+    Wrong(
+        "pairs of views of one view",
+        [*VIDEOS, "--data.root={files}/videos", "--data.pairs=views", "--model.loss=n_pairs"],
+        'pairs="views" needs two views of a sequence, and there is one of each',
+    ),
+    Wrong(
+        "a window in which nothing is negative",
+        [*VIDEOS, "--data.root={files}/videos", "--data.image_size=32"],
+        "one window of 8 frames, and none is more than negative_radius=12 from another",
+    ),
+    Wrong(
+        "time contrast of images without time",
+        ["fit", "--model=TimeContrastive", *MODEL, *DATA, *TRAINER, "--data.views=tcn"],
+        "these training images have no time: use VideoFramesDataModule or MovingImagesDataModule",
     ),
     Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
     Wrong(

@@ -16,6 +16,7 @@ from tests.golden import (
     cases_semi_supervised,
     cases_teacher_student,
     cases_tiles,
+    cases_video,
 )
 from tests.golden.pending import NOT_YET
 from tests.golden.reference import Case
@@ -35,4 +36,5 @@ CASES: dict[str, Case] = {
     **cases_tiles.CASES,
     **cases_rotations.CASES,
     **cases_generative.CASES,
+    **cases_video.CASES,
 }

@@ -1,7 +1,6 @@
 """Reference cases that nothing in the library answers to yet."""
 
 NOT_YET: dict[str, str] = {
-    **dict.fromkeys(("tcn_singleview", "tcn_singleview_multiseq", "tcn_npairs"), "time-contrastive networks"),
     **dict.fromkeys(
         (
             "colorization_soft_encode",

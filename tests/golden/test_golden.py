@@ -102,6 +102,6 @@ def test_every_reference_case_is_covered_or_named_as_not_covered_yet():
 
 def test_every_public_loss_has_a_reference_case():
     indicators = {"matching_accuracy"}  # not losses
-    # tests/losses/test_consistency.py and test_semi_supervised.py
-    in_loops = {"consistency", "labeled_cross_entropy", "prediction_entropy"}
+    # tests/losses/test_consistency.py, test_semi_supervised.py and test_time_contrast.py
+    in_loops = {"consistency", "labeled_cross_entropy", "prediction_entropy", "pair_triplet"}
     assert set(losses.__all__) - indicators - in_loops == {case.covers for case in CASES.values() if case.covers}

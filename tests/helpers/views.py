@@ -6,13 +6,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sslbolts.batch import ViewBatch
+from sslbolts.training.frame_places import FramePlaces
 
 
 class NoiseViews(Dataset[ViewBatch]):
-    """``images`` images of noise, of which view ``v`` is ``sizes[v]`` pixels wide; 4 classes."""
+    """``images`` images of noise, of which view ``v`` is ``sizes[v]`` pixels wide; 4 classes.
+
+    For methods on videos they are frames, in order, of sequences of 8.
+    """
 
     def __init__(self, images: int, sizes: Sequence[int] = (32, 32), *, dtype: torch.dtype = torch.float32) -> None:
         generator = torch.Generator().manual_seed(1)
+        self.frame_places = FramePlaces(torch.arange(images) // 8, torch.arange(images) % 8)
         self.views = [torch.randn(images, 3, size, size, generator=generator).to(dtype) for size in sizes]
 
     def __len__(self) -> int:

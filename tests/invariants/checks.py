@@ -20,7 +20,6 @@ from sslbolts.data.base import Split
 from sslbolts.distributed import rank
 from sslbolts.readouts import knn_predict
 from sslbolts.training.memory import Memory
-from tests.helpers.few_images import HalvedImages, ManyQueries
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
@@ -133,9 +132,7 @@ def _monitors() -> list[Callback]:
 
 
 def _images(case: MethodCase, **settings: Any) -> CIFAR10MiniDataModule:
-    return CIFAR10MiniDataModule(
-        batch_size=16, views=case.views, eval_batch_size=100, num_workers=0, seed=7, **settings
-    )
+    return case.images(eval_batch_size=100, seed=7, **settings)
 
 
 class _Names(Callback):
@@ -255,10 +252,7 @@ def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, 
     module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
     module.log = lambda *args, **settings: None  # type: ignore[method-assign]  # a tenth of the time, and nobody reads it
     trainer = quiet_trainer(max_epochs=case.epochs, limit_train_batches=case.part, limit_val_batches=0)
-    images = HalvedImages if case.halved else ManyQueries
-    data = images(
-        batch_size=case.batch_size, views=case.learning_views or case.views, color="linear", num_workers=0, seed=seed
-    )
+    data = case.learning_images(color="linear", seed=seed)
     untrained = copy.deepcopy(module)
     torch.manual_seed(seed)  # of what the run draws
     trainer.fit(module, datamodule=data)

@@ -47,6 +47,7 @@ def view(
 STRONG, HALF = (0.8, 0.8, 0.8, 0.2), (0.4, 0.4, 0.4, 0.1)
 BYOL = ((0.4, 0.4, 0.2, 0.1), 0.8, 0.2)  # of the asymmetric pair: jitter, its probability, and that of gray
 MOCO = (HALF, 0.8, 0.2)
+TCN = (32 / 255, 0.0, 0.5, 0.0)  # brightness by up to 32 levels, saturation by half
 NPID = ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
 
 # What the official codes do when they are run. Above 64 pixels: all of it.
@@ -55,6 +56,8 @@ LARGE = {
     "context_encoder": [view(224, (0.1, 0.134), "bilinear", ratio=(1.0, 1.0))],
     "bigan": [view(224, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
     "mae": [view(224, (0.2, 1.0), "bicubic")],
+    "tcn": [view(224, (1.0, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
+    "tcn_multiview": [view(224, (0.8, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
     "simclr": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5)] * 2,
     "moco_v1": [view(224, (0.2, 1.0), "bilinear", *NPID)] * 2,
     "moco_v2": [view(224, (0.2, 1.0), "bilinear", *MOCO, blur=0.5)] * 2,
@@ -154,6 +157,8 @@ SMALL = {
     "exemplar": [view(32, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
     "amdim": [view(32, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.2), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # STL-10
+    "tcn": [view(32, (1.0, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
+    "tcn_multiview": [view(32, (0.8, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
     "mean_teacher": [view(32, (0.6, 1.0), "bilinear", NONE, 1.0)] * 2,
 }
 ALIASES = {"barlow_twins": "byol", "vicreg": "byol", "deepcluster_v2": "swav"}

@@ -26,6 +26,7 @@ from sslbolts.losses.semi_supervised import (
     prediction_entropy,
     virtual_adversarial,
 )
+from sslbolts.losses.time_contrast import n_pairs, pair_triplet, time_contrastive
 from sslbolts.losses.whitening import w_mse
 
 __all__ = [
@@ -52,14 +53,17 @@ __all__ = [
     "matching_accuracy",
     "mean_of_two_cross_entropies",
     "moco_v3_contrastive",
+    "n_pairs",
     "negative_cosine",
     "nt_logistic",
     "nt_xent",
+    "pair_triplet",
     "pairwise_contrastive",
     "prediction_entropy",
     "semi_hard_triplet",
     "sinkhorn",
     "swapped_prediction",
+    "time_contrastive",
     "triplet",
     "vicreg",
     "virtual_adversarial",

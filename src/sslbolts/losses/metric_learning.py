@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import checks
-from sslbolts.distributed import gather, rank, world_size
+from sslbolts.distributed import all_sum, gather, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
 
-__all__ = ["batch_hard_triplet", "pairwise_contrastive", "semi_hard_triplet", "triplet"]
+__all__ = ["batch_hard_triplet", "pairwise_contrastive", "semi_hard_mean", "semi_hard_triplet", "triplet"]
 
 Distance = Literal["squared", "euclidean", "cosine"]
 """`|a - b|²`, `|a - b|` or `1 - cos(a, b)`."""
@@ -83,12 +83,25 @@ def semi_hard_triplet(z: Tensor, labels: Tensor, margin: float = 0.5) -> Tensor:
         0.75
     """
     checks.positive(margin=margin)
-    all_z, all_labels, same = _gathered("semi_hard_triplet", z, labels)  # (N, D), (N,), (B, N)
+    same = _same_label("semi_hard_triplet", z, labels)  # (B, N)
+    return semi_hard_mean(z, same, ~same, margin)
+
+
+def semi_hard_mean(z: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """The loss of :func:`semi_hard_triplet` where each row says which of all rows are its positives and negatives.
+
+    Args:
+        z: ``(B, D)`` of this rank, in double or single precision.
+        positive: ``(B, N)`` bool, for the `N` rows of all ranks; a row is never its own.
+        negative: ``(B, N)`` bool. An anchor without one counts for nothing.
+        margin: `m` > 0.
+    """
+    all_z = gather(z)
     own = torch.arange(len(z), device=z.device) + rank() * len(z)
     distances = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T
-    pairs = same.scatter(1, own[:, None], False)
-    terms = F.relu(distances - _semi_hard_distances(distances, ~same) + margin)
-    number = (all_labels[:, None] == all_labels).sum() - len(all_z)  # of pairs on all ranks, which DDP averages over
+    pairs = positive.scatter(1, own[:, None], False) & negative.any(1, keepdim=True)
+    terms = F.relu(distances - _semi_hard_distances(distances, negative) + margin)
+    number = all_sum(pairs.sum())  # of pairs on all ranks, whose mean DDP takes
     mean: Tensor = terms.masked_fill(~pairs, 0).sum() * world_size() / number.clamp(min=1)
     return mean
 
@@ -120,7 +133,8 @@ def batch_hard_triplet(z: Tensor, labels: Tensor) -> Tensor:
         >>> round(batch_hard_triplet(z, labels).item(), 4)  # the mean of ln(1 + e^0), and twice ln(1 + e^1)
         1.0032
     """
-    all_z, _, same = _gathered("batch_hard_triplet", z, labels)
+    same = _same_label("batch_hard_triplet", z, labels)  # (B, N)
+    all_z = gather(z)
     squares = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T  # (B, N)
     away = squares > 0
     distances = torch.where(away, squares, 1.0).sqrt() * away  # the root has no gradient at 0
@@ -170,14 +184,14 @@ def pairwise_contrastive(z1: Tensor, z2: Tensor, same: Tensor, margin: float = 1
     return torch.where(same.bool(), distance, gap).mean()
 
 
-def _gathered(loss: str, z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Embeddings ``(N, D)`` and labels ``(N,)`` of all ranks, and which of them ``(B, N)`` have an own row's label."""
+def _same_label(loss: str, z: Tensor, labels: Tensor) -> Tensor:
+    """Which rows ``(B, N)`` of all ranks have an own row's label."""
     if z.dim() != 2 or labels.shape != z.shape[:1]:
         raise UsageError(
             f"{loss} takes embeddings (B, D) and labels (B,), got {tuple(z.shape)} and {tuple(labels.shape)}."
         )
-    all_labels = gather(labels)
-    return gather(z), all_labels, labels[:, None] == all_labels
+    same: Tensor = labels[:, None] == gather(labels)
+    return same
 
 
 def _distance(a: Tensor, b: Tensor, kind: Distance) -> Tensor:

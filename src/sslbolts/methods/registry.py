@@ -221,6 +221,13 @@ METHODS: dict[str, Method] = {
         "Donahue et al. 2017, arXiv:1605.09782",
         "",
     ),
+    "TimeContrastive": Method(
+        "video.time_contrastive",
+        "tcn",
+        "videos, or frames of two views",
+        "Sermanet et al. 2018, arXiv:1704.06888; triplets of pairs: Wang and Gupta 2015, arXiv:1505.00687",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

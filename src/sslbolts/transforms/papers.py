@@ -224,6 +224,11 @@ def _bigan(size: int, *, least: float) -> MultiView:
     return MultiView((View(size, scale=(least, 0.79), ratio=(1.0, 1.0), flip=0.0),), normalize=False)
 
 
+def _tcn(size: int, *, least: float) -> MultiView:
+    jitter = (32 / 255, 0.0, 0.5, 0.0)
+    return MultiView((View(size, scale=(least, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=jitter, jitter_p=1.0),))
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -272,6 +277,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     },
     "jigsaw": {224: _jigsaw(224, flip=0.0), 32: _jigsaw(32, flip=0.5)},
     "jigsaw_vissl": {224: _jigsaw_vissl(224), 32: _jigsaw_vissl(32)},
+    "tcn": {224: _tcn(224, least=1.0), 32: _tcn(32, least=1.0)},
+    "tcn_multiview": {224: _tcn(224, least=0.8), 32: _tcn(32, least=0.8)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -355,6 +362,11 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - bigan: Donahue et al., Adversarial Feature Learning, ICLR 2017, arXiv:1605.09782: one square crop, not flipped, in
   [0, 1]. The official code cuts 64 pixels out of images whose shorter side has 72 (or 112 out of 128): 0.79 of the area
   of a square image, and 0.59 of one of 4:3, which are the bounds here.
+- tcn, tcn_multiview: Sermanet et al., Time-Contrastive Networks, ICRA 2018, arXiv:1704.06888: the central square of a
+  frame, or, for pairs of views, 0.8 and more of its area; colors; no flip. The
+  official code adds up to 32/255 to the brightness where torchvision multiplies, by as much of 1, and half of the time
+  shows frames of tcn_multiview from farther away, in a black border, up to three times their area, which is left out
+  here.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

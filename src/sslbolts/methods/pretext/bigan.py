@@ -16,7 +16,7 @@ from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses.adversarial import adversarial
 from sslbolts.methods.base import LRScaling
-from sslbolts.methods.pretext.base import PretextArguments, PretextModule
+from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
 from sslbolts.methods.pretext.pixels import error_of_mean, refuse_normalized
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.bigan import BiGANGenerator, JointDiscriminator, squash
@@ -184,6 +184,11 @@ class BiGAN(PretextModule):
         """Images ``(N, C, H, W)`` in [0, 1], and what the generator makes of the encoder's latents."""
         again = _resized(self.decoder(self.encode(self.prepare(images))), images.shape[-1])
         return images, (again.to(images.dtype) + 1) / 2
+
+    @classmethod
+    def examples(cls, images: Tensor, generator: torch.Generator) -> list[Shown]:
+        """Real images, which stand beside generated ones once there is a generator."""
+        return [Shown(images, ["real, or generated?"] * len(images))]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
