@@ -11,6 +11,7 @@ from tests.golden import (
     cases_masked,
     cases_patches,
     cases_teacher_student,
+    cases_text,
 )
 from tests.golden.pending import NOT_YET
 from tests.golden.reference import Case
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_text.CASES,
 }

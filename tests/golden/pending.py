@@ -46,18 +46,6 @@ NOT_YET: dict[str, str] = {
     ),
     **dict.fromkeys(("context_encoder_l2", "context_encoder_overlap"), "context encoder"),
     **dict.fromkeys(("denoising_autoencoder_mse", "denoising_autoencoder_bce"), "denoising autoencoder"),
-    **dict.fromkeys(
-        (
-            "word2vec_skipgram",
-            "word2vec_cbow",
-            "word2vec_subsampling",
-            "word2vec_noise",
-            "word2vec_trajectory_skipgram",
-            "word2vec_trajectory_cbow",
-        ),
-        "word2vec",
-    ),
-    **dict.fromkeys(("bert_mask", "bert_number_of_predictions", "bert_mlm_loss"), "masked language model"),
     **dict.fromkeys(("s4l_rotation_joint", "vat_kl_direction"), "semi-supervised training"),
     "kraehenbuhl_rescaled": "initialization as a baseline",
     "semi_supervised_joint": "joint semi-supervised training",

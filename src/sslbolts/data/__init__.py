@@ -1,4 +1,4 @@
-"""DataModules: images from the package, from torchvision, from folders or from any dataset, as batches of views."""
+"""DataModules: images from the package, from torchvision, from folders or from any dataset; and text."""
 
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.cifar import CIFAR10DataModule, CIFAR10MiniDataModule, CIFAR100DataModule
@@ -6,6 +6,8 @@ from sslbolts.data.dataset import DatasetDataModule
 from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.stl10 import STL10DataModule
+from sslbolts.data.text import TextDataModule
+from sslbolts.data.vocabulary import Vocabulary
 
 __all__ = [
     "CIFAR10DataModule",
@@ -17,4 +19,6 @@ __all__ = [
     "SSLDataModule",
     "STL10DataModule",
     "TensorImages",
+    "TextDataModule",
+    "Vocabulary",
 ]

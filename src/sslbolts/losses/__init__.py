@@ -17,6 +17,7 @@ from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_trip
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
 from sslbolts.losses.reconstruction import masked_patches
 from sslbolts.losses.regression import byol_regression, negative_cosine
+from sslbolts.losses.text import masked_tokens, negative_sampling
 from sslbolts.losses.whitening import w_mse
 
 __all__ = [
@@ -34,9 +35,11 @@ __all__ = [
     "labeled_cross_entropy",
     "margin_triplet",
     "masked_patches",
+    "masked_tokens",
     "matching_accuracy",
     "moco_v3_contrastive",
     "negative_cosine",
+    "negative_sampling",
     "nt_logistic",
     "nt_xent",
     "pairwise_contrastive",
