@@ -19,6 +19,7 @@ from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
+from tests.cli.wrong_texts import WRONG_TEXTS
 from tests.helpers.nets import TinyBackbone
 
 BYOL_RUN = ["fit", "--model=BYOL", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
@@ -361,6 +362,7 @@ WRONG = [
     ),
     *WRONG_PLACES_AND_VALUES,
     *WRONG_EVALUATIONS,
+    *WRONG_TEXTS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

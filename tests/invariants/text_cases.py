@@ -103,28 +103,30 @@ def masked_accuracy(module: MaskedLanguageModel, data: TextDataModule) -> float:
 
 
 CASES: dict[str, dict[str, Any]] = {
+    # Seeds 0, 1 and 2 gain .890, .855 and .870.
     "Word2Vec": {
         "learning": {"dim": 16, "subsampling": 0.0, "window": 3},
         "text_of_learning": {"sentences": 600},
         "pieces": {"sequence_length": 32, "batch_size": 8},
         "epochs": 10,
         "measure": topics_apart,
-        "margin": 0.1,
+        "margin": 0.57,
     },
     "MaskedLanguageModel": {
-        "arguments": {"dim": 16, "depth": 2, "heads": 2, "max_length": 16, "dropout": 0.0, "optimizer": BertAdam},
+        "arguments": {"dim": 16, "depth": 2, "heads": 2, "max_length": 16, "dropout": 0.0},
         "learning": {
             "dim": 32,
             "depth": 1,
             "heads": 2,
             "max_length": 32,
             "dropout": 0.0,
+            "init_std": 0.15,
             "warmup_epochs": 1.0,
-            "optimizer": partial(BertAdam, lr=0.004),
+            "optimizer": partial(BertAdam, lr=0.002),
         },
         "text_of_learning": {"sentences": 800, "in_turn": True},
-        "pieces": {"sequence_length": 22, "batch_size": 16},
-        "epochs": 10,
+        "pieces": {"sequence_length": 11, "batch_size": 16},
+        "epochs": 6,
         "measure": masked_accuracy,
         "margin": 0.1,
     },

@@ -236,5 +236,5 @@ def _on_cuda(trainer: Trainer | None) -> bool:
     return trainer is not None and trainer.strategy.root_device.type == "cuda"
 
 
-def _as_it_is(batch: TextBatch) -> TextBatch:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -105,7 +105,8 @@ class Encoder:
             return self.preprocessing.mean, self.preprocessing.std, "normalized as in training"
         if how == "none":
             return None, None, "in [0, 1], not normalized"
-        if how == "auto" and self.name in METHODS and not recipe(METHODS[self.name].views, 224).normalize:
+        views = METHODS[self.name].views if self.name in METHODS else ""
+        if how == "auto" and views and not recipe(views, 224).normalize:
             return None, None, f"in [0, 1], not normalized, as {self.name}'s views"
         if self.preprocessing.in_chans != 3:
             raise UsageError(

@@ -118,4 +118,5 @@ def masked_tokens(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         )
     weights = weights.to(logits.dtype)
     each = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
-    return (each * weights.flatten()).sum() * world_size() / (all_sum(weights.sum()) + 1e-5)
+    total: Tensor = all_sum(weights.sum())
+    return (each * weights.flatten()).sum() * world_size() / (total + 1e-5)

@@ -1,5 +1,6 @@
 """Networks over words: a table of vectors, and a Transformer encoder."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,8 +48,8 @@ class WordVectors(nn.Module):
 class TextEncoder(nn.Module):
     """BERT's encoder: words and positions, then Transformer blocks whose norms come last.
 
-    Every matrix starts as normal numbers of deviation 0.02, cut off at two of them; biases start at zero. It has no
-    segments, since it reads one text at a time.
+    Every matrix starts as normal numbers of deviation ``init_std``, cut off at two of them; biases start at zero. There
+    are no segments, since it reads one text at a time.
 
     Args:
         dim: width `D`.
@@ -57,6 +58,7 @@ class TextEncoder(nn.Module):
         mlp_ratio: width of a block's inner layer, in units of `D`.
         max_length: number of positions.
         dropout: of embeddings, attention, and what each half of a block adds.
+        init_std: deviation of the initial matrices.
 
     Attributes:
         num_features: `D`.
@@ -83,24 +85,26 @@ class TextEncoder(nn.Module):
         mlp_ratio: float = 4.0,
         max_length: int = 512,
         dropout: float = 0.1,
+        init_std: float = 0.02,
     ) -> None:
         super().__init__()
         if dim % heads:
             raise UsageError(f"heads={heads} must divide dim={dim}.")
         self.num_features = dim
         self.max_length = max_length
+        self.init_std = init_std
         self.words = nn.Embedding(1, dim)  # until the vocabulary is known
         self.positions = nn.Parameter(torch.empty(max_length, dim))
         self.norm = nn.LayerNorm(dim, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(_Block(dim, heads, round(dim * mlp_ratio), dropout) for _ in range(depth))
-        self.apply(start_as_bert)
-        nn.init.trunc_normal_(self.positions, std=0.02, a=-0.04, b=0.04)
+        self.apply(partial(start_as_bert, std=init_std))
+        _truncated(self.positions, init_std)
 
     def resize(self, words: int) -> None:
         """Start over with vectors of so many words."""
         self.words = nn.Embedding(words, self.num_features)
-        start_as_bert(self.words)
+        start_as_bert(self.words, std=self.init_std)
 
     def forward(self, ids: Tensor, seen: Tensor | None = None) -> Tensor:
         """Tokens ``(B, L, D)`` of words ``(B, L)``; ``seen`` ``(B, L)`` bool is False for what nothing may look at."""
@@ -111,7 +115,8 @@ class TextEncoder(nn.Module):
         mask = None if seen is None else seen[:, None, None, :]  # (B, 1, 1, L)
         for block in self.blocks:
             x = block(x, mask)
-        return x
+        tokens: Tensor = x
+        return tokens
 
 
 class _Block(nn.Module):
@@ -138,9 +143,13 @@ class _Block(nn.Module):
         return normalized
 
 
-def start_as_bert(layer: Any) -> None:
+def start_as_bert(layer: Any, *, std: float = 0.02) -> None:
     """Initial weights of one layer as BERT's code has them."""
     if isinstance(layer, nn.Linear | nn.Embedding):
-        nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)
+        _truncated(layer.weight, std)
     if isinstance(layer, nn.Linear) and layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def _truncated(weight: Tensor, std: float) -> None:
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

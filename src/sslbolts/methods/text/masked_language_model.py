@@ -1,6 +1,7 @@
 """BERT's masked language model: hidden words are predicted from those on both sides."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,8 @@ class MaskedLanguageModel(TextModule):
         mlp_ratio: width of a block's inner layer, in units of ``dim``.
         max_length: positions, two more than a piece of text has words.
         dropout: of embeddings, attention and blocks.
+        init_std: deviation of the initial matrices. BERT's, 0.02, is for its width: an encoder of 64 learns to guess by
+            frequency, and nothing else, unless it starts from more, such as 0.1.
         mask_probability: share of the tokens that are predicted, [CLS] and [SEP] counted.
         max_predictions: more than so many are not predicted of one piece.
         whole_words: hide a word with its parts, tokens that begin with ``##`` (a text that was divided into them
@@ -65,6 +68,8 @@ class MaskedLanguageModel(TextModule):
     """
 
     embedding = "head"
+    parts: Tensor
+    predictions: Tensor
     indicators = (
         Indicator(
             metric="train/loss_of_frequencies",
@@ -83,6 +88,7 @@ class MaskedLanguageModel(TextModule):
         mlp_ratio: float = 4.0,
         max_length: int = 512,
         dropout: float = 0.1,
+        init_std: float = 0.02,
         mask_probability: float = 0.15,
         max_predictions: int = 20,
         whole_words: bool = False,
@@ -95,14 +101,15 @@ class MaskedLanguageModel(TextModule):
     ) -> None:
         whole(dim=dim, depth=depth, heads=heads, max_predictions=max_predictions)
         whole(3, max_length=max_length)
-        positive(mlp_ratio=mlp_ratio, mask_probability=mask_probability)
+        positive(mlp_ratio=mlp_ratio, init_std=init_std, mask_probability=mask_probability)
         fraction(dropout=dropout, mask_probability=mask_probability)
         shape = {"dim": dim, "depth": depth, "heads": heads, "mlp_ratio": mlp_ratio}
-        encoder = TextEncoder(**shape, max_length=max_length, dropout=dropout)  # type: ignore[arg-type]
+        start = {"dropout": dropout, "init_std": init_std}
+        encoder = TextEncoder(**shape, max_length=max_length, **start)  # type: ignore[arg-type]
         super().__init__(encoder, optimizer, lr_scaling, warmup_epochs, final_lr, compile_backbone=compile_backbone)
         self.whole_words = whole_words
         self.head = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim, eps=1e-12))
-        self.head.apply(start_as_bert)
+        self.head.apply(partial(start_as_bert, std=init_std))
         self.bias = nn.Parameter(torch.zeros(0))
         most = [
             0 if n == 0 else number_of_predictions(n, probability=mask_probability, most=max_predictions)
@@ -114,7 +121,7 @@ class MaskedLanguageModel(TextModule):
         if counts is not None:
             self.take_vocabulary(counts)
 
-    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:  # type: ignore[override]  # no views
         masked, seen = self.mask(batch.ids, self.generator(batch_idx, device=batch.ids.device))
         logits = self.predict_words(masked, seen)  # (B, P, V)
         loss = masked_tokens(logits, masked.labels, masked.weights)
@@ -127,9 +134,6 @@ class MaskedLanguageModel(TextModule):
         """Pieces of text ``(B, L)`` between [CLS] and [SEP], with words hidden; and where there is a token."""
         tokens, seen = self.tokens(ids)  # (B, L + 2)
         words = len(self.counts)
-        parts = None
-        if self.whole_words:
-            parts = self.parts[tokens]
         masked = random_masks(
             tokens,
             tokens < words,
@@ -138,7 +142,7 @@ class MaskedLanguageModel(TextModule):
             most=max(self.most[: tokens.shape[1] + 1]),
             mask_id=words + _SPECIAL.index("[MASK]"),
             num_words=words + len(_SPECIAL),
-            parts=parts,
+            parts=self.parts[tokens] if self.whole_words else None,
         )
         return masked, seen
 

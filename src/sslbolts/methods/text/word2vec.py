@@ -78,7 +78,6 @@ class Word2Vec(TextModule):
         torch.Size([1, 8])
     """
 
-    embedding = "output_vectors"  # of contexts many are absent
     indicators = (
         Indicator(
             metric="train/loss_of_chance",
@@ -121,7 +120,7 @@ class Word2Vec(TextModule):
         if counts is not None:
             self.take_vocabulary(counts)
 
-    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: TextBatch, batch_idx: int) -> Tensor:  # type: ignore[override]  # no views
         groups = self.draw_groups(batch.ids, self.generator(batch_idx, device=batch.ids.device))
         loss, mean, of_chance = self.compare(groups)
         self.log("train/loss", mean, prog_bar=True, batch_size=len(batch.ids))
@@ -140,8 +139,10 @@ class Word2Vec(TextModule):
             targets, contexts = targets.expand_as(contexts)[..., None], contexts[..., None]
         shape = (*targets.shape[:-1], self.negatives)
         noise = noise_distribution(counts, self.noise_power)
-        negatives = drawn_words(*(uniform(*shape, generator=draws) for _ in range(2)), noise)
-        return Groups(contexts.flatten(0, -2), torch.cat([targets, negatives], dim=-1).flatten(0, -2))
+        negatives = drawn_words(uniform(*shape, generator=draws), uniform(*shape, generator=draws), noise)
+        contexts, words = contexts.flatten(0, -2), torch.cat([targets, negatives], dim=-1).flatten(0, -2)
+        there = (contexts < 0).all(1).to(torch.uint8).argsort(stable=True)  # first, where monitors look
+        return Groups(contexts[there], words[there])
 
     def compare(self, groups: Groups) -> tuple[Tensor, Tensor, Tensor]:
         """The sum of the loss over the groups, its mean, and its part of the loss of guessing."""
