@@ -112,6 +112,7 @@ CASES: dict[str, dict[str, Any]] = {
         "measure": topics_apart,
         "margin": 0.57,
     },
+    # Seeds 0, 1 and 2 gain .731, .669 and .650.
     "MaskedLanguageModel": {
         "arguments": {"dim": 16, "depth": 2, "heads": 2, "max_length": 16, "dropout": 0.0},
         "learning": {
@@ -128,7 +129,7 @@ CASES: dict[str, dict[str, Any]] = {
         "pieces": {"sequence_length": 11, "batch_size": 16},
         "epochs": 6,
         "measure": masked_accuracy,
-        "margin": 0.1,
+        "margin": 0.43,
     },
 }
 
