@@ -165,6 +165,12 @@ def load_encoder(
     named = "" if isinstance(source, nn.Module) else str(source)
     library = next(filter(named.startswith, LIBRARIES), None)
     root, known = _root(source, library, teacher=teacher, pretrained=pretrained, backbone=backbone, in_chans=in_chans)
+    line = METHODS.get(type(root).__name__)
+    if line is not None and line.learns_from != "images":
+        raise UsageError(
+            f"{type(root).__name__} learns from {line.learns_from}, and what is measured here is features of images: "
+            "sslbolts predict writes its own."
+        )
     known = replace(known, in_chans=in_chans or _channels(root))
     bare: Any = getattr(root, "backbone", root)
     network = _Features(root, layer).eval().to(choose_device(device))

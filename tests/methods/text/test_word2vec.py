@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam
 from sslbolts import UsageError, Word2Vec
 from sslbolts.callbacks import NearestWords
 from sslbolts.data import CIFAR10MiniDataModule, TextDataModule
+from sslbolts.evaluation import load_encoder
 from sslbolts.losses import negative_sampling
 from sslbolts.losses.text import compared_words
 from sslbolts.methods.text.sampling import drawn_words, keep_probability, noise_distribution, thinned, windows
@@ -179,3 +180,8 @@ def test_images_are_refused():
         quiet_trainer(max_epochs=1).fit(Word2Vec(), CIFAR10MiniDataModule(num_workers=0))
     with pytest.raises(UsageError, match="got a ViewBatch: use TextDataModule"):
         quiet_trainer(max_epochs=1).fit(Word2Vec(counts=[3, 2, 1]), CIFAR10MiniDataModule(num_workers=0))
+
+
+def test_protocols_for_images_refuse_it():
+    with pytest.raises(UsageError, match="Word2Vec learns from text, and what is measured here is features of images"):
+        load_encoder(Word2Vec(counts=[3, 2, 1]))
