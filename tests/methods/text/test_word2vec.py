@@ -133,6 +133,8 @@ def test_a_checkpoint_knows_the_words(tmp_path):
     assert again.nearest_words(["alice", "the"], 3) == method.nearest_words(["alice", "the"], 3)
     with pytest.raises(UsageError, match="the text has another one"):
         quiet_trainer(max_epochs=2).fit(Word2Vec(dim=8), TextDataModule(min_count=5), ckpt_path=tmp_path / "words.ckpt")
+    with pytest.raises(UsageError, match="Word2Vec learns from text"):
+        load_encoder(tmp_path / "words.ckpt")
     with pytest.raises(UsageError, match="the text has another one"):
         quiet_trainer(max_epochs=2).fit(again, TextDataModule(min_count=5))
 
