@@ -1,4 +1,4 @@
-"""What methods on text share: a vocabulary from the data, a linear schedule, and the nearest words."""
+"""The base of methods on text: a vocabulary from the data, a linear schedule, and the nearest words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self

@@ -211,7 +211,7 @@ class MaskedLanguageModel(TextModule):
         length, encoder = batch.ids.shape[1], self.backbone
         if length + 2 > encoder.max_length:  # type: ignore[operator]
             raise UsageError(
-                f"pieces of {length} words need {length + 2} positions, with [CLS] and [SEP], and there are "
+                f"pieces of {length} words need {length + 2} positions, with the marks at both ends, and there are "
                 f"max_length={encoder.max_length}: give a larger max_length, or the DataModule "
                 f"sequence_length={encoder.max_length - 2}."  # type: ignore[operator]
             )
