@@ -7,7 +7,14 @@ from tests.cli.wrong import TRAINER, Wrong
 
 _FIT = ["fit", *TRAINER, "--trainer.max_epochs=1"]
 WORD2VEC = [*_FIT, "--model=Word2Vec", "--data=TextDataModule"]
-BERT = [*_FIT, "--model=MaskedLanguageModel", "--data=TextDataModule", "--model.dim=8", "--model.heads=2"]
+BERT = [
+    *_FIT,
+    "--model=MaskedLanguageModel",
+    "--data=TextDataModule",
+    "--data.batch_size=8",
+    "--model.dim=8",
+    "--model.heads=2",
+]
 
 
 def _quick() -> Trainer:
