@@ -42,6 +42,8 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.teacher_student.mean_teacher import MeanTeacher as MeanTeacher
     from sslbolts.methods.teacher_student.obow import OBoW as OBoW
     from sslbolts.methods.teacher_student.simsiam import SimSiam as SimSiam
+    from sslbolts.methods.text.masked_language_model import MaskedLanguageModel as MaskedLanguageModel
+    from sslbolts.methods.text.word2vec import Word2Vec as Word2Vec
     from sslbolts.methods.video.time_contrastive import TimeContrastive as TimeContrastive
 
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ from sslbolts.methods import METHODS
 from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
-LONG = [path for path in CONFIGS if "cifar10mini" not in path.stem]
+LONG = [path for path in CONFIGS if not path.stem.endswith(("cifar10mini", "_text"))]
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4, "output_stride": 8}
 
 
@@ -55,8 +55,12 @@ def make_small(config: Any, folder: Path, videos: Path) -> None:
     on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
     config.trainer.update(Namespace(**on_cpu, fast_dev_run=1, sync_batchnorm=False, enable_progress_bar=False))
     case = case_of(config.model.class_path.rpartition(".")[2])
-    config.model.init_args.update(Namespace(**{"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}))
     data = config.data.init_args
+    if case.learns_from == "text":
+        config.model.init_args.update(Namespace(**case.small))
+        data.update(Namespace(batch_size=2, sequence_length=12))
+        return
+    config.model.init_args.update(Namespace(**{"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}))
     data.update(Namespace(batch_size=8, num_workers=0))
     classes = 10
     if "ImageFolder" in config.data.class_path:
@@ -112,7 +116,8 @@ class Small(TrainingCLI):
 def test_there_are_configurations_of_every_method():
     for line in METHODS.values():
         file = line.module.rpartition(".")[2]
-        assert any(path.name == f"{file}_cifar10mini.yaml" for path in CONFIGS), file
+        data = "text" if line.learns_from == "text" else "cifar10mini"
+        assert any(path.name == f"{file}_{data}.yaml" for path in CONFIGS), file
 
 
 @pytest.mark.usefixtures("few_images")

@@ -21,6 +21,7 @@ from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
+from tests.cli.wrong_texts import WRONG_TEXTS
 from tests.cli.wrong_tiles import WRONG_TILES
 from tests.helpers.nets import TinyBackbone
 
@@ -368,6 +369,7 @@ WRONG = [
     *WRONG_GENERATIVE,
     *WRONG_EVALUATIONS,
     *WRONG_PRETEXT_TASKS,
+    *WRONG_TEXTS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

@@ -15,6 +15,7 @@ from tests.golden import (
     cases_rotations,
     cases_semi_supervised,
     cases_teacher_student,
+    cases_text,
     cases_tiles,
     cases_video,
 )
@@ -37,4 +38,5 @@ CASES: dict[str, Case] = {
     **cases_rotations.CASES,
     **cases_generative.CASES,
     **cases_video.CASES,
+    **cases_text.CASES,
 }

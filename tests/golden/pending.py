@@ -19,17 +19,5 @@ NOT_YET: dict[str, str] = {
     **dict.fromkeys(("simmim_mask", "simmim_loss"), "SimMIM"),
     "split_brain_losses": "split-brain autoencoder",
     **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
-    **dict.fromkeys(
-        (
-            "word2vec_skipgram",
-            "word2vec_cbow",
-            "word2vec_subsampling",
-            "word2vec_noise",
-            "word2vec_trajectory_skipgram",
-            "word2vec_trajectory_cbow",
-        ),
-        "word2vec",
-    ),
-    **dict.fromkeys(("bert_mask", "bert_number_of_predictions", "bert_mlm_loss"), "masked language model"),
 }
 """Golden case -> the method or loss that will bring it."""

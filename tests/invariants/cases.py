@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -65,6 +65,8 @@ class MethodCase:
     part: float = 1.0
     batch_size: int = 128
     margin: float | None = 0.03
+
+    learns_from: ClassVar[str] = "images"
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -403,6 +405,10 @@ OVERRIDES: dict[str, dict[str, Any]] = {
 
 
 def case_of(name: str) -> MethodCase:
+    if METHODS[name].learns_from == "text":
+        from tests.invariants.text_cases import text_case
+
+        return text_case(name)
     return replace(MethodCase(get_method(name), METHODS[name].views), **OVERRIDES.get(name, {}))
 
 

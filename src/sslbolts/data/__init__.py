@@ -1,4 +1,4 @@
-"""DataModules: images of the package, of torchvision, folders, videos or any dataset, as batches of views."""
+"""DataModules: images of the package, of torchvision, folders, videos or any dataset, as batches of views; and text."""
 
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.cifar import CIFAR10DataModule, CIFAR10MiniDataModule, CIFAR100DataModule
@@ -7,7 +7,9 @@ from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.moving import MovingImagesDataModule
 from sslbolts.data.stl10 import STL10DataModule
+from sslbolts.data.text import TextDataModule
 from sslbolts.data.video import VideoFramesDataModule
+from sslbolts.data.vocabulary import Vocabulary
 
 __all__ = [
     "CIFAR10DataModule",
@@ -20,5 +22,7 @@ __all__ = [
     "SSLDataModule",
     "STL10DataModule",
     "TensorImages",
+    "TextDataModule",
     "VideoFramesDataModule",
+    "Vocabulary",
 ]

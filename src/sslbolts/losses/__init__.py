@@ -26,6 +26,7 @@ from sslbolts.losses.semi_supervised import (
     prediction_entropy,
     virtual_adversarial,
 )
+from sslbolts.losses.text import masked_tokens, negative_sampling
 from sslbolts.losses.time_contrast import n_pairs, pair_triplet, time_contrastive
 from sslbolts.losses.whitening import w_mse
 
@@ -50,11 +51,13 @@ __all__ = [
     "margin_triplet",
     "masked_mse",
     "masked_patches",
+    "masked_tokens",
     "matching_accuracy",
     "mean_of_two_cross_entropies",
     "moco_v3_contrastive",
     "n_pairs",
     "negative_cosine",
+    "negative_sampling",
     "nt_logistic",
     "nt_xent",
     "pair_triplet",

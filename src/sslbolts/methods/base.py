@@ -258,8 +258,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         super().on_train_batch_start(batch, batch_idx)
         if only_measures(self.trainer):
             forget_staged(self)
-        if batch_idx > 0 or self.epochs_done > 0:
-            return
+        if batch_idx == 0 and self.epochs_done == 0:
+            self.check_batch(batch)
+
+    def check_batch(self, batch: Any) -> None:
+        """Refuse a batch that the method cannot train on; called with the first."""
         name = type(self).__name__
         if not isinstance(batch, ViewBatch):
             raise UsageError(

@@ -2,7 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sslbolts.errors import UsageError, did_you_mean
 
@@ -18,11 +18,13 @@ class Method:
 
     Attributes:
         module: where the class is, below ``sslbolts.methods``; its first part is the method's family.
-        views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``.
+        views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``; empty for text.
         needs: what its results depend on.
         paper: authors, year and arXiv id.
         published: the paper's ImageNet linear top-1, with a ResNet-50 unless it says otherwise; empty where it has
             none. A dagger marks a figure that is quoted from memory and was not verified.
+        learns_from: the kind of its data. Monitors and protocols for images, views and export to other libraries are
+            not for text.
     """
 
     module: str
@@ -30,6 +32,7 @@ class Method:
     needs: str
     paper: str
     published: str
+    learns_from: Literal["images", "text"] = "images"
 
     @property
     def family(self) -> str:
@@ -227,6 +230,22 @@ METHODS: dict[str, Method] = {
         "videos, or frames of two views",
         "Sermanet et al. 2018, arXiv:1704.06888; triplets of pairs: Wang and Gupta 2015, arXiv:1505.00687",
         "",
+    ),
+    "Word2Vec": Method(
+        "text.word2vec",
+        "",
+        "text",
+        "Mikolov et al. 2013, arXiv:1301.3781 and arXiv:1310.4546",
+        "",
+        learns_from="text",
+    ),
+    "MaskedLanguageModel": Method(
+        "text.masked_language_model",
+        "",
+        "text",
+        "Devlin et al. 2019, arXiv:1810.04805",
+        "",
+        learns_from="text",
     ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
