@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.decorrelation.vicreg import VICReg as VICReg
     from sslbolts.methods.decorrelation.wmse import WMSE as WMSE
     from sslbolts.methods.masked.mae import MAE as MAE
+    from sslbolts.methods.masked.simmim import SimMIM as SimMIM
+    from sslbolts.methods.pretext.counting import Counting as Counting
     from sslbolts.methods.teacher_student.bownet import BoWNet as BoWNet
     from sslbolts.methods.teacher_student.byol import BYOL as BYOL
     from sslbolts.methods.teacher_student.dino import DINO as DINO

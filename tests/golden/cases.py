@@ -7,6 +7,7 @@ from tests.golden import (
     cases_clustering,
     cases_common,
     cases_contrastive,
+    cases_counting,
     cases_decorrelation,
     cases_masked,
     cases_patches,
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_counting.CASES,
 }

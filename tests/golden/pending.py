@@ -29,9 +29,7 @@ NOT_YET: dict[str, str] = {
         ),
         "colorization",
     ),
-    **dict.fromkeys(("simmim_mask", "simmim_loss"), "SimMIM"),
     "split_brain_losses": "split-brain autoencoder",
-    **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
     **dict.fromkeys(("exemplar_batch_hard_soft", "exemplar_semi_hard_per_sample"), "exemplar"),
     **dict.fromkeys(
         (

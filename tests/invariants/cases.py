@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from sslbolts import SSLModule
 from sslbolts.batch import ViewBatch
 from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.transforms import MultiCrop, MultiView, View, recipe
-from tests.helpers.nets import TinyBackbone
+from tests.helpers.nets import TinyBackbone, vit_with_fixed_positions
 from tests.helpers.teachers import PatchResponses
 from tests.helpers.views import noise_loader
 
@@ -35,7 +36,7 @@ class MethodCase:
         arguments: constructor arguments besides the automatic ones, which shrink every width to 16; "backbone" among
             them takes the place of the tests' own networks.
         global_batch: images in a batch of noise, of all ranks together.
-        learning: constructor arguments of the run that must learn.
+        learning: constructor arguments of the run that must learn; a function as "backbone" makes it.
         learning_views: view recipe of that run, where the method's own takes too long.
         halved: whether that run is on images of 16 pixels, with a thinner network.
         epochs: of that run, on the packaged images.
@@ -80,7 +81,10 @@ class MethodCase:
         """The method in a form that learns in seconds: heads up to 128 wide, and Adam, whatever the loss' scale."""
         optimizer = partial(torch.optim.AdamW, lr=0.004, weight_decay=1e-4)
         quick = {"optimizer": optimizer, "lr_scaling": "none", "warmup_epochs": 0.5, **_narrow(self.method, 128)}
-        return self.method(**{"backbone": backbone, **quick, **self.learning})
+        chosen = {"backbone": backbone, **quick, **self.learning}
+        if isinstance(chosen["backbone"], FunctionType):
+            chosen["backbone"] = chosen["backbone"]()
+        return self.method(**chosen)
 
     def loader(self, *, rank: int = 0, world: int = 1, dtype: torch.dtype = torch.float32) -> DataLoader[ViewBatch]:
         """This rank's share of four batches of noise."""
@@ -277,6 +281,19 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    "SimMIM": {
+        "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "mask_size": 8},
+        "learning": {
+            "backbone": vit_with_fixed_positions,
+            "mask_ratio": 0.4,
+            "mask_size": 4,
+            "optimizer": partial(torch.optim.AdamW, lr=0.004, weight_decay=0.05),
+        },
+        "part": 0.7,
+        "batch_size": 32,
+        "margin": 0.016,
+    },
+    "Counting": {"arguments": {"margin": 1.0}, "learning_views": "deepcluster", "halved": False, "epochs": 2},
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 

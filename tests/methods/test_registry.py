@@ -44,6 +44,7 @@ def test_figures_that_nobody_has_verified_are_marked():
 OTHER_WIDTHS = {
     "DINO": 384,  # a ViT-S/16
     "MAE": 768,  # a ViT-B/16
+    "SimMIM": 768,  # the same
     "AMDIM": 1024,  # its own network
     "Distillation": 512,  # a small student
 }
@@ -72,7 +73,7 @@ OFFICIAL_STARTS = {
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""
 
-NO_RESNET = {"AMDIM", "MAE"}
+NO_RESNET = {"AMDIM", "MAE", "SimMIM"}
 NARROW = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
 

@@ -50,6 +50,8 @@ NPID = ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
 # What the official codes do when they are run. Above 64 pixels: all of it.
 LARGE = {
     "mae": [view(224, (0.2, 1.0), "bicubic")],
+    "simmim": [view(224, (0.67, 1.0), "bilinear")],
+    "counting": [view(224, (0.5, 0.8), "bilinear", gray=0.67, ratio=(1.0, 1.0))],
     "simclr": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5)] * 2,
     "moco_v1": [view(224, (0.2, 1.0), "bilinear", *NPID)] * 2,
     "moco_v2": [view(224, (0.2, 1.0), "bilinear", *MOCO, blur=0.5)] * 2,
@@ -99,6 +101,8 @@ LARGE = {
 # Up to 64 pixels: the official views where there are some (NPID, W-MSE, AMDIM), otherwise the above without blur.
 SMALL = {
     "mae": [view(32, (0.08, 1.0), "bicubic")],
+    "simmim": [view(32, (0.67, 1.0), "bilinear")],
+    "counting": [view(32, (0.5, 0.8), "bilinear", gray=0.67, ratio=(1.0, 1.0))],
     "simclr": [view(32, (0.08, 1.0), "bicubic", HALF, 0.8, 0.2)] * 2,
     "moco_v1": [view(32, (0.2, 1.0), "bilinear", *NPID)] * 2,
     "moco_v2": [view(32, (0.2, 1.0), "bilinear", *MOCO)] * 2,

@@ -9,13 +9,14 @@ from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
 from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
+from sslbolts.losses.counting import counting
 from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg
 from sslbolts.losses.dino import dino
 from sslbolts.losses.instance import instance_nce, instance_softmax
 from sslbolts.losses.metric_learning import pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
-from sslbolts.losses.reconstruction import masked_patches
+from sslbolts.losses.reconstruction import masked_patches, masked_pixels
 from sslbolts.losses.regression import byol_regression, negative_cosine
 from sslbolts.losses.whitening import w_mse
 
@@ -25,6 +26,7 @@ __all__ = [
     "barlow_twins",
     "byol_regression",
     "consistency",
+    "counting",
     "cpc",
     "deepcluster_v2",
     "dino",
@@ -34,6 +36,7 @@ __all__ = [
     "labeled_cross_entropy",
     "margin_triplet",
     "masked_patches",
+    "masked_pixels",
     "matching_accuracy",
     "moco_v3_contrastive",
     "negative_cosine",

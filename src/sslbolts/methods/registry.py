@@ -165,6 +165,14 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
+    "SimMIM": Method(
+        "masked.simmim",
+        "simmim",
+        "a vision transformer or Swin, long training",
+        "Xie et al. 2022, arXiv:2111.09886",
+        "",
+    ),
+    "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

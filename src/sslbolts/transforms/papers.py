@@ -177,6 +177,14 @@ def _mae(size: int, *, scale: float) -> MultiView:
     return MultiView((View(size, scale=(scale, 1.0), interpolation="bicubic"),))
 
 
+def _simmim(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.67, 1.0)),))
+
+
+def _counting(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.5, 0.8), ratio=(1.0, 1.0), grayscale_p=0.67),))
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -217,6 +225,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
+    "simmim": {224: _simmim(224), 32: _simmim(32)},
+    "counting": {224: _counting(224), 32: _counting(32)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -274,6 +284,10 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   here they are cropped.
 - mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
   flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
+- simmim: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886: one crop of
+  most of the image, and flip.
+- counting: Noroozi et al., Representation Learning by Learning to Count, ICCV 2017, arXiv:1708.06734: one square crop,
+  flip, mostly gray. The paper crops 228 pixels of images whose shorter side has 256: 0.79 of a square image's area.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
