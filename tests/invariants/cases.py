@@ -281,6 +281,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    # Seeds 0, 1 and 2 gain .017, .021 and .020.
     "SimMIM": {
         "arguments": {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": _TINY_VIT, "mask_size": 8},
         "learning": {
@@ -291,9 +292,17 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         },
         "part": 0.7,
         "batch_size": 32,
-        "margin": 0.016,
+        "margin": 0.011,
     },
-    "Counting": {"arguments": {"margin": 1.0}, "learning_views": "deepcluster", "halved": False, "epochs": 2},
+    # Seeds 0, 1 and 2 gain .034, .029 and .039.
+    "Counting": {
+        "learning": {"feature_layer": "layers.5"},
+        "learning_views": "deepcluster",
+        "halved": False,
+        "epochs": 2,
+        "batch_size": 64,
+        "margin": 0.019,
+    },
 }
 """Method -> attributes of its case that differ from the automatic ones."""
 
