@@ -296,6 +296,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
     # Seeds 0, 1 and 2 gain .034, .029 and .039.
     "Counting": {
+        "arguments": {"feature_layer": None},  # of whatever network
         "learning": {"feature_layer": "layers.5"},
         "learning_views": "deepcluster",
         "halved": False,

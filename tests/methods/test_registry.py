@@ -45,6 +45,7 @@ OTHER_WIDTHS = {
     "DINO": 384,  # a ViT-S/16
     "MAE": 768,  # a ViT-B/16
     "SimMIM": 768,  # the same
+    "Counting": 4096,  # AlexNet
     "AMDIM": 1024,  # its own network
     "Distillation": 512,  # a small student
 }

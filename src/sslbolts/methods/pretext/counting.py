@@ -114,7 +114,7 @@ class Counting(PretextModule):
     def counts(self, patches: Tensor) -> Tensor:
         """Counts ``(B, P, K)`` of patches ``(B, P, C, h, w)``."""
         found: Tensor = self.head(self.backbone(patches.flatten(0, 1)))
-        return found.unflatten(0, patches.shape[:2])
+        return found.view(*patches.shape[:2], -1)
 
     def log_counts(self, counts: Tensor, phi_dy: Tensor) -> None:
         """Logs whether there is anything to count, and how often tiles are nearest to the image that they are of."""
