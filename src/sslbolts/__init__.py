@@ -27,8 +27,10 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.decorrelation.vicreg import VICReg as VICReg
     from sslbolts.methods.decorrelation.wmse import WMSE as WMSE
     from sslbolts.methods.masked.mae import MAE as MAE
+    from sslbolts.methods.masked.simmim import SimMIM as SimMIM
     from sslbolts.methods.pretext.bigan import BiGAN as BiGAN
     from sslbolts.methods.pretext.context_encoder import ContextEncoder as ContextEncoder
+    from sslbolts.methods.pretext.counting import Counting as Counting
     from sslbolts.methods.pretext.denoising_autoencoder import DenoisingAutoencoder as DenoisingAutoencoder
     from sslbolts.methods.pretext.exemplar import Exemplar as Exemplar
     from sslbolts.methods.pretext.jigsaw import Jigsaw as Jigsaw

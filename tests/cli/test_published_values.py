@@ -54,6 +54,20 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "latent_dim": 200,
         "generator_size": 64,
     },
+    "simmim_imagenet": {
+        "run": (800, 2048, "simmim"),
+        "AdamW": {"lr": 4e-4, "betas": (0.9, 0.999), "weight_decay": 0.05},
+        "warmup_epochs": 10,
+        "milestones": [0.875],
+        "mask_ratio": 0.6,
+        "mask_size": 32,
+    },
+    "counting_imagenet": {
+        "run": (90, 128, "counting"),
+        "Adam": {"lr": 1e-4},
+        "num_counts": 1000,
+        "margin": 10.0,
+    },
     "mae_cifar10": {
         "run": (1000, 256, "mae"),
         "AdamW": {"lr": 2e-4, "betas": (0.9, 0.95), "weight_decay": 0.05},

@@ -1,8 +1,8 @@
 """Places where no file can be, and values that fail only when something is made of them."""
 
-from sslbolts import SemiSupervised
+from sslbolts import Counting, SemiSupervised, SimMIM
 from sslbolts.data import CIFAR10MiniDataModule
-from tests.cli.wrong import DATA, MODEL, SIMCLR, TRAINER, Wrong
+from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.helpers.nets import TinyBackbone
 
 VIDEOS = [
@@ -56,6 +56,27 @@ WRONG_PLACES_AND_VALUES = [
         "a word for one or several numbers",
         [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=abc"],
         'trainer.callbacks.k: expected an integer or a list, got "abc"',
+    ),
+    Wrong(
+        "masked cells that do not fill the image",
+        [
+            *["fit", "--model=SimMIM", "--model.backbone=vit_tiny_patch16_224", "--model.mask_size=48"],
+            *[*DATA, *TRAINER, "--trainer.max_epochs=1"],
+        ],
+        "mask_size=48: cells are whole numbers of the network's patches of 16 pixels",
+        lambda files: SimMIM("vit_tiny_patch16_224", mask_size=48),
+    ),
+    Wrong(
+        "masked cells for a ResNet",
+        ["fit", "--model=SimMIM", *MODEL[:2], *DATA, *TRAINER, "--trainer.max_epochs=1"],
+        "SimMIM trains vision transformers and Swin of timm, and ResNet is none",
+        lambda files: SimMIM("resnet18", backbone_kwargs=TINY),
+    ),
+    Wrong(
+        "counts that need not differ",
+        ["fit", "--model=Counting", *MODEL[:2], "--model.margin=0", *DATA, *TRAINER, "--trainer.max_epochs=1"],
+        "it must be positive.",
+        lambda files: Counting("resnet18", backbone_kwargs=TINY, margin=0.0),
     ),
     Wrong("no name of a method", ["fit", "--model="], "--model has no value: give a name"),
     Wrong(

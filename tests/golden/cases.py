@@ -7,6 +7,7 @@ from tests.golden import (
     cases_clustering,
     cases_common,
     cases_contrastive,
+    cases_counting,
     cases_decorrelation,
     cases_generative,
     cases_initialization,
@@ -39,4 +40,5 @@ CASES: dict[str, Case] = {
     **cases_generative.CASES,
     **cases_video.CASES,
     **cases_text.CASES,
+    **cases_counting.CASES,
 }

@@ -16,8 +16,6 @@ NOT_YET: dict[str, str] = {
         ),
         "colorization",
     ),
-    **dict.fromkeys(("simmim_mask", "simmim_loss"), "SimMIM"),
     "split_brain_losses": "split-brain autoencoder",
-    **dict.fromkeys(("counting", "counting_elementwise", "counting_margin_10", "counting_margin_3"), "counting"),
 }
 """Golden case -> the method or loss that will bring it."""

@@ -45,6 +45,8 @@ def test_figures_that_nobody_has_verified_are_marked():
 OTHER_WIDTHS = {
     "DINO": 384,  # a ViT-S/16
     "MAE": 768,  # a ViT-B/16
+    "SimMIM": 768,  # the same
+    "Counting": 4096,  # AlexNet
     "AMDIM": 1024,  # its own network
     "ContextEncoder": 4000,  # its own network
     "BiGAN": 4096,  # its own network
@@ -83,7 +85,7 @@ OFFICIAL_STARTS = {
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""
 
-NO_RESNET = {"AMDIM", "MAE", "ContextEncoder", "Word2Vec", "MaskedLanguageModel"}
+NO_RESNET = {"AMDIM", "MAE", "SimMIM", "ContextEncoder", "Word2Vec", "MaskedLanguageModel"}
 NARROW = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
 

@@ -10,6 +10,7 @@ from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
 from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
+from sslbolts.losses.counting import counting
 from sslbolts.losses.cpc import cpc
 from sslbolts.losses.decorrelation import barlow_twins, vicreg
 from sslbolts.losses.denoising import denoising
@@ -18,7 +19,7 @@ from sslbolts.losses.inpainting import context_encoder, masked_mse
 from sslbolts.losses.instance import instance_nce, instance_softmax
 from sslbolts.losses.metric_learning import batch_hard_triplet, pairwise_contrastive, semi_hard_triplet, triplet
 from sslbolts.losses.momentum_contrast import info_nce, moco_v3_contrastive
-from sslbolts.losses.reconstruction import masked_patches
+from sslbolts.losses.reconstruction import masked_patches, masked_pixels
 from sslbolts.losses.regression import byol_regression, negative_cosine
 from sslbolts.losses.semi_supervised import (
     joint_loss,
@@ -39,6 +40,7 @@ __all__ = [
     "byol_regression",
     "consistency",
     "context_encoder",
+    "counting",
     "cpc",
     "deepcluster_v2",
     "denoising",
@@ -51,6 +53,7 @@ __all__ = [
     "margin_triplet",
     "masked_mse",
     "masked_patches",
+    "masked_pixels",
     "masked_tokens",
     "matching_accuracy",
     "mean_of_two_cross_entropies",

@@ -247,6 +247,14 @@ METHODS: dict[str, Method] = {
         "",
         learns_from="text",
     ),
+    "SimMIM": Method(
+        "masked.simmim",
+        "simmim",
+        "a vision transformer or Swin, long training",
+        "Xie et al. 2022, arXiv:2111.09886",
+        "",
+    ),
+    "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -195,6 +195,14 @@ def _exemplar(size: int) -> MultiView:
     return MultiView((view,) * 8, normalize=False)
 
 
+def _simmim(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.67, 1.0)),))
+
+
+def _counting(size: int) -> MultiView:
+    return MultiView((View(size, scale=(0.5, 0.8), ratio=(1.0, 1.0), grayscale_p=0.67),))
+
+
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
@@ -279,6 +287,8 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "jigsaw_vissl": {224: _jigsaw_vissl(224), 32: _jigsaw_vissl(32)},
     "tcn": {224: _tcn(224, least=1.0), 32: _tcn(32, least=1.0)},
     "tcn_multiview": {224: _tcn(224, least=0.8), 32: _tcn(32, least=0.8)},
+    "simmim": {224: _simmim(224), 32: _simmim(32)},
+    "counting": {224: _counting(224), 32: _counting(32)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -367,6 +377,10 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   official code adds up to 32/255 to the brightness where torchvision multiplies, by as much of 1, and half of the time
   shows frames of tcn_multiview from farther away, in a black border, up to three times their area, which is left out
   here.
+- simmim: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886: one crop of
+  most of the image, and flip.
+- counting: Noroozi et al., Representation Learning by Learning to Count, ICCV 2017, arXiv:1708.06734: one square crop,
+  flip, mostly gray. The paper crops 228 pixels of images whose shorter side has 256: 0.79 of a square image's area.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
