@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.decorrelation.vicreg import VICReg as VICReg
     from sslbolts.methods.decorrelation.wmse import WMSE as WMSE
     from sslbolts.methods.masked.mae import MAE as MAE
+    from sslbolts.methods.pretext.colorization import Colorization as Colorization
+    from sslbolts.methods.pretext.split_brain import SplitBrain as SplitBrain
     from sslbolts.methods.teacher_student.bownet import BoWNet as BoWNet
     from sslbolts.methods.teacher_student.byol import BYOL as BYOL
     from sslbolts.methods.teacher_student.dino import DINO as DINO

@@ -5,6 +5,7 @@ A case is in ``CASES``, or in ``NOT_YET`` with what will bring it.
 
 from tests.golden import (
     cases_clustering,
+    cases_color,
     cases_common,
     cases_contrastive,
     cases_decorrelation,
@@ -25,4 +26,5 @@ CASES: dict[str, Case] = {
     **cases_decorrelation.CASES,
     **cases_clustering.CASES,
     **cases_masked.CASES,
+    **cases_color.CASES,
 }

@@ -7,6 +7,7 @@ shape or word is refused; temperatures and weights are a method's to check, and 
 from sslbolts.losses.amdim import amdim
 from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
+from sslbolts.losses.colorization import colorization, split_brain
 from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.losses.cpc import cpc
@@ -24,6 +25,7 @@ __all__ = [
     "bag_of_words",
     "barlow_twins",
     "byol_regression",
+    "colorization",
     "consistency",
     "cpc",
     "deepcluster_v2",
@@ -42,6 +44,7 @@ __all__ = [
     "pairwise_contrastive",
     "semi_hard_triplet",
     "sinkhorn",
+    "split_brain",
     "swapped_prediction",
     "triplet",
     "vicreg",

@@ -165,6 +165,20 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
+    "Colorization": Method(
+        "pretext.colorization",
+        "colorization",
+        "color images in [0, 1]",
+        "Zhang et al. 2016, arXiv:1603.08511",
+        "40.1 (best layer, Goyal et al. 2019)",
+    ),
+    "SplitBrain": Method(
+        "pretext.split_brain",
+        "split_brain",
+        "color images in [0, 1]; two networks",
+        "Zhang et al. 2017, arXiv:1611.09842",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslbolts.errors import UsageError, did_you_mean
-from sslbolts.networks.modes import eval_mode
+from sslbolts.networks.widths import feature_width, first_convolution
 
 __all__ = [
     "BackboneLike",
@@ -67,8 +66,10 @@ def create_backbone(
 
     Args:
         backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
-            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; or a module that returns pooled
-            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
+            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`; ``"sslbolts/dilated_alexnet"``,
+            :class:`sslbolts.networks.dilated_alexnet.DilatedAlexNet`; ``"split/NAME"``, two networks of that name in a
+            :class:`sslbolts.networks.split_brain.SplitNetwork`; or a module that returns pooled features, which is
+            taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
             ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
             of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
@@ -116,6 +117,10 @@ def create_backbone(
         return backbone
     if backbone == "sslbolts/amdim":
         return _create_amdim(in_chans, stem, kwargs)
+    if backbone == "sslbolts/dilated_alexnet":
+        return _create_dilated_alexnet(in_chans, stem, kwargs)
+    if backbone.startswith("split/"):
+        return _create_split(backbone.removeprefix("split/"), in_chans, stem, zero_init_residual, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
@@ -134,49 +139,6 @@ def is_untrained(backbone: BackboneLike, backbone_kwargs: Mapping[str, Any] | No
     """
     given = backbone_kwargs or {}
     return isinstance(backbone, str) and not any(map(given.get, ("pretrained", "checkpoint_path", "weights")))
-
-
-def feature_width(backbone: nn.Module) -> int:
-    """Width ``D`` of a backbone's pooled features, without disturbing its batch-norm statistics.
-
-    Read from ``feature_width``, ``head_hidden_size`` (timm) or ``num_features``; a module that has none of them is run
-    once in eval mode on a blank 64x64 image.
-
-    Raises:
-        UsageError: if the module does not return pooled features.
-    """
-    for attribute in ("feature_width", "head_hidden_size", "num_features"):
-        width = getattr(backbone, attribute, None)
-        if isinstance(width, int):
-            return width
-    first = first_convolution(backbone)
-    example = next(backbone.parameters(), torch.empty(0))
-    image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
-    try:
-        with torch.no_grad(), eval_mode(backbone):
-            features = backbone(image)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"the feature width of {type(backbone).__name__} cannot be found by running it on a 64x64 image ({error}): "
-            "set an integer attribute num_features on it."
-        ) from error
-    if not isinstance(features, Tensor) or features.dim() != 2:
-        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise UsageError(
-            f"{type(backbone).__name__} returned {shape} for one image; a backbone must return pooled features "
-            "(B, D): add a global pooling layer."
-        )
-    return features.shape[1]
-
-
-def first_convolution(network: nn.Module) -> nn.Conv2d | None:
-    """The convolution that sees the images, as far as the order of a network's modules tells; None without any.
-
-    Example:
-        >>> first_convolution(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)))
-        Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
-    """
-    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
 
 
 def warn_small_images(backbone: nn.Module, image_size: int) -> None:
@@ -258,6 +220,26 @@ def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module
         return AMDIMEncoder(in_chans=in_chans, **kwargs)
     except TypeError as error:
         raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
+
+
+def _create_dilated_alexnet(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    from sslbolts.networks.dilated_alexnet import DilatedAlexNet
+
+    if stem != "imagenet":
+        raise UsageError(f'stem="{stem}" is for ResNets: leave it out with "sslbolts/dilated_alexnet".')
+    try:
+        return DilatedAlexNet(in_chans, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"the dilated AlexNet does not take these backbone_kwargs: {error}.") from error
+
+
+def _create_split(name: str, in_chans: int, stem: Stem, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
+    from sslbolts.networks.split_brain import SplitNetwork
+
+    if in_chans != 3:
+        raise UsageError(f'in_chans={in_chans}: "split/{name}" takes the three channels of Lab; leave it out.')
+    halves = (create_backbone(name, stem=stem, in_chans=n, zero_init_residual=zero, **kwargs) for n in (1, 2))
+    return SplitNetwork(*halves)
 
 
 def _with_residual_start(make: Callable[..., nn.Module], option: str, zero: bool | None, **kwargs: Any) -> nn.Module:

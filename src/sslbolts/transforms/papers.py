@@ -181,6 +181,14 @@ def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
 
 
+def _colorization(size: int, *, least: float, most: float, ratio: float) -> MultiView:
+    return MultiView((View(size, scale=(least, most), ratio=(1 / ratio, ratio)),), normalize=False)
+
+
+def _split_brain(size: int, *, least: float, most: float, ratio: float) -> MultiView:
+    return MultiView((View(size, scale=(least, most), ratio=(1 / ratio, ratio)),), normalize=False)
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -217,6 +225,15 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
+    # Squares of 180 pixels out of 256.
+    "colorization": {
+        224: _colorization(224, least=0.4944, most=0.4944, ratio=1.0),
+        32: _colorization(32, least=0.5, most=1.0, ratio=4 / 3),
+    },
+    "split_brain": {
+        224: _split_brain(224, least=0.4944, most=0.4944, ratio=1.0),
+        32: _split_brain(32, least=0.5, most=1.0, ratio=4 / 3),
+    },
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -274,6 +291,11 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   here they are cropped.
 - mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
   flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
+- colorization: Zhang et al., Colorful Image Colorization, ECCV 2016, arXiv:1603.08511: one crop and flip, in [0, 1];
+  the method makes Lab of it. The official code resizes images to squares of 256 pixels and cuts 180 out of them; here a
+  square of that area is cut out of the image. The 32 pixel form is not the paper's.
+- split_brain: Zhang et al., Split-Brain Autoencoders, CVPR 2017, arXiv:1611.09842: colorization's, for its own are not
+  known.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

@@ -1,5 +1,6 @@
 """Common ground of pretext methods: features of an inner layer, and pictures of what the network is shown."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Unpack
 
 import torch
@@ -40,7 +41,7 @@ class PretextModule(SSLModule):
     """A method whose last layers learn its task, and whose features may be those of an earlier layer.
 
     Args:
-        backbone, optimizer, lr_scaling, warmup_epochs, final_lr, network: see :class:`~sslbolts.SSLModule`.
+        backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones, network: see :class:`~sslbolts.SSLModule`.
         feature_layer: layer of the backbone whose pooled output :meth:`forward` gives; None is the backbone's own
             features. An exported backbone is the whole one, of which that layer is a part.
 
@@ -58,10 +59,11 @@ class PretextModule(SSLModule):
         warmup_epochs: float = 0.0,
         final_lr: float = 0.0,
         *,
+        milestones: Sequence[float] = (),
         feature_layer: str | None = None,
         **network: Unpack[NetworkArguments],
     ) -> None:
-        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, **network)
+        super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)
         self.feature_layer = feature_layer
         if feature_layer is not None:
             find_layer(self.backbone, feature_layer, advice="Give another feature_layer.")
