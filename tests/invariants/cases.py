@@ -113,6 +113,7 @@ def _split(make: Callable[..., nn.Module]) -> nn.Module:
 
 
 _SLOWER = partial(torch.optim.AdamW, lr=0.002, weight_decay=1e-4)
+_FASTER = partial(torch.optim.AdamW, lr=0.01, weight_decay=1e-4)
 _SGD = partial(torch.optim.SGD, lr=0.06, momentum=0.9, weight_decay=5e-4)
 
 _TINY_RESNET = {
@@ -302,19 +303,23 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "batch_size": 32,
         "margin": 0.017,
     },
+    # Seeds 0, 1 and 2 gain .062, .068 and .044.
     "Colorization": {
         "arguments": {"stride": 4},
         "network": _of_lightness,
         "uniform": True,
-        "learning": {"layer": "layers", "stride": 4, "milestones": ()},
-        "margin": 0.01,
+        "learning": {"layer": "layers", "stride": 4, "milestones": (), "optimizer": _FASTER},
+        "batch_size": 64,
+        "margin": 0.029,
     },
+    # Seeds 0, 1 and 2 gain .037, .041 and .026.
     "SplitBrain": {
         "arguments": {"target_size": 8},
         "network": _split,
         "uniform": True,
-        "learning": {"layer": "layers", "target_size": 4, "milestones": ()},
-        "margin": 0.01,
+        "learning": {"layer": "layers", "target_size": 4, "milestones": (), "optimizer": _FASTER},
+        "batch_size": 64,
+        "margin": 0.017,
     },
 }
 """Method -> attributes of its case that differ from the automatic ones."""

@@ -49,6 +49,8 @@ NPID = ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
 
 # What the official codes do when they are run. Above 64 pixels: all of it.
 LARGE = {
+    "colorization": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],  # 180 of 256 pixels
+    "split_brain": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],
     "mae": [view(224, (0.2, 1.0), "bicubic")],
     "simclr": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5)] * 2,
     "moco_v1": [view(224, (0.2, 1.0), "bilinear", *NPID)] * 2,
@@ -98,6 +100,8 @@ LARGE = {
 }
 # Up to 64 pixels: the official views where there are some (NPID, W-MSE, AMDIM), otherwise the above without blur.
 SMALL = {
+    "colorization": [view(32, (0.5, 1.0), "bilinear")],
+    "split_brain": [view(32, (0.5, 1.0), "bilinear")],
     "mae": [view(32, (0.08, 1.0), "bicubic")],
     "simclr": [view(32, (0.08, 1.0), "bicubic", HALF, 0.8, 0.2)] * 2,
     "moco_v1": [view(32, (0.2, 1.0), "bilinear", *NPID)] * 2,
@@ -146,7 +150,8 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name != "simclr")  # whose images stay between 0 and 1
+    in_unit_range = ("simclr", "colorization", "split_brain")
+    assert paper.normalize == (name not in in_unit_range)
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

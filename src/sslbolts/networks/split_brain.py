@@ -23,7 +23,8 @@ class SplitNetwork(nn.Module):
         color: takes two.
 
     Raises:
-        UsageError: for networks of other channels, or for one network twice.
+        UsageError: for networks of other channels, or that share a layer: one batch norm for both would tell each of
+            the other's images.
 
     Example:
         >>> from sslbolts.networks.backbones import create_backbone
@@ -41,8 +42,9 @@ class SplitNetwork(nn.Module):
                     f"the network of {name} takes {first.in_channels} channels, and must take {channels}: make it with "
                     f"in_chans={channels}."
                 )
-        if {id(p) for p in lightness.parameters()} & {id(p) for p in color.parameters()}:
-            raise UsageError("both networks have the same weights: make two, since neither may see the other's images.")
+        parts = [{id(part) for part in (*half.modules(), *half.parameters())} for half in (lightness, color)]
+        if parts[0] & parts[1]:
+            raise UsageError("both networks have a part in common: make two, since neither may see the other's images.")
         self.lightness = lightness
         self.color = color
         self.num_features = feature_width(lightness) + feature_width(color)

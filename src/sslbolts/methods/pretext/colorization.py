@@ -99,7 +99,11 @@ class Colorization(LabModule):
         if neighbors > NUM_COLORS:
             raise UsageError(f"neighbors={neighbors}: there are {NUM_COLORS} bins.")
         if isinstance(backbone, str):
-            network["in_chans"] = network.get("in_chans", 1)
+            if network.get("in_chans", 3) not in (1, 3):
+                raise UsageError(
+                    f"in_chans={network['in_chans']}: images must have three, of which the network sees one."
+                )
+            network["in_chans"] = 1  # of the backbone
         super().__init__(
             backbone,
             optimizer,
