@@ -14,8 +14,8 @@ __all__ = ["ColorPrior"]
 class ColorPrior(Memory):
     """How often each color has occurred in training so far: the mean soft code of all pixels, of all ranks.
 
-    It is known after some hundred batches as well as a pass over all images would tell, and goes on with every
-    optimizer step; the first step has no weights yet.
+    It moves with every optimizer step, and the less the more pixels it has seen; in the first step all colors still
+    weigh alike.
 
     Args:
         num_bins: `Q`.
@@ -42,11 +42,12 @@ class ColorPrior(Memory):
 
     def update(self, means: Tensor, counts: Tensor) -> None:
         """Takes the mean codes ``(N, Q)`` of `N` sets of pixels, and their sizes ``(N,)``."""
-        shares = counts.to(means.dtype)
-        seen = all_sum((shares[:, None] * means).sum(0))
+        means = means.to(self.prior.dtype)
+        codes = all_sum((counts[:, None] * means).sum(0))  # (Q,)
         number = all_sum(counts.sum())
         self.pixels.add_(number)
-        self.prior.lerp_((seen / number).to(self.prior.dtype), (number / self.pixels).to(self.prior.dtype))
+        share = number.to(means.dtype) / self.pixels
+        self.prior.lerp_(codes / number, share)
 
     def weights(self, lam: float) -> Tensor:
         """The weight ``(Q,)`` of each bin, see :func:`~sslbolts.losses.colorization.rebalancing_weights`."""
