@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.masked.mae import MAE as MAE
     from sslbolts.methods.masked.simmim import SimMIM as SimMIM
     from sslbolts.methods.pretext.bigan import BiGAN as BiGAN
+    from sslbolts.methods.pretext.colorization import Colorization as Colorization
     from sslbolts.methods.pretext.context_encoder import ContextEncoder as ContextEncoder
     from sslbolts.methods.pretext.counting import Counting as Counting
     from sslbolts.methods.pretext.denoising_autoencoder import DenoisingAutoencoder as DenoisingAutoencoder
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.pretext.jigsaw import Jigsaw as Jigsaw
     from sslbolts.methods.pretext.relative_position import RelativePosition as RelativePosition
     from sslbolts.methods.pretext.rotnet import RotNet as RotNet
+    from sslbolts.methods.pretext.split_brain import SplitBrain as SplitBrain
     from sslbolts.methods.semi_supervised.semi_supervised import SemiSupervised as SemiSupervised
     from sslbolts.methods.teacher_student.bownet import BoWNet as BoWNet
     from sslbolts.methods.teacher_student.byol import BYOL as BYOL

@@ -21,6 +21,24 @@ SOLO_LARS = {"trust_coefficient": 0.02, "clip": True}
 # batch of all devices. "lr" is the peak.
 PUBLISHED: dict[str, dict[str, Any]] = {
     **PUBLISHED_TILES,
+    "colorization_imagenet": {
+        "run": (28, 80, "colorization"),
+        "Adam": {"lr": 3e-5, "betas": (0.9, 0.999), "weight_decay": 1e-3},
+        "warmup_epochs": 0,
+        "final_lr": 0,
+        "bias_lr_scale": 2,
+        "stride": 8,
+        "neighbors": 10,
+        "lambd": 0.5,
+    },
+    "split_brain_imagenet": {  # with the optimizer of colorization
+        "run": (28, 80, "split_brain"),
+        "Adam": {"lr": 3e-5, "betas": (0.9, 0.999), "weight_decay": 1e-3},
+        "warmup_epochs": 0,
+        "final_lr": 0,
+        "bias_lr_scale": 2,
+        "target_size": 12,
+    },
     "mae_imagenet": {
         "run": (800, 4096, "mae"),
         "AdamW": {"lr": 2.4e-3, "betas": (0.9, 0.95), "weight_decay": 0.05},
@@ -436,7 +454,9 @@ def test_a_configuration_with_views_of_its_own_has_those_that_it_names(name, vie
 
 
 # The factor on the peak in the official run, from an epoch on until the next that is named.
+# Colorization falls from 3e-5 to 1e-5, 3e-6 and 1e-6 after 240, 300 and 400 of 450 thousand steps, here of 448.
 STEPPED = [
+    ("colorization_imagenet", 28, 16014, 0, {0: 1, 13: 1, 15: 0.1**0.5, 17: 0.1**0.5, 19: 0.1, 23: 0.1, 25: 0.1**1.5}),
     ("instance_discrimination_cifar10", 200, 390, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
     ("instance_discrimination_imagenet", 200, 5004, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),
     ("moco_v1_imagenet", 200, 5004, 0, {0: 1, 119: 1, 120: 0.1, 159: 0.1, 160: 0.01, 199: 0.01}),

@@ -17,6 +17,7 @@ from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
+from tests.cli.wrong_colors import WRONG_COLORS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
@@ -370,6 +371,7 @@ WRONG = [
     *WRONG_EVALUATIONS,
     *WRONG_PRETEXT_TASKS,
     *WRONG_TEXTS,
+    *WRONG_COLORS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

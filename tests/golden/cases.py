@@ -1,10 +1,8 @@
-"""Which call of the library each golden case stands for, family by family: inputs and parameters in, named outputs out.
-
-A case is in ``CASES``, or in ``NOT_YET`` with what will bring it.
-"""
+"""Which call of the library each golden case stands for, family by family: inputs and parameters in, named outputs out."""
 
 from tests.golden import (
     cases_clustering,
+    cases_color,
     cases_common,
     cases_contrastive,
     cases_counting,
@@ -20,10 +18,9 @@ from tests.golden import (
     cases_tiles,
     cases_video,
 )
-from tests.golden.pending import NOT_YET
 from tests.golden.reference import Case
 
-__all__ = ["CASES", "NOT_YET"]
+__all__ = ["CASES"]
 
 CASES: dict[str, Case] = {
     **cases_common.CASES,
@@ -41,4 +38,5 @@ CASES: dict[str, Case] = {
     **cases_video.CASES,
     **cases_text.CASES,
     **cases_counting.CASES,
+    **cases_color.CASES,
 }

@@ -48,12 +48,12 @@ class WithBatchNorm(nn.Module):
 class SmallConvNet(nn.Module):
     """Convolutions of stride 2 with batch norm: ``(B, 3, 32, 32) -> (B, 128)``, a million products per image."""
 
-    def __init__(self, *widths: int) -> None:
+    def __init__(self, *widths: int, in_chans: int = 3) -> None:
         super().__init__()
         widths = widths or (16, 32, 64, 128)
         self.num_features = widths[-1]
         layers: list[nn.Module] = []
-        for width, out in pairwise((3, *widths)):
+        for width, out in pairwise((in_chans, *widths)):
             layers += [nn.Conv2d(width, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 

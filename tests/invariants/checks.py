@@ -255,7 +255,7 @@ def evaluation_on_two_processes_is_that_on_one(case: MethodCase, folder: Path, t
 def untrained_and_trained_accuracy(case: MethodCase, seed: int) -> tuple[float, float]:
     """kNN-20 accuracy on the packaged images before and after a short run."""
     torch.manual_seed(seed)
-    module = case.learner(SmallConvNet(16, 32, 64) if case.halved else SmallConvNet())
+    module = case.learner(case.made(partial(SmallConvNet, *((16, 32, 64) if case.halved else ()))))
     module.log = lambda *args, **settings: None  # type: ignore[method-assign]  # a tenth of the time, and nobody reads it
     trainer = quiet_trainer(max_epochs=case.epochs, limit_train_batches=case.part, limit_val_batches=0)
     data = case.learning_images(color="linear", seed=seed)
@@ -297,7 +297,8 @@ def backbone_is_exported_exactly(case: MethodCase, folder: Path) -> None:
     trainer = quiet_trainer(max_steps=1)
     trainer.fit(module, case.loader())
     trainer.save_checkpoint(folder / "method.ckpt")
-    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        images = module.prepare(torch.rand(2, 3, 32, 32)) if case.uniform else torch.randn(2, 3, 32, 32)
     networks = {False: module.backbone}
     networks.update((True, teacher) for student, teacher in module.ema_pairs() if student is module.backbone)
     features = []

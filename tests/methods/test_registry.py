@@ -47,6 +47,8 @@ OTHER_WIDTHS = {
     "MAE": 768,  # a ViT-B/16
     "SimMIM": 768,  # the same
     "Counting": 4096,  # AlexNet
+    "Colorization": 4096,  # AlexNet
+    "SplitBrain": 4096,  # two of half the width
     "AMDIM": 1024,  # its own network
     "ContextEncoder": 4000,  # its own network
     "BiGAN": 4096,  # its own network
@@ -99,7 +101,8 @@ def test_residual_branches_start_as_in_the_official_code(name):
     official = next((start for start, names in OFFICIAL_STARTS.items() if name in names), 0)  # timm's, where none is
     method = case_of(name).module("timm/resnet18", backbone_kwargs=NARROW)
     parts = [method.backbone, *(kept for student, kept in method.ema_pairs() if student is method.backbone)]
-    assert [last_scales(part) for part in parts] == [[official] * 4] * len(parts)
+    scales = [last_scales(part) for part in parts]  # of two networks in one
+    assert scales == [[official] * (8 if name == "SplitBrain" else 4)] * len(parts)
 
 
 def test_every_method_says_how_residual_branches_start():

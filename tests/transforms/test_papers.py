@@ -55,6 +55,8 @@ LARGE = {
     "denoising_autoencoder": [view(224, (0.5, 1.0), "bilinear")],
     "context_encoder": [view(224, (0.1, 0.134), "bilinear", ratio=(1.0, 1.0))],
     "bigan": [view(224, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
+    "colorization": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],  # 180 of 256 pixels
+    "split_brain": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],
     "mae": [view(224, (0.2, 1.0), "bicubic")],
     "tcn": [view(224, (1.0, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
     "tcn_multiview": [view(224, (0.8, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
@@ -117,6 +119,8 @@ SMALL = {
     "denoising_autoencoder": [view(32, (0.5, 1.0), "bilinear")],
     "context_encoder": [view(32, (0.6, 1.0), "bilinear", ratio=(1.0, 1.0))],
     "bigan": [view(32, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
+    "colorization": [view(32, (0.5, 1.0), "bilinear")],
+    "split_brain": [view(32, (0.5, 1.0), "bilinear")],
     "mae": [view(32, (0.08, 1.0), "bicubic")],
     "simmim": [view(32, (0.67, 1.0), "bilinear")],
     "counting": [view(32, (0.5, 0.8), "bilinear", gray=0.67, ratio=(1.0, 1.0))],
@@ -175,7 +179,7 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    in_unit_interval = {"simclr", "exemplar", "relative_position", "jigsaw"}
+    in_unit_interval = {"simclr", "exemplar", "relative_position", "jigsaw", "colorization", "split_brain"}
     in_unit_interval |= {"denoising_autoencoder", "context_encoder", "bigan"}
     assert paper.normalize == (name not in in_unit_interval)
     assert getattr(paper, "shared_flip", False) == (name == "amdim")

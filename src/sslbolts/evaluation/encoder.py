@@ -298,6 +298,9 @@ def _root(
 
 
 def _channels(root: nn.Module) -> int:
+    taken: int | None = root.image_channels() if isinstance(root, SSLModule) else None
+    if taken is not None:
+        return taken
     stated = getattr(root, "hparams", {}).get("in_chans")
     first = first_convolution(root)
     return int(stated) if stated is not None else first.in_channels if first is not None else 3

@@ -8,6 +8,7 @@ from sslbolts.losses.adversarial import adversarial
 from sslbolts.losses.amdim import amdim
 from sslbolts.losses.bag_of_words import bag_of_words
 from sslbolts.losses.clustering import deepcluster_v2, sinkhorn, swapped_prediction
+from sslbolts.losses.colorization import colorization, split_brain
 from sslbolts.losses.consistency import consistency, labeled_cross_entropy
 from sslbolts.losses.contrastive import margin_triplet, matching_accuracy, nt_logistic, nt_xent
 from sslbolts.losses.counting import counting
@@ -38,6 +39,7 @@ __all__ = [
     "barlow_twins",
     "batch_hard_triplet",
     "byol_regression",
+    "colorization",
     "consistency",
     "context_encoder",
     "counting",
@@ -68,6 +70,7 @@ __all__ = [
     "prediction_entropy",
     "semi_hard_triplet",
     "sinkhorn",
+    "split_brain",
     "swapped_prediction",
     "time_contrastive",
     "triplet",

@@ -255,6 +255,20 @@ METHODS: dict[str, Method] = {
         "",
     ),
     "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
+    "Colorization": Method(
+        "pretext.colorization",
+        "colorization",
+        "color images in [0, 1]",
+        "Zhang et al. 2016, arXiv:1603.08511",
+        "40.1 (best layer, Goyal et al. 2019)",
+    ),
+    "SplitBrain": Method(
+        "pretext.split_brain",
+        "split_brain",
+        "color images in [0, 1]; two networks",
+        "Zhang et al. 2017, arXiv:1611.09842",
+        "",
+    ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""
 

@@ -237,6 +237,14 @@ def _tcn(size: int, *, least: float) -> MultiView:
     return MultiView((View(size, scale=(least, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=jitter, jitter_p=1.0),))
 
 
+def _colorization(size: int, *, least: float, most: float, ratio: float) -> MultiView:
+    return MultiView((View(size, scale=(least, most), ratio=(1 / ratio, ratio)),), normalize=False)
+
+
+def _split_brain(size: int, *, least: float, most: float, ratio: float) -> MultiView:
+    return MultiView((View(size, scale=(least, most), ratio=(1 / ratio, ratio)),), normalize=False)
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -289,6 +297,15 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "tcn_multiview": {224: _tcn(224, least=0.8), 32: _tcn(32, least=0.8)},
     "simmim": {224: _simmim(224), 32: _simmim(32)},
     "counting": {224: _counting(224), 32: _counting(32)},
+    # Squares of 180 pixels out of 256.
+    "colorization": {
+        224: _colorization(224, least=0.4944, most=0.4944, ratio=1.0),
+        32: _colorization(32, least=0.5, most=1.0, ratio=4 / 3),
+    },
+    "split_brain": {
+        224: _split_brain(224, least=0.4944, most=0.4944, ratio=1.0),
+        32: _split_brain(32, least=0.5, most=1.0, ratio=4 / 3),
+    },
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -381,6 +398,11 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
   most of the image, and flip.
 - counting: Noroozi et al., Representation Learning by Learning to Count, ICCV 2017, arXiv:1708.06734: one square crop,
   flip, mostly gray. The paper crops 228 pixels of images whose shorter side has 256: 0.79 of a square image's area.
+- colorization: Zhang et al., Colorful Image Colorization, ECCV 2016, arXiv:1603.08511: one crop and flip, in [0, 1];
+  the method makes Lab of it. The official code resizes images to squares of 256 pixels and cuts 180 out of them; here a
+  square of that area is cut out of the image. The 32 pixel form is not the paper's.
+- split_brain: Zhang et al., Split-Brain Autoencoders, CVPR 2017, arXiv:1611.09842: colorization's, for its own are not
+  known.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.
