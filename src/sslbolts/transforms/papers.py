@@ -228,8 +228,9 @@ _SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "dee
 RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
     {name: MappingProxyType((_PAPERS | TASKS)[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *TASKS, *_SAME_AS)}
 )
-"""The papers' views by name and size (32 and 224 pixels); for those of methods that hide, turn, color or move images see
-:data:`sslbolts.transforms.papers_of_tasks.TASKS`.
+"""The papers' views by name and size (32 and 224 pixels).
+
+Those of methods that hide, turn, color or move images are in :data:`sslbolts.transforms.papers_of_tasks.TASKS`.
 
 - simclr: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
   arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out. The
