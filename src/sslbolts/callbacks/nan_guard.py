@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -60,7 +60,7 @@ class NanGuard(Callback):
         self.every_n_steps = every_n_steps
         self.patience = patience
         self._terms = _Terms()
-        self._on_the_way: _Late | None = None
+        self._on_the_way: _Look | None = None
         self._batches = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -72,11 +72,11 @@ class NanGuard(Callback):
         self._terms.note(_scalars(trainer, pl_module, outputs), int(trainer.global_step))
         self._batches += 1
         if self._batches % self.every_n_steps == 0:
-            if self._on_the_way is not None and self._is_bad(self._on_the_way.read()):
-                self._stop(trainer, pl_module)
-            self._on_the_way = _Late(self._found(pl_module))
-        if _saves_weights_alone(trainer) and _broken(pl_module):  # Lightning then asks no callback before it saves
-            self._stop(trainer, pl_module, together=False)
+            if self._on_the_way is not None:
+                self._judge(trainer, pl_module, self._on_the_way)
+            self._on_the_way = self._look(trainer, pl_module)
+        if _saves_weights_alone(trainer):  # Lightning then asks no callback before it saves
+            self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if _is_fitting(trainer) and not trainer.sanity_checking:
@@ -86,9 +86,8 @@ class NanGuard(Callback):
         self._check(trainer, pl_module)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        # One rank alone may save, so nothing is asked of the others; their weights are the same.
-        if _is_fitting(trainer) and trainer.state.status == "running" and _broken(pl_module):
-            self._stop(trainer, pl_module, together=False)
+        if _is_fitting(trainer) and trainer.state.status == "running":  # after an exception, one rank may be alone
+            self._check(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Whatever ended the run, ``ModelCheckpoint(save_on_exception=True)`` writes no weights that are not finite."""
@@ -99,31 +98,31 @@ class NanGuard(Callback):
                 for callback in saving:
                     callback.save_on_exception = False
 
-    def _found(self, module: LightningModule) -> Tensor:
-        """``(2,)`` on the device: whether weights are not finite; in how many steps in a row the loss was not."""
-        weights = _all_finite(module)
-        found = torch.stack([(~weights).long(), self._terms.longest_on(weights.device)])
+    def _look(self, trainer: Trainer, module: LightningModule) -> "_Look":
+        """Has the device say whether weights are not finite, and in how many steps in a row, up to now, the loss."""
+        step = int(trainer.global_step)
+        finite = _largest(module)[1].isfinite().all()
+        found = torch.stack([(~finite).long(), self._terms.steps_without_loss(step, finite.device)])
         if world_size() > 1:
             dist.all_reduce(found, dist.ReduceOp.MAX)
-        return found
+        return _Look(step, found)
 
-    def _is_bad(self, found: list[int]) -> bool:
-        return found[0] > 0 or found[1] >= self.patience
+    def _judge(self, trainer: Trainer, module: LightningModule, look: "_Look") -> None:
+        broken, without_loss = look.read()
+        if not broken and without_loss < self.patience:
+            return
+        since = {_LOSS: look.step + 1 - without_loss} if without_loss else {}
+        for of_rank in gather_objects(self._terms.since()):
+            for name, step in of_rank.items():
+                since[name] = min(step, since.get(name, step))
+        said = _said(since, _broken(module), self._terms.began)
+        raise DivergedError(
+            f"training has diverged: {said} (stopped at step {trainer.global_step}). {_last_checkpoint(trainer)} Try "
+            f"{', '.join(_fixes(trainer, module))}."
+        )
 
     def _check(self, trainer: Trainer, module: LightningModule) -> None:
-        if self._is_bad(self._found(module).tolist()):
-            self._stop(trainer, module)
-
-    def _stop(self, trainer: Trainer, module: LightningModule, *, together: bool = True) -> NoReturn:
-        since: dict[str, int] = {}
-        for known in gather_objects(self._terms.since()) if together else [self._terms.since()]:
-            for name, step in known.items():
-                since[name] = min(step, since.get(name, step))
-        broken = _broken(module)
-        raise DivergedError(
-            f"training has diverged: {_said(since, broken, self._terms.began)} (stopped at step {trainer.global_step})"
-            f". {_last_checkpoint(trainer)} Try {', '.join(_fixes(trainer, module))}."
-        )
+        self._judge(trainer, module, self._look(trainer, module))
 
 
 class _Terms:
@@ -133,7 +132,6 @@ class _Terms:
         self.began: int | None = None
         self._names: list[str] = []
         self._since = torch.empty(0, dtype=torch.int64)
-        self._longest: Tensor | None = None
 
     def note(self, values: Mapping[str, Tensor], step: int) -> None:
         """Count in the values of a step, all on one device."""
@@ -149,14 +147,12 @@ class _Terms:
                     since[row] = self._since[self._names.index(name)]
             self._names, self._since = list(values), since
         self._since = torch.where(now.isfinite(), _NEVER, self._since.clamp(max=step))
-        if _LOSS in values:
-            row = self._names.index(_LOSS)
-            in_a_row = step + 1 - self._since[row]
-            self._longest = in_a_row if self._longest is None else torch.maximum(self._longest, in_a_row)
 
-    def longest_on(self, device: torch.device) -> Tensor:
-        """Steps in a row without a finite loss, the most so far."""
-        return torch.zeros((), dtype=torch.int64, device=device) if self._longest is None else self._longest
+    def steps_without_loss(self, step: int, device: torch.device) -> Tensor:
+        """In how many steps in a row, up to now, the loss was not finite; on the device."""
+        if _LOSS not in self._names:
+            return torch.zeros((), dtype=torch.int64, device=device)
+        return (step + 1 - self._since[self._names.index(_LOSS)]).clamp(min=0)
 
     def since(self) -> dict[str, int]:
         """The first step of each term that is not finite; waits for the device."""
@@ -164,17 +160,18 @@ class _Terms:
 
 
 @dataclass
-class _Late:
-    """Numbers on their way from the device."""
+class _Look:
+    """What was found after a step, on its way from the device."""
 
-    numbers: Tensor
+    step: int
+    found: Tensor
     arrival: Any = None
 
     def __post_init__(self) -> None:
-        if self.numbers.is_cuda:
-            there = self.numbers
-            self.numbers = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
-            self.numbers.copy_(there, non_blocking=True)
+        if self.found.is_cuda:
+            there = self.found
+            self.found = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+            self.found.copy_(there, non_blocking=True)
             self.arrival = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self.arrival.record()
 
@@ -182,7 +179,7 @@ class _Late:
         """The numbers; waits only for what the device was given before them."""
         if self.arrival is not None:
             self.arrival.synchronize()
-        numbers: list[int] = self.numbers.tolist()
+        numbers: list[int] = self.found.tolist()
         return numbers
 
 
@@ -218,10 +215,6 @@ def _largest(module: LightningModule) -> tuple[list[str], Tensor]:
     return [name for name, _ in found], torch.stack([w.to(module.device) for w in largest([w for _, w in found])])
 
 
-def _all_finite(module: LightningModule) -> Tensor:
-    return _largest(module)[1].isfinite().all()
-
-
 def _broken(module: LightningModule) -> list[str]:
     """Names of the weights that are not finite; waits for the device."""
     names, values = _largest(module)
@@ -233,12 +226,15 @@ def _saves_weights_alone(trainer: Trainer) -> bool:
     for callback in trainer.checkpoint_callbacks:  # type: ignore[attr-defined]
         if getattr(callback, "save_weights_only", False):
             steps = getattr(callback, "_every_n_train_steps", 0)
-            interval = getattr(callback, "_train_time_interval", None)
-            last = getattr(callback, "_last_time_checked", None) or 0.0
             if steps and trainer.global_step % steps == 0:
                 return True
-            if interval is not None and time.monotonic() - last >= interval.total_seconds() - 1:
-                return True
+            interval = getattr(callback, "_train_time_interval", None)
+            if interval is not None:
+                soon = (
+                    (getattr(callback, "_last_time_checked", None) or 0.0) + interval.total_seconds() - 1
+                )  # before it does
+                if trainer.strategy.broadcast(time.monotonic() >= soon):  # rank 0's clock, as there
+                    return True
     return False
 
 
@@ -247,19 +243,20 @@ def _is_fitting(trainer: Trainer) -> bool:
 
 
 def _said(since: Mapping[str, int], broken: list[str], began: int | None) -> str:
-    """Which terms are not finite since when, those that went first, and which weights."""
-    # What was not finite in the very first step, such as an accuracy without labels, tells nothing if the loss was.
-    first = since.get(_LOSS, began)
-    terms = {name: step for name, step in since.items() if name != _LOSS and (step != began or step == first)}
-    start = min([*terms.values(), since[_LOSS]] if _LOSS in since else terms.values(), default=None)
-    names = [name for name, step in terms.items() if step == start]
-    if not names and start is not None:
-        names = ["the loss"]
+    """Which terms are not finite since when, and which weights."""
+    loss = since.get(_LOSS)
+    # What never was finite while the loss was, such as an accuracy without labels, tells nothing.
+    terms = {name: step for name, step in since.items() if name != _LOSS and (step != began or step == loss)}
+    start = min(terms.values(), default=None) if loss is None else loss
     parts = []
-    if names:
-        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        verb = "is" if len(names) == 1 else "are"
-        parts.append(f"{', '.join(names[:_MOST_NAMES])}{more} {verb} NaN or infinite since step {start}")
+    if start is not None:
+        with_it = [name for name, step in terms.items() if step == start] or ["the loss"]
+        before = [f"{name} since step {step}" for name, step in terms.items() if step < start]
+        more = f" and {len(with_it) - _MOST_NAMES} more" if len(with_it) > _MOST_NAMES else ""
+        parts.append(
+            f"{', '.join(with_it[:_MOST_NAMES])}{more} {'is' if len(with_it) == 1 else 'are'} NaN or infinite since "
+            f"step {start}{f' ({before[0]} already)' if before else ''}"
+        )
     if broken:
         others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         parts.append(f"weights are NaN or infinite ({broken[0]}{others})")
@@ -271,8 +268,8 @@ def _last_checkpoint(trainer: Trainer) -> str:
     places = {
         Path(path)
         for callback in trainer.checkpoint_callbacks  # type: ignore[attr-defined]
-        for path in (getattr(callback, "last_model_path", ""), getattr(callback, "best_model_path", ""))
-        if path and Path(path).is_file()
+        for name in ("last_model_path", "best_model_path", "_last_checkpoint_saved")  # the first two may be yet to come
+        if (path := getattr(callback, name, "")) and Path(path).is_file()
     }
     if places:
         return f"The last good checkpoint is {max(places, key=lambda place: place.stat().st_mtime)}."
