@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ def accidents_explained(trainer: Trainer) -> Iterator[None]:
     Raises:
         UsageError: in place of the exception that the accident led to; any other passes.
     """
+    told = threading.excepthook
+
+    def tell(arguments: threading.ExceptHookArgs) -> None:
+        # TensorBoard writes in a thread, and raises again in the training what it ran into there.
+        error = arguments.exc_value
+        if not isinstance(error, OSError) or _of_files(error, run_folder(trainer)) is None:
+            told(arguments)
+
+    threading.excepthook = tell
     try:
         yield
     except Exception as error:
@@ -37,6 +47,8 @@ def accidents_explained(trainer: Trainer) -> Iterator[None]:
         if message is None:
             raise
         raise UsageError(message) from error
+    finally:
+        threading.excepthook = told
 
 
 def _explanation(error: Exception, trainer: Trainer) -> str | None:
