@@ -1,4 +1,4 @@
-"""What happens to a run while it trains, and is no bug: one line each, and no traceback."""
+"""Accidents of a run while it trains: one line each, and no traceback."""
 
 import errno
 import multiprocessing

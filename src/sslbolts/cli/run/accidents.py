@@ -1,4 +1,4 @@
-"""What can happen to a run while it trains, and is no bug, in one line each."""
+"""Accidents of a run while it trains, which are no bugs, in one line each."""
 
 import errno
 import os
