@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sslbolts import export_backbone, load_backbone
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, NanGuard, OnlineLinearProbe, Preflight
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.data.base import Split
 from sslbolts.distributed import rank
@@ -133,6 +133,7 @@ def _monitors(case: MethodCase) -> list[Callback]:
         KNNMonitor(k=5, max_bank=200),
         CollapseMonitor(every_n_steps=1),
         Preflight(),
+        NanGuard(every_n_steps=1),
     ]
 
 

@@ -3,6 +3,7 @@
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.knn import KNNMonitor
+from sslbolts.callbacks.nan_guard import NanGuard
 from sslbolts.callbacks.pictures import (
     AttentionMaps,
     AugmentationSheet,
@@ -28,6 +29,7 @@ __all__ = [
     "EmbeddingPlot",
     "Indicator",
     "KNNMonitor",
+    "NanGuard",
     "NearestWords",
     "NeighborSheet",
     "OnlineLinearProbe",

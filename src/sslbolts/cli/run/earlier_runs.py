@@ -11,7 +11,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_mo
 from sslbolts.cli.run.checkpoint import is_file_name
 from sslbolts.errors import UsageError
 
-__all__ = ["earlier_run_kept"]
+__all__ = ["earlier_run_kept", "run_folder"]
 
 _OF_A_RUN = ("config.yaml", "run.json", "metrics.csv")
 """Files by which a run is known, besides checkpoints."""
@@ -63,7 +63,7 @@ class _EarlierRun(Callback):
         self.is_settled = False
         if not trainer.is_global_zero:
             return
-        self.folder = _folder(trainer)
+        self.folder = run_folder(trainer)
         self.is_shared = _is_shared(self.folder, trainer)
         self.from_elsewhere = _is_elsewhere(ckpt_path, self.folder, trainer)
         names = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
@@ -111,7 +111,7 @@ class _EarlierRun(Callback):
         print(f"The earlier run in {self.folder} is kept as {place}.", flush=True)
 
 
-def _folder(trainer: Trainer) -> Path:
+def run_folder(trainer: Trainer) -> Path:
     """The folder of Lightning's and our callbacks; as ``trainer.log_dir``, which asks the other processes."""
     loggers: list[Any] = trainer.loggers
     folder = trainer.default_root_dir
