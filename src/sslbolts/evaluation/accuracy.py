@@ -7,9 +7,13 @@ from sslbolts.errors import UsageError
 from sslbolts.readouts import class_accuracies, confusion_matrix
 from sslbolts.readouts.checks import usable
 
-__all__ = ["accuracies", "check_finite", "right_answers"]
+__all__ = ["NoNumber", "accuracies", "check_finite", "right_answers"]
 
 _TOP5_FROM = 6  # classes
+
+
+class NoNumber(UsageError):
+    """There is no number of these images, though there may be one of others."""
 
 
 def right_answers(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:

@@ -104,11 +104,15 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
         if self._mixers and len(targets) > 1:
             which = int(torch.randint(len(self._mixers), ()))
             images, targets = self._mixers[which](images, targets)
-        with running_statistics(self.backbone) if len(images) == 1 else nullcontext():
-            logits = self(images).float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+        loss = F.cross_entropy(self.logits(images), targets, label_smoothing=self.settings.label_smoothing)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(B, num_classes)`` to train on; a single image is normalized by what the norms have seen so far."""
+        with running_statistics(self.backbone) if len(images) == 1 else nullcontext():
+            logits: Tensor = self(images).float()
+        return logits
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
         logits, targets = self(images_of(batch)).float(), targets_of(batch)

@@ -48,7 +48,8 @@ class TransferSet:
         num_classes: number of classes.
         splits: which images are for what, in words.
         load: makes the splits of ``(root, download, seed)``.
-        published: percent that SimCLR's ResNet-50 reached in this protocol; None where the paper has no number.
+        published: percent that SimCLR's ResNet-50 reached in linear evaluation; None where the paper has no number.
+        published_tuned: the same in fine-tuning; None where no number is at hand.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TransferSet:
     splits: str
     load: Callable[[str, bool, int], Splits]
     published: float | None = None
+    published_tuned: float | None = None
 
 
 def _build(name: str, root: str, download: bool, **arguments: Any) -> Any:
