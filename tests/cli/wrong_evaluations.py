@@ -33,6 +33,20 @@ WRONG_EVALUATIONS = [
         lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], image_size=0),
     ),
     Wrong(
+        "transfer to a folder that is not there",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=folder:mine", "--root={files}/empty", "--device=cpu"],
+        "and it cannot be downloaded: images are read from mine/train/CLASS/*.jpg and mine/test/CLASS/*.jpg.",
+        lambda files: evaluate_transfer(
+            load_encoder(TinyBackbone(), device="cpu"), ["folder:mine"], root=files / "empty"
+        ),
+    ),
+    Wrong(
+        "transfer to a folder by another measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:top2"],
+        'metric="top2": it must be one of top1',
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["folder:mine:top2"]),
+    ),
+    Wrong(
         "transfer with steps and no fine-tuning",
         ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--steps=100", "--device=cpu"],
         "steps=100 is of fine-tuning: give fine_tune=True (--fine-tune) as well.",

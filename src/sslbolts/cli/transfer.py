@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
     config = parser.parse(argv)
     results.check(config)
 
-    if config.datasets != ["all"]:  # a wrong name is told before weights are loaded
-        config.datasets = [transfer_set(name).name for name in config.datasets]
+    for name in config.datasets if config.datasets != ["all"] else ():
+        transfer_set(name)  # a wrong name is told before weights are loaded
     encoder = source.encoder_of(config)
     result = evaluate_transfer(encoder, **source.arguments_of(evaluate_transfer, config))
     return results.finish(result, config, encoder, [result.rows_table(title=f"transfer: {result.source}")])

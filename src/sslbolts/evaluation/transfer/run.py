@@ -15,7 +15,7 @@ from sslbolts.evaluation.identity import identity_of
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.transfer.images import PreparedImages
 from sslbolts.evaluation.transfer.linear import PENALTIES, score_transfer
-from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
+from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, Splits, TransferSet, classes_of, transfer_set
 from sslbolts.evaluation.transfer.tuned import FineTuned
 from sslbolts.progress import late_bar
 from sslbolts.training.seeds import mix
@@ -50,7 +50,8 @@ def evaluate_transfer(
 
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
-        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them.
+        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them; and
+            ``folder:NAME`` or ``folder:NAME:METRIC``, for ``NAME/train/CLASS/*.jpg`` and ``NAME/test/CLASS/*.jpg``.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
@@ -120,8 +121,11 @@ def evaluate_transfer(
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
         prepared = [protocol.prepared(images) for images in splits]
+        classes = classes_of(entry, splits)
+        if entry.num_classes not in (None, classes):
+            notes.append(f"{entry.name} has {classes} classes here, of {entry.num_classes}.")
         try:
-            found = protocol.measured(entry, splits, prepared)
+            found = protocol.measured(entry, splits, prepared, classes)
         except NoNumber as error:
             notes.append(f"{entry.name} has no number: {error}")
             continue
@@ -148,11 +152,10 @@ def evaluate_transfer(
 
 
 def _chosen(names: Sequence[str]) -> list[TransferSet]:
-    from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
-
     if [name.lower() for name in names] == ["all"]:
         return list(TRANSFER_SETS.values())
-    return list(dict.fromkeys(transfer_set(name) for name in names))
+    entries = map(transfer_set, names)
+    return list({(entry.name, entry.metric): entry for entry in entries}.values())
 
 
 class _Found(NamedTuple):
@@ -193,9 +196,9 @@ class _Linear:
         chans = self.encoder.preprocessing.in_chans
         return PreparedImages(images, size=self.size, in_chans=chans, mean=self.mean, std=self.std)
 
-    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages]) -> _Found:
+    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages], classes: int) -> _Found:
         found = [self._features(images, entry, part) for part, images in zip(Splits._fields, prepared)]
-        score = score_transfer(*found, metric=entry.metric, num_classes=entry.num_classes, penalties=self.penalties)
+        score = score_transfer(*found, metric=entry.metric, num_classes=classes, penalties=self.penalties)
         columns = {
             "%": round(100 * score.test, 2),
             "SimCLR ResNet-50, published": "none" if entry.published is None else entry.published,
@@ -240,8 +243,8 @@ class _Tuned:
     def prepared(self, images: Any) -> PreparedImages:
         return self.trainer.prepared(self.encoder, images)
 
-    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages]) -> _Found:
-        found = self.trainer.measured(entry, splits, entry.num_classes)
+    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages], classes: int) -> _Found:
+        found = self.trainer.measured(entry, splits, classes)
         metrics = {
             "/".join(filter(None, (entry.name, name, entry.metric))): score.test for name, score in found.items()
         }
