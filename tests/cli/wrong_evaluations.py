@@ -47,6 +47,11 @@ WRONG_EVALUATIONS = [
         lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["folder:mine:top2"]),
     ),
     Wrong(
+        "transfer to a folder by a misspelt measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:acu"],
+        'metric="acu": it must be one of top1, mean_per_class, auc. Did you mean "auc"?',
+    ),
+    Wrong(
         "transfer with steps and no fine-tuning",
         ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--steps=100", "--device=cpu"],
         "steps=100 is of fine-tuning: give fine_tune=True (--fine-tune) as well.",

@@ -12,7 +12,7 @@ from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import as_plain, whole
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.accuracy import right_answers
+from sslbolts.evaluation.accuracy import right_answers, two_class_margin
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.networks.drop_path import set_drop_path
@@ -34,8 +34,8 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
     mixup or CutMix blend the images of a batch and their labels. Rows with label -1 are left out. What is drawn is a
     function of (seed, epoch, batch, rank).
 
-    Logs ``train/loss``, and of the evaluation images ``val/top1``, ``val/top5`` (from six classes on) and ``val/loss``,
-    each image counted once on any number of processes.
+    Logs ``train/loss``, and of the evaluation images ``val/top1``, ``val/top5`` (from six classes on), ``val/auc`` (of
+    two classes) and ``val/loss``, each image counted once on any number of processes.
 
     Args:
         backbone: ``(B, C, H, W) -> (B, D)``; it is changed and trained in place. It is in the checkpoint's weights, not
@@ -117,7 +117,8 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
     def answers(self, batch: Any) -> dict[str, Tensor]:
         logits, targets = self(images_of(batch)).float(), targets_of(batch)
         losses = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
-        return {**right_answers(logits, targets), "loss": losses, "finite": usable(logits)}
+        found = {**right_answers(logits, targets), "loss": losses, "finite": usable(logits)}
+        return found | two_class_margin(logits)
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
@@ -106,6 +107,7 @@ def evaluate_finetune(
             },
             "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
+            **auc_setting(data.num_classes, there="test/auc" in found),
             "seed": seed,
         },
         notes=[

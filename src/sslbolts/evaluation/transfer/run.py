@@ -22,10 +22,15 @@ from sslbolts.training.seeds import mix
 
 __all__ = ["evaluate_transfer"]
 
+_OF_AUC = (
+    "auc: area under the ROC curve, of the second of two classes; of several labels per image the mean over those that "
+    "some of the images have and some have not."
+)
+
 
 def evaluate_transfer(
     encoder: Encoder,
-    datasets: Sequence[str] = ("all",),
+    datasets: Sequence[str] | Sequence[TransferSet] = ("all",),
     *,
     root: str | Path = "data",
     download: bool = False,
@@ -51,7 +56,8 @@ def evaluate_transfer(
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
         datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them; and
-            ``folder:NAME`` or ``folder:NAME:METRIC``, for ``NAME/train/CLASS/*.jpg`` and ``NAME/test/CLASS/*.jpg``.
+            ``folder:NAME`` or ``folder:NAME:METRIC``, for ``NAME/train/CLASS/*.jpg`` and ``NAME/test/CLASS/*.jpg``,
+            with top1, mean_per_class, or auc of two classes. In Python also sets of your own.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
@@ -147,14 +153,14 @@ def evaluate_transfer(
             "splits": {entry.name: entry.splits for entry in chosen if entry.name in {row["data"] for row in rows}},
         },
         rows=rows,
-        notes=[*protocol.notes, *notes],
+        notes=[*protocol.notes, *notes, *([_OF_AUC] if any(row["metric"] == "auc" for row in rows) else [])],
     )
 
 
-def _chosen(names: Sequence[str]) -> list[TransferSet]:
-    if [name.lower() for name in names] == ["all"]:
+def _chosen(names: Sequence[str] | Sequence[TransferSet]) -> list[TransferSet]:
+    if [name.lower() for name in names if isinstance(name, str)] == ["all"]:
         return list(TRANSFER_SETS.values())
-    entries = map(transfer_set, names)
+    entries = [transfer_set(name) if isinstance(name, str) else name for name in names]
     return list({(entry.name, entry.metric): entry for entry in entries}.values())
 
 

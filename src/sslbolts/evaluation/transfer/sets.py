@@ -133,11 +133,13 @@ def _with_drawn_splits(name: str, per_class: int, most_test: int | None, **argum
     return load
 
 
-def _from_folder(name: str) -> Any:
+def _from_folder(name: str, metric: str = "") -> Any:
     """For a folder of training and test images."""
 
     def load(root: str, download: bool, seed: int) -> Splits:
         whole, test = folder_images(root, name)
+        if metric == "auc" and len(whole.classes) != 2:
+            raise UsageError(f'"{name}" has {len(whole.classes)} classes, and auc is of two.')
         kept, held_out = _hold_out(whole.targets, seed)
         if not held_out:
             raise UsageError(f'no class of "{name}" has three training images, of which one could be held out.')
@@ -266,7 +268,7 @@ arXiv:2002.05709, appendix B.8. Birdsnap is not among torchvision's data sets: i
 ``birdsnap/train/CLASS/*.jpg`` and ``birdsnap/test/CLASS/*.jpg``."""
 
 _FOLDER = "folder:"
-_OF_FOLDERS = ("top1", "mean_per_class")  # measures of one label per image
+_OF_FOLDERS = ("top1", "mean_per_class", "auc")  # measures of one label per image
 
 
 def transfer_set(name: str) -> TransferSet:
@@ -274,7 +276,8 @@ def transfer_set(name: str) -> TransferSet:
 
     Args:
         name: of :data:`TRANSFER_SETS`; or ``folder:NAME`` for the images ``NAME/train/CLASS/*.jpg`` and
-            ``NAME/test/CLASS/*.jpg``, measured by "top1", or else as ``folder:NAME:METRIC`` says.
+            ``NAME/test/CLASS/*.jpg``, measured by "top1", or else as ``folder:NAME:METRIC`` says: "mean_per_class", or
+            "auc" of two classes, of which the second in the order of their names is looked for.
 
     Raises:
         UsageError: for an unknown name.
@@ -289,7 +292,7 @@ def transfer_set(name: str) -> TransferSet:
             raise UsageError(f'"{name}" names no folder: give {_FOLDER}NAME.')
         one_of(_OF_FOLDERS, metric=metric or "top1")
         words = f"of the folder's train and test; {_FIFTH}"
-        return TransferSet(f"{_FOLDER}{folder}", metric or "top1", None, words, _from_folder(folder))
+        return TransferSet(f"{_FOLDER}{folder}", metric or "top1", None, words, _from_folder(folder, metric))
     by_lower = {known.lower(): known for known in TRANSFER_SETS}
     if name.lower() not in by_lower:
         raise UsageError(
