@@ -221,6 +221,12 @@ def test_a_set_of_ones_own_with_several_labels_is_measured_by_it(fine_tune: bool
     assert any("mean over those that some of the images have" in note for note in result.notes)
 
 
+def test_a_set_of_ones_own_says_how_many_classes_it_has() -> None:
+    entry = TransferSet("Scans", "auc", None, "drawn", lambda *_: Splits(Scans(4, 0), Scans(4, 1), Scans(4, 2)))
+    with pytest.raises(UsageError, match="Scans does not say its num_classes"):
+        evaluate_transfer(load_encoder(MeanColor(), device="cpu", image_size=16), [entry], image_size=16)
+
+
 def test_a_folder_of_two_classes_is_measured_by_it_and_one_outcome_is_noted(tmp_path: Path) -> None:
     for split, count in (("train", 8), ("test", 3)):
         for label, name in enumerate(("healthy", "sick")):

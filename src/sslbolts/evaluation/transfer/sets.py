@@ -308,8 +308,12 @@ def classes_of(entry: TransferSet, splits: Splits) -> int:
     Args:
         entry: the data set.
         splits: its images.
+
+    Raises:
+        UsageError: if neither says it.
     """
     if isinstance(splits.test, FolderImages):
         return len(splits.test.classes)
-    assert entry.num_classes is not None
+    if entry.num_classes is None:
+        raise UsageError(f"{entry.name} does not say its num_classes: give the number.")
     return entry.num_classes
