@@ -30,6 +30,8 @@ from sslbolts._lightning import Callback
 from sslbolts.cli import main as sslbolts
 from sslbolts.pictures.style import COLORS, INK, MUTED, new_figure, save, tidy
 
+_OF_IMAGES = [name for name, method in METHODS.items() if method.learns_from == "images"]
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "methods_mini"
 FOLDER = ROOT / "runs" / "methods_mini"
@@ -229,8 +231,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=180.0, help="processor time of training per method")
     parser.add_argument("--jobs", type=int, default=2, help="methods that run at the same time, one core each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--one", choices=list(METHODS), help=argparse.SUPPRESS)
+    parser.add_argument("--methods", nargs="*", choices=_OF_IMAGES, default=_OF_IMAGES)
+    parser.add_argument("--one", choices=_OF_IMAGES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.one, arguments.seconds, arguments.seed)))

@@ -35,6 +35,8 @@ from tests.helpers.nets import SmallConvNet, TinyBackbone
 from tests.helpers.trainers import Recorder, quiet_trainer
 from tests.invariants.cases import MethodCase, case_of
 
+_OF_IMAGES = [name for name, method in METHODS.items() if method.learns_from == "images"]
+
 
 class WithBatchNorm(SmallConvNet):
     """Four convolutions with batch norm, two of them named as its stages."""
@@ -61,7 +63,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["record", "compare"])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--only", nargs="+", default=list(METHODS), metavar="METHOD", help="these methods alone")
+    parser.add_argument("--only", nargs="+", default=_OF_IMAGES, metavar="METHOD", help="these methods alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

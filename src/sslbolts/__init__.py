@@ -27,8 +27,17 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.decorrelation.vicreg import VICReg as VICReg
     from sslbolts.methods.decorrelation.wmse import WMSE as WMSE
     from sslbolts.methods.masked.mae import MAE as MAE
+    from sslbolts.methods.masked.simmim import SimMIM as SimMIM
+    from sslbolts.methods.pretext.bigan import BiGAN as BiGAN
+    from sslbolts.methods.pretext.colorization import Colorization as Colorization
+    from sslbolts.methods.pretext.context_encoder import ContextEncoder as ContextEncoder
+    from sslbolts.methods.pretext.counting import Counting as Counting
+    from sslbolts.methods.pretext.denoising_autoencoder import DenoisingAutoencoder as DenoisingAutoencoder
+    from sslbolts.methods.pretext.exemplar import Exemplar as Exemplar
     from sslbolts.methods.pretext.jigsaw import Jigsaw as Jigsaw
     from sslbolts.methods.pretext.relative_position import RelativePosition as RelativePosition
+    from sslbolts.methods.pretext.rotnet import RotNet as RotNet
+    from sslbolts.methods.pretext.split_brain import SplitBrain as SplitBrain
     from sslbolts.methods.semi_supervised.semi_supervised import SemiSupervised as SemiSupervised
     from sslbolts.methods.teacher_student.bownet import BoWNet as BoWNet
     from sslbolts.methods.teacher_student.byol import BYOL as BYOL
@@ -37,6 +46,9 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.teacher_student.mean_teacher import MeanTeacher as MeanTeacher
     from sslbolts.methods.teacher_student.obow import OBoW as OBoW
     from sslbolts.methods.teacher_student.simsiam import SimSiam as SimSiam
+    from sslbolts.methods.text.masked_language_model import MaskedLanguageModel as MaskedLanguageModel
+    from sslbolts.methods.text.word2vec import Word2Vec as Word2Vec
+    from sslbolts.methods.video.time_contrastive import TimeContrastive as TimeContrastive
 
 __version__ = "0.1.0"
 __all__ = ["METHODS", "SSLModule", "UsageError", "__version__", "export_backbone", "load_backbone", *METHODS]

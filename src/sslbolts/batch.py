@@ -9,7 +9,7 @@ from torch import Tensor
 from sslbolts.checks.labels import as_labels
 from sslbolts.errors import UsageError
 
-__all__ = ["ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
+__all__ = ["TextBatch", "ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
 
 _IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs")
 _TARGETS = ("target", "targets", "label", "labels", "y")
@@ -35,6 +35,21 @@ class ViewBatch(NamedTuple):
     """
 
     views: list[Tensor]
+    targets: Tensor
+    indices: Tensor
+
+
+class TextBatch(NamedTuple):
+    """Pieces of a text, for training and for evaluation.
+
+    Attributes:
+        ids: ``(B, L)`` int64 words by their place in the vocabulary, in which 0 is the end of a sentence; -1 behind
+            the last word of the text.
+        targets: ``(B,)`` int64, -1: there are no labels.
+        indices: ``(B,)`` int64 row of each piece.
+    """
+
+    ids: Tensor
     targets: Tensor
     indices: Tensor
 

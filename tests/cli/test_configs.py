@@ -18,7 +18,7 @@ from sslbolts.methods import METHODS
 from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
-LONG = [path for path in CONFIGS if "cifar10mini" not in path.stem]
+LONG = [path for path in CONFIGS if not path.stem.endswith(("cifar10mini", "_text"))]
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4, "output_stride": 8}
 
 
@@ -39,13 +39,28 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def make_small(config: Any, folder: Path) -> None:
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Two videos of 16 frames, of two cameras each."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(64):
+        path = root / f"video{number // 32}" / f"camera{number // 16 % 2}" / f"{number % 16}.png"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        Image.new("RGB", (40, 36), (4 * number, 0, 0)).save(path)
+    return root
+
+
+def make_small(config: Any, folder: Path, videos: Path) -> None:
     """The same run on a CPU with little data and a small network; everything else is left as it is."""
     on_cpu = {"accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true"}
     config.trainer.update(Namespace(**on_cpu, fast_dev_run=1, sync_batchnorm=False, enable_progress_bar=False))
     case = case_of(config.model.class_path.rpartition(".")[2])
-    config.model.init_args.update(Namespace(**{"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}))
     data = config.data.init_args
+    if case.learns_from == "text":
+        config.model.init_args.update(Namespace(**case.small))
+        data.update(Namespace(batch_size=2, sequence_length=12))
+        return
+    config.model.init_args.update(Namespace(**{"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}))
     data.update(Namespace(batch_size=8, num_workers=0))
     classes = 10
     if "ImageFolder" in config.data.class_path:
@@ -55,12 +70,15 @@ def make_small(config: Any, folder: Path) -> None:
             data.labels_per_class = 4
         if data.labeled_batch_size is not None:
             data.labeled_batch_size = 4
-    else:
+    elif "VideoFrames" in config.data.class_path:
+        data.update(Namespace(root=str(videos), rows_per_sequence=8, image_size=32))
+        config.model.init_args.layer = "layer3"
+    elif "MovingImages" not in config.data.class_path:
         config.data.class_path = "sslbolts.data.CIFAR10MiniDataModule"
         config.data.init_args = Namespace(batch_size=8, num_workers=0, views=data.views)
     for callback in config.trainer.callbacks:
         if "Probe" in callback.class_path:
-            callback.init_args.num_classes = classes
+            callback.init_args.update(Namespace(num_classes=classes, features="backbone"))
         if "KNN" in callback.class_path:
             callback.init_args.max_bank = 16
 
@@ -70,8 +88,15 @@ def assert_as_written(config: Any, path: Path) -> None:
     written = yaml.safe_load(path.read_text())["model"]["init_args"]
     parsed = json.loads(json.dumps(config.model.init_args.clone().as_dict()))  # tuples are lists in YAML
     optimizer = written.pop("optimizer")["init_args"]
-    assert written.items() <= parsed.items()
+    assert _is_within(written, parsed)
     assert optimizer.items() <= parsed["optimizer"]["init_args"].items()
+
+
+def _is_within(written: Any, parsed: Any) -> bool:
+    """Whether all that is written was parsed so, whatever defaults were added; of mappings, at any depth."""
+    if isinstance(written, dict) and isinstance(parsed, dict):
+        return all(key in parsed and _is_within(value, parsed[key]) for key, value in written.items())
+    return bool(written == parsed)
 
 
 class Small(TrainingCLI):
@@ -79,24 +104,26 @@ class Small(TrainingCLI):
 
     path: Path
     folder: Path
+    videos: Path
 
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         super().parse_arguments(parser, args)
         assert_as_written(self.config.fit, self.path)
-        make_small(self.config.fit, self.folder)
+        make_small(self.config.fit, self.folder, self.videos)
         self.config_dump: dict[str, Any] = {}  # of the model's hyperparameters: a third of the time
 
 
 def test_there_are_configurations_of_every_method():
     for line in METHODS.values():
         file = line.module.rpartition(".")[2]
-        assert any(path.name == f"{file}_cifar10mini.yaml" for path in CONFIGS), file
+        data = "text" if line.learns_from == "text" else "cifar10mini"
+        assert any(path.name == f"{file}_{data}.yaml" for path in CONFIGS), file
 
 
 @pytest.mark.usefixtures("few_images")
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_it_is_parsed_as_it_stands_and_runs(path, folder, monkeypatch):
-    small = type("Small", (Small,), {"path": path, "folder": folder})
+def test_it_is_parsed_as_it_stands_and_runs(path, folder, videos, monkeypatch):
+    small = type("Small", (Small,), {"path": path, "folder": folder, "videos": videos})
     monkeypatch.setattr(training, "TrainingCLI", small)
     assert main(["fit", f"--config={path}"]) == 0
 

@@ -12,7 +12,10 @@ from PIL import Image
 from sslbolts import METHODS, __version__
 from sslbolts.cli import main
 from sslbolts.cli.main import VERBS
+from sslbolts.cli.preview import _examples
+from sslbolts.methods import registry
 from sslbolts.methods.pages import PAGES
+from sslbolts.methods.registry import get_method
 
 
 def test_help_lists_every_command(capsys):
@@ -92,6 +95,23 @@ def test_preview_draws_somebodys_folder(tmp_path):
     argv = ["preview", "--data=ImageFolder", f"--data.root={tmp_path}", "--data.image_size=32", "--views=dino"]
     assert main([*argv, f"--output={output}"]) == 0
     assert output.read_text().count("<image") == 3 * (1 + 3 * 4)  # DINO has three kinds of views
+
+
+def test_preview_shows_what_the_method_of_the_recipe_makes_of_its_views(tmp_path):
+    output = tmp_path / "views.svg"
+    assert main(["preview", "--views=rotnet", "--images=2", "--draws=3", f"--output={output}"]) == 0
+    drawn = output.read_text()
+    assert drawn.count("<image") == 2 * (1 + 3 + 4)
+    assert all(drawn.count(f"<!-- {angle}° -->") == 2 for angle in (0, 90, 180, 270))
+
+
+def test_preview_imports_only_the_methods_that_have_the_recipe(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(registry, "get_method", lambda name: asked.append(name) or get_method(name))
+    assert _examples("rotnet").__self__ is get_method("RotNet")
+    assert _examples("byol") is None
+    assert _examples({"views": []}) is None
+    assert asked == ["RotNet", *(name for name, line in METHODS.items() if line.views == "byol")]
 
 
 def test_a_terminal_without_accents_gets_question_marks_in_their_place():

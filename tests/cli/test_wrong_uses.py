@@ -17,8 +17,12 @@ from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
+from tests.cli.wrong_colors import WRONG_COLORS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
+from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
+from tests.cli.wrong_texts import WRONG_TEXTS
 from tests.cli.wrong_tiles import WRONG_TILES
 from tests.helpers.nets import TinyBackbone
 
@@ -70,6 +74,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image(f"corrupt/{number}.png")
         image(f"transparent/{number}.png", "RGBA")
         image(f"one/{number}.png")
+        image(f"videos/walk/{number}.png")
     (folder / "corrupt" / "3.png").write_bytes(b"this is no image")
     (folder / "broken.yaml").write_text("model: [SimCLR\n")
     (folder / "unknown.yaml").write_text("modle: SimCLR\n")
@@ -362,7 +367,11 @@ WRONG = [
     ),
     *WRONG_PLACES_AND_VALUES,
     *WRONG_TILES,
+    *WRONG_GENERATIVE,
     *WRONG_EVALUATIONS,
+    *WRONG_PRETEXT_TASKS,
+    *WRONG_TEXTS,
+    *WRONG_COLORS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],

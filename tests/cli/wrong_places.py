@@ -1,9 +1,20 @@
 """Places where no file can be, and values that fail only when something is made of them."""
 
-from sslbolts import SemiSupervised
+from sslbolts import Counting, SemiSupervised, SimMIM
 from sslbolts.data import CIFAR10MiniDataModule
-from tests.cli.wrong import DATA, SIMCLR, TRAINER, Wrong
+from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.helpers.nets import TinyBackbone
+
+VIDEOS = [
+    "fit",
+    "--model=TimeContrastive",
+    *MODEL,
+    "--data=VideoFrames",
+    "--data.views=tcn",
+    *DATA,
+    *TRAINER,
+    "--trainer.max_epochs=1",
+]
 
 WRONG_PLACES_AND_VALUES = [
     Wrong(
@@ -46,11 +57,53 @@ WRONG_PLACES_AND_VALUES = [
         [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=abc"],
         'trainer.callbacks.k: expected an integer or a list, got "abc"',
     ),
+    Wrong(
+        "masked cells that do not fill the image",
+        [
+            *["fit", "--model=SimMIM", "--model.backbone=vit_tiny_patch16_224", "--model.mask_size=48"],
+            *[*DATA, *TRAINER, "--trainer.max_epochs=1"],
+        ],
+        "mask_size=48: cells are whole numbers of the network's patches of 16 pixels",
+        lambda files: SimMIM("vit_tiny_patch16_224", mask_size=48),
+    ),
+    Wrong(
+        "masked cells for a ResNet",
+        ["fit", "--model=SimMIM", *MODEL[:2], *DATA, *TRAINER, "--trainer.max_epochs=1"],
+        "SimMIM trains vision transformers and Swin of timm, and ResNet is none",
+        lambda files: SimMIM("resnet18", backbone_kwargs=TINY),
+    ),
+    Wrong(
+        "counts that need not differ",
+        ["fit", "--model=Counting", *MODEL[:2], "--model.margin=0", *DATA, *TRAINER, "--trainer.max_epochs=1"],
+        "it must be positive.",
+        lambda files: Counting("resnet18", backbone_kwargs=TINY, margin=0.0),
+    ),
     Wrong("no name of a method", ["fit", "--model="], "--model has no value: give a name"),
     Wrong(
         "an argument before its model",
         ["fit", "--model.temperature=0.9", "--model=SimCLR"],
         "--model.temperature: it is not known yet of which model: --model or --config must stand before it.",
+    ),
+    Wrong("no videos", [*VIDEOS, "--data.root={files}/empty"], 'empty" holds no videos: looked for folders of frames'),
+    Wrong(
+        "a video shorter than its window",
+        [*VIDEOS, "--data.root={files}/videos", "--data.batch_size=36"],
+        "no sequence has the 36 frames that a batch of 36 frames takes of one; the longest has 10",
+    ),
+    Wrong(
+        "pairs of views of one view",
+        [*VIDEOS, "--data.root={files}/videos", "--data.pairs=views", "--model.loss=n_pairs"],
+        'pairs="views" needs two views of a sequence, and there is one of each',
+    ),
+    Wrong(
+        "a window in which nothing is negative",
+        [*VIDEOS, "--data.root={files}/videos", "--data.image_size=32"],
+        "one window of 8 frames, and none is more than negative_radius=12 from another",
+    ),
+    Wrong(
+        "time contrast of images without time",
+        ["fit", "--model=TimeContrastive", *MODEL, *DATA, *TRAINER, "--data.views=tcn"],
+        "these training images have no time: use VideoFramesDataModule or MovingImagesDataModule",
     ),
     Wrong("the best of a run to come", [*SIMCLR, "--ckpt_path=best"], "--ckpt_path best is known only to the run"),
     Wrong(

@@ -29,6 +29,7 @@ CHANGES = [
     ("solarize_p", 0.9),
     ("solarize_threshold", 60.0),
     ("color_first", True),
+    ("padding", 0.25),
 ]
 BASE = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, blur_kernel=5, solarize_p=0.3)
 

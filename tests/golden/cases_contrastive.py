@@ -73,6 +73,13 @@ def _semi_hard_triplet(i: Tensors, p: Parameters) -> dict[str, Tensor]:
     return {"loss": losses.semi_hard_triplet(z, i["labels"], p["margin"])}
 
 
+def _exemplars(i: Tensors, p: Parameters) -> dict[str, Tensor]:
+    z = F.normalize(i["z"], dim=1)
+    if "margin" in p:
+        return {"loss": losses.semi_hard_triplet(z, i["labels"], p["margin"])}
+    return {"loss": losses.batch_hard_triplet(z, i["labels"])}
+
+
 def _pairwise(i: Tensors, p: Parameters, *, squared: bool) -> dict[str, Tensor]:
     return {"loss": losses.pairwise_contrastive(i["z1"], i["z2"], i["y"], p["margin"], squared=squared)}
 
@@ -147,6 +154,8 @@ CASES: dict[str, Case] = {
     "triplet_semihard_m1.0": Case(_semi_hard_triplet, "semi_hard_triplet"),
     "triplet_semihard_m0.2": Case(_semi_hard_triplet, "semi_hard_triplet"),
     "exemplar_kolesnikov_axis0": Case(_semi_hard_triplet, "semi_hard_triplet"),
+    "exemplar_semi_hard_per_sample": Case(_exemplars, "semi_hard_triplet"),
+    "exemplar_batch_hard_soft": Case(_exemplars, "batch_hard_triplet"),
     "pairwise_contrastive_seed": Case(lambda i, p: _pairwise(i, p, squared=False), "pairwise_contrastive"),
     "pairwise_contrastive_hadsell": Case(lambda i, p: _pairwise(i, p, squared=True), "pairwise_contrastive"),
     "moco_v1v2": Case(_moco, "info_nce", _naive_moco),

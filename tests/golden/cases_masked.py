@@ -1,4 +1,4 @@
-"""Reference cases of MAE; the trajectory is five steps of MAE's official module."""
+"""Reference cases of MAE and SimMIM; the trajectory is five steps of MAE's official module."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from sslbolts import MAE, losses
-from sslbolts.methods.masked.masks import random_patches
+from sslbolts.losses.reconstruction import enlarged
+from sslbolts.methods.masked.masks import random_cells, random_patches
 from sslbolts.networks.vit import sin_cos_positions
 from sslbolts.optim import warmup_cosine
 from tests.golden.reference import Case, Parameters, Tensors
@@ -86,6 +87,18 @@ def _trajectory(i: Tensors, p: Parameters) -> dict[str, Tensor]:
     return {name: torch.stack(values) for name, values in found.items()} | ends
 
 
+def _cells(i: Tensors, p: Parameters) -> dict[str, Tensor]:
+    order = i["permutation"]  # of which the first are masked
+    side = p["input"] // p["mask_patch"]
+    noise = -order.argsort().view(1, side, side)
+    mask = random_cells(noise, p["ratio"])
+    return {"mask": enlarged(mask, p["mask_patch"] // p["model_patch"])[0].to(order.dtype)}
+
+
+def _simmim(i: Tensors, p: Parameters) -> dict[str, Tensor]:
+    return {"loss": losses.masked_pixels(i["reconstruction"], i["images"], i["mask"])}
+
+
 CASES: Mapping[str, Case] = {
     "mae_pixel": Case(_mae, "masked_patches"),
     "mae_normpix": Case(_mae, "masked_patches"),
@@ -95,4 +108,6 @@ CASES: Mapping[str, Case] = {
     "mae_lr": Case(_lr),
     "mae_trajectory": Case(_trajectory, exact=True),
     "sincos_pos_embed_2d": Case(_positions),
+    "simmim_mask": Case(_cells),
+    "simmim_loss": Case(_simmim, "masked_pixels"),
 }

@@ -3,7 +3,11 @@
 from itertools import pairwise
 from typing import TypeVar
 
+import timm
+import torch
 from torch import Tensor, nn
+
+from sslbolts.networks.vit import sin_cos_positions
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -44,17 +48,32 @@ class WithBatchNorm(nn.Module):
 class SmallConvNet(nn.Module):
     """Convolutions of stride 2 with batch norm: ``(B, 3, 32, 32) -> (B, 128)``, a million products per image."""
 
-    def __init__(self, *widths: int) -> None:
+    def __init__(self, *widths: int, in_chans: int = 3) -> None:
         super().__init__()
         widths = widths or (16, 32, 64, 128)
         self.num_features = widths[-1]
         layers: list[nn.Module] = []
-        for width, out in pairwise((3, *widths)):
+        for width, out in pairwise((in_chans, *widths)):
             layers += [nn.Conv2d(width, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x).mean((2, 3))
+
+
+def vit_with_fixed_positions() -> nn.Module:
+    """A vision transformer on 16 patches of 4 pixels: ``(B, 3, 16, 16) -> (B, 64)``, without a norm at its end.
+
+    Its positions are sines and cosines, since a short run learns none.
+    """
+    shape = {"img_size": 16, "patch_size": 4, "embed_dim": 64, "depth": 3, "num_heads": 4}
+    ends = {"num_classes": 0, "global_pool": "avg", "final_norm": False}
+    network = timm.create_model("vit_tiny_patch16_224", **shape, **ends)
+    patches = sin_cos_positions(4, 4, 64)
+    with torch.no_grad():
+        network.pos_embed.zero_()[0, -len(patches) :] = patches
+    network.pos_embed.requires_grad_(False)
+    return network
 
 
 def without_batch_norm(network: Network) -> Network:

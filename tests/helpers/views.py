@@ -6,14 +6,27 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sslbolts.batch import ViewBatch
+from sslbolts.training.frame_places import FramePlaces
 
 
 class NoiseViews(Dataset[ViewBatch]):
-    """``images`` images of noise, of which view ``v`` is ``sizes[v]`` pixels wide; 4 classes."""
+    """``images`` images of noise, of which view ``v`` is ``sizes[v]`` pixels wide; 4 classes.
 
-    def __init__(self, images: int, sizes: Sequence[int] = (32, 32), *, dtype: torch.dtype = torch.float32) -> None:
+    Its values are normal, or uniform in [0, 1]. For methods on videos they are frames, in order, of sequences of 8.
+    """
+
+    def __init__(
+        self,
+        images: int,
+        sizes: Sequence[int] = (32, 32),
+        *,
+        dtype: torch.dtype = torch.float32,
+        uniform: bool = False,
+    ) -> None:
         generator = torch.Generator().manual_seed(1)
-        self.views = [torch.randn(images, 3, size, size, generator=generator).to(dtype) for size in sizes]
+        self.frame_places = FramePlaces(torch.arange(images) // 8, torch.arange(images) % 8)
+        draw = torch.rand if uniform else torch.randn
+        self.views = [draw(images, 3, size, size, generator=generator).to(dtype) for size in sizes]
 
     def __len__(self) -> int:
         return len(self.views[0])
@@ -44,7 +57,8 @@ def noise_loader(
     rank: int = 0,
     world: int = 1,
     dtype: torch.dtype = torch.float32,
+    uniform: bool = False,
 ) -> DataLoader[ViewBatch]:
     """A training loader whose batches on ``world`` ranks, joined in rank order, are those of a single process."""
     shares = RankShares(images, global_batch // world, rank, world)
-    return DataLoader(NoiseViews(images, sizes, dtype=dtype), batch_sampler=shares)
+    return DataLoader(NoiseViews(images, sizes, dtype=dtype, uniform=uniform), batch_sampler=shares)

@@ -13,6 +13,13 @@ def case(request) -> MethodCase:
     return case_of(request.param)
 
 
+@pytest.fixture
+def image_case(case) -> MethodCase:
+    if case.learns_from != "images":
+        pytest.skip(f"{case.method.__name__} learns from {case.learns_from}")
+    return case
+
+
 @pytest.fixture(scope="module")
 def watched(case, tmp_path_factory) -> checks.Watched:
     return checks.watched_run(case, tmp_path_factory.mktemp("watched"))
@@ -38,8 +45,8 @@ def test_monitors_change_no_bit_of_the_training(case, watched):
     checks.monitors_change_no_bit(case, watched)
 
 
-def test_evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks):
-    checks.evaluation_on_two_processes_is_that_on_one(case, tmp_path, two_ranks)
+def test_evaluation_on_two_processes_is_that_on_one(image_case, tmp_path, two_ranks):
+    checks.evaluation_on_two_processes_is_that_on_one(image_case, tmp_path, two_ranks)
 
 
 def test_it_can_be_pickled_and_sent_to_another_process(case):
@@ -50,8 +57,8 @@ def test_short_run_beats_the_untrained_network(case):
     checks.it_learns(case)
 
 
-def test_backbone_is_exported_exactly(case, tmp_path):
-    checks.backbone_is_exported_exactly(case, tmp_path)
+def test_backbone_is_exported_exactly(image_case, tmp_path):
+    checks.backbone_is_exported_exactly(image_case, tmp_path)
 
 
 def test_half_precision_stays_finite_and_near_full_precision(case):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.text import Text
 
 from sslbolts import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations
@@ -66,3 +67,36 @@ def test_drawing_leaves_no_global_state():
 def test_an_empty_sheet_is_refused():
     with pytest.raises(UsageError, match="empty"):
         draw_augmentations(images(0), recipe("byol", 32))
+
+
+def test_what_the_method_makes_of_the_first_view_stands_beside_it_with_its_labels():
+    def halves(views, generator):
+        drawn = torch.rand(len(views), generator=generator)
+        return [(views[..., :8], [f"left {number:.3f}" for number in drawn]), (views[..., 8:], ["right"] * len(views))]
+
+    figure = draw_augmentations(images(2), MultiView((View(16),)), draws=2, seed=5, examples=halves)
+    rows = [shown(figure)[row * 5 : row * 5 + 5] for row in range(2)]
+    for _, first, _, left, right in rows:
+        assert torch.equal(torch.cat([left, right], 1), first)
+    texts = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    numbers = torch.rand(2, generator=torch.Generator().manual_seed(5))
+    for row in range(2):
+        assert f"left {numbers[row]:.3f}" in texts[row * 5 + 3]
+        assert "right" in texts[row * 5 + 4]
+    assert "shown" in texts[3]
+
+
+@pytest.mark.parametrize("draws", [1, 2, 4])
+def test_descriptions_stay_above_their_columns_and_below_the_title(draws):
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    figure = draw_augmentations(images, recipe("dino", 32), draws=draws, title="dino")
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    descriptions = [text.get_window_extent() for text in texts if text.get_fontsize() < 10]
+    names = [text.get_window_extent() for text in texts if text.get_fontsize() == 10]
+    (title,) = [text.get_window_extent() for text in texts if text.get_fontsize() > 10]
+    assert len(descriptions) == len(names) == 4  # of the image and of three kinds of views
+    for number, box in enumerate(descriptions):
+        assert not any(box.overlaps(other) for other in descriptions[number + 1 :])
+        assert box.y1 < title.y0
+    assert all(box.y1 < title.y0 for box in names)

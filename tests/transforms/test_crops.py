@@ -59,6 +59,27 @@ def test_bicubic_crops_are_near_pils():
     assert off_by(crop, expected) <= 1
 
 
+def test_a_crop_of_an_image_with_a_border_is_the_image_moved_by_whole_pixels():
+    """RandomCrop(32, padding=4) of the CIFAR recipes, in batches and one by one."""
+    images = pictures(64, 3, 32, 32)
+    view = View(32, scale=(0.64, 0.64), ratio=(1.0, 1.0), padding=1 / 8, flip=0.0)
+    batched = BatchedAugment(view)(images, generator=seeded())
+    one_by_one = [random_crops(image, [view], generator=seeded(seed))[0] / 255 for seed, image in enumerate(images)]
+    for views in (batched, torch.stack(one_by_one)):
+        found = set()
+        for image, moved in zip(images / 255, views):
+            bordered = torch.zeros(3, 40, 40)
+            bordered[:, 4:36, 4:36] = image
+            gaps = {
+                (top, left): (bordered[:, top : top + 32, left : left + 32] - moved).abs().max().item()
+                for top in range(9)
+                for left in range(9)
+            }
+            assert min(gaps.values()) < 1e-6
+            found.add(min(gaps, key=gaps.__getitem__))
+        assert {place for places in found for place in places} == set(range(9))
+
+
 def test_colors_before_the_crop_are_those_of_the_whole_image_and_are_changed_once():
     image = pictures(1, 3, 90, 120)[0]
     view = View(64, flip=0.0, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=1.0, grayscale_p=0.5, color_first=True)

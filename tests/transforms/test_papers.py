@@ -22,6 +22,7 @@ def view(
     ratio=RATIO,
     kernel=None,
     color_first=False,
+    padding=0.0,
 ):
     """A view with every field written out, so that a changed default fails here."""
     return View(
@@ -39,17 +40,28 @@ def view(
         solarize_p=solarize,
         solarize_threshold=128.0,
         color_first=color_first,
+        padding=padding,
     )
 
 
 STRONG, HALF = (0.8, 0.8, 0.8, 0.2), (0.4, 0.4, 0.4, 0.1)
 BYOL = ((0.4, 0.4, 0.2, 0.1), 0.8, 0.2)  # of the asymmetric pair: jitter, its probability, and that of gray
 MOCO = (HALF, 0.8, 0.2)
+TCN = (32 / 255, 0.0, 0.5, 0.0)  # brightness by up to 32 levels, saturation by half
 NPID = ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
 
 # What the official codes do when they are run. Above 64 pixels: all of it.
 LARGE = {
+    "denoising_autoencoder": [view(224, (0.5, 1.0), "bilinear")],
+    "context_encoder": [view(224, (0.1, 0.134), "bilinear", ratio=(1.0, 1.0))],
+    "bigan": [view(224, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
+    "colorization": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],  # 180 of 256 pixels
+    "split_brain": [view(224, (0.4944, 0.4944), "bilinear", ratio=(1.0, 1.0))],
     "mae": [view(224, (0.2, 1.0), "bicubic")],
+    "tcn": [view(224, (1.0, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
+    "tcn_multiview": [view(224, (0.8, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
+    "simmim": [view(224, (0.67, 1.0), "bilinear")],
+    "counting": [view(224, (0.5, 0.8), "bilinear", gray=0.67, ratio=(1.0, 1.0))],
     "simclr": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5)] * 2,
     "moco_v1": [view(224, (0.2, 1.0), "bilinear", *NPID)] * 2,
     "moco_v2": [view(224, (0.2, 1.0), "bilinear", *MOCO, blur=0.5)] * 2,
@@ -96,13 +108,22 @@ LARGE = {
     "jigsaw_vissl": [view(224, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(224, (0.2, 1.0), "bilinear")],
     "s4l": [view(224, (0.05, 1.0), "bilinear")],
+    "rotnet": [view(224, (0.08, 1.0), "bilinear")],
+    "exemplar": [view(224, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(224, (0.75, 1.0), "bilinear")],
     "amdim": [view(224, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.1), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # ImageNet
     "mean_teacher": [view(224, (0.08, 1.0), "bilinear", HALF, 1.0)] * 2,
 }
 # Up to 64 pixels: the official views where there are some (NPID, W-MSE, AMDIM), otherwise the above without blur.
 SMALL = {
+    "denoising_autoencoder": [view(32, (0.5, 1.0), "bilinear")],
+    "context_encoder": [view(32, (0.6, 1.0), "bilinear", ratio=(1.0, 1.0))],
+    "bigan": [view(32, (0.59, 0.79), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
+    "colorization": [view(32, (0.5, 1.0), "bilinear")],
+    "split_brain": [view(32, (0.5, 1.0), "bilinear")],
     "mae": [view(32, (0.08, 1.0), "bicubic")],
+    "simmim": [view(32, (0.67, 1.0), "bilinear")],
+    "counting": [view(32, (0.5, 0.8), "bilinear", gray=0.67, ratio=(1.0, 1.0))],
     "simclr": [view(32, (0.08, 1.0), "bicubic", HALF, 0.8, 0.2)] * 2,
     "moco_v1": [view(32, (0.2, 1.0), "bilinear", *NPID)] * 2,
     "moco_v2": [view(32, (0.2, 1.0), "bilinear", *MOCO)] * 2,
@@ -140,8 +161,12 @@ SMALL = {
     "jigsaw_vissl": [view(32, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
     "simreg": [view(32, (0.2, 1.0), "bilinear")],
     "s4l": [view(32, (0.2, 1.0), "bilinear")],
+    "rotnet": [view(32, (0.64, 0.64), "bilinear", ratio=(1.0, 1.0), padding=1 / 8)],
+    "exemplar": [view(32, (0.05, 1.0), "bilinear", ratio=(0.75, 1.33))] * 8,
     "cpc": [view(32, (0.75, 1.0), "bilinear")],
     "amdim": [view(32, (0.3, 1.0), "bicubic", (0.4, 0.4, 0.4, 0.2), 0.8, 0.25, ratio=(0.7, 1.4))] * 2,  # STL-10
+    "tcn": [view(32, (1.0, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
+    "tcn_multiview": [view(32, (0.8, 1.0), "bilinear", TCN, 1.0, flip=0.0, ratio=(1.0, 1.0))],
     "mean_teacher": [view(32, (0.6, 1.0), "bilinear", NONE, 1.0)] * 2,
 }
 ALIASES = {"barlow_twins": "byol", "vicreg": "byol", "deepcluster_v2": "swav"}
@@ -154,7 +179,9 @@ def test_views_are_the_papers(name, size, table):
     assert list(paper.views) == table[ALIASES.get(name, name)]
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
-    assert paper.normalize == (name not in ("simclr", "relative_position", "jigsaw"))  # these stay between 0 and 1
+    in_unit_interval = {"simclr", "exemplar", "relative_position", "jigsaw", "colorization", "split_brain"}
+    in_unit_interval |= {"denoising_autoencoder", "context_encoder", "bigan"}
+    assert paper.normalize == (name not in in_unit_interval)
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 
 

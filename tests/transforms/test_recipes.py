@@ -31,6 +31,8 @@ from sslbolts.transforms import Evaluation, MultiCrop, MultiView, View
         ({"blur_kernel": 4}, "blur_kernel=4 must be odd"),
         ({"blur_kernel": -3}, "blur_kernel=-3"),
         ({"blur_kernel": 65, "blur_p": 0.5}, "less than twice size=32"),
+        ({"padding": -0.1}, "padding=-0.1 must be from 0 to 1"),
+        ({"padding": 0.1, "color_first": True}, "0 with color_first=True"),
         ({"solarize_threshold": 256}, "solarize_threshold=256"),
         ({"interpolation": "bicubik"}, 'Did you mean "bicubic"'),
     ],

@@ -8,6 +8,7 @@ from sslbolts.callbacks.pictures import (
     AugmentationSheet,
     ClusterSheet,
     EmbeddingPlot,
+    NearestWords,
     NeighborSheet,
     Reconstructions,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "EmbeddingPlot",
     "Indicator",
     "KNNMonitor",
+    "NearestWords",
     "NeighborSheet",
     "OnlineLinearProbe",
     "Preflight",

@@ -23,6 +23,9 @@ __all__ = ["Loaded", "backbone_spec", "load_backbone", "read_backbone"]
 _DATA = ("image_size", "mean", "std", "in_chans")  # what a DataModule says of its images
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 
+# Methods whose backbone takes other channels than images have, which their prepare(images) makes.
+_PREPARED = {"Colorization": "lightness, (L - 50) / 50", "SplitBrain": "Lab, (L - 50, a, b) / 50"}
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -166,6 +169,8 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     spec = None if entrance is None else _spec(getattr(module, "hparams", {}))
     data = getattr(getattr(module, "_trainer", None), "datamodule", None)
     entry = Preprocessing.of({name: getattr(data, name) for name in _DATA if hasattr(data, name)})
+    if _is_prepared(*(cls.__name__ for cls in type(module).__mro__)):
+        entry = None
     bare = getattr(network, "_orig_mod", network)
     return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
 
@@ -180,7 +185,9 @@ def _of_checkpoint(checkpoint: Checkpoint, teacher: bool, backbone: str | nn.Mod
         raise UsageError(f'the checkpoint "{checkpoint.path}" holds no {what}.')
     if checkpoint.arguments.get("sobel"):
         raise _filtered(str(checkpoint.class_path).rpartition(".")[2], "Sobel")
-    return _ours(weights, _spec(checkpoint.arguments), checkpoint.preprocessing, checkpoint.path, backbone)
+    prepared = _is_prepared(str(checkpoint.class_path).rpartition(".")[2])
+    entry = None if prepared else checkpoint.preprocessing
+    return _ours(weights, _spec(checkpoint.arguments), entry, checkpoint.path, backbone)
 
 
 def _ours(
@@ -197,6 +204,18 @@ def _ours(
             else f'"{path}" is of a method that was given a module: pass that module, backbone=..., and not a name.'
         )
     return Loaded(weights, spec, entry, None, str(path), backbone)
+
+
+def _is_prepared(*classes: str) -> bool:
+    """True, with a warning, for the backbone of a method that makes other channels of its images."""
+    name = next((name for name in classes if name in _PREPARED), None)
+    if name is not None:
+        warnings.warn(
+            f"the backbone of {name} takes no RGB images but {_PREPARED[name]}: the method's prepare(images) makes it "
+            "of images in [0, 1].",
+            stacklevel=5,
+        )
+    return name is not None
 
 
 def _filtered(method: str, filter_name: str) -> UsageError:

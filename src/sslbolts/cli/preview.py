@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.cli.shared.source import add_data, instantiated_data
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sslbolts.data import SSLDataModule
+    from sslbolts.pictures.augmentations import Examples
 
 __all__ = ["main"]
 
@@ -54,13 +55,34 @@ def main(argv: Sequence[str]) -> int:
     title = type(data).__name__.removesuffix("DataModule")
     title = f'"{views}" on {title}' if isinstance(views, str) else title
     images = _images(data, config.images, config.seed)
-    figure = draw_augmentations(images, data.views, draws=config.draws, seed=config.seed, color=data.color, title=title)
+    figure = draw_augmentations(
+        images,
+        data.views,
+        draws=config.draws,
+        seed=config.seed,
+        color=data.color,
+        title=title,
+        examples=_examples(views),
+    )
     if config.output is not None:
         print(f"wrote {save(figure, config.output)}")
         return 0
     digest = digest_of(data_identity(data), str(data.views), config.images, config.draws, config.seed)
     print(f"wrote {save(figure, free_picture('augmentations.png', digest), digest=digest)}")
     return 0
+
+
+def _examples(views: object) -> "Examples | None":
+    """What the method whose recipe it is makes of its views; only the methods that have this recipe are imported."""
+    from sslbolts.methods.registry import METHODS, get_method
+
+    for name in (name for name, line in METHODS.items() if line.views == views):
+        method: Any = get_method(name)
+        own = [cls for cls in method.__mro__ if "examples" in vars(cls) and cls.__name__ != "PretextModule"]
+        if own:
+            examples: Examples = method.examples
+            return examples
+    return None
 
 
 def _images(data: "SSLDataModule", count: int, seed: int) -> "list[Tensor]":

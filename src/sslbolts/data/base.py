@@ -16,11 +16,12 @@ from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
 from sslbolts.data.images import Images, check_images
 from sslbolts.data.labels import KeptLabels, labels_of
-from sslbolts.data.loader import TrainLoader, evaluation_placement, silence_advice, training_placement
+from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, silence_advice, training_placement
 from sslbolts.data.mixed_sampler import check_mixture
 from sslbolts.data.progress import Progress
 from sslbolts.data.rank_sampler import sampler_of
-from sslbolts.data.views import CroppedViews, Draft, TensorViews, training_views
+from sslbolts.data.sampler import EpochSampler
+from sslbolts.data.views import Draft, TrainingViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -112,7 +113,7 @@ class SSLDataModule(LightningDataModule):
         self._given_seed = self._seed = seed
         self._progress = Progress()
         self._images: dict[str, Images | None] = {}
-        self._train_views: TensorViews | CroppedViews | None = None
+        self._train_views: TrainingViews | None = None
         self._labels: Tensor | None = None  # of the training images, where not all keep theirs
 
     __init__.__doc__ = DataArguments.__doc__  # for the help of subclasses
@@ -267,16 +268,8 @@ class SSLDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.persistent_workers,
         )
-        self._train_views = training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
-        sampler = sampler_of(
-            self._current_trainer,
-            len(images),
-            self.batch_size,
-            seed=self._settled_seed(),
-            drop_last=self.drop_last,
-            labeled=self.labeled_batch_size,
-            labels=self._labels,
-        )
+        self._train_views = self._make_views(images, place)
+        sampler = self._make_sampler(images)
         self._progress.per_epoch = len(sampler)
         settings = place.loader_settings(keep_workers=self.persistent_workers is not False)
         return TrainLoader(self._train_views, sampler, position=self._position, **settings)
@@ -372,6 +365,22 @@ class SSLDataModule(LightningDataModule):
     def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
         """Refused, since no checkpoint holds the arguments."""
         raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
+
+    # ------------------------------------------------------------------ inside
+
+    def _make_views(self, images: Images, place: Placement) -> TrainingViews:
+        return training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
+
+    def _make_sampler(self, images: Images) -> EpochSampler:
+        return sampler_of(
+            self._current_trainer,
+            len(images),
+            self.batch_size,
+            seed=self._settled_seed(),
+            drop_last=self.drop_last,
+            labeled=self.labeled_batch_size,
+            labels=self._labels,
+        )
 
     def _settled_seed(self) -> int:
         if self._seed is None:

@@ -205,6 +205,8 @@ class FileImages:
             counts it.
     """
 
+    _advice = 'remove it, or give on_bad_image="skip"'
+
     def __init__(
         self, paths: Sequence[str], targets: Sequence[int], *, in_chans: int, on_bad_image: Literal["raise", "skip"]
     ) -> None:
@@ -237,7 +239,7 @@ class FileImages:
         """
         path = self._path(index)
         try:
-            return decode(read_regular(path), self.in_chans), int(self.targets[index])
+            return self._decode(index), int(self.targets[index])
         except Exception as error:  # the decoders raise whatever a broken file runs them into
             unfit = isinstance(error, UsageError)
             reason = str(error) if unfit else f"{type(error).__name__}: {error}"
@@ -246,14 +248,15 @@ class FileImages:
                 raise UnreadableImage(f"{path}: {reason}") from error
             if unfit:
                 raise ImageError(f"{path} is not usable: {reason}") from None
-            raise ImageError(
-                f'{path} cannot be read as an image ({reason}): remove it, or give on_bad_image="skip".'
-            ) from None
+            raise ImageError(f"{path} cannot be read as an image ({reason}): {self._advice}.") from None
 
     @property
     def bad_images(self) -> list[str]:
         """Files that could not be used so far, in any process."""
         return [self._path(index) for index in self._bad.nonzero().flatten().tolist()]
+
+    def _decode(self, index: int) -> Tensor:
+        return decode(read_regular(self._path(index)), self.in_chans)
 
     def _path(self, index: int) -> str:
         return os.fsdecode(self._block[self._ends[index] : self._ends[index + 1]])

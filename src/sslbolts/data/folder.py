@@ -171,12 +171,8 @@ class ImageFolderDataModule(SSLDataModule):
                 f'labeled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
                 f"{did_you_mean(first, label)}"
             )
-        files = FileImages(
-            [image.path for image in found],
-            [label.get(image.class_name or "", -1) for image in found],
-            in_chans=self.in_chans,
-            on_bad_image=self.on_bad_image,
-        )
+        labels = [label.get(image.class_name or "", -1) for image in found]
+        files = self._file_images(argument, [image.path for image in found], labels)
         self._files[key or argument] = files
         if self.in_memory is False or (self.in_memory is None and not _is_small(files)):
             return files
@@ -187,6 +183,9 @@ class ImageFolderDataModule(SSLDataModule):
                 f"in_memory=True, but the images of {argument} are not all of one size: leave in_memory out."
             )
         return held or files
+
+    def _file_images(self, argument: str, paths: list[str], labels: list[int]) -> FileImages:
+        return FileImages(paths, labels, in_chans=self.in_chans, on_bad_image=self.on_bad_image)
 
     def teardown(self, stage: str | None = None) -> None:
         """Names, once, the files that could not be read."""

@@ -17,7 +17,7 @@ from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
-__all__ = ["Augment", "CroppedViews", "Draft", "TensorViews", "training_views"]
+__all__ = ["Augment", "CroppedViews", "Draft", "TensorViews", "TrainingViews", "training_views"]
 
 _CROPS, _FLIPS = 0, -1  # what a generator of a batch is for; 1, 2, ... are the groups of equal views
 _MOST_SUBSTITUTES = 100
@@ -39,6 +39,17 @@ class Draft(NamedTuple):
     targets: Tensor
     indices: Tensor
     seed: int
+
+
+class TrainingViews(Dataset[Draft | ViewBatch]):
+    """A dataset of whole batches, some of which are finished elsewhere."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def finish(self, draft: Draft) -> ViewBatch:
+        """The finished batch, on the device where the draft is."""
+        raise NotImplementedError
 
 
 class Augment:
@@ -93,7 +104,7 @@ class Augment:
         return views
 
 
-class TensorViews(Dataset[Draft | ViewBatch]):
+class TensorViews(TrainingViews):
     """Batches of views of images that are held as one tensor: crops, too, are made for the whole batch.
 
     Args:
@@ -129,7 +140,7 @@ class TensorViews(Dataset[Draft | ViewBatch]):
         return ViewBatch(self.augment(images, draft.seed, crop=True), draft.targets, draft.indices)
 
 
-class CroppedViews(Dataset[Draft | ViewBatch]):
+class CroppedViews(TrainingViews):
     """Batches of views of images that are read one by one: decoded once, one uint8 crop per view.
 
     Args:
@@ -199,7 +210,7 @@ def training_views(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     color: Color,
-) -> TensorViews | CroppedViews:
+) -> TrainingViews:
     """The dataset of a training loader.
 
     Args:

@@ -33,7 +33,9 @@ def method_of_checkpoint(checkpoint: Checkpoint, backbone: nn.Module | None = No
     if backbone is not None:
         arguments = {k: v for k, v in arguments.items() if k not in ("stem", "in_chans", "backbone_kwargs")}
         arguments["backbone"] = backbone
-    elif not isinstance(arguments.get("backbone"), str) or not names.isdisjoint(checkpoint.left_out):
+    elif ("backbone" in names and not isinstance(arguments.get("backbone"), str)) or not names.isdisjoint(
+        checkpoint.left_out
+    ):
         return None
     method = cls(**arguments)
     if backbone is None:  # sizes memories, and refuses other weights in few words

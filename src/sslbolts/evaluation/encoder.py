@@ -111,7 +111,8 @@ class Encoder:
             return self.preprocessing.mean, self.preprocessing.std, "normalized as in training"
         if how == "none":
             return None, None, "in [0, 1], not normalized"
-        if how == "auto" and self.name in METHODS and not recipe(METHODS[self.name].views, 224).normalize:
+        views = METHODS[self.name].views if self.name in METHODS else ""
+        if how == "auto" and views and not recipe(views, 224).normalize:
             return None, None, f"in [0, 1], not normalized, as {self.name}'s views"
         if self.preprocessing.in_chans != 3:
             raise UsageError(
@@ -170,6 +171,12 @@ def load_encoder(
     named = "" if isinstance(source, nn.Module) else str(source)
     library = next(filter(named.startswith, LIBRARIES), None)
     root, known = _root(source, library, teacher=teacher, pretrained=pretrained, backbone=backbone, in_chans=in_chans)
+    line = METHODS.get(type(root).__name__)
+    if line is not None and line.learns_from != "images":
+        raise UsageError(
+            f"{type(root).__name__} learns from {line.learns_from}, and what is measured here is features of images: "
+            "sslbolts predict writes its own."
+        )
     known = replace(known, in_chans=in_chans or _channels(root))
     bare: Any = getattr(root, "backbone", root)
     network = _Features(root, layer).eval().to(choose_device(device))
@@ -291,6 +298,9 @@ def _root(
 
 
 def _channels(root: nn.Module) -> int:
+    taken: int | None = root.image_channels() if isinstance(root, SSLModule) else None
+    if taken is not None:
+        return taken
     stated = getattr(root, "hparams", {}).get("in_chans")
     first = first_convolution(root)
     return int(stated) if stated is not None else first.in_channels if first is not None else 3

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import checks
-from sslbolts.distributed import gather, rank, world_size
+from sslbolts.distributed import all_sum, gather, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
 
-__all__ = ["pairwise_contrastive", "semi_hard_triplet", "triplet"]
+__all__ = ["batch_hard_triplet", "pairwise_contrastive", "semi_hard_mean", "semi_hard_triplet", "triplet"]
 
 Distance = Literal["squared", "euclidean", "cosine"]
 """`|a - b|²`, `|a - b|` or `1 - cos(a, b)`."""
@@ -82,21 +82,65 @@ def semi_hard_triplet(z: Tensor, labels: Tensor, margin: float = 0.5) -> Tensor:
         >>> round(semi_hard_triplet(z, labels, margin=2.0).item(), 4)
         0.75
     """
-    if z.dim() != 2 or labels.shape != z.shape[:1]:
-        raise UsageError(
-            f"semi_hard_triplet takes embeddings (B, D) and labels (B,), got {tuple(z.shape)} and "
-            f"{tuple(labels.shape)}."
-        )
     checks.positive(margin=margin)
-    all_z, all_labels = gather(z), gather(labels)
+    same = _same_label("semi_hard_triplet", z, labels)  # (B, N)
+    return semi_hard_mean(z, same, ~same, margin)
+
+
+def semi_hard_mean(z: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """The loss of :func:`semi_hard_triplet` where each row says which of all rows are its positives and negatives.
+
+    Args:
+        z: ``(B, D)`` of this rank, in double or single precision.
+        positive: ``(B, N)`` bool, for the `N` rows of all ranks; a row is never its own.
+        negative: ``(B, N)`` bool. An anchor without one counts for nothing.
+        margin: `m` > 0.
+    """
+    all_z = gather(z)
     own = torch.arange(len(z), device=z.device) + rank() * len(z)
-    same = labels[:, None] == all_labels  # (B, N)
     distances = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T
-    pairs = same.scatter(1, own[:, None], False)
-    terms = F.relu(distances - _semi_hard_distances(distances, ~same) + margin)
-    number = (all_labels[:, None] == all_labels).sum() - len(all_z)  # of pairs on all ranks, which DDP averages over
+    pairs = positive.scatter(1, own[:, None], False) & negative.any(1, keepdim=True)
+    terms = F.relu(distances - _semi_hard_distances(distances, negative) + margin)
+    number = all_sum(pairs.sum())  # of pairs on all ranks, whose mean DDP takes
     mean: Tensor = terms.masked_fill(~pairs, 0).sum() * world_size() / number.clamp(min=1)
     return mean
+
+
+@full_precision
+def batch_hard_triplet(z: Tensor, labels: Tensor) -> Tensor:
+    r"""Triplet loss with a soft margin on the hardest positive and the hardest negative of each embedding.
+
+    .. math:: \mathrm{mean}_a \log \big(1 + \exp(\max_p D(a, p) - \min_n D(a, n))\big)
+
+    with the Euclidean distance `D`. Each rank takes its own rows as anchors, and the rows of all ranks as positives and
+    negatives, with gradient through the gather.
+
+    Args:
+        z: ``(B, D)``, taken as they are; normalize them first, per sample.
+        labels: ``(B,)``, equal for embeddings that belong together; every label has two or more, and leaves negatives.
+
+    Returns:
+        Scalar > 0; ln 2 when all embeddings are equal.
+
+    Raises:
+        UsageError: if the shapes do not fit.
+
+    Source: Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, arXiv:1703.07737; Zhai et al.,
+    S4L: Self-Supervised Semi-Supervised Learning, ICCV 2019, arXiv:1905.03670.
+
+    Example:
+        >>> z, labels = torch.tensor([[0.0], [1.0], [1.0], [2.0]]), torch.tensor([0, 0, 1, 1])
+        >>> round(batch_hard_triplet(z, labels).item(), 4)  # the mean of ln(1 + e^0), and twice ln(1 + e^1)
+        1.0032
+    """
+    same = _same_label("batch_hard_triplet", z, labels)  # (B, N)
+    all_z = gather(z)
+    squares = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T  # (B, N)
+    away = squares > 0
+    distances = torch.where(away, squares, 1.0).sqrt() * away  # the root has no gradient at 0
+    farthest = distances.masked_fill(~same, -torch.inf).amax(1)
+    nearest = distances.masked_fill(same, torch.inf).amin(1)
+    return F.softplus(farthest - nearest).mean()
 
 
 @full_precision
@@ -138,6 +182,16 @@ def pairwise_contrastive(z1: Tensor, z2: Tensor, same: Tensor, margin: float = 1
     if squared:
         distance, gap = distance.square() / 2, gap.square() / 2
     return torch.where(same.bool(), distance, gap).mean()
+
+
+def _same_label(loss: str, z: Tensor, labels: Tensor) -> Tensor:
+    """Which rows ``(B, N)`` of all ranks have an own row's label."""
+    if z.dim() != 2 or labels.shape != z.shape[:1]:
+        raise UsageError(
+            f"{loss} takes embeddings (B, D) and labels (B,), got {tuple(z.shape)} and {tuple(labels.shape)}."
+        )
+    same: Tensor = labels[:, None] == gather(labels)
+    return same
 
 
 def _distance(a: Tensor, b: Tensor, kind: Distance) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
-__all__ = ["masked_patches", "patchify", "unpatchify"]
+__all__ = ["enlarged", "masked_patches", "masked_pixels", "patchify", "unpatchify"]
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
@@ -79,3 +79,50 @@ def masked_patches(
     weights = mask.to(predictions.dtype)
     errors: Tensor = (predictions - targets).square().mean(2) * weights
     return errors.sum() / weights.sum()
+
+
+def enlarged(mask: Tensor, by: int) -> Tensor:
+    """Each cell of a mask ``(B, rows, columns)`` as ``by x by`` cells of a finer one.
+
+    Example:
+        >>> import torch
+        >>> enlarged(torch.tensor([[[True, False]]]), 2)
+        tensor([[[ True,  True, False, False],
+                 [ True,  True, False, False]]])
+    """
+    return mask.repeat_interleave(by, 1).repeat_interleave(by, 2)
+
+
+@full_precision
+def masked_pixels(predictions: Tensor, images: Tensor, mask: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Mean absolute error of the masked pixels: the sum over a batch by their number and that of the channels.
+
+    Args:
+        predictions: ``(B, C, H, W)``.
+        images: ``(B, C, H, W)``.
+        mask: ``(B, rows, columns)``, 1 or True where a square cell was masked; cells cover the image.
+        eps: added to the number of masked pixels.
+
+    Returns:
+        Scalar, at least 0.
+
+    Raises:
+        UsageError: for predictions of another shape, or images that are no whole number of square cells.
+
+    Source: Xie et al., SimMIM: A Simple Framework for Masked Image Modeling, CVPR 2022, arXiv:2111.09886, section 3.4.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[[1, 0], [0, 0]]])
+        >>> round(masked_pixels(torch.zeros(1, 3, 8, 8), torch.full((1, 3, 8, 8), 0.5), mask).item(), 4)
+        0.5
+    """
+    if predictions.shape != images.shape:
+        raise UsageError(f"predictions {tuple(predictions.shape)} are not images of {tuple(images.shape)}.")
+    (rows, columns), (height, width) = mask.shape[1:], images.shape[2:]
+    side = height // rows
+    if (rows * side, columns * side) != (height, width):
+        raise UsageError(f"images of {height} x {width} pixels are not covered by {rows} x {columns} square cells.")
+    weights = enlarged(mask, side)[:, None].to(predictions.dtype)  # (B, 1, H, W)
+    errors: Tensor = (images - predictions).abs() * weights
+    return errors.sum() / (weights.sum() + eps) / images.shape[1]

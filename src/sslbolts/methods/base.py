@@ -96,7 +96,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
     own_statistics_from: ClassVar[float] = math.inf
     starts_at_identity: ClassVar[bool | None] = None
     decay_vectors: bool = False
-    milestone_factor: ClassVar[float] = 0.1
+    milestone_factor: float = 0.1
     warmup_lead: ClassVar[int] = 0
 
     def __init__(
@@ -182,6 +182,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         """The module that images enter: the backbone, unless a method filters them first."""
         return self.backbone
 
+    def image_channels(self) -> int | None:
+        """Channels of the images that are given; None where the network does not tell."""
+        first = first_convolution(self.input_module())
+        return None if first is None else first.in_channels
+
     def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Pairs (student, teacher) of equal modules that ``EMATeacher`` averages: those of a ``self.teacher``."""
         teacher = getattr(self, "teacher", None)
@@ -234,12 +239,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         write_whole_checkpoints(self.trainer)
         # What a memory holds is made equal on all ranks by itself; queues and banks are long to send around.
         self._ddp_params_and_buffers_to_ignore = memory_names(self)
-        given = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None)
-        first = first_convolution(self.input_module())
-        if first is not None and given is not None and first.in_channels != given:
+        given, taken = getattr(getattr(self.trainer, "datamodule", None), "in_chans", None), self.image_channels()
+        if given is not None and taken is not None and given != taken:
             raise UsageError(
-                f"the data has in_chans={given}, but the backbone's first layer takes {first.in_channels}: give both "
-                "the same in_chans."
+                f"the data has in_chans={given}, but the backbone's first layer takes {taken}: give both the same "
+                "in_chans."
             )
 
     def on_fit_start(self) -> None:
@@ -258,8 +262,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         super().on_train_batch_start(batch, batch_idx)
         if only_measures(self.trainer):
             forget_staged(self)
-        if batch_idx > 0 or self.epochs_done > 0:
-            return
+        if batch_idx == 0 and self.epochs_done == 0:
+            self.check_batch(batch)
+
+    def check_batch(self, batch: Any) -> None:
+        """Refuse a batch that the method cannot train on; called with the first."""
         name = type(self).__name__
         if not isinstance(batch, ViewBatch):
             raise UsageError(

@@ -2,7 +2,7 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sslbolts.errors import UsageError, did_you_mean
 
@@ -18,11 +18,13 @@ class Method:
 
     Attributes:
         module: where the class is, below ``sslbolts.methods``; its first part is the method's family.
-        views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``.
+        views: the view recipe of its paper, a name in ``sslbolts.transforms.RECIPES``; empty for text.
         needs: what its results depend on.
         paper: authors, year and arXiv id.
         published: the paper's ImageNet linear top-1, with a ResNet-50 unless it says otherwise; empty where it has
             none. A dagger marks a figure that is quoted from memory and was not verified.
+        learns_from: the kind of its data. Monitors and protocols for images, views and export to other libraries are
+            not for text.
     """
 
     module: str
@@ -30,6 +32,7 @@ class Method:
     needs: str
     paper: str
     published: str
+    learns_from: Literal["images", "text"] = "images"
 
     @property
     def family(self) -> str:
@@ -165,11 +168,11 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
-    "SemiSupervised": Method(
-        "semi_supervised.semi_supervised",
-        "s4l",
-        "some labels; another method beside",
-        "Zhai et al. 2019, arXiv:1905.03670",
+    "SimMIM": Method(
+        "masked.simmim",
+        "simmim",
+        "a vision transformer or Swin, long training",
+        "Xie et al. 2022, arXiv:2111.09886",
         "",
     ),
     "RelativePosition": Method(
@@ -185,6 +188,86 @@ METHODS: dict[str, Method] = {
         "images large enough for tiles with gaps",
         "Noroozi and Favaro 2016, arXiv:1603.09246",
         "48.6 (VISSL, 105 ep)",
+    ),
+    "RotNet": Method(
+        "pretext.rotnet",
+        "rotnet",
+        "images that have an upper side",
+        "Gidaris et al. 2018, arXiv:1803.07728",
+        "48.2 (105 ep, VISSL)",
+    ),
+    "Colorization": Method(
+        "pretext.colorization",
+        "colorization",
+        "color images in [0, 1]",
+        "Zhang et al. 2016, arXiv:1603.08511",
+        "40.1 (best layer, Goyal et al. 2019)",
+    ),
+    "SplitBrain": Method(
+        "pretext.split_brain",
+        "split_brain",
+        "color images in [0, 1]; two networks",
+        "Zhang et al. 2017, arXiv:1611.09842",
+        "",
+    ),
+    "ContextEncoder": Method(
+        "pretext.context_encoder",
+        "context_encoder",
+        "its own network, long training",
+        "Pathak et al. 2016, arXiv:1604.07379",
+        "",
+    ),
+    "DenoisingAutoencoder": Method(
+        "pretext.denoising_autoencoder",
+        "denoising_autoencoder",
+        "images in [0, 1]",
+        "Vincent et al. 2010, JMLR 11",
+        "",
+    ),
+    "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
+    "Exemplar": Method(
+        "pretext.exemplar",
+        "exemplar",
+        "many views of each image",
+        "Dosovitskiy et al. 2014, arXiv:1406.6909",
+        "",
+    ),
+    "BiGAN": Method(
+        "pretext.bigan",
+        "bigan",
+        "its own networks, images of 64 pixels",
+        "Donahue et al. 2017, arXiv:1605.09782",
+        "",
+    ),
+    "TimeContrastive": Method(
+        "video.time_contrastive",
+        "tcn",
+        "videos, or frames of two views",
+        "Sermanet et al. 2018, arXiv:1704.06888; triplets of pairs: Wang and Gupta 2015, arXiv:1505.00687",
+        "",
+    ),
+    "Word2Vec": Method(
+        "text.word2vec",
+        "",
+        "text",
+        "Mikolov et al. 2013, arXiv:1301.3781 and arXiv:1310.4546",
+        "",
+        learns_from="text",
+    ),
+    "MaskedLanguageModel": Method(
+        "text.masked_language_model",
+        "",
+        "text",
+        "Devlin et al. 2019, arXiv:1810.04805",
+        "",
+        learns_from="text",
+    ),
+    "SemiSupervised": Method(
+        "semi_supervised.semi_supervised",
+        "s4l",
+        "some labels; another method beside",
+        "Zhai et al. 2019, arXiv:1905.03670",
+        "",
     ),
 }
 """Name of the class -> its line. A new method is one file, one line here and one YAML in configs/."""

@@ -1,9 +1,9 @@
-"""The network of DeepCluster: AlexNet with batch norm, on edges instead of colors."""
+"""AlexNet with batch norm: DeepCluster's, which sees edges instead of colors, and RotNet's."""
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AlexNet", "Sobel"]
+__all__ = ["AlexNet", "AlexNetBN", "Sobel"]
 
 
 class Sobel(nn.Module):
@@ -54,16 +54,7 @@ class AlexNet(nn.Module):
 
     def __init__(self, in_chans: int = 2) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            *_convolution(in_chans, 96, 11, stride=4, padding=2),
-            nn.MaxPool2d(3, 2),
-            *_convolution(96, 256, 5, padding=2),
-            nn.MaxPool2d(3, 2),
-            *_convolution(256, 384, 3, padding=1),
-            *_convolution(384, 384, 3, padding=1),
-            *_convolution(384, 256, 3, padding=1),
-            nn.MaxPool2d(3, 2),
-        )
+        self.features = _convolutions(in_chans, (96, 256, 384, 384, 256))
         self.classifier = nn.Sequential(
             nn.Dropout(0.5),
             nn.Linear(256 * 6 * 6, 4096),
@@ -83,6 +74,54 @@ class AlexNet(nn.Module):
         """``(B, 4096)``, before the ReLU."""
         features: Tensor = self.classifier(self.features(x).flatten(1))
         return features
+
+
+class AlexNetBN(nn.Module):
+    """AlexNet as RotNet has it, with batch norm in the hidden layers too: ``(B, C, 224, 224) -> (B, 4096)``.
+
+    It has no dropout, and starts from torch's own weights. The features are the last hidden layer after its ReLU. Maps
+    are those of ``"features.2"``, ``"features.6"``, ``"features.10"``, ``"features.13"`` and ``"features.16"``, conv1
+    to conv5.
+
+    Args:
+        in_chans: channels of the images.
+
+    Source: Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018,
+    arXiv:1803.07728; Krizhevsky, One weird trick for parallelizing convolutional neural networks, arXiv:1404.5997.
+
+    Example:
+        >>> AlexNetBN().num_features
+        4096
+    """
+
+    num_features = 4096
+
+    def __init__(self, in_chans: int = 3) -> None:
+        super().__init__()
+        self.features = _convolutions(in_chans, (64, 192, 384, 256, 256))
+        self.classifier = nn.Sequential(*_hidden(256 * 6 * 6, 4096), *_hidden(4096, 4096))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, 4096)``, after the ReLU."""
+        features: Tensor = self.classifier(self.features(x).flatten(1))
+        return features
+
+
+def _convolutions(inputs: int, widths: tuple[int, int, int, int, int]) -> nn.Sequential:
+    return nn.Sequential(
+        *_convolution(inputs, widths[0], 11, stride=4, padding=2),
+        nn.MaxPool2d(3, 2),
+        *_convolution(widths[0], widths[1], 5, padding=2),
+        nn.MaxPool2d(3, 2),
+        *_convolution(widths[1], widths[2], 3, padding=1),
+        *_convolution(widths[2], widths[3], 3, padding=1),
+        *_convolution(widths[3], widths[4], 3, padding=1),
+        nn.MaxPool2d(3, 2),
+    )
+
+
+def _hidden(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
 
 
 def _convolution(inputs: int, outputs: int, size: int, *, stride: int = 1, padding: int) -> list[nn.Module]:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sslbolts.errors import UsageError, did_you_mean
-from sslbolts.networks.modes import eval_mode
+from sslbolts.networks.widths import feature_width, first_convolution
 
 __all__ = [
     "BackboneLike",
@@ -25,9 +24,15 @@ __all__ = [
 ]
 
 _OWN = {
-    "sslbolts/deepcontext": ("sslbolts.networks.patch_towers", "DeepContext"),
-    "sslbolts/cfn": ("sslbolts.networks.patch_towers", "ContextFreeNetwork"),
+    "sslbolts/amdim": ("amdim", "AMDIMEncoder", "AMDIM's"),
+    "sslbolts/deepcontext": ("patch_towers", "DeepContext", "relative position's"),
+    "sslbolts/cfn": ("patch_towers", "ContextFreeNetwork", "Jigsaw's"),
+    "sslbolts/dilated_alexnet": ("dilated_alexnet", "DilatedAlexNet", "colorization's"),
+    "sslbolts/context_encoder": ("context_encoder", "ContextEncoderNet", "the context encoder's"),
+    "sslbolts/bigan": ("bigan", "BiGANEncoder", "BiGAN's"),
 }
+"""Networks that are of one method: module, class, and whose it is."""
+
 _CLASSIFIERS = ("fc", "classifier", "head", "heads", "last_linear")
 
 BackboneLike = str | nn.Module
@@ -72,11 +77,15 @@ def create_backbone(
 
     Args:
         backbone: a timm name, or ``"timm/NAME"``; a torchvision name that timm lacks, or ``"torchvision/NAME"``;
-            ``"sslbolts/amdim"``, :class:`sslbolts.networks.amdim.AMDIMEncoder`, or another network of this package
-            (``"sslbolts/deepcontext"``, ``"sslbolts/cfn"``); or a module that returns pooled
-            features, which is taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or
-            ``weights="DEFAULT"`` (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images
-            of several sizes.
+            a method's own network: ``"sslbolts/amdim"``, ``"sslbolts/deepcontext"``, ``"sslbolts/cfn"``,
+            ``"sslbolts/dilated_alexnet"``, ``"sslbolts/context_encoder"`` or ``"sslbolts/bigan"``, see
+            :class:`~sslbolts.networks.amdim.AMDIMEncoder`, :mod:`sslbolts.networks.patch_towers`,
+            :class:`~sslbolts.networks.dilated_alexnet.DilatedAlexNet`,
+            :class:`~sslbolts.networks.context_encoder.ContextEncoderNet` and
+            :class:`~sslbolts.networks.bigan.BiGANEncoder`; ``"split/NAME"``, two networks of that name in a
+            :class:`sslbolts.networks.split_brain.SplitNetwork`; or a module that returns pooled features, which is
+            taken as it is. Names start from random weights unless ``pretrained=True`` (timm) or ``weights="DEFAULT"``
+            (torchvision) is among ``kwargs``. Vision transformers of timm are made to take images of several sizes.
         stem: ``"cifar"`` replaces the first convolution of a ResNet by one of 3x3, stride 1, padding 1, and removes its
             max-pooling: for images of 64 pixels and less. Weights of other libraries may need ``"cifar_pad2"``, the
             same with padding 2 (solo-learn, SwAV of lightning-bolts: maps of 34x34), ``"cifar_no_relu"``, the same
@@ -120,10 +129,10 @@ def create_backbone(
             )
         warn_classifier(backbone)
         return backbone
-    if backbone == "sslbolts/amdim":
-        return _create_amdim(in_chans, stem, kwargs)
     if backbone in _OWN:
         return _create_own(backbone, in_chans, stem, kwargs)
+    if backbone.startswith("split/"):
+        return _create_split(backbone.removeprefix("split/"), in_chans, stem, zero_init_residual, kwargs)
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
@@ -142,49 +151,6 @@ def is_untrained(backbone: BackboneLike, backbone_kwargs: Mapping[str, Any] | No
     """
     given = backbone_kwargs or {}
     return isinstance(backbone, str) and not any(map(given.get, ("pretrained", "checkpoint_path", "weights")))
-
-
-def feature_width(backbone: nn.Module) -> int:
-    """Width ``D`` of a backbone's pooled features, without disturbing its batch-norm statistics.
-
-    Read from ``feature_width``, ``head_hidden_size`` (timm) or ``num_features``; a module that has none of them is run
-    once in eval mode on a blank 64x64 image.
-
-    Raises:
-        UsageError: if the module does not return pooled features.
-    """
-    for attribute in ("feature_width", "head_hidden_size", "num_features"):
-        width = getattr(backbone, attribute, None)
-        if isinstance(width, int):
-            return width
-    first = first_convolution(backbone)
-    example = next(backbone.parameters(), torch.empty(0))
-    image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
-    try:
-        with torch.no_grad(), eval_mode(backbone):
-            features = backbone(image)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"the feature width of {type(backbone).__name__} cannot be found by running it on a 64x64 image ({error}): "
-            "set an integer attribute num_features on it."
-        ) from error
-    if not isinstance(features, Tensor) or features.dim() != 2:
-        shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise UsageError(
-            f"{type(backbone).__name__} returned {shape} for one image; a backbone must return pooled features "
-            "(B, D): add a global pooling layer."
-        )
-    return features.shape[1]
-
-
-def first_convolution(network: nn.Module) -> nn.Conv2d | None:
-    """The convolution that sees the images, as far as the order of a network's modules tells; None without any.
-
-    Example:
-        >>> first_convolution(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)))
-        Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
-    """
-    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
 
 
 def warn_small_images(backbone: nn.Module, image_size: int) -> None:
@@ -257,15 +223,28 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
     )
 
 
-def _create_amdim(in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
-    from sslbolts.networks.amdim import AMDIMEncoder
-
+def _create_own(backbone: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
+    module, name, whose = _OWN[backbone]
+    make = getattr(importlib.import_module(f"sslbolts.networks.{module}"), name)
     if stem != "imagenet":
-        raise UsageError('stem="cifar" is for ResNets; AMDIM\'s network has a form for small images: image_size=32.')
+        raise UsageError(
+            f'stem="{stem}" is for ResNets; {whose} network has a form for small images: image_size=32 among the '
+            "backbone_kwargs."
+        )
     try:
-        return AMDIMEncoder(in_chans=in_chans, **kwargs)
+        network: nn.Module = make(in_chans=in_chans, **kwargs)
     except TypeError as error:
-        raise UsageError(f"AMDIM's network does not take these backbone_kwargs: {error}.") from error
+        raise UsageError(f"{whose} network does not take these backbone_kwargs: {error}.") from error
+    return network
+
+
+def _create_split(name: str, in_chans: int, stem: Stem, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:
+    from sslbolts.networks.split_brain import SplitNetwork
+
+    if in_chans != 3:
+        raise UsageError(f'in_chans={in_chans}: "split/{name}" takes the three channels of Lab; leave it out.')
+    halves = (create_backbone(name, stem=stem, in_chans=n, zero_init_residual=zero, **kwargs) for n in (1, 2))
+    return SplitNetwork(*halves)
 
 
 def _with_residual_start(make: Callable[..., nn.Module], option: str, zero: bool | None, **kwargs: Any) -> nn.Module:
@@ -306,18 +285,6 @@ def _create_torchvision(name: str, in_chans: int, zero: bool | None, kwargs: dic
     if in_chans != 3 and (first := first_convolution(network)) is not None:
         path = next(path for path, module in network.named_modules() if module is first)
         _replace(network, path, _convolution_like(first, in_chans))
-    return network
-
-
-def _create_own(name: str, in_chans: int, stem: str, kwargs: dict[str, Any]) -> nn.Module:
-    """A network of this package, by its name in ``_OWN``."""
-    if stem != "imagenet":
-        raise UsageError(f'stem="{stem}" is for ResNets, and "{name}" is none: leave it out.')
-    module, cls = _OWN[name]
-    try:
-        network: nn.Module = getattr(importlib.import_module(module), cls)(in_chans=in_chans, **kwargs)
-    except TypeError as error:
-        raise UsageError(f'backbone "{name}" does not take these backbone_kwargs: {error}.') from error
     return network
 
 

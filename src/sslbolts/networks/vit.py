@@ -1,4 +1,4 @@
-"""Parts of timm's vision transformers: fixed positions, a look at some patches only, a decoder."""
+"""Parts of timm's vision transformers: fixed positions, a look at some patches only, decoders."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,15 @@ from sslbolts.errors import UsageError
 
 __all__ = [
     "PatchDecoder",
+    "PixelDecoder",
     "compile_blocks",
     "last_tokens",
+    "masked_embeddings",
     "only_patches",
+    "refuse_other_size",
     "refuse_others",
     "sin_cos_positions",
+    "small_normal_start",
     "xavier_start",
 ]
 
@@ -33,6 +37,20 @@ def refuse_others(network: nn.Module, method: str) -> None:
         raise UsageError(
             f"{method} trains vision transformers of timm, and {type(network).__name__} is none: give backbone= e.g. "
             '"vit_small_patch16_224".'
+        )
+
+
+def refuse_other_size(network: Any, images: Tensor) -> None:
+    """Refuse images ``(B, C, H, W)`` of another size than that which a transformer of timm was made for.
+
+    Raises:
+        UsageError: names both.
+    """
+    own, size = tuple(network.patch_embed.img_size), tuple(images.shape[2:])
+    if size != own:
+        raise UsageError(
+            f"the backbone was made for images of {own} pixels, and these have {size}: give "
+            f"backbone_kwargs={{'img_size': {size[0]}}}, or the DataModule image_size={own[0]}."
         )
 
 
@@ -84,6 +102,27 @@ def only_patches(vit: Any, keep: Tensor) -> Iterator[None]:
         hook.remove()
 
 
+@contextmanager
+def masked_embeddings(network: Any, mask: Tensor, token: Tensor) -> Iterator[None]:
+    """A context in which the embeddings of some patches are replaced by a token, before their positions are added.
+
+    Args:
+        network: a transformer of timm with a ``patch_embed``, which gives ``(B, L, D)`` or ``(B, rows, columns, D)``.
+        mask: ``(B, rows, columns)``, True where a patch is masked.
+        token: `D` numbers in the last dimension.
+    """
+
+    def replace(embeddings: Tensor) -> Tensor:
+        masked = mask.reshape(*embeddings.shape[:-1], 1)
+        return torch.where(masked, token.to(embeddings.dtype), embeddings)
+
+    hook = network.patch_embed.register_forward_hook(lambda _layer, _inputs, embeddings: replace(embeddings))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def last_tokens(vit: Any, images: Tensor) -> Tensor:
     """What a transformer of timm pools: its last tokens or maps, from one call of the whole network.
 
@@ -99,8 +138,8 @@ def last_tokens(vit: Any, images: Tensor) -> Tensor:
 
 
 def compile_blocks(vit: Any) -> None:
-    """Compile the blocks one by one, in place: hooks that come and go between them stay outside."""
-    for block in vit.blocks:
+    """Compile the blocks (or stages) one by one, in place: hooks that come and go between them stay outside."""
+    for block in vit.blocks if hasattr(vit, "blocks") else vit.layers:
         block.compile()
 
 
@@ -119,6 +158,58 @@ def xavier_start(network: nn.Module) -> None:
         projection.reset_parameters()
         bound = (6 / (projection.out_channels + projection.weight[0].numel())) ** 0.5  # as one matrix
         nn.init.uniform_(projection.weight, -bound, bound)
+
+
+@torch.no_grad()
+def small_normal_start(network: nn.Module, std: float = 0.02) -> None:
+    """SimMIM's initial weights of a transformer: normal numbers cut at one standard deviation, biases at 0.
+
+    What a block adds to its tokens is less the later it comes: the last matrices of attention and MLP are divided by
+    the root of twice the block's number, as in BEiT. Scales of norms and layers, and position biases, are left alone.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.trunc_normal_(layer.weight, std=std, a=-std, b=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    for name in ("cls_token", "pos_embed"):
+        if (parameter := getattr(network, name, None)) is not None:
+            nn.init.trunc_normal_(parameter, std=std, a=-std, b=std)
+    blocks: Any = getattr(network, "blocks", ())
+    for number, block in enumerate(blocks, 1):
+        block.attn.proj.weight.div_((2 * number) ** 0.5)
+        block.mlp.fc2.weight.div_((2 * number) ** 0.5)
+
+
+class PixelDecoder(nn.Module):
+    """One linear layer from each token of a transformer to the pixels of its patch.
+
+    Args:
+        width: of the tokens.
+        stride: side of a token's patch, pixels.
+        channels: of the images.
+
+    Example:
+        >>> PixelDecoder(16, stride=4, channels=3)(torch.rand(2, 1 + 6, 16), (2, 3)).shape
+        torch.Size([2, 3, 8, 12])
+    """
+
+    def __init__(self, width: int, *, stride: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(width, stride**2 * channels, 1), nn.PixelShuffle(stride))
+
+    def forward(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Images ``(B, channels, rows * stride, columns * stride)``.
+
+        Args:
+            tokens: ``(B, rows, columns, width)``, or ``(B, prefix + rows * columns, width)``, of which the prefix is
+                left out.
+            grid: rows and columns.
+        """
+        if tokens.ndim == 3:
+            tokens = tokens[:, -grid[0] * grid[1] :].reshape(len(tokens), *grid, -1)
+        images: Tensor = self.layers(tokens.movedim(-1, 1))
+        return images
 
 
 class PatchDecoder(nn.Module):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sslbolts.checks import positive
 
-__all__ = ["cosine", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
+__all__ = ["cosine", "hold_and_decay", "linear_decay", "sigmoid_ramp", "warmup_cosine", "warmup_steps"]
 
 
 def cosine(step: int, *, total: int, start: float, end: float) -> float:
@@ -28,6 +28,48 @@ def cosine(step: int, *, total: int, start: float, end: float) -> float:
     positive(total=total)
     progress = min(max(step / total, 0.0), 1.0)
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
+
+
+def hold_and_decay(epoch: int, *, hold: int, length: int, final: float) -> float:
+    """Factor on the learning rate: 1, then less by the same factor in every epoch, `final^((e - hold + 1) / length)`.
+
+    The first epoch that decays is below 1 already, and the last of ``hold + length`` has ``final``.
+
+    Args:
+        epoch: epochs done, >= 0.
+        hold: epochs at 1.
+        length: epochs of the decay, > 0.
+        final: factor in the last epoch, > 0.
+
+    Source: Donahue et al., Adversarial Feature Learning, ICLR 2017, arXiv:1605.09782 (the official code).
+
+    Example:
+        >>> [round(hold_and_decay(epoch, hold=2, length=2, final=0.01), 3) for epoch in range(4)]
+        [1.0, 1.0, 0.1, 0.01]
+    """
+    positive(length=length, final=final)
+    return 1.0 if epoch < hold else float(final ** ((epoch - hold + 1) / length))
+
+
+def linear_decay(step: int, *, total: int, warmup: int = 0, floor: float = 0.0) -> float:
+    """Factor on the learning rate: `1 - t/T` of the whole run, not below ``floor``; before that, a linear rise from 0.
+
+    The rise leads to 1 and the decay begins at step 0, so the factor falls by `warmup/T` where they meet, as in BERT.
+
+    Args:
+        step: optimizer steps done, >= 0.
+        total: optimizer steps of the run, > 0.
+        warmup: steps of the linear rise, >= 0.
+        floor: the least factor after the rise, in [0, 1] (word2vec: 1e-4).
+
+    Source: the programs of Mikolov et al., arXiv:1301.3781, and Devlin et al., BERT, arXiv:1810.04805.
+
+    Example:
+        >>> [round(linear_decay(step, total=5, warmup=2, floor=0.3), 3) for step in range(6)]
+        [0.0, 0.5, 0.6, 0.4, 0.3, 0.3]
+    """
+    positive(total=total)
+    return step / warmup if step < warmup else max(1 - step / total, floor)
 
 
 def sigmoid_ramp(step: int, *, length: int) -> float:

@@ -1,6 +1,6 @@
 """Views of a recipe, drawn of real images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import head, image_grid, show_image
+from sslbolts.pictures.style import head, head_lines, header_height, image_grid, show_image, write_on
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["describe_view", "draw_augmentations", "draw_views"]
+__all__ = ["Examples", "describe_view", "draw_augmentations", "draw_views"]
+
+Examples = Callable[[Tensor, torch.Generator], Sequence[tuple[Tensor, list[str]]]]
+"""Images ``(N, C, H, W)`` in [0, 1] and a generator in, columns of pictures with a text for each out."""
 
 _GAP = 0.22  # width of the gap before a group of columns, in images
 
@@ -27,8 +30,9 @@ def draw_augmentations(
     seed: int = 0,
     color: Literal["exact", "linear"] = "exact",
     title: str = "What the method sees",
+    examples: Examples | None = None,
 ) -> "Figure":
-    """One row per image: the image, then several draws of each kind of view.
+    """One row per image: the image, several draws of each kind of view, and what the method makes of the first.
 
     Args:
         images: ``(N, C, H, W)`` uint8, or ``N`` tensors ``(C, H, W)`` uint8 of any sizes; C of 1, 3 or 4.
@@ -37,6 +41,9 @@ def draw_augmentations(
         seed: of what is drawn.
         color: "exact" or "linear" color jitter.
         title: above the sheet.
+        examples: what a method shows its network of views ``(N, C, H, W)`` in [0, 1], drawing from a generator: one
+            entry per column, images ``(N, C, h, w)`` and the `N` texts that are written on them. It gets the first
+            draw of the first view.
 
     Raises:
         UsageError: if there are no images or no draws.
@@ -52,8 +59,14 @@ def draw_augmentations(
         raise UsageError(f"a sheet of {len(images)} images and {draws} draws of each view is empty: give both.")
     groups = [(view, len(list(equal))) for view, equal in groupby(views.views)]
     drawn = [_draw(images, view, draws, seed=seed + number, color=color) for number, (view, _) in enumerate(groups)]
-    widths = [1.0] + [width for _ in groups for width in (_GAP, *[1.0] * draws)]
-    figure, grid = image_grid(len(images), widths, title=title)
+    columns: Sequence[tuple[Tensor, list[str]]] = []
+    if examples is not None:
+        first_views = torch.stack([of_image[0] for of_image in drawn[0]])
+        columns = examples(first_views, torch.Generator().manual_seed(seed))
+    kinds = [draws] * len(groups) + [len(columns)] * bool(columns)
+    widths = [1.0] + [width for count in kinds for width in (_GAP, *[1.0] * count)]
+    most = max(len(head_lines(describe_view(view), draws)) for view, _ in groups)
+    figure, grid = image_grid(len(images), widths, title=title, header=header_height(most))
     for row, image in enumerate(images):
         axes = figure.add_subplot(grid[row, 0])
         show_image(axes, image)
@@ -65,8 +78,14 @@ def draw_augmentations(
                 axes = figure.add_subplot(grid[row, 2 + number * (draws + 1) + column])
                 show_image(axes, drawn[number][row][column])
                 if row == 0 and column == 0:
-                    head(axes, _name(first, count), describe_view(view))
+                    head(axes, _name(first, count), describe_view(view), columns=draws)
             first += count
+        for column, (pictures, labels) in enumerate(columns, start=2 + len(groups) * (draws + 1)):
+            axes = figure.add_subplot(grid[row, column])
+            show_image(axes, pictures[row].clamp(0, 1))
+            write_on(axes, labels[row])
+            if row == 0 and column == 2 + len(groups) * (draws + 1):
+                head(axes, "shown", "to the network, of the first view", columns=max(1, len(columns)))
     return figure
 
 
@@ -104,9 +123,11 @@ def describe_view(view: View) -> str:
         32 pixels from 20-100 % of the area, flip 50 %
         jitter 80 %, solarize 20 %
     """
-    size = f"{view.size} pixels from {100 * view.scale[0]:g}-{100 * view.scale[1]:g} % of the area"
+    low, high = (f"{100 * part:g}" for part in view.scale)
+    size = f"{view.size} pixels from {low if low == high else f'{low}-{high}'} % of the area"
     chances = {
         "flip": view.flip,
+        "border": view.padding,
         "jitter": view.jitter_p if any(view.jitter) else 0.0,
         "gray": view.grayscale_p,
         "blur": view.blur_p,

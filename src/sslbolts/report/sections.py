@@ -37,6 +37,7 @@ _TITLES = {
     "augmentations": "Augmentation",
     "curves": "Curves, as the run drew them",
     "reconstructions": "Reconstructions",
+    "nearest_words": "Nearest words",
 }
 _MOST_ROWS = 60  # of the candidates of a sweep
 _MOST_EARLIER = 5  # pictures of a kind besides the last

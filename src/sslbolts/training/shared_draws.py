@@ -36,11 +36,11 @@ def integers(*shape: int, below: int, generator: torch.Generator, images: int = 
 
 
 def normal(*shape: int, generator: torch.Generator, images: int = 0) -> Tensor:
-    """As :func:`uniform`, numbers of a standard normal distribution.
+    """As :func:`uniform`, standard normal numbers.
 
     Example:
-        >>> normal(2, 3, generator=torch.Generator().manual_seed(0)).shape
-        torch.Size([2, 3])
+        >>> normal(4, 2, generator=torch.Generator().manual_seed(0)).shape
+        torch.Size([4, 2])
     """
     drawn = torch.randn(_for_all_ranks(shape, images), generator=generator, device=generator.device)
     return drawn.narrow(images, rank() * shape[images], shape[images])

@@ -12,7 +12,7 @@ from torch import Tensor
 from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
-from sslbolts.transforms.geometry import flipped, resized_crop
+from sslbolts.transforms.geometry import flipped, padded, resized_crop
 from sslbolts.transforms.linear_color import apply_color_maps, color_maps
 from sslbolts.transforms.parameters import NOT_JITTERED, ORDERS, ViewParameters, draw_parameters
 from sslbolts.transforms.recipes import Evaluation, View
@@ -84,6 +84,7 @@ class BatchedAugment:
             UsageError: for images of another shape or type, or on another device than the generator.
         """
         self._check(images, generator, crop)
+        images = padded(images, self.view.padding) if crop else images
         n, _, height, width = images.shape
         draws = draw_parameters(self.view, n, height, width, generator=generator, crop=crop)
         return self.apply(images, draws if flip is None else replace(draws, flip=flip))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslbolts.errors import UsageError
 from sslbolts.transforms.batched import BatchedAugment, pixels_of, resize_and_center
+from sslbolts.transforms.geometry import padded
 from sslbolts.transforms.parameters import central_box, draw_parameters
 from sslbolts.transforms.recipes import Evaluation, View
 
@@ -50,12 +51,12 @@ def random_crops(
         [(3, 224, 224), (3, 96, 96)]
     """
     _check(image)
-    height, width = image.shape[-2:]
     tries = torch.rand(len(views), _TRIES, 4, generator=generator).tolist()
     crops = []
     for place, (view, numbers) in enumerate(zip(views, tries, strict=True)):
+        whole = _colored(image, view, numbers[-1], color) if view.color_first else padded(image, view.padding)
+        height, width = whole.shape[-2:]
         top, left, h, w = random_box(view, height, width, numbers)
-        whole = _colored(image, view, numbers[-1], color) if view.color_first else image
         crop = whole[None, :, top : top + h, left : left + w]
         crop = _resize(crop, view.size, view.size, view.interpolation)[0]
         crops.append(crop if out is None else out[place].copy_(crop))

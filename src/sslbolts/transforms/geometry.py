@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["flipped", "resized_crop"]
+__all__ = ["flipped", "padded", "resized_crop"]
 
 # The greatest table of all interpolation matrices, in bytes: 32 pixel images need 4 MB per table and flip.
 _TABLE_LIMIT = 2**24
@@ -37,6 +37,12 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int, interpola
     if images.device.type == "cpu" and _table_bytes(max(height, width), size) > _TABLE_LIMIT:
         return _one_by_one(images, box, flip, size, interpolation)
     return _by_matrices(images, box, flip, size, interpolation)
+
+
+def padded(images: Tensor, part: float) -> Tensor:
+    """Images ``(..., H, W)`` with a black border on all sides, as wide as that part of their shorter side."""
+    width = round(part * min(images.shape[-2:]))
+    return F.pad(images, (width,) * 4) if width else images
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:

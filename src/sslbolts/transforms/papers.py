@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.transforms.papers_of_tasks import TASKS
 from sslbolts.transforms.recipes import Evaluation, MultiCrop, MultiView, View
 
 __all__ = ["RECIPES", "evaluation", "recipe"]
@@ -177,25 +178,8 @@ def _bownet(size: int) -> MultiView:
     return MultiView((_plain(size, flip=0.0), perturbed))
 
 
-def _mae(size: int, *, scale: float) -> MultiView:
-    return MultiView((View(size, scale=(scale, 1.0), interpolation="bicubic"),))
-
-
 def _deepcluster(size: int) -> MultiView:
     return MultiView((View(size),))
-
-
-def _relative_position(view: View) -> MultiView:
-    return MultiView((view,), normalize=False)
-
-
-def _jigsaw(size: int, *, flip: float) -> MultiView:
-    return MultiView((_plain(size, flip=flip),), normalize=False)
-
-
-def _jigsaw_vissl(size: int) -> MultiView:
-    # Of a square image three quarters or more; of one of 3x4, all of its shorter side, at a random place.
-    return MultiView((View(size, scale=(0.75, 1.0), ratio=(1.0, 1.0), grayscale_p=0.66),))
 
 
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
@@ -234,13 +218,6 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "cpc": {224: _cpc(224), 32: _cpc(32)},
     "amdim": {224: _amdim(224, hue=0.1), 32: _amdim(32, hue=0.2)},
     "s4l": {224: _crop_and_flip(224, scale=0.05), 32: _crop_and_flip(32, scale=0.2)},
-    "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
-    "relative_position": {
-        224: _relative_position(View(224, scale=(0.7626, 0.7626), flip=0.0)),
-        32: _relative_position(_plain(32, flip=0.5)),
-    },
-    "jigsaw": {224: _jigsaw(224, flip=0.0), 32: _jigsaw(32, flip=0.5)},
-    "jigsaw_vissl": {224: _jigsaw_vissl(224), 32: _jigsaw_vissl(32)},
     "mean_teacher": {
         224: _mean_teacher(224, scale=(0.08, 1.0), strength=0.4),
         32: _mean_teacher(32, scale=(0.6, 1.0), strength=0.0),
@@ -249,9 +226,11 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
 _SAME_AS = {"simsiam": "moco_v2", "barlow_twins": "byol", "vicreg": "byol", "deepcluster_v2": "swav"}
 
 RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
-    {name: MappingProxyType(_PAPERS[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *_SAME_AS)}
+    {name: MappingProxyType((_PAPERS | TASKS)[_SAME_AS.get(name, name)]) for name in (*_PAPERS, *TASKS, *_SAME_AS)}
 )
 """The papers' views by name and size (32 and 224 pixels).
+
+Those of methods that hide, turn, color or move images are in :data:`sslbolts.transforms.papers_of_tasks.TASKS`.
 
 - simclr: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
   arXiv:2002.05709. Inputs stay in [0, 1]; the 32 pixel form halves the color strength and leaves the blur out. The
@@ -296,20 +275,8 @@ RECIPES: Mapping[str, Mapping[int, MultiView | MultiCrop]] = MappingProxyType(
 - mean_teacher: Tarvainen and Valpola, Mean Teachers are Better Role Models, NeurIPS 2017, arXiv:1703.01780: crops,
   flips and, above 64 pixels, colors. The paper translates small images by up to 2 pixels, its later code by up to 4;
   here they are cropped.
-- mae: He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022, arXiv:2111.06377: one bicubic crop and
-  flip. The 32 pixel form is solo-learn's, with crops of 0.08 and more in place of 0.2.
 - s4l: Zhai et al., S4L: Self-Supervised Semi-Supervised Learning, ICCV 2019, arXiv:1905.03670: one crop and flip;
   above 64 pixels of 0.05 of the image and more, as in TensorFlow's Inception. The official pixels are in [-1, 1].
-- relative_position: Doersch et al., Unsupervised Visual Representation Learning by Context Prediction, ICCV 2015,
-  arXiv:1505.05192, as in Kolesnikov et al., CVPR 2019, arXiv:1901.09005: a crop of 255 of 292 pixels per side, not
-  flipped. The official code first stretches the image to a square; here the crop is stretched. The method cuts patches
-  and takes colors away. Up to 64 pixels the whole image, flipped or not.
-- jigsaw: Noroozi and Favaro, Unsupervised Learning of Visual Representations by Solving Jigsaw Puzzles, ECCV 2016,
-  arXiv:1603.09246: the central square, not flipped (the official code cuts 255 of 256 pixels); the method cuts tiles
-  and takes colors away. Up to 64 pixels it is flipped or not.
-- jigsaw_vissl: the same task in Goyal et al., ICCV 2019, arXiv:1905.01235: a random square, two of three gray, and
-  normalized as a whole. The official crop has 255 of the 256 pixels of the shorter side; here three quarters of the
-  area or more.
 
 The 32 pixel forms follow what the field does on CIFAR: the paper's crops, flips and colors without blur; small crops
 are half the size of large ones.

@@ -36,6 +36,9 @@ class View:
         solarize_threshold: levels of 255.
         color_first: jitter and grayscale see the whole image (W-MSE); otherwise the crop. Contrast is changed about
             the mean of what is seen.
+        padding: width of a black border that the image gets on all sides before it is cropped, in parts of its shorter
+            side: with 1/8, a crop of the area 0.64 and the ratio 1 is as large as a square image was, and moved by up
+            to 1/8 of it each way. Areas are parts of the image with its border.
 
     Raises:
         UsageError: for a value outside its range.
@@ -59,6 +62,7 @@ class View:
     solarize_p: float = 0.0
     solarize_threshold: float = 128.0
     color_first: bool = False
+    padding: float = 0.0
 
     @property
     def kernel(self) -> int:
@@ -87,6 +91,10 @@ class View:
             raise UsageError(
                 f"blur_kernel={self.blur_kernel} must be odd and less than twice size={self.size}; "
                 "None takes a tenth of the size."
+            )
+        if not 0 <= self.padding <= 1 or (self.padding and self.color_first):
+            raise UsageError(
+                f"padding={self.padding} must be from 0 to 1 of the image's shorter side, and 0 with color_first=True."
             )
         if not 0 <= self.solarize_threshold <= 255:
             raise UsageError(f"solarize_threshold={self.solarize_threshold} must be from 0 to 255 levels.")

@@ -6,5 +6,14 @@ from sslbolts.callbacks.pictures.clusters import ClusterSheet
 from sslbolts.callbacks.pictures.embedding import EmbeddingPlot
 from sslbolts.callbacks.pictures.neighbors import NeighborSheet
 from sslbolts.callbacks.pictures.reconstructions import Reconstructions
+from sslbolts.callbacks.pictures.words import NearestWords
 
-__all__ = ["AttentionMaps", "AugmentationSheet", "ClusterSheet", "EmbeddingPlot", "NeighborSheet", "Reconstructions"]
+__all__ = [
+    "AttentionMaps",
+    "AugmentationSheet",
+    "ClusterSheet",
+    "EmbeddingPlot",
+    "NearestWords",
+    "NeighborSheet",
+    "Reconstructions",
+]

@@ -8,7 +8,6 @@ from torch.optim import AdamW
 
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import fraction, whole
-from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.losses.reconstruction import masked_patches, patchify, unpatchify
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
@@ -19,6 +18,7 @@ from sslbolts.networks.vit import (
     compile_blocks,
     last_tokens,
     only_patches,
+    refuse_other_size,
     refuse_others,
     sin_cos_positions,
     xavier_start,
@@ -96,7 +96,6 @@ class MAE(SSLModule):
         self.normalize_patches = normalize_patches
         vit: Any = self.backbone
         self.patch_size: int = vit.patch_embed.patch_size[0]
-        self.image_size: tuple[int, int] = tuple(vit.patch_embed.img_size)
         self.decoder = PatchDecoder(
             self.num_features,
             vit.patch_embed.grid_size,
@@ -160,14 +159,18 @@ class MAE(SSLModule):
             unpatchify(torch.where(hidden, predictions.to(images.dtype), whole_image), *size),
         )
 
+    @classmethod
+    def examples(cls, images: Tensor, generator: torch.Generator) -> list[tuple[Tensor, list[str]]]:
+        """Images with the paper's share of patches hidden, as the encoder sees them: pictures, and what is on them."""
+        patch = 16 if images.shape[-1] > 64 else 4
+        whole_image = patchify(images, patch)  # (N, L, patch * patch * C)
+        patches = random_patches(torch.rand(whole_image.shape[:2], generator=generator), 0.75)
+        seen = unpatchify(whole_image * ~patches.hidden[..., None], patch, *images.shape[2:])
+        return [(seen, ["25 % seen"] * len(images))]
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        size = tuple(batch.views[0].shape[2:])
-        if size != self.image_size:
-            raise UsageError(
-                f"the backbone was made for images of {self.image_size} pixels, and these have {size}: give "
-                f"backbone_kwargs={{'img_size': {size[0]}}}, or the DataModule image_size={self.image_size[0]}."
-            )
+        refuse_other_size(self.backbone, batch.views[0])
 
 
 @torch.no_grad()

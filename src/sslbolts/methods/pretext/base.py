@@ -1,7 +1,7 @@
-"""Common ground of pretext methods: features of an inner layer, and pictures of what the network is shown."""
+"""The base of pretext methods: features of an inner layer, and pictures of a network's inputs."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Unpack
+from typing import ClassVar, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -49,7 +49,7 @@ class PretextModule(SSLModule):
         UsageError: for a layer that the backbone does not have.
     """
 
-    num_views = 1
+    num_views: ClassVar[int | None] = 1
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class PretextModule(SSLModule):
         warmup_epochs: float = 0.0,
         final_lr: float = 0.0,
         *,
-        feature_layer: str | None = None,
         milestones: Sequence[float] = (),
+        feature_layer: str | None = None,
         **network: Unpack[NetworkArguments],
     ) -> None:
         super().__init__(backbone, optimizer, lr_scaling, warmup_epochs, final_lr, milestones=milestones, **network)

@@ -221,7 +221,7 @@ class Jigsaw(PretextModule):
         tiles = cut_tiles(images, draw_corners(grid, images, generator), grid.tile_size)
         drawn = torch.rand(len(images), grid.tiles, generator=generator, device=generator.device)
         orders = drawn.argsort(1)
-        names = ["tiles " + " ".join(map(str, order)) for order in orders.tolist()]
+        names = [" ".join(map(str, order)) for order in orders.tolist()]
         ordered = Shown(_side_by_side(tiles), ["in order"] * len(images))
         return [ordered, Shown(_side_by_side(puzzle(tiles, orders)), names)]
 

@@ -1,0 +1,1 @@
+"""Methods on text: words and sentences in place of images."""
