@@ -33,6 +33,41 @@ WRONG_EVALUATIONS = [
         lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], image_size=0),
     ),
     Wrong(
+        "transfer to a folder that is not there",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=folder:mine", "--root={files}/empty", "--device=cpu"],
+        "and it cannot be downloaded: images are read from mine/train/CLASS/*.jpg and mine/test/CLASS/*.jpg.",
+        lambda files: evaluate_transfer(
+            load_encoder(TinyBackbone(), device="cpu"), ["folder:mine"], root=files / "empty"
+        ),
+    ),
+    Wrong(
+        "transfer to a folder by another measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:top2"],
+        'metric="top2": it must be one of top1',
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["folder:mine:top2"]),
+    ),
+    Wrong(
+        "transfer to a folder by a misspelt measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:acu"],
+        'metric="acu": it must be one of top1, mean_per_class, auc. Did you mean "auc"?',
+    ),
+    Wrong(
+        "transfer with steps and no fine-tuning",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--steps=100", "--device=cpu"],
+        "steps=100 is of fine-tuning: give fine_tune=True (--fine-tune) as well.",
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], steps=100),
+    ),
+    Wrong(
+        "transfer by fine-tuning beside a checkpoint",
+        ["transfer", "{files}/simclr.ckpt", "--fine-tune", "--supervised={files}/simclr.ckpt", "--device=cpu"],
+        "it is timm/NAME or torchvision/NAME, whose weights are known.",
+    ),
+    Wrong(
+        "transfer by fine-tuning of the projector",
+        ["transfer", "{files}/simclr.ckpt", "--fine-tune", "--layer=projector", "--device=cpu"],
+        'fine-tuning trains the backbone, and the layer is "projector": leave layer out.',
+    ),
+    Wrong(
         "evaluation with a negative seed", ["evaluate", "knn", "x.ckpt", "--seed=-1"], "--seed -1: a seed is between 0"
     ),
     Wrong("misspelt option of transfer", ["transfer", "x.ckpt", "--datesets=DTD"], 'Did you mean "--datasets"?'),

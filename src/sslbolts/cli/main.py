@@ -38,7 +38,9 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, finetune, few-label"
     ),
-    "transfer": Verb("sslbolts.cli.transfer", "logistic regression on many data sets, beside the published table"),
+    "transfer": Verb(
+        "sslbolts.cli.transfer", "many data sets by logistic regression or fine-tuning, beside the published table"
+    ),
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),

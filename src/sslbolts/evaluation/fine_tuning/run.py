@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
@@ -19,7 +20,7 @@ from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
-__all__ = ["evaluate_finetune", "suitable_settings"]
+__all__ = ["check_trainable", "evaluate_finetune", "suitable_settings"]
 
 
 def evaluate_finetune(
@@ -66,16 +67,9 @@ def evaluate_finetune(
         >>> 0 <= result.metrics["top1"] <= 1
         True
     """
-    if encoder.layer != "backbone":
-        raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    check_trainable(encoder)
     subject = EncodedData(encoder, data)
     data = subject.module
-    first = first_convolution(encoder.backbone)
-    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
-        raise UsageError(
-            f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
-            "fine-tuning has no filter."
-        )
     name = suitable_settings(encoder.backbone) if settings == "auto" else settings
     module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
     seed_everything(seed, verbose=False)
@@ -113,6 +107,7 @@ def evaluate_finetune(
             },
             "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
+            **auc_setting(data.num_classes, there="test/auc" in found),
             "seed": seed,
         },
         notes=[
@@ -121,6 +116,22 @@ def evaluate_finetune(
             *subject.notes,
         ],
     )
+
+
+def check_trainable(encoder: Encoder) -> None:
+    """Refuse an encoder that is more than its backbone.
+
+    Raises:
+        UsageError: for another layer, or a filter before the backbone.
+    """
+    if encoder.layer != "backbone":
+        raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    first = first_convolution(encoder.backbone)
+    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
+        raise UsageError(
+            f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
+            "fine-tuning has no filter."
+        )
 
 
 def suitable_settings(backbone: nn.Module) -> str:
