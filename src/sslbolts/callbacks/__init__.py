@@ -17,6 +17,7 @@ from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.record import RunRecord
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
+from sslbolts.callbacks.signals import SaveOnSignal
 from sslbolts.callbacks.whitened_stem import WhitenedStem
 from sslbolts.health import Indicator
 
@@ -36,6 +37,7 @@ __all__ = [
     "Preflight",
     "Reconstructions",
     "RunRecord",
+    "SaveOnSignal",
     "TeacherTemperatureSchedule",
     "WeightDecaySchedule",
     "WhitenedStem",

@@ -15,7 +15,8 @@ from sslbolts._lightning import (
     MisconfigurationException,
     lightning_module,
 )
-from sslbolts.callbacks import NanGuard, RunRecord
+from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
+from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
 from sslbolts.cli.run import checkpoint
 from sslbolts.cli.run.accidents import accidents_explained
@@ -181,13 +182,20 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return trainer
 
     def before_fit(self) -> None:
+        command = ["sslbolts", *self._arguments]
         if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
-        self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
+        self.trainer.callbacks.append(RunRecord(command))
+        given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
+        if not given and not self.trainer.fast_dev_run:
+            self.trainer.callbacks.append(SaveOnSignal(command=command))
+        for callback in given:
+            callback.command = callback.command or command
 
     def fit(self, **arguments: Any) -> None:
         """Training, called by Lightning in place of ``Trainer.fit``."""
-        with earlier_run_kept(self.trainer, arguments.get("ckpt_path")), accidents_explained(self.trainer):
+        kept = earlier_run_kept(self.trainer, arguments.get("ckpt_path"))
+        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer):
             self.trainer.fit(**arguments)
 
     def before_predict(self) -> None:
