@@ -1,6 +1,14 @@
 """Wrong uses of the commands that look at a trained network: pictures, report, evaluate, transfer, detect, diagnose."""
 
-from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, initialized, load_encoder
+from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.evaluation import (
+    FineTune,
+    evaluate_detection,
+    evaluate_label_efficiency,
+    evaluate_transfer,
+    initialized,
+    load_encoder,
+)
 from sslbolts.evaluation.few_label import read_rows
 from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
@@ -133,6 +141,19 @@ WRONG_EVALUATIONS = [
         ["evaluate", "few-label", "{files}/simclr.ckpt", "--rows={files}/nowhere.txt"],
         "nowhere.txt",
         lambda files: read_rows(files / "nowhere.txt"),
+    ),
+    Wrong(
+        "numbers of labels that do not ascend",
+        ["evaluate", "label-efficiency", "{files}/simclr.ckpt", "--per_class", "20", "5"],
+        "per_class=20, 5: the numbers of labels must ascend, each given once.",
+        lambda files: evaluate_label_efficiency(
+            load_encoder(TinyBackbone(), device="cpu"), CIFAR10MiniDataModule(), per_class=[20, 5]
+        ),
+    ),
+    Wrong(
+        "more labels than a class has at one of several numbers",
+        ["evaluate", "label-efficiency", "{files}/simclr.ckpt", "--per_class", "1", "501"],
+        "has only 500 training images",
     ),
     Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
 ]

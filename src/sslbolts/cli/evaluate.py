@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sslbolts.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sslbolts.evaluation import Result
 
 __all__ = ["PROTOCOLS", "Protocol", "main"]
 
@@ -36,6 +42,12 @@ PROTOCOLS: dict[str, Protocol] = {
         "a classifier from 1 %, 10 % or n labels per class",
         ("PROBE_SETTINGS", "FINE_TUNE_SETTINGS"),
         ("epochs", "lr"),
+    ),
+    "label-efficiency": Protocol(
+        "evaluate_label_efficiency",
+        "frozen features beside training from scratch, over labels per class",
+        ("FINE_TUNE_SETTINGS",),
+        ("lr", "weight_decay", "optimizer", "lr_scaling", "decay", "crop_scale"),
     ),
     "mlp": Protocol("evaluate_mlp", "classifier with one hidden layer", ("PROBE_SETTINGS",)),
     "layers": Protocol("evaluate_layers", "logistic regression on the maps of every block"),
@@ -103,13 +115,23 @@ def main(argv: Sequence[str]) -> int:
     if name == "few-label":
         options |= _few(config)
     result = function(encoder, data, **options)
-    return results.finish(result, config, encoder)
+    return results.finish(result, config, encoder, picture=_picture(name, result))
 
 
 def _few(config: Any) -> dict[str, Any]:
     """A hundredth of the labels where nothing is said of them."""
     nothing = config.rows is None and config.fraction is None and config.per_class is None
     return {"fraction": 0.01} if nothing else {}
+
+
+def _picture(name: str, result: "Result") -> "Figure | None":
+    if name != "label-efficiency":
+        return None
+    from sslbolts.pictures.label_efficiency import draw_label_efficiency
+
+    curves = {label: [row[f"{label} top1"] for row in result.rows] for label in ("self-supervised", "from scratch")}
+    counts = [row["labels per class"] for row in result.rows]
+    return draw_label_efficiency(counts, curves, title=f"{Path(result.source).name} on {result.data}")
 
 
 def _help() -> str:

@@ -10,6 +10,7 @@ from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS, FineTuneSettings
 from sslbolts.evaluation.initialization import initialized
+from sslbolts.evaluation.label_efficiency import evaluate_label_efficiency
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate_few_label",
     "evaluate_finetune",
     "evaluate_knn",
+    "evaluate_label_efficiency",
     "evaluate_layers",
     "evaluate_linear",
     "evaluate_mlp",
