@@ -5,6 +5,7 @@ from sslbolts.evaluation import (
     FineTune,
     evaluate_detection,
     evaluate_label_efficiency,
+    evaluate_svm,
     evaluate_transfer,
     initialized,
     load_encoder,
@@ -154,6 +155,22 @@ WRONG_EVALUATIONS = [
         "more labels than a class has at one of several numbers",
         ["evaluate", "label-efficiency", "{files}/simclr.ckpt", "--per_class", "1", "501"],
         "has only 500 training images",
+    ),
+    Wrong(
+        "support vector machines of two kinds of data",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--voc07={files}/empty", "--data=CIFAR10Mini"],
+        "--voc07 is data of its own: leave --data out.",
+    ),
+    Wrong(
+        "support vector machines without VOC's folder",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--voc07={files}/empty", "--device=cpu"],
+        "VOC2007: it is not in",
+        lambda files: evaluate_svm(load_encoder(TinyBackbone(), device="cpu"), voc07=files / "empty"),
+    ),
+    Wrong(
+        "size of VOC's images for other data",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--image_size=32", "--device=cpu"],
+        "image_size, normalize and download are for voc07",
     ),
     Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
 ]

@@ -10,7 +10,7 @@ from sslbolts.errors import UsageError, did_you_mean
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sslbolts.evaluation import Result
+    from sslbolts.evaluation import Encoder, Result
 
 __all__ = ["PROTOCOLS", "Protocol", "main"]
 
@@ -51,6 +51,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "mlp": Protocol("evaluate_mlp", "classifier with one hidden layer", ("PROBE_SETTINGS",)),
     "layers": Protocol("evaluate_layers", "logistic regression on the maps of every block"),
+    "svm": Protocol("evaluate_svm", "a linear SVM per class on the maps of every block; of VOC 2007 by --voc07 FOLDER"),
     "finetune": Protocol(
         "evaluate_finetune", "the whole network trained further, by a paper's settings", ("FINE_TUNE_SETTINGS",)
     ),
@@ -108,14 +109,30 @@ def main(argv: Sequence[str]) -> int:
     results.check(config)
 
     encoder = source.encoder_of(config)
-    data = source.data_of(parser, config, encoder)
+    voc07 = config.get("voc07")
+    if voc07 is None:
+        data = source.data_of(parser, config, encoder)
+    else:
+        if any(word.partition("=")[0].partition(".")[0] == "--data" for word in arguments):
+            raise UsageError("--voc07 is data of its own: leave --data out.")
+        data = None
     config.cache = source.cache_folder(config, encoder)
-    encoder = source.drawn_anew(config, encoder, data)
+    encoder = source.drawn_anew(config, encoder, data if voc07 is None else _voc07(config, encoder))
     options = source.arguments_of(function, config, changes)
     if name == "few-label":
         options |= _few(config)
     result = function(encoder, data, **options)
     return results.finish(result, config, encoder, picture=_picture(name, result))
+
+
+def _voc07(config: Any, encoder: "Encoder") -> Any:
+    """Training images of PASCAL VOC 2007, if weights are drawn anew."""
+    from sslbolts.evaluation.svm.run import voc07_images
+
+    if config.init is None:
+        return None
+    known = {name: config[name] for name in ("image_size", "normalize", "download")}
+    return voc07_images(encoder, config.voc07, **known)[0]
 
 
 def _few(config: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ VERBS: dict[str, Verb] = {
     "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
     "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
     "evaluate": Verb(
-        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, finetune, few-label"
+        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, svm, finetune, few-label, ..."
     ),
     "transfer": Verb("sslbolts.cli.transfer", "logistic regression on many data sets, beside the published table"),
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),

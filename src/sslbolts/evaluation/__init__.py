@@ -18,6 +18,7 @@ from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_mlp
 from sslbolts.evaluation.probes.settings import PROBE_SETTINGS, ProbeSettings
 from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.svm.run import evaluate_svm
 from sslbolts.evaluation.transfer.run import evaluate_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
 
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate_linear",
     "evaluate_mlp",
     "evaluate_ridge",
+    "evaluate_svm",
     "evaluate_transfer",
     "features_of",
     "few_label_rows",

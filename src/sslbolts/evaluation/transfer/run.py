@@ -86,20 +86,28 @@ class PreparedImages(Dataset[Any]):
         dataset: map-style, ``(PIL image, label)``. Of a file of several frames it gives the first, and an alpha channel
             is left out, as in the published protocol.
         size: side of the square, pixels.
+        resize: shorter side before it is cut out; None is ``size``.
         in_chans: 1 or 3 channels.
         mean: per channel, in [0, 1]; None does not normalize.
         std: per channel.
     """
 
     def __init__(
-        self, dataset: Dataset[Any], *, size: int, in_chans: int = 3, mean: Any = None, std: Any = None
+        self,
+        dataset: Dataset[Any],
+        *,
+        size: int,
+        resize: int | None = None,
+        in_chans: int = 3,
+        mean: Any = None,
+        std: Any = None,
     ) -> None:
         from torchvision.transforms import v2
 
         self.dataset = dataset
         self._mode = "L" if in_chans == 1 else "RGB"
         steps: list[Any] = [
-            v2.Resize(size, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.Resize(resize or size, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
             v2.CenterCrop(size),
             v2.PILToTensor(),
             v2.ToDtype(torch.float32, scale=True),
