@@ -230,7 +230,7 @@ def test_a_class_that_no_training_image_has_is_named() -> None:
 @pytest.mark.usefixtures("few_images")
 def test_the_command_prints_the_table_and_writes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["evaluate", "svm", "timm/resnet10t", "--untrained", "--device=cpu", "--values=256", "--costs=0.1"]
-    packaged = ["--data=CIFAR10Mini", "--data.labels_per_class=4", "--layers=layer4"]
+    packaged = ["--data.image_size=32", "--data.labels_per_class=4", "--layers=layer4"]
     assert main([*argv, *packaged, f"--output={tmp_path}/svm.json"]) == 0
     result = Result.from_json((tmp_path / "svm.json").read_text())
     assert result.protocol == "svm"
