@@ -57,6 +57,16 @@ WRONG_EVALUATIONS = [
         "steps=0: it must be a whole number of at least 1",
     ),
     Wrong(
+        "detection with rescaled weights",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--init=rescaled"],
+        'init="rescaled": it must be one of random.',
+    ),
+    Wrong(
+        "detection beside a baseline that there is not",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--baselines=scratch"],
+        'baselines="scratch": it must be one of random.',
+    ),
+    Wrong(
         "misspelt settings of fine-tuning",
         ["evaluate", "finetune", "{files}/simclr.ckpt", "--settings=simclr_1pc"],
         'there are no settings "simclr_1pc" of fine-tuning. Did you mean "simclr_1pct"?',

@@ -14,7 +14,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from sslbolts import UsageError
 from sslbolts.cli import main
-from sslbolts.evaluation import Result, load_encoder
+from sslbolts.evaluation import Result, initialized, load_encoder
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
@@ -228,9 +228,41 @@ def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsy
     assert list(result.metrics)[:3] == ["map", "map50", "map75"]
     assert {"voc07/map", "voc07/map50", "voc07/map75"} < set(result.metrics)
     assert all(0 <= value <= 1 for value in result.metrics.values())
+    argv.remove("--untrained")
+    assert main([*argv, "--init=random", "--output", str(tmp_path / "random.json")]) == 0
+    drawn = Result.from_json((tmp_path / "random.json").read_text())
+    assert drawn.settings["initialization"] == "random, seed 0"
+    assert drawn.source == "timm/resnet10t (random, seed 0)"
+    argv.insert(2, "--untrained")
+    capsys.readouterr()
     assert main([*argv[:-2], "--steps", "0"]) == 2
     assert main(["detect", "timm/resnet10t", "--untrained", "--root", str(tmp_path), "--device", "cpu"]) == 2
     assert "there is no" in capsys.readouterr().err
+
+
+def test_a_detector_from_scratch_stands_beside_it(tmp_path: Path) -> None:
+    write_shapes(tmp_path, "train", 4, seed=0)
+    network = timm.create_model("resnet18", num_classes=0, **SMALL)
+    sizes: dict[str, Any] = {"image_size": (48, 64), "width": 16, "anchor_sizes": (8, 16, 24, 48, 96)}
+    common: dict[str, Any] = {"train": ["train"], "test": ["train"], "steps": 1, "batch_size": 2, "progress": False}
+    encoder = load_encoder(network, image_size=64, device="cpu")
+    both = evaluate_detection(encoder, tmp_path, baselines=["random"], seed=3, **common, **sizes)
+    alone = evaluate_detection(encoder, tmp_path, seed=3, **common, **sizes)
+    scratch = evaluate_detection(initialized(encoder, "random", seed=3), tmp_path, seed=3, **common, **sizes)
+    assert [row["network"] for row in both.rows] == ["ResNet", "random"]
+    assert [row["batch norms"] for row in both.rows] == ["frozen", "trained"]
+    for row, found in zip(both.rows, (alone, scratch)):
+        assert {name: row[name] for name in found.metrics} == found.metrics
+    assert both.metrics["map"] == alone.metrics["map"]
+    assert both.metrics["random/map"] == scratch.metrics["map"]
+    assert both.settings["baselines"] == {"random": "random, seed 3"}
+    assert scratch.settings["initialization"] == "random, seed 3"
+    assert scratch.settings["features"] == "backbone, random, seed 3, trained further"
+    assert "initialization" not in alone.settings
+    kept = evaluate_detection(
+        initialized(encoder, "random", seed=3), tmp_path, seed=3, frozen_norm=True, **common, **sizes
+    )
+    assert kept.settings["batch norms"] == "frozen", "what is given stays"
 
 
 def test_the_encoder_keeps_its_weights(tmp_path: Path) -> None:
