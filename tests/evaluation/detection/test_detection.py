@@ -240,29 +240,34 @@ def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsy
     assert "there is no" in capsys.readouterr().err
 
 
-def test_a_detector_from_scratch_stands_beside_it(tmp_path: Path) -> None:
-    write_shapes(tmp_path, "train", 4, seed=0)
-    network = timm.create_model("resnet18", num_classes=0, **SMALL)
-    sizes: dict[str, Any] = {"image_size": (48, 64), "width": 16, "anchor_sizes": (8, 16, 24, 48, 96)}
-    common: dict[str, Any] = {"train": ["train"], "test": ["train"], "steps": 1, "batch_size": 2, "progress": False}
-    encoder = load_encoder(network, image_size=64, device="cpu")
-    both = evaluate_detection(encoder, tmp_path, baselines=["random"], seed=3, **common, **sizes)
-    alone = evaluate_detection(encoder, tmp_path, seed=3, **common, **sizes)
-    scratch = evaluate_detection(initialized(encoder, "random", seed=3), tmp_path, seed=3, **common, **sizes)
+def test_a_detector_from_scratch_stands_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shapes(tmp_path, "train", 2, seed=0)
+    encoder = load_encoder(timm.create_model("resnet18", num_classes=0, **SMALL), image_size=64, device="cpu")
+    trained: list[torch.Tensor] = []
+
+    def spied(backbone: Any, *args: Any, **settings: Any) -> Detector:
+        trained.append(backbone.layer1[0].conv1.weight.detach().clone())
+        return Detector(backbone, *args, **settings)
+
+    monkeypatch.setattr("sslbolts.evaluation.detection.run.Detector", spied)
+    common: dict[str, Any] = {"train": ["train"], "test": ["train"], "steps": 1, "batch_size": 2, "seed": 3}
+    common |= {"image_size": (48, 64), "width": 16, "anchor_sizes": (8, 16, 24, 48, 96), "progress": False}
+    both = evaluate_detection(encoder, tmp_path, baselines=["random"], **common)
+    drawn = initialized(encoder, "random", seed=3)
     assert [row["network"] for row in both.rows] == ["ResNet", "random"]
     assert [row["batch norms"] for row in both.rows] == ["frozen", "trained"]
-    for row, found in zip(both.rows, (alone, scratch)):
-        assert {name: row[name] for name in found.metrics} == found.metrics
-    assert both.metrics["map"] == alone.metrics["map"]
-    assert both.metrics["random/map"] == scratch.metrics["map"]
+    assert torch.equal(trained[0], encoder.backbone.layer1[0].conv1.weight)
+    assert torch.equal(trained[1], drawn.backbone.layer1[0].conv1.weight)
+    assert not torch.equal(trained[0], trained[1])
+    for row, prefix in zip(both.rows, ("", "random/")):
+        assert all(row[name] == both.metrics[f"{prefix}{name}"] for name in ("map", "map50", "voc07/map50"))
     assert both.settings["baselines"] == {"random": "random, seed 3"}
+    assert "initialization" not in both.settings
+    scratch = evaluate_detection(drawn, tmp_path, frozen_norm=True, **common)
+    assert scratch.settings["batch norms"] == "frozen", "what is given stays"
     assert scratch.settings["initialization"] == "random, seed 3"
     assert scratch.settings["features"] == "backbone, random, seed 3, trained further"
-    assert "initialization" not in alone.settings
-    kept = evaluate_detection(
-        initialized(encoder, "random", seed=3), tmp_path, seed=3, frozen_norm=True, **common, **sizes
-    )
-    assert kept.settings["batch norms"] == "frozen", "what is given stays"
+    assert torch.equal(trained[2], trained[1])
 
 
 def test_the_encoder_keeps_its_weights(tmp_path: Path) -> None:
