@@ -37,7 +37,7 @@ VERBS: dict[str, Verb] = {
     "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
     "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
     "evaluate": Verb(
-        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, finetune, few-label"
+        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, svm, finetune, few-label, ..."
     ),
     "transfer": Verb(
         "sslbolts.cli.transfer", "many data sets by logistic regression or fine-tuning, beside the published table"

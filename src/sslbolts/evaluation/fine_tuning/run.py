@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.encoder import Encoder
@@ -29,6 +30,7 @@ def evaluate_finetune(
     *,
     settings: str | FineTuneSettings = "auto",
     rows: Tensor | None = None,
+    steps: int | None = None,
     devices: int = 1,
     precision: str = "32-true",
     seed: int = 0,
@@ -44,6 +46,7 @@ def evaluate_finetune(
         settings: one of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, or settings of your
             own; "auto" is "mae" for vision transformers, else "simclr".
         rows: positions of the training images to use; None is all.
+        steps: optimizer steps of the run, in place of the settings' epochs.
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -70,24 +73,31 @@ def evaluate_finetune(
     check_trainable(encoder)
     subject = EncodedData(encoder, data)
     data = subject.module
+    whole(steps=steps)
+    if steps is not None and "epochs" in changes:
+        raise UsageError(f"steps={steps} and epochs={changes['epochs']}: each says how long is trained; give one.")
     name = suitable_settings(encoder.backbone) if settings == "auto" else settings
     module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
-    crop = View(data.image_size, interpolation=module.settings.interpolation)
+    crop = View(data.image_size, scale=module.settings.crop_scale, interpolation=module.settings.interpolation)
     crops = labeled_crops(subject, view=crop, rows=rows)
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,
             precision=precision,
-            max_epochs=module.settings.epochs,
+            max_epochs=module.settings.epochs if steps is None else -1,
+            max_steps=-1 if steps is None else steps,
             limit_val_batches=0,
             enable_progress_bar=progress,
         )
         trainer.fit(module, crops)
+        batches = trainer.num_training_batches
         found = trainer.test(module, datamodule=crops, verbose=False)[0]
         unsaved = saved(trainer, save)
+    trained = {} if steps is None else {"epochs": round(steps / float(batches), 2), "steps": steps}
+    least, greatest = (100 * scale for scale in module.settings.crop_scale)
     settings_name = name if isinstance(name, str) else "given"
     return subject.result(
         "finetune",
@@ -96,13 +106,14 @@ def evaluate_finetune(
             "features": f"{encoder.feature_name}, trained further with a linear head",
             "settings": settings_name + (f", with {', '.join(changes)} changed" if changes else ""),
             **{key: value for key, value in asdict(module.settings).items() if key not in ("source", "batch_size")},
+            **trained,
             "pooling": module.pooling,
             "head_lr": module.settings.lr if module.settings.head_lr is None else module.settings.head_lr,
             "images per step": effective_batch_size(trainer),
             "source": module.settings.source,
             "preprocessing": {
-                "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, "
-                f"{module.settings.interpolation}), flipped",
+                "training": f"one random crop of {crops.image_size} pixels ({least:g} to {greatest:g} % of "
+                f"the area, {module.settings.interpolation}), flipped",
                 **subject.preprocessing,
             },
             "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
