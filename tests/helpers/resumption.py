@@ -66,7 +66,13 @@ def toy_images(**settings: Any) -> DatasetDataModule:
     pixels = torch.randint(0, 256, (55, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     train, val = (TensorDataset(part, torch.arange(len(part)) % 3) for part in pixels.split([40, 15]))
     views = MultiView((View(8, scale=(0.5, 1.0)),))
-    sizes = {"batch_size": 40 // BATCHES, "num_workers": 0, "seed": 7, "in_memory": True} | settings
+    sizes = {
+        "batch_size": 40 // BATCHES,
+        "eval_batch_size": 8,
+        "num_workers": 0,
+        "seed": 7,
+        "in_memory": True,
+    } | settings
     return DatasetDataModule(train, val=val, num_classes=3, image_size=8, views=views, **sizes)
 
 
@@ -155,8 +161,7 @@ def run(
         callbacks=[*callbacks, diary, *([] if folder is None else [Saver(folder)])],
         logger=logger,
         log_every_n_steps=1,
-        enable_checkpointing=folder is not None,
-        **{**limits, **settings},
+        **{"enable_checkpointing": folder is not None, **limits, **settings},
     )
     trainer.fit(module(), datamodule=data(), ckpt_path=ckpt_path)
     end = trainer._checkpoint_connector.dump_checkpoint()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from sslbolts._lightning import Callback, LightningModule, lightning_module
 from sslbolts.callbacks import CollapseMonitor, OnlineLinearProbe
@@ -22,7 +23,7 @@ SETTINGS = {
     "validation every second epoch": {"check_val_every_n_epoch": 2},
     "no validation": {"limit_val_batches": 0},
     "accumulation over two batches": {"accumulate_grad_batches": 2},
-    "accumulation over three batches": {"accumulate_grad_batches": 3, "val_check_interval": 0.5},
+    "accumulation over three batches": {"accumulate_grad_batches": 3},
     "an end after some steps": {"max_steps": 2 * BATCHES + 1},
 }
 
@@ -76,7 +77,7 @@ def test_a_validation_that_was_interrupted_begins_anew(tmp_path):
 
     saves = lightning_module("callbacks").OnExceptionCheckpoint(tmp_path, "broken")
     with pytest.raises(RuntimeError, match="broken"):
-        run(module=Breaks, callbacks=(saves,))
+        run(module=Breaks, callbacks=(saves,), enable_checkpointing=True)
     resumed, whole = run(ckpt_path=tmp_path / "broken.ckpt"), run()
     assert resumed.events == whole.events[-len(resumed.events) :]
     assert resumed.events[0][0] == "on_validation_epoch_start"
@@ -91,7 +92,7 @@ def test_where_epochs_have_another_number_of_batches_the_next_one_begins_at_its_
     names = [event[0] for event in resumed.events]
     assert names[:6] == [event[0] for event in whole.events[seen(place) :]][:6]
     started = [event for event in resumed.events if event[0] == "on_train_batch_start"]
-    assert [(epoch, number) for _, epoch, _, number, _ in started] == [(e, b) for e in (1, 2) for b in range(batches)]
+    assert [(epoch, number) for _, epoch, _, number, _ in started] == [(1, b) for b in range(batches)]
 
 
 @pytest.mark.parametrize("limit", [1.0, 0], ids=["validation", "none"])
@@ -101,7 +102,7 @@ def test_another_loader_gives_no_further_batch_of_an_epoch_that_is_over(tmp_path
         keep = {"dirpath": tmp_path, "filename": "{step}", "save_top_k": -1, "auto_insert_metric_name": False}
         saves = lightning_module("callbacks").ModelCheckpoint(every_n_train_steps=BATCHES, **keep)
         settings = {"enable_checkpointing": True, "callbacks": [diary, saves], "limit_val_batches": limit}
-        loaders = noise_loader(8 * BATCHES, 8, (8,)), [(torch.ones(1, 3, 8, 8),)]
+        loaders = noise_loader(8 * BATCHES, 8, (8,)), DataLoader(TensorDataset(torch.ones(2, 3, 8, 8)))
         trainer = quiet_trainer(max_epochs=2, **settings)
         trainer.fit(Toy(), *loaders, ckpt_path=ckpt_path)
         return diary, trainer
@@ -128,7 +129,7 @@ def test_monitors_do_not_change_how_a_module_of_others_is_resumed(tmp_path):
     run(tmp_path, module=Plain)
     place = tmp_path / f"step{BATCHES}.ckpt"
     alone, watched = (run(ckpt_path=place, module=Plain, callbacks=callbacks) for callbacks in ((), monitors()))
-    assert [event[:4] for event in watched.events] == [event[:4] for event in alone.events]
+    assert [event[:3] for event in watched.events] == [event[:3] for event in alone.events]
     assert_same(watched.end["loops"], alone.end["loops"], "loops")
 
 

@@ -93,13 +93,13 @@ class LinearHeads:
         counts = torch.cat([labeled.sum()[None], right, valid.sum()[None], beyond.sum()[None]])
         sums = [gradient.flatten(), offset.sum(0), offset.square().sum(0), weights.sum()[None], counts.to(x.dtype)]
         packed = all_sum(torch.cat(sums))
-        gradient, total, squares, count, counts = packed.split(
-            [gradient.numel(), self.width, self.width, 1, len(counts)]
-        )
+        sizes = [gradient.numel(), self.width, self.width, 1, len(counts)]
+        gradient, total, squares, count, all_counts = packed.split(sizes)
         divisor = count.clamp(min=1)
         self._descend(gradient.view_as(self.weight) / divisor, count)
         self._average(total / divisor, squares / divisor, count)
-        return counts.to(torch.int64)
+        found: Tensor = all_counts.to(torch.int64)
+        return found
 
     def _standardized(self, x: Tensor) -> Tensor:
         return (x - self.mean) * (self.variance + 1e-5).rsqrt()

@@ -13,7 +13,12 @@ from sslbolts.errors import UsageError
 from sslbolts.losses import deepcluster_v2
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.clustering.cluster_memory import ClusterMemory
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics, known_agreement, largest_cluster
+from sslbolts.methods.clustering.cluster_statistics import (
+    INDICATORS,
+    cluster_statistics,
+    known_agreement,
+    largest_cluster,
+)
 from sslbolts.methods.clustering.cosines import cosines, unit
 from sslbolts.methods.training_features import training_features
 from sslbolts.networks.backbones import BackboneLike
