@@ -135,6 +135,8 @@ def _tensors(inputs: Any) -> list[Tensor]:
 def layer_outputs(network: nn.Module, layers: Sequence[nn.Module], images: Tensor) -> list[list[Any]]:
     """Outputs of some layers in one forward pass of a network: for each layer, those of all its calls.
 
+    A compiled network runs as it was before: what was compiled without a tap does not call it.
+
     Args:
         network: called on ``images``.
         layers: parts of it.
@@ -142,7 +144,8 @@ def layer_outputs(network: nn.Module, layers: Sequence[nn.Module], images: Tenso
     """
     taps = [Tap(layer) for layer in layers]
     try:
-        network(images)
+        with nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager"):
+            network(images)
     finally:
         for tap in taps:
             tap.close()

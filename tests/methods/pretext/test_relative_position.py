@@ -208,7 +208,7 @@ def test_examples_name_the_place_of_the_neighbor():
         ({"pairs": "center", "grid": 4}, "grid=4: the central patch"),
         ({"dropout": 0.5}, 'dropout=0.5 has no effect with head="original"'),
         ({"backbone": "sslbolts/deepcontext", "stem": "cifar"}, 'stem="cifar" is for ResNets'),
-        ({"backbone": "sslbolts/cfn", "backbone_kwargs": {"depth": 3}}, '"sslbolts/cfn" does not take these'),
+        ({"backbone": "sslbolts/cfn", "backbone_kwargs": {"depth": 3}}, "Jigsaw's network does not take these"),
     ],
 )
 def test_wrong_arguments(arguments, words):

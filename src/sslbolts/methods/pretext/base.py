@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple, Unpack
 import torch
 from torch import Tensor
 
+from sslbolts._lightning import rank_zero_warn
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.taps import find_layer, layer_outputs, pooled
@@ -45,11 +46,15 @@ class PretextModule(SSLModule):
         feature_layer: layer of the backbone whose pooled output :meth:`forward` gives; None is the backbone's own
             features. An exported backbone is the whole one, of which that layer is a part.
 
+    Attributes:
+        reads_inner_layer: whether the task is learned on an inner layer's maps, which compiled code does not give.
+
     Raises:
         UsageError: for a layer that the backbone does not have.
     """
 
     num_views: ClassVar[int | None] = 1
+    reads_inner_layer: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -81,6 +86,15 @@ class PretextModule(SSLModule):
     def prepare(self, images: Tensor) -> Tensor:
         """What the backbone is fed, of images as the DataModule gives them: for methods on other channels than RGB."""
         return images
+
+    def compile_network(self) -> None:
+        if self.reads_inner_layer:
+            rank_zero_warn(
+                f"compile_backbone=True has no effect: {type(self).__name__} reads an inner layer of the backbone, "
+                "which compiled code does not give. Leave it out."
+            )
+        else:
+            super().compile_network()
 
     @classmethod
     def examples(cls, images: Tensor, generator: torch.Generator) -> list[Shown]:

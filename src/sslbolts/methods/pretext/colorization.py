@@ -66,6 +66,7 @@ class Colorization(LabModule):
         (torch.Size([2, 512]), torch.Size([2, 3, 32, 32]))
     """
 
+    reads_inner_layer = True
     indicators = (
         Indicator(
             metric="train/saturation",

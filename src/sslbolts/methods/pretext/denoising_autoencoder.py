@@ -60,6 +60,7 @@ class DenoisingAutoencoder(PretextModule):
     """
 
     starts_at_identity = True
+    reads_inner_layer = True
     indicators = (
         Indicator(
             metric="train/error_of_mean",

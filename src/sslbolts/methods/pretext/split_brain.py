@@ -63,6 +63,7 @@ class SplitBrain(LabModule):
         torch.Size([2, 1024])
     """
 
+    reads_inner_layer = True
     indicators = (
         loss_of_chance("predicting each bin as often as it occurs in the batch", "more epochs", of="features"),
     )
