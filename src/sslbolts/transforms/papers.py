@@ -245,6 +245,11 @@ def _split_brain(size: int, *, least: float, most: float, ratio: float) -> Multi
     return MultiView((View(size, scale=(least, most), ratio=(1 / ratio, ratio)),), normalize=False)
 
 
+def _multi_task(size: int) -> MultiView:
+    # Colors stay as they are, since they are to be predicted; tasks that need others change them.
+    return MultiView((View(size, scale=(0.3, 1.0)),) * 2, normalize=False)
+
+
 _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "simclr": {224: _simclr(224, strength=1.0, blur_p=0.5), 32: _simclr(32, strength=0.5, blur_p=0.0)},
     "moco_v1": {224: _moco_v1(224), 32: _moco_v1(32)},
@@ -286,6 +291,7 @@ _PAPERS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "denoising_autoencoder": {224: _denoising_autoencoder(224), 32: _denoising_autoencoder(32)},
     "context_encoder": {224: _context_encoder(224, scale=(0.1, 0.134)), 32: _context_encoder(32, scale=(0.6, 1.0))},
     "bigan": {224: _bigan(224, least=0.59), 32: _bigan(32, least=0.59)},
+    "multi_task": {224: _multi_task(224), 32: _multi_task(32)},
     "mae": {224: _mae(224, scale=0.2), 32: _mae(32, scale=0.08)},
     "relative_position": {
         224: _relative_position(View(224, scale=(0.7626, 0.7626), flip=0.0)),
