@@ -423,18 +423,18 @@ OVERRIDES: dict[str, dict[str, Any]] = {
         "arguments": {
             "tasks": [
                 {
-                    "class_path": "RelativePosition",
+                    "class_path": "sslbolts.RelativePosition",
                     "init_args": {"patch_size": 8, "cell_size": 10, "jitter": 2, "hidden_dim": 16},
                 },
-                {"class_path": "Colorization", "init_args": {"stride": 4}},
-                {"class_path": "Exemplar", "init_args": {"output_dim": 16}},
+                {"class_path": "sslbolts.Colorization", "init_args": {"stride": 4}},
+                {"class_path": "sslbolts.Exemplar", "init_args": {"output_dim": 16}},
             ]
         },
         "uniform": True,
         "learning": {
             "tasks": [
-                {"class_path": "Exemplar", "init_args": {"output_dim": 128}},
-                {"class_path": "Colorization", "init_args": {"layer": "layers", "stride": 4}},
+                {"class_path": "sslbolts.Exemplar", "init_args": {"output_dim": 128}},
+                {"class_path": "sslbolts.Colorization", "init_args": {"layer": "layers", "stride": 4}},
                 "RotNet",
             ]
         },

@@ -21,6 +21,7 @@ PATCHES = {"patch_size": 8, "cell_size": 10, "jitter": 2, "hidden_dim": 16}
 RELATIVE = {"class_path": "RelativePosition", "init_args": PATCHES}
 COLORS = {"class_path": "Colorization", "init_args": {"layer": "layers", "stride": 4}}
 EXEMPLAR = {"class_path": "Exemplar", "init_args": {"output_dim": 16}}
+JIGSAW = {"class_path": "Jigsaw", "init_args": {"num_permutations": 8}}
 BYOL = {"class_path": "BYOL", "init_args": {"hidden_dim": 16, "output_dim": 8, "momentum": 0.5}}
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
@@ -132,7 +133,7 @@ def test_images_of_one_lightness_are_one_to_a_harmonized_trunk():
     generator = torch.Generator().manual_seed(0)
     gray = torch.rand(4, 1, 32, 32, generator=generator).expand(-1, 3, -1, -1)
     colored = torch.rand(4, 3, 32, 32, generator=generator)
-    module = small(tasks=["RotNet", "Jigsaw"], harmonize=True).eval()
+    module = small(tasks=["RotNet", JIGSAW], harmonize=True).eval()
     same = module.prepare(colored)
     other = module.prepare(gray)
     assert torch.equal(same[:, 0], same[:, 1])
@@ -144,7 +145,7 @@ def test_images_of_one_lightness_are_one_to_a_harmonized_trunk():
 def test_features_are_of_images_as_the_first_task_shows_them():
     images = noise().views[0]
     for first, shown in (
-        ("Jigsaw", Jigsaw(TinyBackbone()).prepare(images)),
+        (JIGSAW, Jigsaw(TinyBackbone(), num_permutations=8).prepare(images)),
         (COLORS, ((rgb_to_lab(images)[:, :1] - 50) / 50).expand(-1, 3, -1, -1)),
         ("SimCLR", images),
     ):
@@ -165,7 +166,7 @@ def test_a_batch_norm_has_each_tasks_statistics_one_after_the_other():
 # ---------------------------------------------------------------------------------------------------------- lasso
 
 
-def test_the_paper_s_lasso_reads_23_blocks_of_1024_channels():
+def test_the_lasso_of_the_paper_reads_23_blocks_of_1024_channels():
     with torch.device("meta"):
         blocks = [f"layer3.{block}" for block in range(23)]
         module = MultiTask(tasks=["RotNet", "Colorization"], lasso_layers=blocks)
@@ -277,7 +278,7 @@ def test_every_pretext_method_of_one_network_is_a_task(name):
     own = {key: value for key, value in case.small.items() if key not in ("feature_layer", "milestones")}
     module = small(tasks=[{"class_path": name, "init_args": own}])
     before = module.backbone.layers[0].weight.clone()
-    logged = run(module, sizes=case.sizes)
+    logged = run(module, steps=2, sizes=case.sizes)  # BiGAN's trunk has no gradient in the first
     assert logged.metrics[0][f"{METHODS[name].module.rpartition('.')[2]}/loss"] > 0
     assert not torch.equal(module.backbone.layers[0].weight, before)
 

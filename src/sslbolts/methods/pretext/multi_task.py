@@ -52,8 +52,8 @@ class MultiTask(MethodHost, PretextModule):
 
     Args:
         backbone: the trunk.
-        tasks: other methods: names, or ``{"class_path": ..., "init_args": ...}`` without network and optimizer, which
-            are given here. They are the paper's best three if nothing is said.
+        tasks: other methods: names, or ``{"class_path": "sslbolts.RotNet", "init_args": ...}`` without network and
+            optimizer, which are given here. They are the paper's best three if nothing is said.
         weights: `w`, one for each task; None is 1 for all. The paper has a learning rate for each.
         harmonize: every task sees images without colors, L in each of three channels.
         lasso_layers: layers of the trunk that are added for every task, with maps of one size; the paper has the 23
