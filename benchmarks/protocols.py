@@ -35,7 +35,7 @@ from sslbolts.evaluation.nearest import knn_on_features, ridge_on_features
 from sslbolts.evaluation.probes.on_features import probe_on_features
 from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.splits import Splits
-from sslbolts.evaluation.transfer.run import score_transfer
+from sslbolts.evaluation.transfer.linear import score_transfer
 
 RESULTS = Path(__file__).parent / "results" / "protocols"
 ROWS, TEST_ROWS = 50_000, 10_000

@@ -1,11 +1,11 @@
-"""The one exception for a user's mistake, and the nearest right name for a wrong one."""
+"""The exceptions that the command line prints as one line, and the nearest right name for a wrong one."""
 
 import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Unpack, get_args, get_origin
 
-__all__ = ["UsageError", "argument_names", "did_you_mean", "no_such_argument"]
+__all__ = ["DivergedError", "UsageError", "argument_names", "did_you_mean", "no_such_argument"]
 
 
 class UsageError(ValueError):
@@ -13,6 +13,10 @@ class UsageError(ValueError):
 
     The command line prints it as one line, without a traceback.
     """
+
+
+class DivergedError(UsageError):
+    """The loss or the weights of a training are NaN or infinite; to go on would only spoil what it has saved."""
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, Subset, TensorDataset
 
+from sslbolts._lightning import lightning_module
 from sslbolts.callbacks import (
     ClusterSheet,
     CollapseMonitor,
     EmbeddingPlot,
     KNNMonitor,
+    NanGuard,
     NeighborSheet,
     OnlineLinearProbe,
     Preflight,
@@ -18,6 +20,7 @@ from sslbolts.callbacks import (
 )
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.distributed import rank, world_size
+from sslbolts.errors import DivergedError
 from sslbolts.methods import SSLModule
 from sslbolts.training.counts import RightCounts
 from sslbolts.training.rows import EvaluationRows
@@ -87,6 +90,29 @@ def fit(checkpoint: str | None = None) -> dict[str, Any]:
         "probe": probe._heads.weight.clone(),
         "names": sorted(name for name, _ in host.named_parameters()),
     }
+
+
+class OneRankDiverges(Host):
+    """Its loss is NaN on the last rank alone, from the sixth batch on."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        bad = rank() == world_size() - 1 and batch_idx >= 5
+        loss = loss * torch.nan if bad else loss
+        self.log("train/loss", loss)
+        return loss
+
+
+def diverge(folder: str, trained: bool) -> tuple[str, int]:
+    """What each rank says of a loss that is NaN on one of them, and how far it has come."""
+    checkpoints = lightning_module("callbacks").ModelCheckpoint(folder, every_n_train_steps=2) if trained else None
+    callbacks = [NanGuard(every_n_steps=2), *([checkpoints] if checkpoints else [])]
+    run = trainer(*callbacks, enable_checkpointing=trained, max_epochs=3, **two_devices())
+    try:
+        run.fit(OneRankDiverges(), train_loader(batch_size=4), val_loader())
+    except DivergedError as error:
+        return str(error), run.global_step
+    return "", run.global_step
 
 
 class Triples(Dataset):

@@ -1,5 +1,6 @@
 """In YAML and on the command line a class path is a class of its parameter's type, and a word is never a file."""
 
+import inspect
 import os
 import sys
 
@@ -7,9 +8,10 @@ import pytest
 import yaml
 from jsonargparse import Namespace
 
-from sslbolts import UsageError
+from sslbolts import METHODS, UsageError
 from sslbolts.cli import main
 from sslbolts.cli.shared.classes import check_classes
+from sslbolts.methods.registry import get_method
 
 TRAP = """
 import torch
@@ -138,3 +140,18 @@ def test_a_dataset_is_made_with_its_arguments(capsys):
     assert main(["fit", "--model=SimCLR", *given, "--data.val.size=10", "--print_config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]
     assert [printed[name]["init_args"]["size"] for name in ("train", "val")] == [20, 10]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_methods_own_defaults_are_its_own(name):
+    """Also an optimizer that a method makes by a function without an annotation."""
+    own = {
+        argument.name: argument.default
+        for argument in inspect.signature(get_method(name).__init__).parameters.values()
+        if argument.default is not argument.empty
+    }
+    assert callable(own["optimizer"])
+    check_classes(Namespace(model=Namespace(class_path=f"sslbolts.{name}", init_args=Namespace(**own))))
+    other = Namespace(**own | {"optimizer": lambda params: print(params)})
+    with pytest.raises(UsageError, match="is not known to return Optimizer"):
+        check_classes(Namespace(model=Namespace(class_path=f"sslbolts.{name}", init_args=other)))

@@ -1,5 +1,6 @@
 """A second ``fit`` in the folder of a first one."""
 
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -12,6 +13,8 @@ import yaml
 from sslbolts._lightning import Trainer, lightning_module
 from sslbolts.cli import main
 from sslbolts.cli.run.earlier_runs import _EarlierRun, earlier_run_kept
+from sslbolts.errors import UsageError
+from sslbolts.methods import SimCLR
 from tests.cli.test_training import DATA, MODEL, QUIET
 
 FIT = [
@@ -136,10 +139,74 @@ def test_a_run_that_cannot_start_changes_nothing(mistake):
     assert set(before) == set(contents("runs"))
 
 
-def test_a_run_that_fails_on_its_first_batch_has_the_earlier_one_beside_it():
-    before = contents("runs/mine")
+def _mistaken(*_: object) -> None:
+    raise UsageError("a mistake that shows in the first step")
+
+
+def test_a_run_that_fails_on_its_first_batch_changes_nothing(capsys, monkeypatch):
+    before = contents("runs")
     assert main([*RUN, "--data.views=swav", "--model.temperature=0.2"]) == 2
+    assert contents("runs") == before
+    with monkeypatch.context() as patch:
+        patch.setattr(SimCLR, "training_step", _mistaken)
+        assert main([*RUN, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 2
+    assert contents("runs") == before
+    capsys.readouterr()
+    moco = [argument.replace("SimCLR", "MoCo") for argument in FIT if "temperature" not in argument]
+    moco = [argument for argument in moco if "hidden_dim" not in argument]
+    assert main([*moco, *PLACE, *CHECKPOINT, "--data.views=moco_v2", "--model.queue_length=7"]) == 2
+    assert "queue_length" in capsys.readouterr().err
+    assert contents("runs") == before
+    assert main([*FIT, *LOGGER[:2], "--trainer.logger.name=other/new", PLACE[-1], "--data.views=swav"]) == 2
+    assert folders() == ["mine"]
+
+
+def test_a_second_run_in_the_folder_of_a_live_one_is_refused(capsys):
+    trainer = _stand_in(loggers=[SimpleNamespace(log_dir="runs/mine")])
+    first = _EarlierRun(trainer, None)
+    during = contents("runs")
+    assert main(RUN) == 2
+    message = capsys.readouterr().err
+    assert f"error: a run is already going on in runs/mine (process {os.getpid()} on" in message
+    assert "Traceback" not in message
+    assert len(message.strip().splitlines()[-1:]) == 1
+    assert contents("runs") == during
+    first.close()
+    assert folders() == ["mine"]
+    assert main(RUN) == 0
+
+
+def test_a_start_that_was_killed_is_undone_by_the_next_one(capsys, monkeypatch):
+    before = contents("runs/mine")
+    killed = _EarlierRun(_stand_in(loggers=[SimpleNamespace(log_dir="runs/mine")]), None)
+    for name in ("config.yaml", "events.out.tfevents.1"):
+        Path("runs/mine", name).write_text("of the killed run")
+    Path("runs/mine/metrics.csv").unlink()
+    Path("runs/mine/made").mkdir()
+    monkeypatch.setattr("sslbolts.cli.run.lock._is_alive", lambda *_: False)
+    assert killed.lock.path.is_file()
+    assert main(RUN) == 0
+    assert "A run in runs/mine was cut off at its beginning: its traces are removed." in capsys.readouterr().out
     assert contents("runs/mine-1") == before
+    assert not Path("runs/mine-1/made").exists()
+    assert folders() == ["mine", "mine-1"]
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_move_that_was_killed_has_split_no_run(renames, monkeypatch):
+    before = contents("runs/mine")
+    killed = _EarlierRun(_stand_in(loggers=[SimpleNamespace(log_dir="runs/mine")]), None)
+    for name in ("config.yaml", "new/model.txt"):
+        Path("runs/mine", name).parent.mkdir(exist_ok=True)
+        Path("runs/mine", name).write_text("of the killed run")
+    killed.before.part(killed.next)
+    assert contents(killed.next) == dict.fromkeys(("config.yaml", "new/model.txt"), b"of the killed run")
+    if renames:
+        killed.folder.rename("runs/mine-1")
+    monkeypatch.setattr("sslbolts.cli.run.lock._is_alive", lambda *_: False)
+    assert main(RUN) == 0
+    assert contents("runs/mine-1") == before
+    assert folders() == ["mine", "mine-1"]
 
 
 def test_fast_dev_run_moves_and_writes_nothing():
@@ -228,9 +295,10 @@ def test_of_spawned_processes_one_moves_the_earlier_run(place):
     first = _EarlierRun(_stand_in(loggers=[SimpleNamespace(log_dir="runs/other")]), None)
     before = contents("runs/other")
     ranks = [pickle.loads(pickle.dumps(first)) for _ in range(2)]
-    ranks[1].on_train_start(_stand_in(is_global_zero=False), None)
+    ranks[1].on_train_batch_end(_stand_in(is_global_zero=False), None)
     assert contents("runs/other") == before
-    ranks[0].on_train_start(_stand_in(), None)
+    ranks[0].on_train_batch_end(_stand_in(), None)
+    first.close()
     assert contents("runs/other-1") == before
 
 
@@ -241,6 +309,7 @@ def test_pictures_in_a_folder_that_is_not_the_runs_alone_move_with_it(tmp_path, 
     for name in ("config.yaml", "pictures/neighbors-epoch0010.png", "pictures/holiday.png", "mine.txt"):
         Path(name).write_text(name)
     earlier = _EarlierRun(_stand_in(loggers=[SimpleNamespace(save_dir=".")]), None)
-    earlier.on_train_start(_stand_in(), None)
+    earlier.on_train_batch_end(_stand_in(), None)
+    earlier.close()
     assert sorted(contents("earlier-1")) == ["config.yaml", "pictures/neighbors-epoch0010.png"]
     assert sorted(path for path in contents(".") if "earlier" not in path) == ["mine.txt", "pictures/holiday.png"]

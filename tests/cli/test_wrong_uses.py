@@ -17,6 +17,7 @@ from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
+from tests.cli.wrong_accidents import WRONG_ACCIDENTS
 from tests.cli.wrong_colors import WRONG_COLORS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
@@ -85,6 +86,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = callbacks.ModelCheckpoint(folder, filename="simclr")
     net = simclr(backbone="resnet18", backbone_kwargs=TINY)
     fit(net, mini(), checkpoint, enable_checkpointing=True)
+    whole = torch.load(folder / "simclr.ckpt", weights_only=True)
+    trained = {name: whole[name] for name in whole if name not in ("optimizer_states", "lr_schedulers", "callbacks")}
+    torch.save(trained, folder / "weights_alone.ckpt")
+    del whole["optimizer_states"][0]["param_groups"][1]
+    torch.save(whole, folder / "groups.ckpt")
     return folder
 
 
@@ -365,6 +371,7 @@ WRONG = [
         ["predict", *SIMCLR[1:-1], "--output=features.csv"],
         "must end in .npz or .parquet",
     ),
+    *WRONG_ACCIDENTS,
     *WRONG_PLACES_AND_VALUES,
     *WRONG_TILES,
     *WRONG_GENERATIVE,

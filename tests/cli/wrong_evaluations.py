@@ -1,6 +1,15 @@
 """Wrong uses of the commands that look at a trained network: pictures, report, evaluate, transfer, detect, diagnose."""
 
-from sslbolts.evaluation import FineTune, evaluate_detection, evaluate_transfer, initialized, load_encoder
+from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.evaluation import (
+    FineTune,
+    evaluate_detection,
+    evaluate_label_efficiency,
+    evaluate_svm,
+    evaluate_transfer,
+    initialized,
+    load_encoder,
+)
 from sslbolts.evaluation.few_label import read_rows
 from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
@@ -33,6 +42,41 @@ WRONG_EVALUATIONS = [
         lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], image_size=0),
     ),
     Wrong(
+        "transfer to a folder that is not there",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=folder:mine", "--root={files}/empty", "--device=cpu"],
+        "and it cannot be downloaded: images are read from mine/train/CLASS/*.jpg and mine/test/CLASS/*.jpg.",
+        lambda files: evaluate_transfer(
+            load_encoder(TinyBackbone(), device="cpu"), ["folder:mine"], root=files / "empty"
+        ),
+    ),
+    Wrong(
+        "transfer to a folder by another measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:top2"],
+        'metric="top2": it must be one of top1',
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["folder:mine:top2"]),
+    ),
+    Wrong(
+        "transfer to a folder by a misspelt measure",
+        ["transfer", "timm/resnet10t", "--datasets=folder:mine:acu"],
+        'metric="acu": it must be one of top1, mean_per_class, auc. Did you mean "auc"?',
+    ),
+    Wrong(
+        "transfer with steps and no fine-tuning",
+        ["transfer", "{files}/simclr.ckpt", "--datasets=DTD", "--steps=100", "--device=cpu"],
+        "steps=100 is of fine-tuning: give fine_tune=True (--fine-tune) as well.",
+        lambda files: evaluate_transfer(load_encoder(TinyBackbone(), device="cpu"), ["DTD"], steps=100),
+    ),
+    Wrong(
+        "transfer by fine-tuning beside a checkpoint",
+        ["transfer", "{files}/simclr.ckpt", "--fine-tune", "--supervised={files}/simclr.ckpt", "--device=cpu"],
+        "it is timm/NAME or torchvision/NAME, whose weights are known.",
+    ),
+    Wrong(
+        "transfer by fine-tuning of the projector",
+        ["transfer", "{files}/simclr.ckpt", "--fine-tune", "--layer=projector", "--device=cpu"],
+        'fine-tuning trains the backbone, and the layer is "projector": leave layer out.',
+    ),
+    Wrong(
         "evaluation with a negative seed", ["evaluate", "knn", "x.ckpt", "--seed=-1"], "--seed -1: a seed is between 0"
     ),
     Wrong("misspelt option of transfer", ["transfer", "x.ckpt", "--datesets=DTD"], 'Did you mean "--datasets"?'),
@@ -46,6 +90,16 @@ WRONG_EVALUATIONS = [
         "detection of no steps",
         ["detect", "{files}/simclr.ckpt", "--root=x", "--steps=0"],
         "steps=0: it must be a whole number of at least 1",
+    ),
+    Wrong(
+        "detection with rescaled weights",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--init=rescaled"],
+        'init="rescaled": it must be one of random.',
+    ),
+    Wrong(
+        "detection beside a baseline that there is not",
+        ["detect", "{files}/simclr.ckpt", "--root=x", "--baselines=scratch"],
+        'baselines="scratch": it must be one of random.',
     ),
     Wrong(
         "misspelt settings of fine-tuning",
@@ -133,6 +187,35 @@ WRONG_EVALUATIONS = [
         ["evaluate", "few-label", "{files}/simclr.ckpt", "--rows={files}/nowhere.txt"],
         "nowhere.txt",
         lambda files: read_rows(files / "nowhere.txt"),
+    ),
+    Wrong(
+        "numbers of labels that do not ascend",
+        ["evaluate", "label-efficiency", "{files}/simclr.ckpt", "--per_class", "20", "5"],
+        "per_class=20, 5: the numbers of labels must ascend, each given once.",
+        lambda files: evaluate_label_efficiency(
+            load_encoder(TinyBackbone(), device="cpu"), CIFAR10MiniDataModule(), per_class=[20, 5]
+        ),
+    ),
+    Wrong(
+        "more labels than a class has at one of several numbers",
+        ["evaluate", "label-efficiency", "{files}/simclr.ckpt", "--per_class", "1", "501"],
+        "has only 500 training images",
+    ),
+    Wrong(
+        "support vector machines of two kinds of data",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--voc07={files}/empty", "--data=CIFAR10Mini"],
+        "--voc07 is data of its own: leave --data out.",
+    ),
+    Wrong(
+        "support vector machines without VOC's folder",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--voc07={files}/empty", "--device=cpu"],
+        "VOC2007: it is not in",
+        lambda files: evaluate_svm(load_encoder(TinyBackbone(), device="cpu"), voc07=files / "empty"),
+    ),
+    Wrong(
+        "size of VOC's images for other data",
+        ["evaluate", "svm", "{files}/simclr.ckpt", "--image_size=32", "--device=cpu"],
+        "image_size, normalize and download are for voc07",
     ),
     Wrong("misspelt option of a protocol", ["evaluate", "ridge", "x.ckpt", "--penalti=1"], 'Did you mean "--penalty"?'),
 ]

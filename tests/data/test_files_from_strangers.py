@@ -21,7 +21,7 @@ from sslbolts.data.decode import as_image, decode
 from sslbolts.data.files import FileImages, find_images
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes
-from sslbolts.evaluation.transfer.run import PreparedImages
+from sslbolts.evaluation.transfer.images import PreparedImages
 from sslbolts.evaluation.transfer.sets import transfer_set
 from tests.data.helpers import pixels, small, write_folder, write_image
 from tests.helpers.deep_folders import DEPTH, deep_folders

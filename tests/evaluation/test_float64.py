@@ -11,7 +11,7 @@ from sslbolts.evaluation.nearest import knn_on_features, ridge_on_features
 from sslbolts.evaluation.probes.on_features import probe_on_features
 from sslbolts.evaluation.probes.settings import probe_settings
 from sslbolts.evaluation.splits import Splits
-from sslbolts.evaluation.transfer.run import score_transfer
+from sslbolts.evaluation.transfer.linear import score_transfer
 from sslbolts.networks.whitened_filters import patches_for, set_whitening_filters_
 from sslbolts.readouts import (
     adjusted_rand_index,

@@ -1,4 +1,4 @@
-"""Which call of the library each golden case stands for, family by family: inputs and parameters in, named outputs out."""
+"""The call of the library that each golden case stands for, family by family: inputs in, named outputs out."""
 
 from tests.golden import (
     cases_clustering,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sslbolts import export_backbone, load_backbone
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
 from sslbolts.batch import ViewBatch
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks import CollapseMonitor, KNNMonitor, NanGuard, OnlineLinearProbe, Preflight
 from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.data.base import Split
 from sslbolts.distributed import rank
@@ -133,6 +133,7 @@ def _monitors(case: MethodCase) -> list[Callback]:
         KNNMonitor(k=5, max_bank=200),
         CollapseMonitor(every_n_steps=1),
         Preflight(),
+        NanGuard(every_n_steps=1),
     ]
 
 
@@ -182,6 +183,7 @@ def watched_run(case: MethodCase, folder: Path) -> Watched:
     keep = {"dirpath": folder, "save_top_k": -1, "auto_insert_metric_name": False}
     savers = [
         model_checkpoint(filename="step{step}", every_n_train_steps=3, **keep),
+        model_checkpoint(filename="step{step}", every_n_train_steps=4, **keep),
         model_checkpoint(filename="epoch{epoch}", every_n_epochs=1, **keep),
     ]
     seen = _Names()
@@ -198,18 +200,18 @@ def indicators_are_logged(case: MethodCase, watched: Watched) -> None:
 
 
 def resumed_run_is_the_uninterrupted_one(case: MethodCase, watched: Watched) -> None:
-    """From a checkpoint in the middle and at the end of an epoch: weights, teacher, optimizer, probe, bit for bit."""
-    for name in ("step3.ckpt", "epoch0.ckpt"):
+    """Weights, teacher, optimizer, probe, the Trainer's counts and all metrics, bit for bit.
+
+    From a checkpoint in the middle of an epoch, after its last batch, and at its end.
+    """
+    for name in ("step3.ckpt", "step4.ckpt", "epoch0.ckpt"):
         torch.load(watched.folder / name, weights_only=True)
         torch.manual_seed(1234)  # another process would have drawn something else
         torch.randn(11)
         resumed_end, resumed_metrics = _run(case, _monitors(case), ckpt_path=str(watched.folder / name))
-        for part in ("global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks"):
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops"):
             assert_same(resumed_end[part], watched.end[part], f"{name}: {part}")
-        evaluated = {name: value for name, value in watched.metrics.items() if not name.startswith("train/")}
-        assert evaluated.keys() <= resumed_metrics.keys()
-        for metric, value in evaluated.items():
-            assert resumed_metrics[metric] == value, metric
+        assert_same(resumed_metrics, watched.metrics, f"{name}: metrics")
 
 
 def monitors_change_no_bit(case: MethodCase, watched: Watched) -> None:

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Sampler
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
+from sslbolts.callbacks import NanGuard
 from sslbolts.training.module import TrainingModule
 from tests.helpers.trainers import quiet_trainer
 from tests.invariants.cases import MethodCase
@@ -94,7 +95,7 @@ def _train_watched(case: MethodCase, watch: _Watched, **settings: Any) -> None:
     loader = case.loader()
     watched = DataLoader(loader.dataset, batch_sampler=_LeavesFirst(loader.batch_sampler, watch.leave))
     try:
-        quiet_trainer(max_steps=3, callbacks=[watch], **settings).fit(module, watched)
+        quiet_trainer(max_steps=3, callbacks=[watch, NanGuard(every_n_steps=2)], **settings).fit(module, watched)
     finally:
         watch.leave()
     assert watch.steps == 1

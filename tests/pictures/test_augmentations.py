@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from matplotlib.text import Text
 
 from sslbolts import UsageError
 from sslbolts.pictures.augmentations import draw_augmentations
@@ -83,3 +84,19 @@ def test_what_the_method_makes_of_the_first_view_stands_beside_it_with_its_label
         assert f"left {numbers[row]:.3f}" in texts[row * 5 + 3]
         assert "right" in texts[row * 5 + 4]
     assert "shown" in texts[3]
+
+
+@pytest.mark.parametrize("draws", [1, 2, 4])
+def test_descriptions_stay_above_their_columns_and_below_the_title(draws):
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    figure = draw_augmentations(images, recipe("dino", 32), draws=draws, title="dino")
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    descriptions = [text.get_window_extent() for text in texts if text.get_fontsize() < 10]
+    names = [text.get_window_extent() for text in texts if text.get_fontsize() == 10]
+    (title,) = [text.get_window_extent() for text in texts if text.get_fontsize() > 10]
+    assert len(descriptions) == len(names) == 4  # of the image and of three kinds of views
+    for number, box in enumerate(descriptions):
+        assert not any(box.overlaps(other) for other in descriptions[number + 1 :])
+        assert box.y1 < title.y0
+    assert all(box.y1 < title.y0 for box in names)

@@ -3,6 +3,7 @@
 from sslbolts.callbacks.collapse import CollapseMonitor
 from sslbolts.callbacks.ema import EMATeacher
 from sslbolts.callbacks.knn import KNNMonitor
+from sslbolts.callbacks.nan_guard import NanGuard
 from sslbolts.callbacks.pictures import (
     AttentionMaps,
     AugmentationSheet,
@@ -16,6 +17,7 @@ from sslbolts.callbacks.preflight import Preflight
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.record import RunRecord
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
+from sslbolts.callbacks.signals import SaveOnSignal
 from sslbolts.callbacks.whitened_stem import WhitenedStem
 from sslbolts.health import Indicator
 
@@ -28,12 +30,14 @@ __all__ = [
     "EmbeddingPlot",
     "Indicator",
     "KNNMonitor",
+    "NanGuard",
     "NearestWords",
     "NeighborSheet",
     "OnlineLinearProbe",
     "Preflight",
     "Reconstructions",
     "RunRecord",
+    "SaveOnSignal",
     "TeacherTemperatureSchedule",
     "WeightDecaySchedule",
     "WhitenedStem",

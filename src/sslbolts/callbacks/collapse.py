@@ -14,11 +14,12 @@ from sslbolts.errors import UsageError
 from sslbolts.health import Indicator
 from sslbolts.readouts import effective_rank, normalized_std
 from sslbolts.training.facts import is_new_run
-from sslbolts.training.logs import drop_metrics
+from sslbolts.training.logs import drop_metrics, log_reduced
 
 __all__ = ["CollapseMonitor"]
 
 _ROWS = 512
+_STATE = "sslbolts_collapse"
 _STD_FIXES = (
     "a smaller learning rate or a longer warm-up",
     "stop-gradient, predictor, centering or whitening where the method has it",
@@ -87,6 +88,8 @@ class CollapseMonitor(Callback):
         self._reader = FeatureReader(features)
         self._first = True
         self._told = False  # that it never ran
+        self._sums: dict[str, float] = {}  # over the measured batches of the epoch, equal on all ranks
+        self._measured = 0
         self._bad: dict[Indicator, int] = {}
         self._warned: set[Indicator] = set()
 
@@ -103,6 +106,7 @@ class CollapseMonitor(Callback):
         self._bad = {}
         if is_new_run(trainer):
             self._warned, self._told = set(), False
+            self._sums, self._measured = {}, 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._due = self._due or batch_idx % self.every_n_steps == 0
@@ -138,6 +142,9 @@ class CollapseMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._due = False
+        if self._measured:
+            log_reduced(pl_module, {name: total / self._measured for name, total in self._sums.items()})
+        self._sums, self._measured = {}, 0
         if self._reader.never_ran(pl_module.device) and not self._told:
             self._told = True
             rank_zero_warn(
@@ -153,6 +160,16 @@ class CollapseMonitor(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._reader.detach()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """What the epoch has measured; not as a state, of which Lightning itself refuses two without names."""
+        state = {"sums": dict(self._sums), "measured": self._measured}
+        checkpoint.setdefault(_STATE, {})[self.name] = state
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Go on with what the epoch had measured."""
+        state = checkpoint.get(_STATE, {}).get(self.name, {"sums": {}, "measured": 0})
+        self._sums, self._measured = dict(state["sums"]), state["measured"]
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, z: Tensor) -> None:
         if len(z) < 2:
@@ -188,10 +205,9 @@ class CollapseMonitor(Callback):
                 float(effective_rank(z)),
             ),
         ):
-            pl_module.log(
-                indicator.metric, value, on_step=False, on_epoch=True, sync_dist=world_size() > 1, batch_size=1
-            )
+            self._sums[indicator.metric] = self._sums.get(indicator.metric, 0.0) + value
             self._judge(trainer, indicator, value)
+        self._measured += 1
 
     def _metric(self, name: str) -> str:
         return f"{self.name}/{name}" if self.name else name

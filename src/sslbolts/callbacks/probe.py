@@ -86,7 +86,7 @@ class OnlineLinearProbe(QueryMonitor):
         self.accuracies: dict[float, float] = {}
         """Top-1 accuracy of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
-        self._train_counts: Tensor | None = None  # labeled rows, right of each head, rows used, labels of no class
+        self._train_counts: Tensor | None = None  # of all ranks, see LinearHeads.step
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
@@ -142,8 +142,6 @@ class OnlineLinearProbe(QueryMonitor):
         heads = self._heads_for(features)
         with torch.autocast(features.device.type, enabled=False):
             counts = heads.step(features, targets)
-        labeled = ((targets >= 0) & (targets < self.num_classes)).sum()
-        counts = torch.cat([labeled[None], counts])
         self._train_counts = counts if self._train_counts is None else self._train_counts.to(counts.device) + counts
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -155,7 +153,7 @@ class OnlineLinearProbe(QueryMonitor):
             )
         if self._train_counts is None:
             return
-        labeled, *right, rows, beyond = all_sum(self._train_counts.to(pl_module.device)).tolist()
+        labeled, *right, rows, beyond = self._train_counts.tolist()
         self._train_counts = None
         if beyond:
             raise UsageError(
@@ -251,7 +249,7 @@ class OnlineLinearProbe(QueryMonitor):
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
-        """The heads with their momentum and statistics, the chosen one, and what the epoch has counted on rank 0."""
+        """The heads with their momentum and statistics, the chosen one, and what the epoch has counted."""
         if self._heads is None:
             return {}
         return {"heads": self._heads.state_dict(), "train_counts": self._train_counts, "chosen": self._chosen}
@@ -266,6 +264,6 @@ class OnlineLinearProbe(QueryMonitor):
             )
             return
         self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
-        counts = state_dict["train_counts"]  # rank 0's stand for those of every rank
+        counts = state_dict["train_counts"]
         self._train_counts = counts if counts is not None and len(counts) == len(self.lrs) + 3 else None
         self._chosen = state_dict["chosen"]

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LIGHTNING, Trainer, lightning_module, seed_everything
-from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight, RunRecord, WhitenedStem
+from sslbolts.callbacks import (
+    CollapseMonitor,
+    KNNMonitor,
+    NanGuard,
+    OnlineLinearProbe,
+    Preflight,
+    RunRecord,
+    WhitenedStem,
+)
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.shared.checks import check_folder, check_seed
 from sslbolts.cli.shared.parser import Parser
@@ -78,6 +86,7 @@ def run(folder: Path, epochs: int, seed: int) -> None:
         accelerator="cpu",
         logger=lightning_module("loggers").CSVLogger(folder, name="", version=""),
         callbacks=[
+            NanGuard(),
             Preflight(),
             RunRecord(["sslbolts", "demo", f"--folder={folder}", f"--epochs={epochs}", f"--seed={seed}"]),
             WhitenedStem(),

@@ -16,6 +16,7 @@ __all__ = ["main"]
 
 _LINES = {
     "knn/top1": ("20 nearest neighbors", "more"),
+    "knn/auc": ("20 nearest neighbors, area under the ROC curve", "more, up to 1; chance is 0.5"),
     "class_separation": ("class separation R²", "more, up to 1"),
     "clusters/purity": ("k-means: purity", "more, up to 1"),
     "clusters/nmi": ("k-means: mutual information (NMI)", "more, up to 1"),

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sslbolts.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sslbolts.evaluation import Encoder, Result
 
 __all__ = ["PROTOCOLS", "Protocol", "main"]
 
@@ -37,8 +43,15 @@ PROTOCOLS: dict[str, Protocol] = {
         ("PROBE_SETTINGS", "FINE_TUNE_SETTINGS"),
         ("epochs", "lr"),
     ),
+    "label-efficiency": Protocol(
+        "evaluate_label_efficiency",
+        "frozen features beside training from scratch, over labels per class",
+        ("FINE_TUNE_SETTINGS",),
+        ("lr", "weight_decay", "optimizer", "lr_scaling", "decay", "crop_scale"),
+    ),
     "mlp": Protocol("evaluate_mlp", "classifier with one hidden layer", ("PROBE_SETTINGS",)),
     "layers": Protocol("evaluate_layers", "logistic regression on the maps of every block"),
+    "svm": Protocol("evaluate_svm", "a linear SVM per class on the maps of every block; of VOC 2007 by --voc07 FOLDER"),
     "finetune": Protocol(
         "evaluate_finetune", "the whole network trained further, by a paper's settings", ("FINE_TUNE_SETTINGS",)
     ),
@@ -96,20 +109,46 @@ def main(argv: Sequence[str]) -> int:
     results.check(config)
 
     encoder = source.encoder_of(config)
-    data = source.data_of(parser, config, encoder)
+    voc07 = config.get("voc07")
+    if voc07 is None:
+        data = source.data_of(parser, config, encoder)
+    else:
+        if any(word.partition("=")[0].partition(".")[0] == "--data" for word in arguments):
+            raise UsageError("--voc07 is data of its own: leave --data out.")
+        data = None
     config.cache = source.cache_folder(config, encoder)
-    encoder = source.drawn_anew(config, encoder, data)
+    encoder = source.drawn_anew(config, encoder, data if voc07 is None else _voc07(config, encoder))
     options = source.arguments_of(function, config, changes)
     if name == "few-label":
         options |= _few(config)
     result = function(encoder, data, **options)
-    return results.finish(result, config, encoder)
+    return results.finish(result, config, encoder, picture=_picture(name, result))
+
+
+def _voc07(config: Any, encoder: "Encoder") -> Any:
+    """Training images of PASCAL VOC 2007, if weights are drawn anew."""
+    from sslbolts.evaluation.svm.run import voc07_images
+
+    if config.init is None:
+        return None
+    known = {name: config[name] for name in ("image_size", "normalize", "download")}
+    return voc07_images(encoder, config.voc07, **known)[0]
 
 
 def _few(config: Any) -> dict[str, Any]:
     """A hundredth of the labels where nothing is said of them."""
     nothing = config.rows is None and config.fraction is None and config.per_class is None
     return {"fraction": 0.01} if nothing else {}
+
+
+def _picture(name: str, result: "Result") -> "Figure | None":
+    if name != "label-efficiency":
+        return None
+    from sslbolts.pictures.label_efficiency import draw_label_efficiency
+
+    curves = {label: [row[f"{label} top1"] for row in result.rows] for label in ("self-supervised", "from scratch")}
+    counts = [row["labels per class"] for row in result.rows]
+    return draw_label_efficiency(counts, curves, title=f"{Path(result.source).name} on {result.data}")
 
 
 def _help() -> str:

@@ -12,6 +12,7 @@ from sslbolts.errors import UsageError, did_you_mean
 __all__ = ["VERBS", "Verb", "main"]
 
 _TERMINATED = 128 + 15  # as a shell calls a process that SIGTERM has ended
+_INTERRUPTED = 128 + 2  # and SIGINT
 _UNREAD = 128 + 13  # and SIGPIPE
 
 
@@ -36,9 +37,11 @@ VERBS: dict[str, Verb] = {
     "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
     "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
     "evaluate": Verb(
-        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, finetune, few-label"
+        "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, svm, finetune, few-label, ..."
     ),
-    "transfer": Verb("sslbolts.cli.transfer", "logistic regression on many data sets, beside the published table"),
+    "transfer": Verb(
+        "sslbolts.cli.transfer", "many data sets by logistic regression or fine-tuning, beside the published table"
+    ),
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
@@ -51,7 +54,7 @@ VERBS: dict[str, Verb] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out a command line, and return the exit code: 0, 2 for a user's mistake, or 143 if SIGTERM ended it.
+    """Carry out a command line, and return the exit code: 0, 2 for a user's mistake, or 128 + the signal that ended it.
 
     A mistake is told in one line on stderr. Any other exception is a bug and keeps its traceback.
 
@@ -75,7 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if mistake is None:
             raise
         message = " ".join(str(mistake).split())
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
+        if isinstance(stop.__context__, KeyboardInterrupt):  # before training, or where nothing was to be saved
+            return _INTERRUPTED
         if isinstance(stop.code, int):
             return stop.code
         if isinstance(stop.code, str):  # of somebody's own class

@@ -15,9 +15,11 @@ from sslbolts._lightning import (
     MisconfigurationException,
     lightning_module,
 )
-from sslbolts.callbacks import RunRecord
+from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
+from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
 from sslbolts.cli.run import checkpoint
+from sslbolts.cli.run.accidents import accidents_explained
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
@@ -180,17 +182,21 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return trainer
 
     def before_fit(self) -> None:
-        self.trainer.callbacks.append(RunRecord(["sslbolts", *self._arguments]))
+        command = ["sslbolts", *self._arguments]
+        if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
+            self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
+        self.trainer.callbacks.append(RunRecord(command))
+        given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
+        if not given and not self.trainer.fast_dev_run:
+            self.trainer.callbacks.append(SaveOnSignal(command=command))
+        for callback in given:
+            callback.command = callback.command or command
 
     def fit(self, **arguments: Any) -> None:
         """Training, called by Lightning in place of ``Trainer.fit``."""
-        with earlier_run_kept(self.trainer, arguments.get("ckpt_path")):
-            try:
-                self.trainer.fit(**arguments)
-            except RuntimeError as error:  # of EarlyStopping, which first sees the metrics when there are some
-                if not str(error).startswith("Early stopping conditioned on metric"):
-                    raise
-                raise UsageError(str(error)) from error
+        kept = earlier_run_kept(self.trainer, arguments.get("ckpt_path"))
+        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer):
+            self.trainer.fit(**arguments)
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))

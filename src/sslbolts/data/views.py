@@ -10,10 +10,10 @@ from torch.utils.data import Dataset
 
 from sslbolts.batch import ViewBatch
 from sslbolts.data.arguments import Color
+from sslbolts.data.decode import ImageError
 from sslbolts.data.images import Images, TensorImages, UnreadableImage
 from sslbolts.data.loader import Placement
 from sslbolts.data.sampler import BatchPlan
-from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
@@ -196,9 +196,9 @@ class CroppedViews(TrainingViews):
                 ):
                     pass
                 indices[row] = other
-        raise UsageError(
+        raise ImageError(  # whose message is the same when it comes from a worker
             f"{_MOST_SUBSTITUTES} images in a row could not be used, the last of them {last.rstrip('.')}. "
-            'on_bad_image="skip" is for a few bad files.'
+            'on_bad_image="skip" is for a few bad files. Have the files been moved or deleted?'
         )
 
 

@@ -10,6 +10,7 @@ from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.fine_tuning.settings import FINE_TUNE_SETTINGS, FineTuneSettings
 from sslbolts.evaluation.initialization import initialized
+from sslbolts.evaluation.label_efficiency import evaluate_label_efficiency
 from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
@@ -17,6 +18,7 @@ from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
 from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_mlp
 from sslbolts.evaluation.probes.settings import PROBE_SETTINGS, ProbeSettings
 from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.svm.run import evaluate_svm
 from sslbolts.evaluation.transfer.run import evaluate_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
 
@@ -40,10 +42,12 @@ __all__ = [
     "evaluate_few_label",
     "evaluate_finetune",
     "evaluate_knn",
+    "evaluate_label_efficiency",
     "evaluate_layers",
     "evaluate_linear",
     "evaluate_mlp",
     "evaluate_ridge",
+    "evaluate_svm",
     "evaluate_transfer",
     "features_of",
     "few_label_rows",

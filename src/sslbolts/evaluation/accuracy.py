@@ -1,15 +1,19 @@
-"""Shares of right answers, as every protocol counts them."""
+"""Shares of right answers, as every protocol counts them, and of two classes the area under the ROC curve."""
 
 import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts import class_accuracies, confusion_matrix
+from sslbolts.readouts import area_under_roc, class_accuracies, confusion_matrix
 from sslbolts.readouts.checks import usable
 
-__all__ = ["accuracies", "check_finite", "right_answers"]
+__all__ = ["NoNumber", "accuracies", "auc_setting", "check_finite", "right_answers", "two_class_margin"]
 
 _TOP5_FROM = 6  # classes
+
+
+class NoNumber(UsageError):
+    """There is no number of these images, though there may be one of others."""
 
 
 def right_answers(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -36,6 +40,19 @@ def right_answers(scores: Tensor, targets: Tensor) -> dict[str, Tensor]:
     return right
 
 
+def two_class_margin(scores: Tensor) -> dict[str, Tensor]:
+    """By how much the second of two classes has the greater score, as ``margin``; nothing of more classes.
+
+    Args:
+        scores: ``(..., C)``.
+
+    Example:
+        >>> two_class_margin(torch.tensor([[2.0, 0.5]])), two_class_margin(torch.zeros(1, 3))
+        ({'margin': tensor([-1.5000])}, {})
+    """
+    return {"margin": scores[..., 1] - scores[..., 0]} if scores.shape[-1] == 2 else {}
+
+
 def check_finite(rows: Tensor, what: str, advice: str) -> None:
     """Refuse features or scores of which some are no numbers: whatever is counted from them means nothing.
 
@@ -56,12 +73,29 @@ def check_finite(rows: Tensor, what: str, advice: str) -> None:
         raise UsageError(f"{what} are not finite for {int((~rows).sum()):,} of {len(rows):,} images. {advice}")
 
 
-def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
+def auc_setting(num_classes: int, *, there: bool) -> dict[str, str]:
+    """For a result's settings: that of two classes there is no ``auc``; nothing of more classes, or where there is one.
+
+    Args:
+        num_classes: number of classes.
+        there: whether there are test images of both.
+
+    Example:
+        >>> auc_setting(2, there=False), auc_setting(2, there=True)
+        ({'auc': 'none, since all test images are of one class'}, {})
+    """
+    return {"auc": "none, since all test images are of one class"} if num_classes == 2 and not there else {}
+
+
+def accuracies(scores: Tensor, targets: Tensor, *, positive: Tensor | None = None) -> dict[str, float]:
     """Shares of right answers: ``top1``, ``top5`` (from six classes on) and the mean of the classes' own shares.
+
+    Of two classes also the area under the ROC curve of the second one, ``auc``, if there are images of both.
 
     Args:
         scores: ``(N, C)``; the largest predicts. As in :func:`right_answers`.
         targets: labels ``(N,)``, at least one.
+        positive: ``(N,)`` how likely the second of two classes is; None is by how much its score is the greater.
 
     Raises:
         UsageError: if the scores of a row are not finite.
@@ -77,4 +111,7 @@ def accuracies(scores: Tensor, targets: Tensor) -> dict[str, float]:
     found = {name: int(right.sum()) / len(targets) for name, right in right_answers(scores, targets).items()}
     shares = class_accuracies(confusion_matrix(scores, targets, num_classes=max(2, scores.shape[1])))
     found["mean_per_class"] = shares[shares.isfinite()].mean().item()
+    if scores.shape[1] == 2:
+        area = area_under_roc(scores[:, 1] - scores[:, 0] if positive is None else positive, targets)
+        found |= {} if area is None else {"auc": area}
     return found

@@ -23,7 +23,15 @@ from sslbolts.evaluation.splits import Splits, labeled_splits, training_targets
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import generator
 
-__all__ = ["evaluate_few_label", "few_label_rows", "logistic_on_features", "read_rows", "write_rows"]
+__all__ = [
+    "evaluate_few_label",
+    "few_label_rows",
+    "listed_rows",
+    "logistic_on_features",
+    "on_few_features",
+    "read_rows",
+    "write_rows",
+]
 
 _CLASSIFIERS = ("logistic", "linear", "finetune")
 _PENALTIES = tuple(10.0**exponent for exponent in range(-4, 2))  # per image
@@ -93,24 +101,10 @@ def evaluate_few_label(
         else:
             chosen = listed
             _check_rows(chosen, splits.indices)
-        few = torch.isin(splits.indices, chosen)
-        mean, std = splits.x.mean(0), splits.x.std(0, correction=0)
-        std = torch.where(std > 0, std, 1.0)
-        small = replace(
-            splits,
-            x=(splits.x[few] - mean) / std,
-            y=splits.y[few],
-            test_x=(splits.test_x - mean) / std,
-            indices=splits.indices[few],
+        found = on_few_features(
+            splits, chosen, classifier=classifier, settings=settings, seed=seed, device=encoder.device, **changes
         )
-        if classifier == "logistic":
-            found = logistic_on_features(small, seed=seed, device=encoder.device)
-        else:
-            named = probe_settings(settings or "features", **changes)
-            found = probe_on_features(small, named, seed=seed, device=encoder.device)
         result = subject.result("few-label", found.metrics, splits.settings | found.settings, found.rows)
-        result.settings["images"] = f"labeled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}"
-        result.settings["standardized"] = "by mean and deviation of all training features, which needs no labels"
 
     what, word = _described(fraction, per_class, len(chosen))
     where, notes = "", list(result.notes)
@@ -126,8 +120,51 @@ def evaluate_few_label(
         protocol=f"few-label-{word}{ending}",
         settings={"labels": f"{what}, seed {seed}{where}", "classifier": classifier, **result.settings},
         notes=notes,
-        beside={} if isinstance(rows, str | Path) else {".txt": _listed(chosen, what=what, seed=seed)},
+        beside={} if isinstance(rows, str | Path) else {".txt": listed_rows(chosen, what=what, seed=seed)},
     )
+
+
+def on_few_features(
+    splits: Splits,
+    rows: Tensor,
+    *,
+    classifier: str = "logistic",
+    settings: str | None = None,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    **changes: Any,
+) -> Found:
+    """A classifier on features of which only a few have labels.
+
+    Args:
+        splits: features of all training images, and of those that decide.
+        rows: the labeled ones, as ``splits.indices`` has them.
+        classifier: "logistic" or "linear", see :func:`evaluate_few_label`.
+        settings: of "linear".
+        seed: of all that is drawn.
+        device: where it is computed.
+        **changes: values in place of the settings' own.
+    """
+    few = torch.isin(splits.indices, rows)
+    mean, std = splits.x.mean(0), splits.x.std(0, correction=0)
+    std = torch.where(std > 0, std, 1.0)
+    small = replace(
+        splits,
+        x=(splits.x[few] - mean) / std,
+        y=splits.y[few],
+        test_x=(splits.test_x - mean) / std,
+        indices=splits.indices[few],
+    )
+    if classifier == "logistic":
+        found = logistic_on_features(small, seed=seed, device=device)
+    else:
+        named = probe_settings(settings or "features", **changes)
+        found = probe_on_features(small, named, seed=seed, device=device)
+    stated = {
+        "images": f"labeled ones of {len(splits.x):,}, judged on {len(splits.test_x):,}",
+        "standardized": "by mean and deviation of all training features, which needs no labels",
+    }
+    return found._replace(settings=found.settings | stated)
 
 
 def few_label_rows(
@@ -175,10 +212,11 @@ def write_rows(path: str | Path, rows: Tensor, *, what: str = "", seed: int | No
     Raises:
         UsageError: names the file, if it cannot be written.
     """
-    return write_text(path, _listed(rows, what=what, seed=seed))
+    return write_text(path, listed_rows(rows, what=what, seed=seed))
 
 
-def _listed(rows: Tensor, *, what: str, seed: int | None) -> str:
+def listed_rows(rows: Tensor, *, what: str, seed: int | None) -> str:
+    """The text of :func:`write_rows`."""
     drawn = "" if seed is None else f", drawn with seed {seed}"
     lines = [f"# rows of the training data set: {what}{drawn}", *map(str, rows.tolist())]
     return "\n".join(lines) + "\n"

@@ -78,18 +78,23 @@ def initialized(encoder: Encoder, init: Init, data: EvaluationData | None = None
         network=network,
         backbone=bare,
         digest=digest_of(network, encoder.layer),
-        source=f"{encoder.source.removesuffix(' (untrained)')} ({words})",
+        source=f"{_given_source(encoder)} ({words})",
         pretrained=None if encoder.pretrained is None else False,
         initialization=words + note,
     )
+
+
+def _given_source(encoder: Encoder) -> str:
+    """The source without what was said of drawn weights."""
+    drawn = encoder.initialization.partition(" (")[0] or "untrained"
+    return encoder.source.removesuffix(f" ({drawn})")
 
 
 def _draw(root: nn.Module, encoder: Encoder) -> None:
     """Draw the weights of a network as whoever made it did."""
     fresh: nn.Module | None = None
     if encoder.pretrained is not None and encoder.source.startswith(LIBRARIES):
-        name = encoder.source.removesuffix(" (untrained)")
-        fresh, _ = library_network(name, pretrained=False, in_chans=encoder.preprocessing.in_chans)
+        fresh, _ = library_network(_given_source(encoder), pretrained=False, in_chans=encoder.preprocessing.in_chans)
     elif isinstance(root, SSLModule) and isinstance(root.hparams.get("backbone"), str):
         known = argument_names(type(root))
         held = {n: v for n, v in root.hparams.items() if n in known and n != "optimizer" and is_plain(v)}

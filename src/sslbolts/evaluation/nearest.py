@@ -154,7 +154,9 @@ def knn_on_features(
             searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
         similarity, neighbor = searched[metric]
         votes = _votes(similarity, labels[neighbor], k, temperature, splits.num_classes)
-        return accuracies(votes, splits.test_y)
+        shares = votes.clamp(min=0)  # of one image all votes may be larger than those of another
+        positive = shares[:, 1] / shares.sum(1) if splits.num_classes == 2 else None
+        return accuracies(votes, splits.test_y, positive=positive)
 
     metrics_found = measured(metric, k, temperature)
     standard_k, standard_temperature = _STANDARD

@@ -9,6 +9,7 @@ from torch import Tensor
 from sslbolts._lightning import LightningDataModule
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.features import EncodedData, Features, data_name, labeled_rows
 from sslbolts.evaluation.loaders import has_loader
 
@@ -70,18 +71,20 @@ def labeled_splits(subject: EncodedData, *, train_split: str = "bank", test_spli
     train, few = _with_few_labels(subject.features(train_split), data)
     x, y = labeled_rows(train, what="training data")
     test_x, test_y = labeled_rows(tested.features(test_split), what="test data")
+    num_classes = int(max(y.max(), test_y.max())) + 1
     return Splits(
         x=x,
         y=y,
         test_x=test_x,
         test_y=test_y,
-        num_classes=int(max(y.max(), test_y.max())) + 1,
+        num_classes=num_classes,
         indices=train.indices[train.targets >= 0],
         settings={
             "features": f"{x.shape[1]} of {encoder.feature_name}",
             "network": encoder.description,
             "preprocessing": subject.preprocessing,
             "images": f'{len(x):,} labeled of "{train_split}"{few}, judged on {len(test_x):,} of "{test_split}"{where}',
+            **auc_setting(num_classes, there=bool((test_y != test_y[0]).any())),
         },
     )
 

@@ -14,6 +14,7 @@ from sslbolts.batch import ViewBatch
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checkpoints.lightning_files import write_whole_checkpoints
 from sslbolts.checkpoints.misfit import refuse_misfit
+from sslbolts.checkpoints.optimizers import StoredOptimizers
 from sslbolts.checkpoints.safe_arguments import storable
 from sslbolts.checks import at_least, fraction, one_of, whole
 from sslbolts.errors import UsageError, no_such_argument
@@ -98,6 +99,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
     decay_vectors: bool = False
     milestone_factor: float = 0.1
     warmup_lead: ClassVar[int] = 0
+    _resumed_optimizers: StoredOptimizers | None = None
 
     def __init__(
         self,
@@ -232,6 +234,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
         resize_to_checkpoint(self, checkpoint.get("state_dict", {}))
         if self.strict_loading and "state_dict" in checkpoint:  # a sharded one holds its weights elsewhere
             refuse_misfit(self, checkpoint)
+        if self._trainer is not None:
+            self._resumed_optimizers = StoredOptimizers(checkpoint)
         super().on_load_checkpoint(checkpoint)
 
     def setup(self, stage: str) -> None:
@@ -248,10 +252,21 @@ class SSLModule(FromCheckpoint, TrainingModule):
 
     def on_fit_start(self) -> None:
         super().on_fit_start()
+        self._check_resumed_optimizers()
         forget_staged(self)
         broadcast_memories(self)
         if self.compile_backbone:
             self.compile_network()
+
+    def _check_resumed_optimizers(self) -> None:
+        stored, self._resumed_optimizers = self._resumed_optimizers, None
+        if stored is None or not self.trainer.strategy.lightning_restore_optimizer:
+            return
+        stored.refuse_others(self.trainer.optimizers, self.optimizer.plain)
+        if idle := stored.without_effect(self.optimizer.plain):
+            rank_zero_warn(
+                f"a resumed run keeps the settings of its optimizer, so these have no effect: {', '.join(idle)}."
+            )
 
     def compile_network(self) -> None:
         """Compile what ``compile_backbone`` means, in place: the keys of the state dict stay as they are."""

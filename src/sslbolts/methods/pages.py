@@ -5,9 +5,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from torch.optim import Optimizer
-
-from sslbolts.checks import import_named_in_file
 from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.optim import OptimizerCallable, OptimizerSpec
 from sslbolts.transforms import MultiCrop, View
@@ -276,12 +273,7 @@ def defaults_of(name: str) -> dict[str, str]:
 
 
 def _optimizer(make: OptimizerCallable) -> str:
-    """An optimizer as one would write it: its learning rate, and what is not as its class has it."""
-    plain = OptimizerSpec(make).plain
-    usual = inspect.signature(import_named_in_file(plain["class_path"], Optimizer)).parameters
-    settings = [
-        f"{key}={value}"
-        for key, value in plain["init_args"].items()
-        if key == "lr" or (value is not None and value != usual[key].default)
-    ]
-    return f"{plain['class_path'].rpartition('.')[2]}({', '.join(settings)})"
+    """An optimizer as one would write it."""
+    brief = OptimizerSpec(make).brief
+    settings = ", ".join(f"{key}={value}" for key, value in brief["init_args"].items())
+    return f"{brief['class_path'].rpartition('.')[2]}({settings})"

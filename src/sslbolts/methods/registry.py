@@ -161,20 +161,6 @@ METHODS: dict[str, Method] = {
         "Caron et al. 2020, arXiv:2006.09882",
         "75.2 (800 ep)",
     ),
-    "RotNet": Method(
-        "pretext.rotnet",
-        "rotnet",
-        "images that have an upper side",
-        "Gidaris et al. 2018, arXiv:1803.07728",
-        "48.2 (105 ep, VISSL)",
-    ),
-    "Exemplar": Method(
-        "pretext.exemplar",
-        "exemplar",
-        "many views of each image",
-        "Dosovitskiy et al. 2014, arXiv:1406.6909",
-        "",
-    ),
     "MAE": Method(
         "masked.mae",
         "mae",
@@ -182,11 +168,11 @@ METHODS: dict[str, Method] = {
         "He et al. 2022, arXiv:2111.06377",
         "67.8 (ViT-B)",
     ),
-    "SemiSupervised": Method(
-        "semi_supervised.semi_supervised",
-        "s4l",
-        "some labels; another method beside",
-        "Zhai et al. 2019, arXiv:1905.03670",
+    "SimMIM": Method(
+        "masked.simmim",
+        "simmim",
+        "a vision transformer or Swin, long training",
+        "Xie et al. 2022, arXiv:2111.09886",
         "",
     ),
     "RelativePosition": Method(
@@ -203,11 +189,25 @@ METHODS: dict[str, Method] = {
         "Noroozi and Favaro 2016, arXiv:1603.09246",
         "48.6 (VISSL, 105 ep)",
     ),
-    "DenoisingAutoencoder": Method(
-        "pretext.denoising_autoencoder",
-        "denoising_autoencoder",
-        "images in [0, 1]",
-        "Vincent et al. 2010, JMLR 11",
+    "RotNet": Method(
+        "pretext.rotnet",
+        "rotnet",
+        "images that have an upper side",
+        "Gidaris et al. 2018, arXiv:1803.07728",
+        "48.2 (105 ep, VISSL)",
+    ),
+    "Colorization": Method(
+        "pretext.colorization",
+        "colorization",
+        "color images in [0, 1]",
+        "Zhang et al. 2016, arXiv:1603.08511",
+        "40.1 (best layer, Goyal et al. 2019)",
+    ),
+    "SplitBrain": Method(
+        "pretext.split_brain",
+        "split_brain",
+        "color images in [0, 1]; two networks",
+        "Zhang et al. 2017, arXiv:1611.09842",
         "",
     ),
     "ContextEncoder": Method(
@@ -215,6 +215,21 @@ METHODS: dict[str, Method] = {
         "context_encoder",
         "its own network, long training",
         "Pathak et al. 2016, arXiv:1604.07379",
+        "",
+    ),
+    "DenoisingAutoencoder": Method(
+        "pretext.denoising_autoencoder",
+        "denoising_autoencoder",
+        "images in [0, 1]",
+        "Vincent et al. 2010, JMLR 11",
+        "",
+    ),
+    "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
+    "Exemplar": Method(
+        "pretext.exemplar",
+        "exemplar",
+        "many views of each image",
+        "Dosovitskiy et al. 2014, arXiv:1406.6909",
         "",
     ),
     "BiGAN": Method(
@@ -254,26 +269,11 @@ METHODS: dict[str, Method] = {
         "",
         learns_from="text",
     ),
-    "SimMIM": Method(
-        "masked.simmim",
-        "simmim",
-        "a vision transformer or Swin, long training",
-        "Xie et al. 2022, arXiv:2111.09886",
-        "",
-    ),
-    "Counting": Method("pretext.counting", "counting", "nothing", "Noroozi et al. 2017, arXiv:1708.06734", ""),
-    "Colorization": Method(
-        "pretext.colorization",
-        "colorization",
-        "color images in [0, 1]",
-        "Zhang et al. 2016, arXiv:1603.08511",
-        "40.1 (best layer, Goyal et al. 2019)",
-    ),
-    "SplitBrain": Method(
-        "pretext.split_brain",
-        "split_brain",
-        "color images in [0, 1]; two networks",
-        "Zhang et al. 2017, arXiv:1611.09842",
+    "SemiSupervised": Method(
+        "semi_supervised.semi_supervised",
+        "s4l",
+        "some labels; another method beside",
+        "Zhai et al. 2019, arXiv:1905.03670",
         "",
     ),
 }

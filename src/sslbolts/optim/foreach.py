@@ -1,11 +1,12 @@
 """Arithmetic on many tensors in a few kernels, by functions of torch's own optimizers that have no public name."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, _foreach_add, _foreach_mul, _foreach_norm
 
-__all__ = ["norms", "scaled", "sums"]
+__all__ = ["largest", "norms", "scaled", "sums"]
 
 
 def norms(tensors: Sequence[Tensor]) -> Tensor:
@@ -16,6 +17,16 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
         [5.0, 1.0]
     """
     return torch.stack(_foreach_norm(list(tensors)))
+
+
+def largest(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The largest absolute value of each tensor; NaN if any of its values is.
+
+    Example:
+        >>> largest([torch.tensor([3.0, -4.0]), torch.tensor([1.0, math.nan])])
+        [tensor(4.), tensor(nan)]
+    """
+    return list(_foreach_norm(list(tensors), math.inf))
 
 
 def scaled(tensors: Sequence[Tensor], factors: Tensor) -> list[Tensor]:

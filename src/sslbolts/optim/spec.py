@@ -31,6 +31,7 @@ class OptimizerSpec:
     Attributes:
         plain: ``{"class_path": str, "init_args": dict}`` of plain types.
         lr: the learning rate before any scaling.
+        brief: ``plain`` without what the optimizer's class has anyway.
 
     Raises:
         UsageError: if it does not make an optimizer.
@@ -57,6 +58,22 @@ class OptimizerSpec:
         plain = {name: value for name, value in example.defaults.items() if name in accepted and is_plain(value)}
         self.plain: dict[str, Any] = {"class_path": f"{kind.__module__}.{kind.__qualname__}", "init_args": plain}
         self._kind = kind
+
+    @property
+    def brief(self) -> dict[str, Any]:
+        """As ``plain``, with the learning rate and those settings alone that are not as the class has them.
+
+        Example:
+            >>> OptimizerSpec(lambda params: torch.optim.AdamW(params, lr=1e-3, betas=(0.9, 0.95))).brief
+            {'class_path': 'torch.optim.AdamW', 'init_args': {'lr': 0.001, 'betas': (0.9, 0.95)}}
+        """
+        usual, name = inspect.signature(self._kind).parameters, self._kind.__name__
+        path = f"torch.optim.{name}" if getattr(torch.optim, name, None) is self._kind else self.plain["class_path"]
+        settings = self.plain["init_args"].items()
+        return {
+            "class_path": path,
+            "init_args": {key: value for key, value in settings if key == "lr" or value != usual[key].default},
+        }
 
     def __reduce__(self) -> tuple[type["OptimizerSpec"], tuple[OptimizerCallable]]:
         """Pickles what makes the optimizer; its description in place of a lambda, which no process can be sent."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import head, image_grid, show_image, write_on
+from sslbolts.pictures.style import head, head_lines, header_height, image_grid, show_image, write_on
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def draw_augmentations(
         columns = examples(first_views, torch.Generator().manual_seed(seed))
     kinds = [draws] * len(groups) + [len(columns)] * bool(columns)
     widths = [1.0] + [width for count in kinds for width in (_GAP, *[1.0] * count)]
-    figure, grid = image_grid(len(images), widths, title=title)
+    most = max(len(head_lines(describe_view(view), draws)) for view, _ in groups)
+    figure, grid = image_grid(len(images), widths, title=title, header=header_height(most))
     for row, image in enumerate(images):
         axes = figure.add_subplot(grid[row, 0])
         show_image(axes, image)
@@ -77,14 +78,14 @@ def draw_augmentations(
                 axes = figure.add_subplot(grid[row, 2 + number * (draws + 1) + column])
                 show_image(axes, drawn[number][row][column])
                 if row == 0 and column == 0:
-                    head(axes, _name(first, count), describe_view(view))
+                    head(axes, _name(first, count), describe_view(view), columns=draws)
             first += count
         for column, (pictures, labels) in enumerate(columns, start=2 + len(groups) * (draws + 1)):
             axes = figure.add_subplot(grid[row, column])
             show_image(axes, pictures[row].clamp(0, 1))
             write_on(axes, labels[row])
             if row == 0 and column == 2 + len(groups) * (draws + 1):
-                head(axes, "shown", "to the network,\nof the first view")
+                head(axes, "shown", "to the network, of the first view", columns=max(1, len(columns)))
     return figure
 
 

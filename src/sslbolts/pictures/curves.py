@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_curves"]
+__all__ = ["draw_curves", "label_ends"]
 
 Series = Sequence[tuple[float, float]]
 
@@ -52,14 +52,19 @@ def draw_curves(
     tidy(right, title="Validation accuracy", xlabel="epoch", ylabel="accuracy (%)")
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _label_ends(right, ends)
+    label_ends(right, ends)
     if title:
         figure.suptitle(plain(title), x=0.01, ha="left", fontsize=12, color=INK)
     return figure
 
 
-def _label_ends(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
-    """Write labels beside the right edge, moved apart where their values are close."""
+def label_ends(axes: "Axes", ends: list[tuple[float, str, str]]) -> None:
+    """Write labels beside the right edge, moved apart where their values are close.
+
+    Args:
+        axes: with everything drawn.
+        ends: triples (value, label, color).
+    """
     low, high = axes.get_ylim()
     gap = (high - low) / 18
     previous = -float("inf")

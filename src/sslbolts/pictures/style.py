@@ -27,6 +27,8 @@ __all__ = [
     "digest_of",
     "free_picture",
     "head",
+    "head_lines",
+    "header_height",
     "image_grid",
     "new_figure",
     "plain",
@@ -44,6 +46,8 @@ MUTED = "#777777"
 _DIGEST = "sslbolts"  # a text in a PNG
 _THUMBNAIL = 96  # pixels: as large as an image of a sheet is drawn
 _LETTERS_PER_INCH = 17  # of a note
+_LETTERS_PER_IMAGE = 16  # of the description of columns
+_LINE_POINTS = 10.5  # of it
 _TITLE_LETTERS_PER_INCH = 8.5
 
 
@@ -128,13 +132,29 @@ def image_grid(
     return figure, grid
 
 
-def head(axes: "Axes", name: str, description: str = "") -> None:
-    """Name and describe the group of columns that begins with ``axes``."""
+def head(axes: "Axes", name: str, description: str = "", *, columns: int | None = None) -> None:
+    """Name and describe the group of columns that begins with ``axes``; None for as many as the description needs."""
     common: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    lines = head_lines(description, columns)
+    above = _LINE_POINTS * max(0, len(lines) - 2)
     axes.annotate(
-        plain(name), (0, 1), (0, 25 if description else 9), fontsize=10, fontweight="bold", color=INK, **common
+        plain(name), (0, 1), (0, 25 + above if description else 9), fontsize=10, fontweight="bold", color=INK, **common
     )
-    axes.annotate(plain(description), (0, 1), (0, 23), fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
+    text, place = plain("\n".join(lines)), (0, 23 + above)
+    axes.annotate(text, (0, 1), place, fontsize=7.5, color=MUTED, va="top", linespacing=1.25, **common)
+
+
+def head_lines(description: str, columns: int | None) -> list[str]:
+    """Lines of a description above so many columns of images; None leaves them as they are."""
+    lines = description.split("\n")
+    if columns is None:
+        return lines
+    return [part for line in lines for part in textwrap.wrap(line, _LETTERS_PER_IMAGE * columns) or [""]]
+
+
+def header_height(lines: int) -> float:
+    """Room for the title and for heads whose descriptions have so many lines, inches; see :func:`image_grid`."""
+    return 1.0 + _LINE_POINTS / 72 * max(0, lines - 2)
 
 
 def show_image(axes: "Axes", image: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Pure functions on features: how good a representation is, without training a network on it."""
 
 from sslbolts.readouts.attention import attention_mask
+from sslbolts.readouts.auc import area_under_roc, areas_under_roc
 from sslbolts.readouts.clustering import (
     adjusted_rand_index,
     matched_accuracy,
@@ -18,6 +19,8 @@ __all__ = [
     "RidgeReadout",
     "adjusted_rand_index",
     "alignment",
+    "area_under_roc",
+    "areas_under_roc",
     "attention_mask",
     "class_accuracies",
     "class_separation",

@@ -25,7 +25,8 @@ class LabeledEvaluation(TrainingModule):
     def answers(self, batch: Any) -> dict[str, Tensor]:
         """Right or wrong for each row of a batch: see :meth:`sslbolts.training.counts.RightCounts.add`.
 
-        Under the name ``finite``, where it is given, the rows that have an answer at all: finite scores.
+        Under the name ``finite``, where it is given, the rows that have an answer at all: finite scores. Under
+        ``margin``, of two classes, how much more likely the second is: its ROC curve's area is reported as ``auc``.
         """
         raise NotImplementedError
 
@@ -58,7 +59,7 @@ class LabeledEvaluation(TrainingModule):
     def count(self, batch: Any, answers: dict[str, Tensor]) -> None:
         """Counts the answers of a batch ``(images, targets, ...)``, if an evaluation is under way."""
         if self._counts is not None:
-            self._counts.add(batch, answers)
+            self._counts.add(batch, {k: v for k, v in answers.items() if k != "margin"}, answers.get("margin"))
 
     def on_validation_epoch_start(self) -> None:
         self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
@@ -81,7 +82,9 @@ class LabeledEvaluation(TrainingModule):
 
     def _end(self, stage: str) -> None:
         shares = {} if self._counts is None else self._counts.shares(self.device)
+        area = None if self._counts is None else self._counts.areas(self.device)
         self._counts = None
+        shares |= {} if area is None else {"auc": area}
         if shares:
             self.report(stage, shares)
         else:

@@ -1,11 +1,12 @@
-"""Changes of color and contrast that exemplar methods make to images, batched, on any device."""
+"""Changes of color that exemplar methods make to images, batched, on any device."""
 
 import torch
 from torch import Tensor
 
 from sslbolts.transforms.color import adjust_hue_
+from sslbolts.transforms.color_defenses import mean_gray
 
-__all__ = ["hsv_noise", "standardized", "without_color"]
+__all__ = ["hsv_noise", "without_color"]
 
 
 def without_color(images: Tensor, gray: Tensor) -> Tensor:
@@ -20,24 +21,7 @@ def without_color(images: Tensor, gray: Tensor) -> Tensor:
         >>> without_color(images, torch.tensor([True, False])).flatten(1).tolist()
         [[3.0, 3.0, 3.0], [1.0, 2.0, 6.0]]
     """
-    return torch.where(gray[:, None, None, None], images.mean(1, keepdim=True), images)
-
-
-def standardized(images: Tensor) -> Tensor:
-    """Each image less the mean of its `N` values, by their standard deviation or, if that is larger, by `N` to -1/2.
-
-    Args:
-        images: ``(B, C, H, W)``.
-
-    Source: Kolesnikov et al., Revisiting Self-Supervised Visual Representation Learning, CVPR 2019, arXiv:1901.09005,
-    their code.
-
-    Example:
-        >>> standardized(torch.tensor([0.0, 4.0]).view(1, 1, 1, 2)).flatten().tolist()
-        [-1.0, 1.0]
-    """
-    std, mean = torch.std_mean(images, (1, 2, 3), keepdim=True, correction=0)
-    return (images - mean) / std.clamp_min(images[0].numel() ** -0.5)
+    return torch.where(gray[:, None, None, None], mean_gray(images), images)
 
 
 def hsv_noise(images: Tensor, draws: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from sslbolts import UsageError
 from sslbolts.cli import main
-from sslbolts.evaluation import Result, load_encoder
+from sslbolts.evaluation import Result, initialized, load_encoder
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_precision, voc_precision
@@ -228,9 +228,46 @@ def test_the_command_trains_measures_and_writes_the_result(tmp_path: Path, capsy
     assert list(result.metrics)[:3] == ["map", "map50", "map75"]
     assert {"voc07/map", "voc07/map50", "voc07/map75"} < set(result.metrics)
     assert all(0 <= value <= 1 for value in result.metrics.values())
+    argv.remove("--untrained")
+    assert main([*argv, "--init=random", "--output", str(tmp_path / "random.json")]) == 0
+    drawn = Result.from_json((tmp_path / "random.json").read_text())
+    assert drawn.settings["initialization"] == "random, seed 0"
+    assert drawn.source == "timm/resnet10t (random, seed 0)"
+    argv.insert(2, "--untrained")
+    capsys.readouterr()
     assert main([*argv[:-2], "--steps", "0"]) == 2
     assert main(["detect", "timm/resnet10t", "--untrained", "--root", str(tmp_path), "--device", "cpu"]) == 2
     assert "there is no" in capsys.readouterr().err
+
+
+def test_a_detector_from_scratch_stands_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shapes(tmp_path, "train", 2, seed=0)
+    encoder = load_encoder(timm.create_model("resnet18", num_classes=0, **SMALL), image_size=64, device="cpu")
+    trained: list[torch.Tensor] = []
+
+    def spied(backbone: Any, *args: Any, **settings: Any) -> Detector:
+        trained.append(backbone.layer1[0].conv1.weight.detach().clone())
+        return Detector(backbone, *args, **settings)
+
+    monkeypatch.setattr("sslbolts.evaluation.detection.run.Detector", spied)
+    common: dict[str, Any] = {"train": ["train"], "test": ["train"], "steps": 1, "batch_size": 2, "seed": 3}
+    common |= {"image_size": (48, 64), "width": 16, "anchor_sizes": (8, 16, 24, 48, 96), "progress": False}
+    both = evaluate_detection(encoder, tmp_path, baselines=["random"], **common)
+    drawn = initialized(encoder, "random", seed=3)
+    assert [row["network"] for row in both.rows] == ["ResNet", "random"]
+    assert [row["batch norms"] for row in both.rows] == ["frozen", "trained"]
+    assert torch.equal(trained[0], encoder.backbone.layer1[0].conv1.weight)
+    assert torch.equal(trained[1], drawn.backbone.layer1[0].conv1.weight)
+    assert not torch.equal(trained[0], trained[1])
+    for row, prefix in zip(both.rows, ("", "random/")):
+        assert all(row[name] == both.metrics[f"{prefix}{name}"] for name in ("map", "map50", "voc07/map50"))
+    assert both.settings["baselines"] == {"random": "random, seed 3"}
+    assert "initialization" not in both.settings
+    scratch = evaluate_detection(drawn, tmp_path, frozen_norm=True, **common)
+    assert scratch.settings["batch norms"] == "frozen", "what is given stays"
+    assert scratch.settings["initialization"] == "random, seed 3"
+    assert scratch.settings["features"] == "backbone, random, seed 3, trained further"
+    assert torch.equal(trained[2], trained[1])
 
 
 def test_the_encoder_keeps_its_weights(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "nesterov": False, "weight_decay": 0.0, "decay": "cosine", "min_lr": 0.0, "head_std": 0.01,
         "interpolation": "bilinear",
     },
+    # FeatureLearningRotNet: the supervised network on CIFAR-10, lr .1, .02, .004, .0008 from 0, 60, 120, 160 of 200
+    "rotnet_supervised": {
+        "optimizer": "sgd", "lr": 0.1, "head_lr": 0.1, "batch_size": 128, "lr_scaling": "none", "epochs": 200,
+        "nesterov": True, "weight_decay": 5e-4, "decay": "steps", "milestones": (60 / 200, 120 / 200, 160 / 200),
+        "step_factor": 0.2,
+    },
 }  # fmt: skip
 
 

@@ -17,8 +17,10 @@ from torchvision.datasets import Flowers102
 from sslbolts import MoCo, SimCLR, UsageError
 from sslbolts.cli import main
 from sslbolts.evaluation import Result, load_encoder
+from sslbolts.evaluation.transfer.images import PreparedImages
+from sslbolts.evaluation.transfer.linear import PENALTIES, score_transfer
 from sslbolts.evaluation.transfer.metrics import map_11point, measure
-from sslbolts.evaluation.transfer.run import PENALTIES, PreparedImages, evaluate_transfer, score_transfer
+from sslbolts.evaluation.transfer.run import evaluate_transfer
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, VOC_CLASSES, transfer_set
 from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.transforms.preprocessing import Preprocessing

@@ -10,7 +10,8 @@ from torch import Tensor
 from sslbolts import Exemplar, UsageError
 from sslbolts.batch import ViewBatch
 from sslbolts.losses import batch_hard_triplet
-from sslbolts.transforms.exemplars import hsv_noise, standardized
+from sslbolts.transforms.color_defenses import standardize
+from sslbolts.transforms.exemplars import hsv_noise
 from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 from tests.helpers.views import noise_loader
@@ -103,7 +104,7 @@ def test_brightness_and_contrast_of_an_image_tell_nothing():
     method, images = exemplar().double().eval(), torch.rand(4, 3, 16, 16, dtype=torch.float64)
     other = images * torch.tensor([0.3, 1.7, 0.9, 0.5]).view(4, 1, 1, 1) + 0.1
     torch.testing.assert_close(method(other), method(images), rtol=1e-6, atol=1e-8)
-    flat = standardized(torch.full((1, 3, 16, 16), 0.3))
+    flat = standardize(torch.full((1, 3, 16, 16), 0.3))
     assert flat.abs().max() < 1e-4  # the least deviation is the root of 1 / 768
 
 

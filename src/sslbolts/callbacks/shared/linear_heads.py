@@ -71,7 +71,8 @@ class LinearHeads:
             targets: labels ``(N,)``, -1 for none.
 
         Returns:
-            ``(heads + 2,)`` int64: right predictions of each head before it, labeled rows, labels of no class.
+            ``(heads + 3,)`` int64, of all ranks together: labeled rows, right predictions of each head before the step,
+            rows used, labels of no class.
         """
         x = x.float()
         beyond = targets >= self.classes
@@ -88,13 +89,17 @@ class LinearHeads:
         gradient = torch.cat([rows, weights[:, None]], 1).T @ error.flatten(1)
 
         offset = x - self.mean
-        sums = [gradient.flatten(), offset.sum(0), offset.square().sum(0), weights.sum()[None]]
+        labeled = (targets >= 0) & ~beyond
+        counts = torch.cat([labeled.sum()[None], right, valid.sum()[None], beyond.sum()[None]])
+        sums = [gradient.flatten(), offset.sum(0), offset.square().sum(0), weights.sum()[None], counts.to(x.dtype)]
         packed = all_sum(torch.cat(sums))
-        gradient, total, squares, count = packed.split([gradient.numel(), self.width, self.width, 1])
+        sizes = [gradient.numel(), self.width, self.width, 1, len(counts)]
+        gradient, total, squares, count, all_counts = packed.split(sizes)
         divisor = count.clamp(min=1)
         self._descend(gradient.view_as(self.weight) / divisor, count)
         self._average(total / divisor, squares / divisor, count)
-        return torch.cat([right, valid.sum()[None], beyond.sum()[None]])
+        found: Tensor = all_counts.to(torch.int64)
+        return found
 
     def _standardized(self, x: Tensor) -> Tensor:
         return (x - self.mean) * (self.variance + 1e-5).rsqrt()

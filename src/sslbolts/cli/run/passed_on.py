@@ -1,24 +1,42 @@
-"""Defaults of the arguments that a class passes on to its base, of which it knows only names and types."""
+"""Defaults that jsonargparse does not see: of arguments that a class passes on to its base, and of optimizers."""
 
 import inspect
 from typing import Any, Unpack, get_args, get_origin
 
 from sslbolts._lightning import lightning_module
 from sslbolts.cli.shared.parser import PlainTexts
+from sslbolts.optim import OptimizerCallable, OptimizerSpec
 
 __all__ = ["Parser", "passed_on"]
 
 
 class Parser(PlainTexts, lightning_module("cli").LightningArgumentParser):  # type: ignore[misc]
-    """Lightning's parser, with defaults also for ``**arguments: Unpack[TypedDict]``, which jsonargparse leaves out."""
+    """Lightning's parser, with the defaults that jsonargparse leaves out.
+
+    They are those of ``**arguments: Unpack[TypedDict]``, and of an optimizer whose function has a setting that is no
+    single word, such as ``betas=(0.9, 0.95)``: a configuration then has its class and its settings.
+    """
 
     def add_class_arguments(self, theclass: Any, nested_key: str | None = None, *args: Any, **options: Any) -> Any:
         """See ``jsonargparse.ArgumentParser.add_class_arguments``."""
         added = super().add_class_arguments(theclass, nested_key, *args, **options)
         prefix = f"{nested_key}." if nested_key else ""
-        defaults = {f"{prefix}{name}": value for name, value in passed_on(theclass).items()}
+        known = passed_on(theclass) | _optimizers(theclass)
+        defaults = {f"{prefix}{name}": value for name, value in known.items()}
         self.set_defaults({name: value for name, value in defaults.items() if name in added})
         return added
+
+
+def _optimizers(cls: type) -> dict[str, Any]:
+    """Name and description of each default that makes an optimizer by a function with more than words and numbers."""
+    own = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    functions = {name: p.default for name, p in own.items() if p.annotation == OptimizerCallable}
+    briefs = {name: OptimizerSpec(make).brief for name, make in functions.items() if inspect.isfunction(make)}
+    return {name: found for name, found in briefs.items() if any(map(_is_many, found["init_args"].values()))}
+
+
+def _is_many(value: Any) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def passed_on(cls: type) -> dict[str, Any]:

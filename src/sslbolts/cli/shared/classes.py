@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType
 from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -63,6 +63,17 @@ def annotations(cls: type) -> dict[str, Any]:
     return found
 
 
+def _defaults(cls: type) -> dict[str, Any]:
+    """Defaults of the arguments of a class and its bases."""
+    inits = [vars(base)["__init__"] for base in reversed(cls.__mro__[:-1]) if "__init__" in vars(base)]
+    found = [argument for init in inits if inspect.isfunction(init) for argument in _arguments(init)]
+    return {argument.name: argument.default for argument in found if argument.default is not argument.empty}
+
+
+def _arguments(function: Callable[..., Any]) -> Iterable[inspect.Parameter]:
+    return inspect.signature(function).parameters.values()
+
+
 def _named(config: Namespace) -> Iterator[tuple[str, Any]]:
     """Options and values of a verb; those of the Trainer one by one."""
     for name, value in vars(config).items():
@@ -91,9 +102,11 @@ def _check(option: str, value: Any, kind: Any, owner: str) -> None:
             raise UsageError(f"--{option}: {error}") from error
         if not _fits(cls, kind, owner):
             raise UsageError(f"--{option}: {path} is not of the type that is wanted there, {_words(kind)}.")
-        typed = annotations(cls)
+        typed, own = annotations(cls), _defaults(cls)
         arguments = items.get("init_args") or {}
         for name, item in arguments.items() if isinstance(arguments, Mapping) else vars(arguments).items():
+            if inspect.isroutine(item) and item is own.get(name):
+                continue  # of the class itself, whatever it does not say
             _check(f"{option}.{name}", item, typed.get(name, Any), str(path))
     elif inspect.isroutine(value) and not _returns(value, kind):
         name = f"{value.__module__}.{value.__qualname__}"

@@ -10,6 +10,7 @@ from sslbolts.cli.shared.parser import Parser
 from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from sslbolts.evaluation import Encoder, Result
@@ -35,7 +36,14 @@ def check(config: Any) -> None:
     check_seed("--seed", config.seed)
 
 
-def finish(result: "Result", config: Any, encoder: "Encoder", tables: "Sequence[Table | None]" = ()) -> int:
+def finish(
+    result: "Result",
+    config: Any,
+    encoder: "Encoder",
+    tables: "Sequence[Table | None]" = (),
+    *,
+    picture: "Figure | None" = None,
+) -> int:
     """Print a result and write it, in the first process of a run; returns the exit code.
 
     Args:
@@ -43,11 +51,17 @@ def finish(result: "Result", config: Any, encoder: "Encoder", tables: "Sequence[
         config: says where it goes.
         encoder: what it is of.
         tables: in place of its own.
+        picture: a figure that is written beside it.
     """
     if os.environ.get("LOCAL_RANK", "0") == "0":
         show(result, tables)
         path = result.save(result_file(result, config, encoder))
-        print(f"wrote {', '.join(map(str, [path, *map(path.with_suffix, result.beside)]))}")
+        written = [path, *map(path.with_suffix, result.beside)]
+        if picture is not None:
+            from sslbolts.pictures.style import save
+
+            written.append(save(picture, path.with_suffix(".png")))
+        print(f"wrote {', '.join(map(str, written))}")
     return 0
 
 

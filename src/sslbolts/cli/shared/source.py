@@ -48,13 +48,14 @@ def add_data(parser: Parser, kind: type) -> None:
     parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
 
-def add_init(parser: Parser) -> None:
-    """Weights in place of the network's own."""
+def add_init(parser: Parser, inits: Sequence[str] = ("random", "rescaled")) -> None:
+    """Weights in place of the network's own, of those of ``inits``."""
+    words = {"random": "random, as training begins", "rescaled": "rescaled on training images"}
     parser.add_argument(
         "--init",
         type=str | None,
         default=None,
-        help="random, as training begins, or rescaled on training images: the network without what it has learned",
+        help=f"{', or '.join(words[init] for init in inits)}: the network without what it has learned",
     )
 
 

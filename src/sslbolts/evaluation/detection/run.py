@@ -2,23 +2,28 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from sslbolts._lightning import seed_everything
-from sslbolts.checks import whole
+from sslbolts.checks import one_of, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.precision import coco_metric
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.identity import identity_of
+from sslbolts.evaluation.initialization import initialized
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet, saved
 from sslbolts.evaluation.result import Result
 
 __all__ = ["evaluate_detection"]
+
+_BASELINES = ("random",)
 
 
 def evaluate_detection(
@@ -35,6 +40,7 @@ def evaluate_detection(
     precision: str = "32-true",
     seed: int = 0,
     save: str | Path | None = None,
+    baselines: Sequence[str] = (),
     progress: bool = True,
     **detector: Any,
 ) -> Result:
@@ -53,27 +59,86 @@ def evaluate_detection(
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
         save: checkpoint of the trained detector to write; None writes none.
+        baselines: "random" is a second detector, whose backbone has weights drawn anew and has learned nothing before;
+            see :func:`~sslbolts.evaluation.initialization.initialized`.
         progress: show progress bars.
         **detector: arguments of :class:`~sslbolts.evaluation.detection.detector.Detector`, e.g. ``lr``, ``image_size``.
+            Where ``frozen_norm`` is not among them, batch norms of weights drawn anew are trained, and others frozen.
 
     Returns:
         ``map``, ``map50`` and ``map75`` as in COCO, and ``voc07/map50``, ``voc07/map75`` and ``voc07/map`` by the rule
-        of the VOC challenge of 2007, all in [0, 1].
+        of the VOC challenge of 2007, all in [0, 1]; with ``baselines`` also ``random/map`` and so on, and a row for
+        each network.
 
     Raises:
         UsageError: if images, boxes, maps or a package are missing.
     """
     whole(steps=steps, batch_size=batch_size, devices=devices)
     whole(0, num_workers=num_workers)
+    for init in baselines:
+        one_of(_BASELINES, baselines=init)
     coco_metric()  # a missing package is told before training
+    measure = partial(
+        _evaluate,
+        root=root,
+        train=train,
+        test=test,
+        steps=steps,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        normalize=normalize,
+        devices=devices,
+        precision=precision,
+        seed=seed,
+        progress=progress,
+        detector=detector,
+    )
+    if not baselines:
+        return measure(encoder, save=save)
+    drawn = initialized(replace(encoder, teacher=False), "random", seed=seed)
+    result, other = measure(encoder, save=save), measure(drawn, save=None)
+    of_both = ((encoder.name, result), ("random", other))
+    rows = [{"network": name, **found.metrics, "batch norms": found.settings["batch norms"]} for name, found in of_both]
+    return replace(
+        result,
+        metrics=result.metrics | {f"random/{name}": value for name, value in other.metrics.items()},
+        settings={**result.settings, "baselines": {"random": drawn.initialization}},
+        rows=rows,
+        notes=[
+            *result.notes,
+            "random: as many steps as the trained network; from scratch a detector gains by many more.",
+        ],
+    )
+
+
+def _evaluate(
+    encoder: Encoder,
+    *,
+    root: str | Path,
+    train: Sequence[str],
+    test: Sequence[str],
+    steps: int,
+    batch_size: int,
+    num_workers: int,
+    normalize: str,
+    devices: int,
+    precision: str,
+    seed: int,
+    save: str | Path | None,
+    progress: bool,
+    detector: dict[str, Any],
+) -> Result:
+    """The numbers of one network."""
     seed_everything(seed, verbose=False)
     channels = encoder.preprocessing.in_chans
     images = VOCBoxes(root, train, in_chans=channels)
     held_out = VOCBoxes(root, test, classes=images.classes, in_chans=channels)
     mean, std, normalized = encoder.normalization(normalize)
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
-    known = {"mean": mean or (0.0,) * channels, "std": std or (1.0,) * channels}
+    known: dict[str, Any] = {"mean": mean or (0.0,) * channels, "std": std or (1.0,) * channels}
+    known["frozen_norm"] = not encoder.initialization
     module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
+    drawn = {"initialization": encoder.initialization} if encoder.initialization else {}
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
@@ -103,7 +168,8 @@ def evaluate_detection(
         metrics={name.removeprefix("test/"): float(value) for name, value in found.items()},
         settings={
             "data": {"folder": os.path.abspath(root), **identity_of({"train": images, "test": held_out}, [])},
-            "features": "backbone of the teacher, trained further" if encoder.teacher else "backbone, trained further",
+            **drawn,
+            "features": f"{replace(encoder, layer='backbone').feature_name}, trained further",
             "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
             f"{', '.join(module.detector.backbone.layers)}",
             "batch norms": "frozen" if module.frozen_norm else "trained",

@@ -21,6 +21,7 @@ from sslbolts.progress import late_bar
 from sslbolts.readouts import (
     adjusted_rand_index,
     alignment,
+    area_under_roc,
     class_accuracies,
     class_separation,
     confusion_matrix,
@@ -75,10 +76,10 @@ def diagnose(
 
     Metrics are named ``h/...`` and ``g(h)/...``, all of validation images: how often a linear classifier reads from
     them what was done to an image (``rotation/top1``, ..., see :func:`held_information`); 20 nearest neighbors
-    (``knn/top1``); dimensions used (``rankme``, ``effective_rank``); ``alignment`` and ``uniformity`` of two augmented
-    views; ``class_separation``; and how far as many clusters as there are classes are the classes
-    (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbors by `h` are right
-    on the images of one class.
+    (``knn/top1``, and of two classes ``knn/auc``); dimensions used (``rankme``, ``effective_rank``); ``alignment`` and
+    ``uniformity`` of two augmented views; ``class_separation``; and how far as many clusters as there are classes are
+    the classes (``clusters/purity``, ``nmi``, ``ari``, ``top1``). ``class/NAME/top1`` is how often the neighbors by `h`
+    are right on the images of one class.
 
     Args:
         encoder: of layer "backbone". A source without a projector, such as a network of timm, has no `g(h)`.
@@ -127,8 +128,11 @@ def diagnose(
         notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.")
     else:
         for reader, read in readers.items():
-            confusions.append(_neighbors(read(h), targets, read(bank.features.to(encoder.device)), bank.targets, names))
+            votes = _neighbors(read(h), read(bank.features.to(encoder.device)), bank.targets, len(names))
+            confusions.append(confusion_matrix(votes, targets, num_classes=len(names)).cpu())
             values[reader]["knn/top1"] = float(confusions[-1].diagonal().sum() / confusions[-1].sum())
+            if len(names) == 2 and (area := area_under_roc(votes[:, 1] / votes.sum(1), targets)) is not None:
+                values[reader]["knn/auc"] = area
 
     rows = held_information(subject, readers, max_images=max_images, seed=seed)
     views = _two_views(subject, max_images, seed)
@@ -183,10 +187,9 @@ def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[s
     return names + [str(label) for label in range(len(names), int(max(targets.max(), bank_targets.max())) + 1)]
 
 
-def _neighbors(queries: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor, names: list[str]) -> Tensor:
+def _neighbors(queries: Tensor, bank: Tensor, bank_targets: Tensor, classes: int) -> Tensor:
     k = min(_NEIGHBORS, int((bank_targets >= 0).sum()))
-    scores = knn_predict(queries, bank, bank_targets, k=k, temperature=_TEMPERATURE, num_classes=len(names))
-    return confusion_matrix(scores, targets, num_classes=len(names)).cpu()
+    return knn_predict(queries, bank, bank_targets, k=k, temperature=_TEMPERATURE, num_classes=classes)
 
 
 def _two_views(subject: EncodedData, max_images: int, seed: int) -> list[Tensor]:

@@ -12,7 +12,7 @@ from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import as_plain, whole
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.accuracy import right_answers
+from sslbolts.evaluation.accuracy import right_answers, two_class_margin
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.networks.drop_path import set_drop_path
@@ -34,8 +34,8 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
     mixup or CutMix blend the images of a batch and their labels. Rows with label -1 are left out. What is drawn is a
     function of (seed, epoch, batch, rank).
 
-    Logs ``train/loss``, and of the evaluation images ``val/top1``, ``val/top5`` (from six classes on) and ``val/loss``,
-    each image counted once on any number of processes.
+    Logs ``train/loss``, and of the evaluation images ``val/top1``, ``val/top5`` (from six classes on), ``val/auc`` (of
+    two classes) and ``val/loss``, each image counted once on any number of processes.
 
     Args:
         backbone: ``(B, C, H, W) -> (B, D)``; it is changed and trained in place. It is in the checkpoint's weights, not
@@ -104,16 +104,21 @@ class FineTune(FromCheckpoint, LabeledEvaluation):
         if self._mixers and len(targets) > 1:
             which = int(torch.randint(len(self._mixers), ()))
             images, targets = self._mixers[which](images, targets)
-        with running_statistics(self.backbone) if len(images) == 1 else nullcontext():
-            logits = self(images).float()
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.settings.label_smoothing)
+        loss = F.cross_entropy(self.logits(images), targets, label_smoothing=self.settings.label_smoothing)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(images))
         return loss
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits ``(B, num_classes)`` to train on; a single image is normalized by what the norms have seen so far."""
+        with running_statistics(self.backbone) if len(images) == 1 else nullcontext():
+            logits: Tensor = self(images).float()
+        return logits
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
         logits, targets = self(images_of(batch)).float(), targets_of(batch)
         losses = F.cross_entropy(logits, targets.clamp(min=0), reduction="none")
-        return {**right_answers(logits, targets), "loss": losses, "finite": usable(logits)}
+        found = {**right_answers(logits, targets), "loss": losses, "finite": usable(logits)}
+        return found | two_class_margin(logits)
 
     def configure_optimizers(self) -> Any:
         """AdamW or SGD over the layers' groups, with warm-up and decay per step over the whole run."""

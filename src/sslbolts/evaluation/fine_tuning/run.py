@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sslbolts._lightning import seed_everything
+from sslbolts.checks import whole
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fine_tuning.fine_tune import FineTune
@@ -19,7 +21,7 @@ from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
 from sslbolts.transforms import View
 
-__all__ = ["evaluate_finetune", "suitable_settings"]
+__all__ = ["check_trainable", "evaluate_finetune", "suitable_settings"]
 
 
 def evaluate_finetune(
@@ -28,6 +30,7 @@ def evaluate_finetune(
     *,
     settings: str | FineTuneSettings = "auto",
     rows: Tensor | None = None,
+    steps: int | None = None,
     devices: int = 1,
     precision: str = "32-true",
     seed: int = 0,
@@ -43,6 +46,7 @@ def evaluate_finetune(
         settings: one of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`, or settings of your
             own; "auto" is "mae" for vision transformers, else "simclr".
         rows: positions of the training images to use; None is all.
+        steps: optimizer steps of the run, in place of the settings' epochs.
         devices: devices that train.
         precision: of the Trainer, e.g. "16-mixed".
         seed: of everything that is drawn.
@@ -66,34 +70,34 @@ def evaluate_finetune(
         >>> 0 <= result.metrics["top1"] <= 1
         True
     """
-    if encoder.layer != "backbone":
-        raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    check_trainable(encoder)
     subject = EncodedData(encoder, data)
     data = subject.module
-    first = first_convolution(encoder.backbone)
-    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
-        raise UsageError(
-            f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
-            "fine-tuning has no filter."
-        )
+    whole(steps=steps)
+    if steps is not None and "epochs" in changes:
+        raise UsageError(f"steps={steps} and epochs={changes['epochs']}: each says how long is trained; give one.")
     name = suitable_settings(encoder.backbone) if settings == "auto" else settings
     module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
     seed_everything(seed, verbose=False)
     nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
-    crop = View(data.image_size, interpolation=module.settings.interpolation)
+    crop = View(data.image_size, scale=module.settings.crop_scale, interpolation=module.settings.interpolation)
     crops = labeled_crops(subject, view=crop, rows=rows)
     with quiet():
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,
             precision=precision,
-            max_epochs=module.settings.epochs,
+            max_epochs=module.settings.epochs if steps is None else -1,
+            max_steps=-1 if steps is None else steps,
             limit_val_batches=0,
             enable_progress_bar=progress,
         )
         trainer.fit(module, crops)
+        batches = trainer.num_training_batches
         found = trainer.test(module, datamodule=crops, verbose=False)[0]
         unsaved = saved(trainer, save)
+    trained = {} if steps is None else {"epochs": round(steps / float(batches), 2), "steps": steps}
+    least, greatest = (100 * scale for scale in module.settings.crop_scale)
     settings_name = name if isinstance(name, str) else "given"
     return subject.result(
         "finetune",
@@ -102,17 +106,19 @@ def evaluate_finetune(
             "features": f"{encoder.feature_name}, trained further with a linear head",
             "settings": settings_name + (f", with {', '.join(changes)} changed" if changes else ""),
             **{key: value for key, value in asdict(module.settings).items() if key not in ("source", "batch_size")},
+            **trained,
             "pooling": module.pooling,
             "head_lr": module.settings.lr if module.settings.head_lr is None else module.settings.head_lr,
             "images per step": effective_batch_size(trainer),
             "source": module.settings.source,
             "preprocessing": {
-                "training": f"one random crop of {crops.image_size} pixels (8 to 100 % of the area, "
-                f"{module.settings.interpolation}), flipped",
+                "training": f"one random crop of {crops.image_size} pixels ({least:g} to {greatest:g} % of "
+                f"the area, {module.settings.interpolation}), flipped",
                 **subject.preprocessing,
             },
             "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
+            **auc_setting(data.num_classes, there="test/auc" in found),
             "seed": seed,
         },
         notes=[
@@ -121,6 +127,22 @@ def evaluate_finetune(
             *subject.notes,
         ],
     )
+
+
+def check_trainable(encoder: Encoder) -> None:
+    """Refuse an encoder that is more than its backbone.
+
+    Raises:
+        UsageError: for another layer, or a filter before the backbone.
+    """
+    if encoder.layer != "backbone":
+        raise UsageError(f'fine-tuning trains the backbone, and the layer is "{encoder.layer}": leave layer out.')
+    first = first_convolution(encoder.backbone)
+    if first is not None and first.in_channels != encoder.preprocessing.in_chans:
+        raise UsageError(
+            f"{encoder.name} filters its images before the backbone, which takes {first.in_channels} channels: "
+            "fine-tuning has no filter."
+        )
 
 
 def suitable_settings(backbone: nn.Module) -> str:

@@ -45,6 +45,7 @@ class FineTuneSettings:
         pooling: "mean" of the patch tokens, for vision transformers of timm (see
             :func:`~sslbolts.networks.pooling.mean_pooled`), or the features that the network gives.
         interpolation: of the training images' crops.
+        crop_scale: least and greatest part of an image's area that its crop covers, in (0, 1].
         batch_size: images per step in the paper, for the record: the DataModule's is used.
 
     Raises:
@@ -76,6 +77,7 @@ class FineTuneSettings:
     head_std: float = 0.01
     pooling: Pooling = "network"
     interpolation: Interpolation = "bilinear"
+    crop_scale: tuple[float, float] = (0.08, 1.0)
     batch_size: int = 256
 
     def __post_init__(self) -> None:
@@ -97,6 +99,9 @@ class FineTuneSettings:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         if not all(0 < milestone < 1 for milestone in self.milestones):
             raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")
+        object.__setattr__(self, "crop_scale", tuple(self.crop_scale))
+        if len(self.crop_scale) != 2 or not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise UsageError(f"crop_scale={self.crop_scale}: it is (least, greatest), both in (0, 1].")
 
 
 _MAE = FineTuneSettings(
@@ -188,9 +193,25 @@ FINE_TUNE_SETTINGS: Mapping[str, FineTuneSettings] = MappingProxyType(
         ),
         "vicreg_1pct": replace(_VICREG, lr=0.03, head_lr=0.08),
         "vicreg_10pct": _VICREG,
+        "rotnet_supervised": FineTuneSettings(
+            "Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018, "
+            "arXiv:1803.07728, official code for a network on CIFAR-10 that nothing has trained before (without its "
+            "decay of norms and biases; crops of 64 % and more in place of moves by up to 4 pixels of 32)",
+            optimizer="sgd",
+            lr=0.1,
+            lr_scaling="none",
+            nesterov=True,
+            weight_decay=5e-4,
+            epochs=200,
+            decay="steps",
+            milestones=(0.3, 0.6, 0.8),
+            crop_scale=(0.64, 1.0),
+            batch_size=128,
+        ),
     }
 )
-"""Recipes by name. "1pct" and "10pct" are those for a hundredth and a tenth of ImageNet's labels."""
+"""Recipes by name. "1pct" and "10pct" are those for a hundredth and a tenth of ImageNet's labels; "supervised" is for
+networks from scratch."""
 
 
 def fine_tune_settings(settings: str | FineTuneSettings | Mapping[str, Any], **changes: Any) -> FineTuneSettings:

@@ -20,7 +20,7 @@ from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.initialization import Init, initialized
 from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
-from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps
+from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps, fitting_groups
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
@@ -160,7 +160,7 @@ def _evaluate(
     shapes = _shapes(every, encoder, crops.image_size)
     widths = [channels * side**2 for channels, _, _, side in shapes]
     images = int((targets >= 0).sum()) + len(crops.images("test"))
-    groups = [list(range(len(widths)))] if augment else _groups(widths, images, memory)
+    groups = [list(range(len(widths)))] if augment else fitting_groups(widths, images, memory)
 
     found: list[dict[str, Any]] = []
     for group in groups:
@@ -285,22 +285,6 @@ def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encod
 def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
     maps.eval()(torch.zeros(1, encoder.preprocessing.in_chans, size, size, device=encoder.device))
     return maps.shapes
-
-
-def _groups(widths: Sequence[int], images: int, memory: float) -> list[list[int]]:
-    """Layers whose maps fit into memory together, one after the other.
-
-    Example:
-        >>> _groups([9000, 9000, 9000], 50_000, memory=2.0)
-        [[0, 1], [2]]
-    """
-    most = memory * 2**30 / (2 * images)  # values per image
-    groups: list[list[int]] = [[]]
-    for layer, width in enumerate(widths):
-        if groups[-1] and sum(widths[i] for i in groups[-1]) + width > most:
-            groups.append([])
-        groups[-1].append(layer)
-    return groups
 
 
 def _as_is(batch: Any) -> Any:

@@ -10,7 +10,7 @@ from sslbolts.batch import ViewBatch, images_of, targets_of
 from sslbolts.checkpoints.from_checkpoint import FromCheckpoint
 from sslbolts.checks import as_plain
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.accuracy import right_answers
+from sslbolts.evaluation.accuracy import right_answers, two_class_margin
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
@@ -29,11 +29,11 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
     The network stays in eval mode and receives no gradient. Batches are ``(images, targets, ...)`` or one view per
     image (:func:`probe_views`). Rows with label -1 are left out.
 
-    Logs ``train/loss``; of validation ``val/top1`` and ``val/top5`` (from six classes on) of the head that is best
-    there, which is from then on the chosen one, and ``val/top1_lr...`` of each where there are several; of testing
-    ``test/top1`` and ``test/top5`` of the chosen head: without validation, that of the settings' own learning rate.
-    Each image is counted once on any number of processes. Validate on held-out training images, and the test images
-    have no part in the choice.
+    Logs ``train/loss``; of validation ``val/top1``, ``val/top5`` (from six classes on) and ``val/auc`` (of two classes)
+    of the head that is best there, which is from then on the chosen one, and ``val/top1_lr...`` of each where there are
+    several; of testing the same of the chosen head: without validation, that of the settings' own learning rate. Each
+    image is counted once on any number of processes. Validate on held-out training images, and the test images have no
+    part in the choice.
 
     Args:
         network: an :class:`~sslbolts.evaluation.Encoder`, or a module ``(B, C, H, W) -> (B, D)``; with
@@ -120,7 +120,8 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
 
     def answers(self, batch: Any) -> dict[str, Tensor]:
         scores = self(images_of(batch))
-        return {**right_answers(scores, targets_of(batch)[:, None]), "finite": usable(scores)}
+        right = right_answers(scores, targets_of(batch)[:, None])
+        return {**right, "finite": usable(scores), **two_class_margin(scores.float())}
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Validation chooses the head that it and testing report."""

@@ -10,6 +10,7 @@ import torch
 from sslbolts.checks import one_of
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import auc_setting
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, EvaluationData
 from sslbolts.evaluation.labeled_crops import few_steps, labeled_crops
@@ -204,6 +205,7 @@ def _on_images(
             f"{settings.crop[0]:g} to {settings.crop[1]:g} of the area ({settings.interpolation})",
             **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
             "learning rate chosen": f"{chosen}; seed {seed}",
+            **auc_setting(data.num_classes, there="auc" in metrics),
         },
         rows,
         [*subject.notes, *few_steps(len(kept), settings.batch_size)],

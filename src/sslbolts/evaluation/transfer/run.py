@@ -1,126 +1,36 @@
-"""Transfer: logistic regression on frozen features of many data sets, as SimCLR's table has it."""
+"""Transfer: the table of many data sets, by logistic regression on frozen features or by fine-tuning."""
 
 import os
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
-
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from typing import Any, NamedTuple
 
 from sslbolts.checks import whole
-from sslbolts.data.decode import ImageError, strict_pillow
 from sslbolts.errors import UsageError
+from sslbolts.evaluation.accuracy import NoNumber
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of, size_notes
+from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings
 from sslbolts.evaluation.identity import identity_of
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.transfer.metrics import measure
-from sslbolts.evaluation.transfer.sets import Splits, TransferSet, transfer_set
+from sslbolts.evaluation.transfer.images import PreparedImages
+from sslbolts.evaluation.transfer.linear import PENALTIES, score_transfer
+from sslbolts.evaluation.transfer.sets import TRANSFER_SETS, Splits, TransferSet, classes_of, transfer_set
+from sslbolts.evaluation.transfer.tuned import FineTuned
 from sslbolts.progress import late_bar
-from sslbolts.readouts.logistic import fit_logistic
 from sslbolts.training.seeds import mix
 
-__all__ = ["PENALTIES", "PreparedImages", "TransferScore", "evaluate_transfer", "score_transfer"]
+__all__ = ["evaluate_transfer"]
 
-PENALTIES = tuple(float(value) for value in torch.logspace(-6, 5, 45, dtype=torch.float64))
-"""The 45 penalties of the paper, from 1e-6 to 1e5, evenly spaced in their logarithm."""
-
-
-class TransferScore(NamedTuple):
-    """The measures of the classifier of a data set.
-
-    Attributes:
-        test: the metric on the test images, after training on training and validation images.
-        val: on the validation images, after training on the training images.
-        penalty: `λ`, chosen by ``val``; the larger one on a tie.
-    """
-
-    test: float
-    val: float
-    penalty: float
-
-
-def score_transfer(
-    train: tuple[Tensor, Tensor],
-    val: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-    *,
-    metric: str,
-    num_classes: int,
-    penalties: Sequence[float] = PENALTIES,
-    max_iter: int = 200,
-) -> TransferScore:
-    """Fits with every penalty, chooses on the validation images, fits again on all, and measures once.
-
-    Args:
-        train, val, test: features ``(N, D)`` and labels ``(N,)``, or ``(N, C)`` of images with several.
-        metric: "top1", "mean_per_class" or "map_11point".
-        num_classes: number of classes.
-        penalties: candidates for the l2 penalty, see :func:`sslbolts.readouts.logistic.fit_logistic`.
-        max_iter: L-BFGS steps of each fit.
-
-    Source: Chen et al., SimCLR, ICML 2020, arXiv:2002.05709, appendix B.8.
-
-    Example:
-        >>> x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
-        >>> thirds = [(part, (part[:, 0] > 0).long()) for part in x.split(30)]
-        >>> score_transfer(*thirds, metric="top1", num_classes=2, penalties=[1.0, 100.0]).test > 0.8
-        True
-    """
-    candidates = sorted(penalties, reverse=True)
-    fits = fit_logistic(*train, candidates, num_classes=num_classes, max_iter=max_iter)
-    on_val = [measure(metric, fit.scores(val[0]), val[1].to(val[0].device)) for fit in fits]
-    best = on_val.index(max(on_val))
-    features, targets = torch.cat([train[0], val[0]]), torch.cat([train[1], val[1]])
-    (final,) = fit_logistic(features, targets, [candidates[best]], num_classes=num_classes, max_iter=max_iter)
-    on_test = measure(metric, final.scores(test[0]), test[1].to(test[0].device))
-    return TransferScore(on_test, on_val[best], candidates[best])
-
-
-class PreparedImages(Dataset[Any]):
-    """A data set's PIL images as the network wants them: shorter side resized (bicubic), center cut out, normalized.
-
-    Args:
-        dataset: map-style, ``(PIL image, label)``. Of a file of several frames it gives the first, and an alpha channel
-            is left out, as in the published protocol.
-        size: side of the square, pixels.
-        in_chans: 1 or 3 channels.
-        mean: per channel, in [0, 1]; None does not normalize.
-        std: per channel.
-    """
-
-    def __init__(
-        self, dataset: Dataset[Any], *, size: int, in_chans: int = 3, mean: Any = None, std: Any = None
-    ) -> None:
-        from torchvision.transforms import v2
-
-        self.dataset = dataset
-        self._mode = "L" if in_chans == 1 else "RGB"
-        steps: list[Any] = [
-            v2.Resize(size, interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
-            v2.CenterCrop(size),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
-        self._prepare = v2.Compose([*steps, v2.Normalize(list(mean), list(std))] if mean is not None else steps)
-
-    def __len__(self) -> int:
-        return len(cast(Sized, self.dataset))
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
-        try:
-            with strict_pillow():
-                image, label = self.dataset[index]
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ImageError(f"image {index} of {type(self.dataset).__name__} cannot be read: {error}") from error
-        return self._prepare(image.convert(self._mode)), label
+_OF_AUC = (
+    "auc: area under the ROC curve, of the second of two classes; of several labels per image the mean over those that "
+    "some of the images have and some have not."
+)
 
 
 def evaluate_transfer(
     encoder: Encoder,
-    datasets: Sequence[str] = ("all",),
+    datasets: Sequence[str] | Sequence[TransferSet] = ("all",),
     *,
     root: str | Path = "data",
     download: bool = False,
@@ -128,31 +38,52 @@ def evaluate_transfer(
     normalize: str = "auto",
     penalties: Sequence[float] = PENALTIES,
     cache: str | Path | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     num_workers: int = 0,
     seed: int = 0,
+    fine_tune: bool = False,
+    supervised: str | None = None,
+    settings: str | FineTuneSettings | None = None,
+    lr: float | Sequence[float] | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
 ) -> Result:
     """The transfer table of an encoder. Data that is not there is skipped and named, and the others are measured.
 
+    By logistic regression on frozen features; or by fine-tuning, beside the same network drawn anew and, where one is
+    named, a supervised network, which are trained alike.
+
     Args:
         encoder: see :func:`sslbolts.evaluation.load_encoder`.
-        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them.
+        datasets: of :data:`~sslbolts.evaluation.transfer.sets.TRANSFER_SETS`, by name, or "all" of them; and
+            ``folder:NAME`` or ``folder:NAME:METRIC``, for ``NAME/train/CLASS/*.jpg`` and ``NAME/test/CLASS/*.jpg``,
+            with top1, mean_per_class, or auc of two classes. In Python also sets of your own.
         root: folder that holds the data sets, laid out as torchvision does.
         download: fetch what is not there.
         image_size: side of the images, pixels; None is that of the network's training, or 224 (the paper's) where this
             is not known.
         normalize: "auto" is as in training where this is known, else "imagenet", by its mean and deviation; or "none".
-        penalties: see :func:`score_transfer`.
+        penalties: see :func:`~sslbolts.evaluation.transfer.linear.score_transfer`.
         cache: folder that keeps features.
-        batch_size: images at a time.
+        batch_size: images at a time, of fine-tuning images per step; None is 64, and there the settings' (256).
         num_workers: processes that read images.
-        seed: of what is drawn where a data set has no splits of its own.
+        seed: of what is drawn where a data set has no splits of its own, and of all that fine-tuning draws.
+        fine_tune: train the whole network on every data set, in place of a classifier on its features; also the same
+            network from random weights.
+        supervised: of fine-tuning, ``timm/NAME`` or ``torchvision/NAME``, whose supervised weights are fine-tuned, too.
+        settings: of fine-tuning, one of :data:`~sslbolts.evaluation.fine_tuning.settings.FINE_TUNE_SETTINGS`; None is
+            "simclr".
+        lr: of fine-tuning, in place of theirs; of several, the best on the validation images is taken.
+        epochs: of fine-tuning, in place of theirs.
+        steps: of fine-tuning, optimizer steps in place of epochs (the paper's are 20,000).
 
     Returns:
-        One row per data set; ``metrics`` has ``NAME/METRIC`` of each, in [0, 1].
+        One row per data set; ``metrics`` has ``NAME/METRIC`` of each, in [0, 1], and in fine-tuning ``NAME/Random
+        init/METRIC`` and ``NAME/supervised/METRIC``.
 
     Raises:
-        UsageError: for an unknown name, a size below 1, or if none of the data sets is there.
+        UsageError: for an unknown name, a size below 1, what is of fine-tuning without it, or if none of the data sets
+            is there.
 
     Source: Chen et al., A Simple Framework for Contrastive Learning of Visual Representations, ICML 2020,
     arXiv:2002.05709, appendix B.8; Kornblith et al., Do Better ImageNet Models Transfer Better?, CVPR 2019,
@@ -162,7 +93,29 @@ def evaluate_transfer(
     whole(image_size=image_size, batch_size=batch_size)
     whole(0, num_workers=num_workers)
     size = image_size or encoder.preprocessing.image_size or 224
-    mean, std, whose = encoder.normalization(normalize)
+    common: dict[str, Any] = {
+        "size": size,
+        "normalize": normalize,
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+    }
+    tuning: dict[str, Any] = {
+        "supervised": supervised,
+        "settings": settings,
+        "lr": lr,
+        "epochs": epochs,
+        "steps": steps,
+    }
+    given = [name for name, value in tuning.items() if value is not None]
+    if given and not fine_tune:
+        raise UsageError(f"{given[0]}={tuning[given[0]]} is of fine-tuning: give fine_tune=True (--fine-tune) as well.")
+    if fine_tune and cache is not None:
+        raise UsageError("cache keeps features, and fine-tuning uses none: leave it out.")
+    protocol: _Linear | _Tuned
+    if fine_tune:
+        protocol = _Tuned(FineTuned(encoder, **tuning, **common, seed=seed))
+    else:
+        protocol = _Linear(encoder, penalties=penalties, cache=cache, **common)
     rows: list[dict[str, Any]] = []
     metrics: dict[str, float] = {}
     notes: list[str] = []
@@ -173,72 +126,133 @@ def evaluate_transfer(
         except UsageError as missing:
             notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [
-            PreparedImages(s, size=size, in_chans=encoder.preprocessing.in_chans, mean=mean, std=std) for s in splits
-        ]
-        found = [
-            _features(encoder, images, entry, part, cache=cache, batch_size=batch_size, num_workers=num_workers)
-            for part, images in zip(Splits._fields, prepared)
-        ]
-        score = score_transfer(*found, metric=entry.metric, num_classes=entry.num_classes, penalties=penalties)
+        prepared = [protocol.prepared(images) for images in splits]
+        classes = classes_of(entry, splits)
+        if entry.num_classes not in (None, classes):
+            notes.append(f"{entry.name} has {classes} classes here, of {entry.num_classes}.")
+        try:
+            found = protocol.measured(entry, splits, prepared, classes)
+        except NoNumber as error:
+            notes.append(f"{entry.name} has no number: {error}")
+            continue
         judged |= {f"{entry.name} {part}": images for part, images in zip(Splits._fields, prepared)}
-        metrics[f"{entry.name}/{entry.metric}"] = score.test
-        rows.append(_row(entry, score, [len(images) for images in prepared]))
+        metrics |= found.metrics
+        sizes = dict(zip(Splits._fields, map(len, prepared)))
+        rows.append({"data": entry.name, "metric": entry.metric, **found.columns, **sizes})
     if not rows:
         raise UsageError(f"none of the data sets is there. {' '.join(notes)}")
     return Result(
-        protocol="transfer",
+        protocol=protocol.name,
         source=encoder.source,
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
         metrics=metrics,
         settings={
             "data": {"folder": os.path.abspath(root), **identity_of(judged, [])},
-            "features": encoder.feature_name,
-            "network": encoder.description,
-            "preprocessing": f"shorter side {size} bicubic, center crop {size}, {whose}",
-            "classifier": "logistic regression by L-BFGS, no augmentation; minimized is the summed cross-entropy + "
-            "l2/2 |W|^2",
-            "l2": f"of {len(penalties)} values, {min(penalties):g} to {max(penalties):g}: the best on the validation "
-            "images (the larger one on a tie), then trained on training and validation images",
+            **protocol.stated(),
             "seed": seed,
             "splits": {entry.name: entry.splits for entry in chosen if entry.name in {row["data"] for row in rows}},
         },
         rows=rows,
-        notes=[
-            "published: SimCLR's ResNet-50 on ImageNet (1000 epochs), Chen et al. 2020, arXiv:2002.05709, appendix "
-            "B.8; not measured here.",
-            *size_notes(encoder, size),
-            *notes,
-        ],
+        notes=[*protocol.notes, *notes, *([_OF_AUC] if any(row["metric"] == "auc" for row in rows) else [])],
     )
 
 
-def _chosen(names: Sequence[str]) -> list[TransferSet]:
-    from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
-
-    if [name.lower() for name in names] == ["all"]:
+def _chosen(names: Sequence[str] | Sequence[TransferSet]) -> list[TransferSet]:
+    if [name.lower() for name in names if isinstance(name, str)] == ["all"]:
         return list(TRANSFER_SETS.values())
-    return list(dict.fromkeys(transfer_set(name) for name in names))
+    entries = [transfer_set(name) if isinstance(name, str) else name for name in names]
+    return list({(entry.name, entry.metric): entry for entry in entries}.values())
 
 
-def _features(encoder: Encoder, images: PreparedImages, entry: TransferSet, part: str, **settings: Any) -> Any:
-    name = f"{entry.name} ({part})"
-    try:
-        found = features_of(encoder, images, "bank" if part == "train" else part, **settings)
-    except OSError as error:
-        raise UsageError(f"an image of {name} cannot be read: {error}.") from error
-    return found.features.to(encoder.device), found.targets.to(encoder.device)
+class _Found(NamedTuple):
+    """The numbers of a data set, and its columns in the table."""
+
+    metrics: dict[str, float]
+    columns: dict[str, Any]
 
 
-def _row(entry: TransferSet, score: TransferScore, sizes: list[int]) -> dict[str, Any]:
-    return {
-        "data": entry.name,
-        "metric": entry.metric,
-        "%": round(100 * score.test, 2),
-        "SimCLR ResNet-50, published": "none" if entry.published is None else entry.published,
-        "validation %": round(100 * score.val, 2),
-        "l2": score.penalty,
-        "train": sizes[0],
-        "val": sizes[1],
-        "test": sizes[2],
-    }
+class _Linear:
+    """Logistic regression on frozen features."""
+
+    name = "transfer"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        penalties: Sequence[float],
+        cache: str | Path | None,
+        size: int,
+        normalize: str,
+        batch_size: int | None,
+        num_workers: int,
+    ) -> None:
+        self.encoder = encoder
+        self.penalties = penalties
+        self.size = size
+        self.mean, self.std, self.whose = encoder.normalization(normalize)
+        self.reading: dict[str, Any] = {"cache": cache, "batch_size": batch_size or 64, "num_workers": num_workers}
+        self.notes = [
+            "published: SimCLR's ResNet-50 on ImageNet (1000 epochs), Chen et al. 2020, arXiv:2002.05709, appendix "
+            "B.8; not measured here.",
+            *size_notes(encoder, size),
+        ]
+
+    def prepared(self, images: Any) -> PreparedImages:
+        chans = self.encoder.preprocessing.in_chans
+        return PreparedImages(images, size=self.size, in_chans=chans, mean=self.mean, std=self.std)
+
+    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages], classes: int) -> _Found:
+        found = [self._features(images, entry, part) for part, images in zip(Splits._fields, prepared)]
+        score = score_transfer(*found, metric=entry.metric, num_classes=classes, penalties=self.penalties)
+        columns = {
+            "%": round(100 * score.test, 2),
+            "SimCLR ResNet-50, published": "none" if entry.published is None else entry.published,
+            "validation %": round(100 * score.val, 2),
+            "l2": score.penalty,
+        }
+        return _Found({f"{entry.name}/{entry.metric}": score.test}, columns)
+
+    def _features(self, images: PreparedImages, entry: TransferSet, part: str) -> Any:
+        try:
+            found = features_of(self.encoder, images, "bank" if part == "train" else part, **self.reading)
+        except OSError as error:
+            raise UsageError(f"an image of {entry.name} ({part}) cannot be read: {error}.") from error
+        return found.features.to(self.encoder.device), found.targets.to(self.encoder.device)
+
+    def stated(self) -> dict[str, Any]:
+        penalties = self.penalties
+        return {
+            "features": self.encoder.feature_name,
+            "network": self.encoder.description,
+            "preprocessing": f"shorter side {self.size} bicubic, center crop {self.size}, {self.whose}",
+            "classifier": "logistic regression by L-BFGS, no augmentation; minimized is the summed cross-entropy + "
+            "l2/2 |W|^2",
+            "l2": f"of {len(penalties)} values, {min(penalties):g} to {max(penalties):g}: the best on the validation "
+            "images (the larger one on a tie), then trained on training and validation images",
+        }
+
+
+class _Tuned:
+    """Fine-tuning, beside its baselines."""
+
+    name = "transfer-finetune"
+
+    def __init__(self, trainer: FineTuned) -> None:
+        self.trainer = trainer
+        self.encoder = trainer.networks[""]
+        baselines = [name for name in trainer.networks if name]
+        said = [f"{' and '.join(baselines)}: measured here, trained by the same settings."] if baselines else []
+        self.notes = [*said, *trainer.notes]
+        self.stated = trainer.stated
+
+    def prepared(self, images: Any) -> PreparedImages:
+        return self.trainer.prepared(self.encoder, images)
+
+    def measured(self, entry: TransferSet, splits: Splits, prepared: Sequence[PreparedImages], classes: int) -> _Found:
+        found = self.trainer.measured(entry, splits, classes)
+        metrics = {
+            "/".join(filter(None, (entry.name, name, entry.metric))): score.test for name, score in found.items()
+        }
+        published = "none" if entry.published_tuned is None else entry.published_tuned
+        return _Found(metrics, {**self.trainer.columns(found), "SimCLR ResNet-50, published": published})

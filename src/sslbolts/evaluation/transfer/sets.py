@@ -1,4 +1,4 @@
-"""The data sets of transfer tables, as torchvision has them, split and measured as the field does."""
+"""The data sets of transfer tables, of torchvision or of a folder, split and measured as the field does."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from sslbolts.checks import one_of
 from sslbolts.data.torchvision_sets import check_files
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.evaluation.transfer.folders import FolderImages, folder_images
 from sslbolts.training.seeds import generator
 
-__all__ = ["TRANSFER_SETS", "VOC_CLASSES", "Splits", "TransferSet", "transfer_set", "voc_labels"]
+__all__ = ["TRANSFER_SETS", "VOC_CLASSES", "Splits", "TransferSet", "classes_of", "transfer_set", "voc_labels"]
 
 _HELD_OUT = 0.2  # of the training images, where a set has no validation images of its own
 
@@ -45,18 +47,20 @@ class TransferSet:
     Attributes:
         name: on the command line.
         metric: see :func:`sslbolts.evaluation.transfer.metrics.measure`.
-        num_classes: number of classes.
+        num_classes: number of classes; None is as many as the folder has.
         splits: which images are for what, in words.
         load: makes the splits of ``(root, download, seed)``.
-        published: percent that SimCLR's ResNet-50 reached in this protocol; None where the paper has no number.
+        published: percent that SimCLR's ResNet-50 reached in linear evaluation; None where the paper has no number.
+        published_tuned: the same in fine-tuning; None where no number is at hand.
     """
 
     name: str
     metric: str
-    num_classes: int
+    num_classes: int | None
     splits: str
     load: Callable[[str, bool, int], Splits]
     published: float | None = None
+    published_tuned: float | None = None
 
 
 def _build(name: str, root: str, download: bool, **arguments: Any) -> Any:
@@ -125,6 +129,21 @@ def _with_drawn_splits(name: str, per_class: int, most_test: int | None, **argum
             Subset(whole, [order[train[row]] for row in held_out]),
             Subset(whole, [order[row] for row in sorted(test)]),
         )
+
+    return load
+
+
+def _from_folder(name: str, metric: str = "") -> Any:
+    """For a folder of training and test images."""
+
+    def load(root: str, download: bool, seed: int) -> Splits:
+        whole, test = folder_images(root, name)
+        if metric == "auc" and len(whole.classes) != 2:
+            raise UsageError(f'"{name}" has {len(whole.classes)} classes, and auc is of two.')
+        kept, held_out = _hold_out(whole.targets, seed)
+        if not held_out:
+            raise UsageError(f'no class of "{name}" has three training images, of which one could be held out.')
+        return Splits(Subset(whole, kept), Subset(whole, held_out), test)
 
     return load
 
@@ -198,6 +217,13 @@ TRANSFER_SETS: Mapping[str, TransferSet] = MappingProxyType(
                 "CIFAR100", "top1", 100, _FIFTH, _with_held_out("CIFAR100", {"train": True}, {"train": False}), 71.6
             ),
             TransferSet(
+                "Birdsnap",
+                "top1",
+                500,
+                f"of the folder birdsnap: train/CLASS/*.jpg and test/CLASS/*.jpg; {_FIFTH}",
+                _from_folder("birdsnap"),
+            ),
+            TransferSet(
                 "SUN397",
                 "top1",
                 397,
@@ -238,23 +264,56 @@ TRANSFER_SETS: Mapping[str, TransferSet] = MappingProxyType(
     }
 )
 """Data sets by name. Published are the numbers of SimCLR's ResNet-50 in linear evaluation, Chen et al. 2020,
-arXiv:2002.05709, appendix B.8. Birdsnap, which the paper has too, is not among torchvision's data sets."""
+arXiv:2002.05709, appendix B.8. Birdsnap is not among torchvision's data sets: it is read from the folder ``birdsnap``,
+``birdsnap/train/CLASS/*.jpg`` and ``birdsnap/test/CLASS/*.jpg``."""
+
+_FOLDER = "folder:"
+_OF_FOLDERS = ("top1", "mean_per_class", "auc")  # measures of one label per image
 
 
 def transfer_set(name: str) -> TransferSet:
-    """A data set by name, in any case.
+    """A data set by name, in any case; or a folder of yours.
+
+    Args:
+        name: of :data:`TRANSFER_SETS`; or ``folder:NAME`` for the images ``NAME/train/CLASS/*.jpg`` and
+            ``NAME/test/CLASS/*.jpg``, measured by "top1", or else as ``folder:NAME:METRIC`` says: "mean_per_class", or
+            "auc" of two classes, of which the second in the order of their names is looked for.
 
     Raises:
         UsageError: for an unknown name.
 
     Example:
-        >>> transfer_set("dtd").num_classes
-        47
+        >>> transfer_set("dtd").num_classes, transfer_set("folder:birds:mean_per_class").metric
+        (47, 'mean_per_class')
     """
+    if name.startswith(_FOLDER):
+        folder, _, metric = name.removeprefix(_FOLDER).partition(":")
+        if not folder:
+            raise UsageError(f'"{name}" names no folder: give {_FOLDER}NAME.')
+        one_of(_OF_FOLDERS, metric=metric or "top1")
+        words = f"of the folder's train and test; {_FIFTH}"
+        return TransferSet(f"{_FOLDER}{folder}", metric or "top1", None, words, _from_folder(folder, metric))
     by_lower = {known.lower(): known for known in TRANSFER_SETS}
     if name.lower() not in by_lower:
         raise UsageError(
             f'there is no transfer data set "{name}".{did_you_mean(name, TRANSFER_SETS)} It is one of '
-            f"{', '.join(TRANSFER_SETS)}."
+            f"{', '.join(TRANSFER_SETS)}, or {_FOLDER}NAME."
         )
     return TRANSFER_SETS[by_lower[name.lower()]]
+
+
+def classes_of(entry: TransferSet, splits: Splits) -> int:
+    """Number of classes: of a folder, as many as it has.
+
+    Args:
+        entry: the data set.
+        splits: its images.
+
+    Raises:
+        UsageError: if neither says it.
+    """
+    if isinstance(splits.test, FolderImages):
+        return len(splits.test.classes)
+    if entry.num_classes is None:
+        raise UsageError(f"{entry.name} does not say its num_classes: give the number.")
+    return entry.num_classes

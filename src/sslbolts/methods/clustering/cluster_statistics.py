@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sslbolts._lightning import Trainer
 from sslbolts.health import Indicator
 from sslbolts.readouts import normalized_mutual_information
 
-__all__ = ["INDICATORS", "cluster_statistics", "largest_cluster"]
+__all__ = ["INDICATORS", "cluster_statistics", "known_agreement", "largest_cluster"]
+
+_AGREEMENT = "train/nmi_to_last_epoch"
 
 
 def largest_cluster(*fixes: str) -> Indicator:
@@ -29,7 +32,7 @@ INDICATORS = (
         fixes=("a lower learning rate or a longer warm-up", "fewer clusters"),
     ),
     Indicator(
-        metric="train/nmi_to_last_epoch",
+        metric=_AGREEMENT,
         below=0.01,
         above=0.999,
         meaning="from one epoch to the next clusters have nothing in common (0), or do not change at all (1)",
@@ -66,5 +69,18 @@ def cluster_statistics(now: Tensor, num_clusters: Sequence[int], before: Tensor 
     }
     if before is not None and bool((before >= 0).any()):
         agreement = [normalized_mutual_information(old, new) for old, new in zip(before, now)]
-        statistics["train/nmi_to_last_epoch"] = torch.stack(agreement).mean().float()
+        statistics[_AGREEMENT] = torch.stack(agreement).mean().float()
     return statistics
+
+
+def known_agreement(trainer: Trainer) -> dict[str, Tensor]:
+    """``train/nmi_to_last_epoch`` of a run that is resumed, whose clusters of the epoch before are not known any more.
+
+    Args:
+        trainer: which has taken up the metrics of the checkpoint.
+
+    Returns:
+        Nothing in a run's first epoch.
+    """
+    known = trainer.callback_metrics
+    return {_AGREEMENT: known[_AGREEMENT]} if _AGREEMENT in known else {}

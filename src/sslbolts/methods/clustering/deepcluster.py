@@ -13,7 +13,12 @@ from sslbolts.errors import UsageError
 from sslbolts.losses.clustering import balanced_cross_entropy
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.clustering.cluster_memory import ClusterMemory
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics, largest_cluster
+from sslbolts.methods.clustering.cluster_statistics import (
+    INDICATORS,
+    cluster_statistics,
+    known_agreement,
+    largest_cluster,
+)
 from sslbolts.methods.training_features import training_features
 from sslbolts.networks.alexnet import Sobel
 from sslbolts.networks.backbones import BackboneLike
@@ -127,6 +132,7 @@ class DeepCluster(SSLModule):
     def on_train_start(self) -> None:
         if self.pseudo_labels.are_of_this_epoch(self.trainer):
             self._begin_epoch()
+            self._statistics |= known_agreement(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         if self.pseudo_labels.are_of_this_epoch(self.trainer):

@@ -13,7 +13,12 @@ from sslbolts.errors import UsageError
 from sslbolts.losses import deepcluster_v2
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
 from sslbolts.methods.clustering.cluster_memory import ClusterMemory
-from sslbolts.methods.clustering.cluster_statistics import INDICATORS, cluster_statistics, largest_cluster
+from sslbolts.methods.clustering.cluster_statistics import (
+    INDICATORS,
+    cluster_statistics,
+    known_agreement,
+    largest_cluster,
+)
 from sslbolts.methods.clustering.cosines import cosines, unit
 from sslbolts.methods.training_features import training_features
 from sslbolts.networks.backbones import BackboneLike
@@ -127,7 +132,7 @@ class DeepClusterV2(SSLModule):
 
     def on_train_start(self) -> None:
         if self.bank.are_of_this_epoch(self.trainer):
-            self._statistics = self._describe()
+            self._statistics = self._describe() | known_agreement(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         if self.bank.are_of_this_epoch(self.trainer):

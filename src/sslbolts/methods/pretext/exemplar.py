@@ -21,7 +21,8 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.shared_draws import uniform
 from sslbolts.transforms import BatchedAugment, View
-from sslbolts.transforms.exemplars import hsv_noise, standardized, without_color
+from sslbolts.transforms.color_defenses import standardize
+from sslbolts.transforms.exemplars import hsv_noise, without_color
 
 __all__ = ["Exemplar", "Objective"]
 
@@ -141,7 +142,7 @@ class Exemplar(PretextModule):
         return views.reshape(count, images, *views.shape[1:])
 
     def prepare(self, images: Tensor) -> Tensor:
-        return standardized(images)
+        return standardize(images)
 
     @torch.no_grad()
     def _recognized(self, z: Tensor, images: Tensor, views: int) -> tuple[Tensor, float]:

@@ -1,0 +1,103 @@
+"""A run that goes on from a checkpoint in the way in which it would have gone on without one."""
+
+from typing import Any
+
+import torch
+
+from sslbolts._lightning import Callback, LightningModule, Trainer
+
+__all__ = ["known_metrics", "resume_exactly"]
+
+
+def resume_exactly(trainer: Trainer, checkpoint: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
+    """Have a fit that is resumed do what was still to be done when its checkpoint was written.
+
+    ``ModelCheckpoint(every_n_train_steps=...)`` saves after an optimizer step, before all that may follow it: the
+    validation, and, after an epoch's last batch, the end of the epoch. Lightning counts these as done when it resumes:
+    it skips them, and with the end of an epoch the start of the next one as well. Here the batch is counted as done,
+    and what followed it follows now, through Lightning's own loops. A validation that was interrupted begins anew, and
+    an epoch that had ended does not end a second time, as it does in Lightning where there is a ``max_steps``.
+
+    Where ``max_steps`` is reached already, Lightning trains nothing and calls no hook, and so it is here.
+
+    Args:
+        trainer: about to fit; has the callback that does it until training starts.
+        checkpoint: what the Trainer has read, and has not used yet; its counts of batches and epochs may be changed.
+        metrics: what callbacks could compare when the checkpoint was written; see :func:`known_metrics`.
+    """
+    loops = checkpoint.get("loops", {}).get("fit_loop", {})
+    batches = loops.get("epoch_loop.batch_progress")
+    if batches is None:
+        return
+    loops["epoch_loop.batch_progress"], after_batch = _completed(batches)
+    loops["epoch_progress"], after_epoch = _completed(loops["epoch_progress"])
+    trainer.callbacks.append(_GoesOn(after_batch, after_epoch, metrics or {}))  # type: ignore[attr-defined]
+
+
+def known_metrics(trainer: Trainer) -> dict[str, float]:
+    """What callbacks and learning-rate schedules can compare now.
+
+    In an epoch's hooks it is what they have asked for last, since the mean over all ranks is computed by all together,
+    and a checkpoint may be written by one.
+    """
+    connector: Any = trainer._logger_connector  # noqa: SLF001
+    in_batch = connector._first_loop_iter is not None  # noqa: SLF001
+    metrics = trainer.callback_metrics if in_batch else connector._callback_metrics  # noqa: SLF001
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def _completed(progress: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Counts of batches or epochs with the one counted as completed in whose last hook they were saved, if so it is."""
+    counts = {which: progress[which] for which in ("total", "current")}
+    for count in counts.values():
+        if not count["ready"] == count["started"] == count["processed"] == count["completed"] + 1:
+            return progress, False
+    done = {which: count | {"completed": count["processed"]} for which, count in counts.items()}
+    return progress | done, True
+
+
+class _GoesOn(Callback):
+    """Tells Lightning's loops what comes next, when they have taken up their counts and are about to go on."""
+
+    def __init__(self, after_batch: bool, after_epoch: bool, metrics: dict[str, float]) -> None:
+        self.after_batch = after_batch
+        self.after_epoch = after_epoch
+        self.metrics = metrics
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.teardown(trainer, pl_module, "fit")
+        for name, value in self.metrics.items():
+            trainer.callback_metrics.setdefault(name, torch.tensor(value, device=pl_module.device))
+        loop: Any = trainer.fit_loop.epoch_loop
+        validation: Any = loop.val_loop
+        if self.after_epoch:  # with max_steps, Lightning would take it up once more
+            loop._restarting = validation._restarting = False  # noqa: SLF001
+        if validation.restarted_mid_evaluation:
+            validation._restarting = False  # noqa: SLF001
+        if not self.after_batch:
+            return
+        batches, length = loop.batch_progress, trainer.num_training_batches
+        if batches.is_last_batch or batches.current.ready >= length:
+            self._count_whole_epoch(batches, length)
+        if loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # noqa: SLF001
+            # The loop then goes to validation at once, as if that had been interrupted.
+            validation._restarting = False  # noqa: SLF001
+            validation._restart_stage = "restarted_mid_evaluation"  # noqa: SLF001
+            return
+        if not loop._should_accumulate():  # noqa: SLF001
+            loop._batches_that_stepped += 1  # noqa: SLF001  # as the loop does after a batch
+        if batches.is_last_batch:
+            trainer.fit_loop._data_fetcher.done = True  # type: ignore[union-attr]  # noqa: SLF001
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # A new list, since the Trainer is going through the old one.
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        trainer.callbacks = [callback for callback in callbacks if callback is not self]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _count_whole_epoch(batches: Any, length: float) -> None:
+        """The epoch is over, also where epochs have another number of batches now."""
+        batches.is_last_batch = True
+        if length != float("inf"):
+            for count in ("ready", "started", "processed", "completed"):
+                setattr(batches.current, count, int(length))
