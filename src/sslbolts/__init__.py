@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the arguments of wha
     from sslbolts.methods.pretext.denoising_autoencoder import DenoisingAutoencoder as DenoisingAutoencoder
     from sslbolts.methods.pretext.exemplar import Exemplar as Exemplar
     from sslbolts.methods.pretext.jigsaw import Jigsaw as Jigsaw
+    from sslbolts.methods.pretext.multi_task import MultiTask as MultiTask
     from sslbolts.methods.pretext.relative_position import RelativePosition as RelativePosition
     from sslbolts.methods.pretext.rotnet import RotNet as RotNet
     from sslbolts.methods.pretext.split_brain import SplitBrain as SplitBrain

@@ -2,7 +2,7 @@
 
 import json
 
-from sslbolts import Exemplar, RotNet
+from sslbolts import Exemplar, MultiTask, RotNet
 from sslbolts.data import CIFAR10MiniDataModule
 from tests.cli.wrong import DATA, TINY, TRAINER, Wrong
 from tests.helpers.trainers import quiet_trainer
@@ -13,7 +13,7 @@ def _fit(method: str, *arguments: str) -> list[str]:
     return ["fit", f"--model={method}", *network, *DATA, *TRAINER, "--trainer.max_epochs=1", *arguments]
 
 
-def _run(method: RotNet | Exemplar, views: str) -> None:
+def _run(method: RotNet | Exemplar | MultiTask, views: str) -> None:
     data = CIFAR10MiniDataModule(batch_size=8, num_workers=0, views=views)
     quiet_trainer(max_steps=1).fit(method, datamodule=data)
 
@@ -54,5 +54,23 @@ WRONG_PRETEXT_TASKS = [
         _fit("Exemplar", "--data.views=rotnet", "--model.warmup_epochs=0"),
         "triplets need two or more views of each image",
         lambda files: _run(Exemplar("resnet18", backbone_kwargs=TINY, warmup_epochs=0), "rotnet"),
+    ),
+    Wrong(
+        "a task that is not a method",
+        _fit("MultiTask", "--model.tasks=[RotNet,Jigsw]", "--data.views=multi_task"),
+        "there is no method 'Jigsw'. Did you mean \"Jigsaw\"",
+        lambda files: MultiTask("resnet18", backbone_kwargs=TINY, tasks=["RotNet", "Jigsw"]),
+    ),
+    Wrong(
+        "fewer weights than tasks",
+        _fit("MultiTask", "--model.tasks=[RotNet,Counting]", "--model.weights=[1.0]", "--data.views=multi_task"),
+        "weights=[1.0]: there are 2 tasks, and one weight is for each.",
+        lambda files: MultiTask("resnet18", backbone_kwargs=TINY, tasks=["RotNet", "Counting"], weights=[1.0]),
+    ),
+    Wrong(
+        "a task of two views with a recipe of one",
+        _fit("MultiTask", "--model.tasks=[RotNet,SimCLR]", "--data.views=rotnet"),
+        "SimCLR takes 2 views of each image, and the batch has 1: choose another recipe",
+        lambda files: _run(MultiTask("resnet18", backbone_kwargs=TINY, tasks=["RotNet", "SimCLR"]), "rotnet"),
     ),
 ]

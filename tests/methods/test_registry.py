@@ -83,6 +83,7 @@ OFFICIAL_STARTS = {
         "RelativePosition",
         "Jigsaw",
         "BiGAN",
+        "MultiTask",
     ],
 }
 """The scale of the last batch norm of every residual block in the official ResNets."""

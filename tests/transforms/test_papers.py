@@ -103,6 +103,7 @@ LARGE = {
     "wmse": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5, color_first=True)] * 2,  # ImageNet-100
     "wmse4": [view(224, (0.08, 1.0), "bicubic", STRONG, 0.8, 0.2, blur=0.5, color_first=True)] * 4,
     "deepcluster": [view(224, (0.08, 1.0), "bilinear")],
+    "multi_task": [view(224, (0.3, 1.0), "bilinear")] * 2,
     "relative_position": [view(224, (0.7626, 0.7626), "bilinear", flip=0.0)],  # (255 / 292) squared
     "jigsaw": [view(224, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0), flip=0.0)],
     "jigsaw_vissl": [view(224, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
@@ -156,6 +157,7 @@ SMALL = {
     "wmse": [view(32, (0.2, 1.0), "bicubic", HALF, 0.8, 0.1, color_first=True)] * 2,
     "wmse4": [view(32, (0.2, 1.0), "bicubic", HALF, 0.8, 0.1, color_first=True)] * 4,
     "deepcluster": [view(32, (0.08, 1.0), "bilinear")],
+    "multi_task": [view(32, (0.3, 1.0), "bilinear")] * 2,
     "relative_position": [view(32, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0))],
     "jigsaw": [view(32, (1.0, 1.0), "bilinear", ratio=(1.0, 1.0))],
     "jigsaw_vissl": [view(32, (0.75, 1.0), "bilinear", ratio=(1.0, 1.0), gray=0.66)],
@@ -180,7 +182,7 @@ def test_views_are_the_papers(name, size, table):
     assert recipe(name, size) is paper
     assert isinstance(paper, MultiCrop) == (ALIASES.get(name, name) in ("swav", "dino", "dino_resnet50"))
     in_unit_interval = {"simclr", "exemplar", "relative_position", "jigsaw", "colorization", "split_brain"}
-    in_unit_interval |= {"denoising_autoencoder", "context_encoder", "bigan"}
+    in_unit_interval |= {"denoising_autoencoder", "context_encoder", "bigan", "multi_task"}
     assert paper.normalize == (name not in in_unit_interval)
     assert getattr(paper, "shared_flip", False) == (name == "amdim")
 

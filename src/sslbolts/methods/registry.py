@@ -239,6 +239,13 @@ METHODS: dict[str, Method] = {
         "Donahue et al. 2017, arXiv:1605.09782",
         "",
     ),
+    "MultiTask": Method(
+        "pretext.multi_task",
+        "multi_task",
+        "several methods over one network",
+        "Doersch and Zisserman 2017, arXiv:1708.07860",
+        "",
+    ),
     "TimeContrastive": Method(
         "video.time_contrastive",
         "tcn",

@@ -61,6 +61,11 @@ def _bigan(size: int, *, least: float) -> MultiView:
     return MultiView((View(size, scale=(least, 0.79), ratio=(1.0, 1.0), flip=0.0),), normalize=False)
 
 
+def _multi_task(size: int) -> MultiView:
+    # Colors stay as they are, since they are to be predicted; tasks that need others change them.
+    return MultiView((View(size, scale=(0.3, 1.0)),) * 2, normalize=False)
+
+
 def _tcn(size: int, *, least: float) -> MultiView:
     jitter = (32 / 255, 0.0, 0.5, 0.0)
     return MultiView((View(size, scale=(least, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter=jitter, jitter_p=1.0),))
@@ -98,6 +103,7 @@ TASKS: dict[str, dict[int, MultiView | MultiCrop]] = {
     "denoising_autoencoder": {224: _denoising_autoencoder(224), 32: _denoising_autoencoder(32)},
     "counting": {224: _counting(224), 32: _counting(32)},
     "bigan": {224: _bigan(224, least=0.59), 32: _bigan(32, least=0.59)},
+    "multi_task": {224: _multi_task(224), 32: _multi_task(32)},
     "tcn": {224: _tcn(224, least=1.0), 32: _tcn(32, least=1.0)},
     "tcn_multiview": {224: _tcn(224, least=0.8), 32: _tcn(32, least=0.8)},
 }

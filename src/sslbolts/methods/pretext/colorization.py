@@ -17,6 +17,7 @@ from sslbolts.methods.pretext.base import PretextArguments, Shown
 from sslbolts.methods.pretext.color_prior import ColorPrior
 from sslbolts.methods.pretext.lab import LabModule, as_maps, binned, gray_and_colored, pixels, pixels_at, scaled_lab
 from sslbolts.networks.backbones import BackboneLike
+from sslbolts.networks.shared_trunk import SharedTrunk
 from sslbolts.networks.taps import feature_maps, last_stages, map_widths
 from sslbolts.networks.widths import first_convolution
 from sslbolts.optim import OptimizerCallable
@@ -116,7 +117,7 @@ class Colorization(LabModule):
             **network,
         )
         first = first_convolution(self.backbone)
-        if first is not None and first.in_channels != 1:
+        if first is not None and first.in_channels != 1 and not isinstance(self.backbone, SharedTrunk):
             raise UsageError(
                 f"Colorization shows its backbone lightness alone, but this one takes {first.in_channels} channels: "
                 "make it with in_chans=1."

@@ -15,7 +15,18 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
 from sslbolts.transforms.lab import ab_bins, lab_to_rgb, nearest_bins, rgb_to_lab
 
-__all__ = ["LabModule", "as_maps", "binned", "gray_and_colored", "pixels", "pixels_at", "scaled_lab"]
+__all__ = [
+    "LabModule",
+    "as_maps",
+    "binned",
+    "gray_and_colored",
+    "lightness_alone",
+    "pixels",
+    "pixels_at",
+    "refuse_normalizing",
+    "refuse_other_images",
+    "scaled_lab",
+]
 
 _TOLERANCE = 0.01  # about [0, 1]; bicubic resizing goes a little beyond
 
@@ -23,6 +34,11 @@ _TOLERANCE = 0.01  # about [0, 1]; bicubic resizing goes a little beyond
 def scaled_lab(lab: Tensor) -> Tensor:
     """Lab as networks take it, ``(L - 50) / 50`` and ``ab / 50``; papers leave out the 50, which batch norm undoes."""
     return torch.cat([lab[:, :1] - 50, lab[:, 1:]], 1) / 50
+
+
+def lightness_alone(images: Tensor) -> Tensor:
+    """RGB images ``(B, 3, H, W)`` in [0, 1] without colors: the L of Lab, in [0, 1], in each of three channels."""
+    return (rgb_to_lab(images)[:, :1] / 100).to(images.dtype).expand(-1, 3, -1, -1)
 
 
 def pixels(maps: Tensor) -> Tensor:
@@ -98,7 +114,7 @@ class LabModule(PretextModule):
             UsageError: if those were normalized, or are not RGB.
         """
         if self.training not in self._looked_at:
-            _refuse_others(images, type(self).__name__)
+            refuse_other_images(images, type(self).__name__)
             self._looked_at.add(self.training)
         return rgb_to_lab(images)
 
@@ -113,19 +129,24 @@ class LabModule(PretextModule):
     def setup(self, stage: str) -> None:
         """Refuses a DataModule that normalizes images, before any of them is made."""
         self._looked_at.clear()
-        name, data = type(self).__name__, getattr(self.trainer, "datamodule", None)
-        channels = getattr(data, "in_chans", 3)
-        if channels != 3:
-            raise UsageError(f"{name} sees colors, but the data has in_chans={channels}: give it in_chans=3.")
-        if isinstance(getattr(data, "mean", None), tuple | list):
-            raise UsageError(
-                f"{name} takes images in [0, 1], but {type(data).__name__} normalizes them: give it views= with "
-                "normalize=False, and leave mean= and std= out."
-            )
+        refuse_normalizing(getattr(self.trainer, "datamodule", None), type(self).__name__)
         super().setup(stage)
 
 
-def _refuse_others(images: Tensor, name: str) -> None:
+def refuse_normalizing(data: Any, name: str) -> None:
+    """Refuse a DataModule whose images are normalized, or have other than three channels."""
+    channels = getattr(data, "in_chans", 3)
+    if channels != 3:
+        raise UsageError(f"{name} sees colors, but the data has in_chans={channels}: give it in_chans=3.")
+    if isinstance(getattr(data, "mean", None), tuple | list):
+        raise UsageError(
+            f"{name} takes images in [0, 1], but {type(data).__name__} normalizes them: give it views= with "
+            "normalize=False, and leave mean= and std= out."
+        )
+
+
+def refuse_other_images(images: Tensor, name: str) -> None:
+    """Refuse images that are not RGB in [0, 1]; waits for the device."""
     if images.shape[1] != 3:
         raise UsageError(f"{name} takes RGB images, but these have {images.shape[1]} channels.")
     if not images.numel():

@@ -15,13 +15,8 @@ from sslbolts.health import Indicator
 from sslbolts.losses import joint_loss, prediction_entropy, virtual_adversarial
 from sslbolts.losses.semi_supervised import adversarial_perturbation
 from sslbolts.methods.base import LRScaling, NetworkArguments, SSLModule
-from sslbolts.methods.semi_supervised.beside import (
-    ROTATION,
-    described,
-    features_of_images,
-    logging_as,
-    method_beside,
-)
+from sslbolts.methods.host import MethodHost, described, logging_as
+from sslbolts.methods.semi_supervised.beside import ROTATION, features_of_images, method_beside
 from sslbolts.methods.semi_supervised.rotation import JointRotation
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.split_batch_norm import BATCH_NORMS
@@ -34,7 +29,7 @@ from sslbolts.training.shared_draws import normal
 __all__ = ["SemiSupervised"]
 
 
-class SemiSupervised(LabeledEvaluation, SSLModule):
+class SemiSupervised(LabeledEvaluation, MethodHost):
     r"""Joint semi-supervised training: :math:`L_l + w\, L_u`, around any method that needs no labels.
 
     A linear class head on the backbone learns from the labeled images of a batch, while the method's own loss trains
@@ -141,7 +136,7 @@ class SemiSupervised(LabeledEvaluation, SSLModule):
         loss_u = batch.views[0].new_zeros(())
         with Tap(self.backbone) if self.concatenate else nullcontext() as tap:
             if self.weight:
-                with logging_as(self.method, self):
+                with logging_as(self.method, self, _beside):
                     loss_u = self.method.training_step(unlabeled, batch_idx)
         if tap is not None:
             features, targets = features_of_images(self.method, tap.outputs, len(batch.views), batch.targets)
@@ -212,71 +207,22 @@ class SemiSupervised(LabeledEvaluation, SSLModule):
     # ------------------------------------------------------------------ what the method has of its own in a run
 
     @property
-    def _acting(self) -> list[SSLModule]:
+    def acting(self) -> list[SSLModule]:
         """The method, unless its loss has no weight."""
         return [self.method] if self.weight else []
+
+    def seen_by(self, method: SSLModule, batch: ViewBatch) -> ViewBatch:
+        return self.parts(batch)[1]
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         check_classes(self, self.num_classes, stage)
-        for method in self._acting:
-            method.setup(stage)
         data = getattr(self.trainer, "datamodule", None)
         if stage == "fit" and isinstance(data, SSLDataModule) and not data.images("train").labeled:
             raise UsageError(
                 f"none of the training images of {type(data).__name__} has a label, and SemiSupervised needs some: "
                 f"give labels, or train {type(self.method).__name__} alone."
             )
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        for method in self._acting:
-            method.on_fit_start()
-            method._seed = self._seed  # noqa: SLF001  # of a resumed run, too
-
-    def on_train_start(self) -> None:
-        for method in self._acting:
-            method.on_train_start()
-
-    def on_train_epoch_start(self) -> None:
-        for method in self._acting:
-            method.on_train_epoch_start()
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_start(batch, batch_idx)
-        for method in self._acting:
-            method.on_train_batch_start(self.parts(batch)[1], batch_idx)
-
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
-        for method in self._acting:
-            method.on_before_optimizer_step(optimizer)
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        if self.weight:
-            self.method.optimizer_step(*args, **kwargs)
-        else:
-            super().optimizer_step(*args, **kwargs)
-
-    def teardown(self, stage: str) -> None:
-        super().teardown(stage)
-        for method in self._acting:
-            method.teardown(stage)
-
-    def configure_callbacks(self) -> Any:
-        return self.method.configure_callbacks() if self.weight else []
-
-    @property
-    def teacher_temperature(self) -> float:
-        """The method's, where it has one, which a schedule moves."""
-        value: float = getattr(self.method, "teacher_temperature")  # noqa: B009  # or an AttributeError
-        return value
-
-    @teacher_temperature.setter
-    def teacher_temperature(self, value: float) -> None:
-        setattr(self.method, "teacher_temperature", value)  # noqa: B010
-
-    def ema_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
-        return self.method.ema_pairs() if self.weight else []
 
     def input_module(self) -> nn.Module:
         return self.method.input_module()
@@ -296,6 +242,10 @@ class SemiSupervised(LabeledEvaluation, SSLModule):
                 "SemiSupervised.load_from_checkpoint(path, method=...)."
             )
         super().on_load_checkpoint(checkpoint)
+
+
+def _beside(name: str) -> str:
+    return "train/unlabeled_loss" if name == "train/loss" else name
 
 
 def _rows(batch: ViewBatch, rows: slice) -> ViewBatch:
