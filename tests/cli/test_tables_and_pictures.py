@@ -72,6 +72,10 @@ def test_every_method_has_a_page(name, capsys, monkeypatch):
     assert "optimizer = " in said
 
 
+def test_there_is_no_page_without_a_method():
+    assert PAGES.keys() == METHODS.keys()
+
+
 def test_the_page_of_a_misspelt_method_is_the_nearest_name(capsys):
     assert main(["methods", "simclr"]) == 2
     assert 'Did you mean "SimCLR"?' in capsys.readouterr().err
