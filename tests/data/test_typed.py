@@ -13,7 +13,7 @@ from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import DataArguments
 
 ROOT = Path(__file__).parents[2]
-MODULES = [name for name in room.__all__ if name.endswith("DataModule") and name != "SSLDataModule"]
+MODULES = [name for name in room.__all__ if name != "SSLDataModule" and issubclass(getattr(room, name), SSLDataModule)]
 
 WRONG = {
     "CIFAR10MiniDataModule(batchsize=3)": "batchsize",

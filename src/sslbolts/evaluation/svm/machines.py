@@ -1,8 +1,7 @@
 """One linear support vector machine per class, its cost chosen by cross-validation."""
 
 import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ __all__ = ["COSTS", "Machines", "check_package", "fit_machines", "mean_average_p
 COSTS = (0.01, 0.1, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 50.0, 100.0, 1000.0)
 """VISSL's candidates for the cost `C` of a training image on the wrong side."""
 _MOST_ITERATIONS = 2000
+_Fitted = tuple[NDArray[Any], float, float | None, int, int]
 _COST_OF_FEW = 1.0  # where a class has too few images to choose on
 
 
@@ -73,7 +73,7 @@ def fit_machines(
         costs: candidates.
         folds: of the cross-validation; a class with fewer images than that has as many as it has images.
         seed: of the solver's order.
-        jobs: machines fitted at a time.
+        jobs: machines fitted at a time, each in a process of its own.
 
     Raises:
         UsageError: without scikit-learn, for candidates or folds that are none, or if no class gets a machine.
@@ -104,18 +104,25 @@ def fit_machines(
     features, test_features = x.cpu().double().numpy(), test_x.cpu().double().numpy()
     columns = [targets[:, label].cpu().numpy() for label in taught]
     fit = partial(_fit, features, test_features, costs=grid, folds=folds, seed=seed)
-    with warnings.catch_warnings(), ThreadPoolExecutor(jobs) as pool:
-        warnings.filterwarnings("ignore", message="Liblinear failed to converge")  # they are counted
-        found = list(pool.map(fit, columns))
+    from joblib import Parallel, delayed
+
+    # Processes, since liblinear's machines of one process share the state of their random numbers.
+    found = Parallel(n_jobs=jobs, prefer="processes")(delayed(_quietly)(fit, column) for column in columns)
     for label, (column, cost, precision, _, _) in zip(taught, found):
         scores[:, label] = torch.from_numpy(column)
         chosen[label], validation[label] = cost, precision
     return Machines(scores, chosen, validation, sum(f[3] for f in found), sum(f[4] for f in found))
 
 
+def _quietly(fit: Callable[[NDArray[Any]], _Fitted], labels: NDArray[Any]) -> _Fitted:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Liblinear failed to converge")  # they are counted
+        return fit(labels)
+
+
 def _fit(
     x: NDArray[Any], test_x: NDArray[Any], labels: NDArray[Any], *, costs: Sequence[float], folds: int, seed: int
-) -> tuple[NDArray[Any], float, float | None, int, int]:
+) -> _Fitted:
     """Scores of the test images, cost, cross-validated precision, unfinished fits, and fits of one class."""
     from sklearn.model_selection import cross_validate
     from sklearn.svm import LinearSVC
