@@ -23,7 +23,7 @@ FIT = [
 ]
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_sigterm_saves_says_how_to_go_on_and_leaves_with_143(tmp_path, ranks, capsys, monkeypatch):
     two = ["--trainer.devices=2", "--trainer.strategy=ddp"] if ranks == 2 else []
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}

@@ -7,6 +7,10 @@ from sslbolts import METHODS
 from tests.invariants import checks, waiting
 from tests.invariants.cases import MethodCase, case_of
 
+LEARNS = {"SimCLR", "MoCo", "BYOL", "BarlowTwins", "DeepClusterV2", "MAE", "RotNet", "Jigsaw", "ContextEncoder"}
+LEARNS |= {"MultiTask", "TimeContrastive", "Word2Vec", "SemiSupervised"}
+"""Methods of every family, whose short runs are part of ``make test``; all are part of ``make test-slow``."""
+
 
 @pytest.fixture(params=list(METHODS), scope="module")
 def case(request) -> MethodCase:
@@ -53,8 +57,11 @@ def test_it_can_be_pickled_and_sent_to_another_process(case):
     checks.it_can_be_pickled(case)
 
 
-def test_short_run_beats_the_untrained_network(case):
-    checks.it_learns(case)
+@pytest.mark.parametrize(
+    "name", [name if name in LEARNS else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
+def test_short_run_beats_the_untrained_network(name):
+    checks.it_learns(case_of(name))
 
 
 def test_backbone_is_exported_exactly(image_case, tmp_path):

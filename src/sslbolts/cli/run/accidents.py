@@ -3,10 +3,12 @@
 import errno
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sslbolts._lightning import Trainer
 from sslbolts.cli.run.earlier_runs import run_folder
@@ -39,7 +41,14 @@ def accidents_explained(trainer: Trainer) -> Iterator[None]:
         if not isinstance(error, OSError) or _of_files(error, run_folder(trainer)) is None:
             told(arguments)
 
-    threading.excepthook = tell
+    shown = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        # The thread that hands tensors to workers shows what it ran into when one of them was gone, and goes on.
+        if threading.current_thread() is threading.main_thread() or not isinstance(error, EOFError | ConnectionError):
+            shown(kind, error, traceback)
+
+    threading.excepthook, sys.excepthook = tell, show
     try:
         yield
     except Exception as error:
@@ -48,7 +57,7 @@ def accidents_explained(trainer: Trainer) -> Iterator[None]:
             raise
         raise UsageError(message) from error
     finally:
-        threading.excepthook = told
+        threading.excepthook, sys.excepthook = told, shown
 
 
 def _explanation(error: Exception, trainer: Trainer) -> str | None:
