@@ -33,7 +33,7 @@ lint: $(BIN)/.test
 	$(BIN)/lint-imports
 
 check: lint  ## format, lint, types, floors, and the tests that neither train nor start a process
-	@echo "Tests that neither train, export nor start a process: about 1.5 minutes on 2 cores. The percentage shows how far they are."
+	@echo "Tests that neither train, export nor start a process: about 2.5 minutes on 2 cores. The percentage shows how far they are."
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" --quick -rfE
 
 test: lint  ## format, lint, types, floors, then every test that is not slow
