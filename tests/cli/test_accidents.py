@@ -65,7 +65,8 @@ def said(capsys) -> Callable[..., str]:
             patch.setattr(TrainingCLI, "before_fit", hook)
             assert main(argv) == 2
         printed = capsys.readouterr().err
-        assert "Traceback" not in printed
+        # A thread of multiprocessing may still show, when the training is over, that a worker was gone.
+        assert "Traceback" not in printed or "multiprocessing/resource_sharer.py" in printed
         (line,) = [line for line in printed.splitlines() if line.startswith("error: ")]
         assert len(line) < 600
         return line
