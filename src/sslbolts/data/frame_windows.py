@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from sslbolts import distributed
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.data.arguments import DataArguments
@@ -10,6 +9,7 @@ from sslbolts.data.base import SSLDataModule
 from sslbolts.data.frame_sampler import Clips, FramePairs, FrameSampler, FrameSampling, OrderedFrameSampler
 from sslbolts.data.images import Images
 from sslbolts.data.loader import Placement
+from sslbolts.data.rank_sampler import overfits, place_of
 from sslbolts.data.sampler import BatchPlan, EpochSampler
 from sslbolts.data.views import Draft, TrainingViews
 from sslbolts.errors import UsageError
@@ -132,18 +132,12 @@ class FrameWindows(SSLDataModule):
             )
         if message := sampling.left_out(clips):
             rank_zero_warn(message)
-        trainer = self._current_trainer
-        overfit = getattr(trainer, "overfit_batches", 0) > 0
-        ranks = (trainer and trainer.distributed_sampler_kwargs) or {
-            "num_replicas": distributed.world_size(),
-            "rank": distributed.rank(),
-        }
+        overfit = overfits(self._current_trainer)
         return (OrderedFrameSampler if overfit else FrameSampler)(
             clips,
             sampling,
             seed=self._settled_seed(),
-            rank=ranks["rank"],
-            world_size=ranks["num_replicas"],
+            **place_of(self._current_trainer),
             shuffle=not overfit,
             drop_last=self.drop_last,
         )

@@ -8,7 +8,7 @@ from sslbolts.data.mixed_sampler import MixedSampler
 from sslbolts.data.sampler import EpochSampler, OrderedEpochSampler
 from sslbolts.errors import UsageError
 
-__all__ = ["sampler_of"]
+__all__ = ["overfits", "place_of", "sampler_of"]
 
 
 def sampler_of(
@@ -32,25 +32,37 @@ def sampler_of(
     Raises:
         UsageError: for a mixture where the Trainer overfits some batches.
     """
-    overfit = getattr(trainer, "overfit_batches", 0) > 0
-    ranks = (trainer and trainer.distributed_sampler_kwargs) or {
-        "num_replicas": distributed.world_size(),
-        "rank": distributed.rank(),
-    }
+    overfit, place = overfits(trainer), place_of(trainer)
     if labeled is not None:
         assert labels is not None
         if overfit:
             raise UsageError(
                 f"labeled_batch_size={labeled} has no fixed first batches to overfit: leave one of them out."
             )
-        place = {"rank": ranks["rank"], "world_size": ranks["num_replicas"]}
         return MixedSampler(labels, batch_size, labeled=labeled, seed=seed, **place)
     return (OrderedEpochSampler if overfit else EpochSampler)(
         images,
         batch_size,
         seed=seed,
-        rank=ranks["rank"],
-        world_size=ranks["num_replicas"],
+        **place,
         shuffle=not overfit,
         drop_last=drop_last,
     )
+
+
+def overfits(trainer: Trainer | None) -> bool:
+    """Whether a Trainer goes through the same few batches again and again."""
+    return bool(getattr(trainer, "overfit_batches", 0) > 0)
+
+
+def place_of(trainer: Trainer | None) -> dict[str, int]:
+    """``rank`` and ``world_size`` of this process among those that share the images of a Trainer.
+
+    Args:
+        trainer: None takes those of the process group, if there is one.
+    """
+    ranks = (trainer and trainer.distributed_sampler_kwargs) or {}
+    return {
+        "rank": ranks.get("rank", distributed.rank()),
+        "world_size": ranks.get("num_replicas", distributed.world_size()),
+    }
