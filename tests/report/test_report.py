@@ -223,7 +223,7 @@ def test_of_many_epochs_a_few_pictures_are_on_the_page(folder, tmp_path, monkeyp
     assert "Nearest neighbors: earlier epochs, 5 of 99" in page.of("summary")
     assert "94 of 102 pictures are left out here; the run's folder has all." in page.of("p")
     size = (folder / "holiday.png").stat().st_size
-    monkeypatch.setattr("sslbolts.report.sections._MOST_BYTES", 4 * size + size // 2)
+    monkeypatch.setattr("sslbolts.report.pictures._MOST_BYTES", 4 * size + size // 2)
     page = report(folder, output=tmp_path / "r.html")
     assert len([tag for tag, _ in page.tags if tag == "img"]) <= 4
     assert any("neighbors-epoch0100" in a["alt"] for tag, a in page.tags if tag == "img")
