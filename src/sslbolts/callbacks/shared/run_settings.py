@@ -42,7 +42,7 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
         ['trainer']
     """
     given = {name: getattr(trainer, name, None) for name in _OF_THE_TRAINER}
-    unset = {"max_steps": -1, "limit_train_batches": 1.0, "limit_val_batches": 1.0, "num_nodes": 1}
+    unset = {"max_steps": -1, "min_epochs": 0, "limit_train_batches": 1.0, "limit_val_batches": 1.0, "num_nodes": 1}
     found: dict[str, Any] = {
         name: as_plain(value)
         for name, value in given.items()
@@ -53,7 +53,11 @@ def run_settings(trainer: Trainer) -> dict[str, Any]:
         "devices": trainer.num_devices,
         "strategy": type(trainer.strategy).__name__,
         "precision": str(trainer.precision),
-        "callbacks": [_brief(callback) for callback in trainer.callbacks],  # type: ignore[attr-defined]
+        "callbacks": [
+            type(callback).__name__
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if not type(callback).__name__.startswith("_")
+        ],
     }
     settings: dict[str, Any] = {"trainer": found}
     data = getattr(trainer, "datamodule", None)
@@ -84,15 +88,13 @@ def _arguments(module: Any) -> dict[str, Any]:
 
 
 def _brief(value: Any) -> str:
-    """A recipe as Python has it, without what is as usual; of any other object the name of its class.
+    """A recipe as Python has it, without what is as usual.
 
     Example:
         >>> from sslbolts.transforms import MultiView, View
         >>> _brief(MultiView((View(32, flip=0.0),) * 2, normalize=False))
-        'MultiView(views=2 x View(size=32, flip=0.0), normalize=False)'
+        'MultiView(views=(View(size=32, flip=0.0),) * 2, normalize=False)'
     """
-    if not is_dataclass(value):
-        return type(value).__name__
     shown = []
     for field in fields(value):
         own = getattr(value, field.name)
@@ -105,5 +107,5 @@ def _brief(value: Any) -> str:
 def _part(value: Any) -> str:
     if isinstance(value, Sequence) and value and is_dataclass(value[0]):
         runs = [(len(list(run)), item) for item, run in groupby(value)]
-        return " + ".join(f"{count} x {_brief(item)}" if count > 1 else _brief(item) for count, item in runs)
+        return " + ".join(f"({_brief(item)},){f' * {count}' if count > 1 else ''}" for count, item in runs)
     return _brief(value) if is_dataclass(value) else repr(value)
