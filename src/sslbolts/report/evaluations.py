@@ -38,7 +38,7 @@ def evaluations(results: Sequence[Result]) -> list[Markup]:
             names = list(dict.fromkeys(name for row in result.rows for name in row))
             rows = [[format_metric(n, row[n]) if n in row else "" for n in names] for row in result.rows[:_MOST_ROWS]]
             more = f" (the first {_MOST_ROWS})" if len(result.rows) > _MOST_ROWS else ""
-            summary = f"All {len(result.rows)} rows{more}"
+            summary = f"All {len(result.rows)} rows{more}" if len(result.rows) > 1 else "One row"
             parts.append(render("details", summary=summary, parts=[table(list(map(str, names)), rows)]))
     return parts
 
@@ -53,4 +53,5 @@ def _diagnosis(result: Result) -> list[Markup]:
     """The tables of a diagnosis, features beside embeddings; none of another result."""
     if result.protocol != _LAST:
         return []
-    return [table(columns, rows) for columns, rows in (geometry_lines(result), distortion_lines(result)) if rows]
+    tables = (geometry_lines(result), distortion_lines(result))
+    return [table(columns, rows, words=["better is"]) for columns, rows in tables if rows]

@@ -108,7 +108,12 @@ def document(
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str | Cell]], *, ours: Iterable[int] = (), numbers: int = 1
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    ours: Iterable[int] = (),
+    numbers: int = 1,
+    words: Sequence[str] = (),
 ) -> Markup:
     """A table whose first column names its rows.
 
@@ -117,9 +122,11 @@ def table(
         rows: of as many cells.
         ours: places of the rows that stand out.
         numbers: the first column that is of numbers, and aligned right.
+        words: heads of columns beyond it that are not.
     """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
-    return render("table", columns=columns, rows=cells, ours=set(ours), numbers=numbers)
+    right = [place >= numbers and name not in words for place, name in enumerate(columns)]
+    return render("table", columns=columns, rows=cells, ours=set(ours), right=right)
 
 
 def settings_table(rows: Mapping[str, Any]) -> Markup | None:
