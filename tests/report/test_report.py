@@ -160,6 +160,10 @@ def test_the_diagnosis_comes_last_as_features_beside_embeddings(folder, tmp_path
     ]
     assert ["rotation", "25.00 %", "75.00 %", "50.00 %"] in rows
     assert page.source.index("All 5 numbers") > page.source.index("RankMe, dimensions")
+    rows = report(folder, make_run(tmp_path / "other"), output=tmp_path / "c.html").rows()
+    named = [row[0].removeprefix("diagnose on CIFAR10Mini: ") for row in rows if " on CIFAR10Mini: " in row[0]]
+    assert named[-3:] == ["h: RankMe, dimensions", "g(h): RankMe, dimensions", "h/other"]
+    assert named[0] == "knn on CIFAR10Mini: top1"
 
 
 def test_curves_are_drawn_once_and_a_multiple_of_chance_has_an_axis_of_its_own(folder, tmp_path):

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from sslbolts.evaluation.diagnosis.lines import metric_in_words
 from sslbolts.evaluation.result import format_metric
 from sslbolts.report.charts import Chart, draw_charts
+from sslbolts.report.evaluations import place_of
 from sslbolts.report.layout import Cell, Section, document, render, table
 from sslbolts.report.logged import Accuracy, accuracies, losses, percent, title_of
 from sslbolts.report.page import alert
@@ -127,12 +129,16 @@ def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accu
 
 
 def _evaluations(runs: Sequence[Run], names: Sequence[str]) -> Section:
-    columns: dict[tuple[str, str], dict[str, str]] = {}
+    found: dict[tuple[int, str, str], dict[str, str]] = {}
     for run, name, titled in zip(runs, names, titles([run.results for run in runs])):
         for result, title in zip(run.results, titled):
             for metric, value in result.metrics.items():
-                columns.setdefault((title, metric), {})[name] = format_metric(metric, value)
-    rows = [[f"{title}: {metric}", *(row.get(name, "") for name in names)] for (title, metric), row in columns.items()]
+                words = metric_in_words(metric) if result.protocol == "diagnose" else metric
+                found.setdefault((place_of(result), title, words), {})[name] = format_metric(metric, value)
+    rows = [
+        [f"{title}: {words}", *(found[place, title, words].get(name, "") for name in names)]
+        for place, title, words in sorted(found, key=lambda key: key[0])
+    ]
     return Section(
         "evaluation",
         "Evaluations",

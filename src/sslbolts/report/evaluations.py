@@ -7,7 +7,7 @@ from sslbolts.evaluation.result import Result, format_metric, format_setting
 from sslbolts.report.layout import Markup, render, settings_table, table
 from sslbolts.report.results import titles
 
-__all__ = ["evaluations"]
+__all__ = ["evaluations", "place_of"]
 
 _MOST_ROWS = 60  # of the candidates of a sweep
 _ORDER = ("knn", "ridge", "linear", "mlp", "maps", "layers", "svm", "finetune")
@@ -20,7 +20,7 @@ def evaluations(results: Sequence[Result]) -> list[Markup]:
     Nearest neighbors and linear classifiers come first, the diagnosis last.
     """
     parts = []
-    results = sorted(results, key=lambda result: _place(result.protocol))
+    results = sorted(results, key=place_of)
     for result, title in zip(results, titles([results])[0]):
         parts.append(render("heading", text=title))
         numbers = settings_table({name: format_metric(name, value) for name, value in result.metrics.items()})
@@ -43,10 +43,10 @@ def evaluations(results: Sequence[Result]) -> list[Markup]:
     return parts
 
 
-def _place(protocol: str) -> int:
+def place_of(result: Result) -> int:
+    """The place of a result among others: nearest neighbors and linear classifiers first, the diagnosis last."""
     names = [*_ORDER, "", _LAST]
-    known = protocol if protocol in names else ""
-    return names.index(known)
+    return names.index(result.protocol if result.protocol in names else "")
 
 
 def _diagnosis(result: Result) -> list[Markup]:

@@ -2,7 +2,7 @@
 
 from sslbolts.evaluation.result import Result, format_metric
 
-__all__ = ["distortion_lines", "geometry_lines"]
+__all__ = ["distortion_lines", "geometry_lines", "metric_in_words"]
 
 _LINES = {
     "knn/top1": ("20 nearest neighbors", "more"),
@@ -44,6 +44,17 @@ def distortion_lines(result: Result) -> tuple[list[str], list[list[str]]]:
         if "what" in row
     ]
     return ["What was done to an image, as a linear classifier reads it", *readers], rows
+
+
+def metric_in_words(metric: str) -> str:
+    """A number of a diagnosis in words, where it is in the table; else its name.
+
+    Example:
+        >>> metric_in_words("h/rankme"), metric_in_words("g(h)/knn/top1"), metric_in_words("h/other")
+        ('h: RankMe, dimensions', 'g(h): 20 nearest neighbors', 'h/other')
+    """
+    reader, _, name = metric.partition("/")
+    return f"{reader}: {_LINES[name][0]}" if name in _LINES else metric
 
 
 def _readers(result: Result) -> list[str]:
