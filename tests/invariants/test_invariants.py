@@ -1,5 +1,8 @@
 """What holds for every method of the registry. Reference values of their losses are in tests/golden."""
 
+import functools
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -28,9 +31,15 @@ def image_case(case) -> MethodCase:
     return case
 
 
-@pytest.fixture(scope="module")
-def watched(case, tmp_path_factory) -> checks.Watched:
-    return checks.watched_run(case, tmp_path_factory.mktemp("watched"))
+@pytest.fixture(scope="session")
+def watch(tmp_path_factory) -> Callable[[str], checks.Watched]:
+    """A method's watched run, once for its tests on two ranks, which run before all others, and for those."""
+    return functools.cache(lambda name: checks.watched_run(case_of(name), tmp_path_factory.mktemp("watched")))
+
+
+@pytest.fixture
+def watched(case, watch) -> checks.Watched:
+    return watch(case.method.__name__)
 
 
 def test_two_processes_equal_one_process_on_the_concatenated_batch(case, two_ranks):
@@ -71,6 +80,12 @@ def test_it_can_be_pickled_and_sent_to_another_process(case):
 )
 def test_short_run_beats_the_untrained_network(name):
     checks.it_learns(case_of(name))
+
+
+def test_every_family_learns_in_make_test_but_those_that_take_long():
+    """The quickest run of these two takes ten seconds and more."""
+    families, quick = ({METHODS[name].family for name in names} for names in (METHODS, LEARNS))
+    assert families - quick == {"decorrelation", "masked"}
 
 
 def test_backbone_is_exported_exactly(image_case, tmp_path):
