@@ -81,6 +81,15 @@ def test_weights_momentum_and_random_state_are_bitwise_those_without_monitors(ki
         assert torch.equal(value, with_monitors[name]), name
 
 
+def test_features_that_draw_shift_nothing_that_training_draws():
+    def noisy(module: Any, batch: Any, outputs: Any) -> Tensor:
+        return module.encoder(batch[0]) + torch.randn(len(batch[0]), 32)
+
+    without, with_probe = trained(max_epochs=1), trained(OnlineLinearProbe(5, noisy), max_epochs=1)
+    for name, value in without.items():
+        assert torch.equal(value, with_probe[name]), name
+
+
 def test_a_host_with_two_optimizers_under_manual_optimization():
     run_monitors = measuring()
     without, with_monitors = trained(host=AdversarialHost), trained(*run_monitors, host=AdversarialHost)

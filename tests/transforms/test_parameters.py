@@ -103,6 +103,11 @@ def test_every_position_is_hit_with_the_given_probability(n):
         assert abs(float(rate.mean()) - probability) < 4.5 * deviation / n**0.5, name
 
 
+def test_every_image_of_a_batch_is_flipped_or_not_on_its_own():
+    flip = draw_parameters(View(32, flip=0.3), 1000, 32, 32, generator=seeded()).flip
+    assert float(flip.float().mean()) == pytest.approx(0.3, abs=4.5 * (0.3 * 0.7 / 1000) ** 0.5)
+
+
 @pytest.mark.parametrize("n", [5, 100])
 def test_probabilities_of_0_and_1_are_kept(n):
     never = draw_parameters(View(32, flip=0.0, jitter_p=0.0), n, 32, 32, generator=seeded())
