@@ -101,28 +101,3 @@ def test_sslbolts_alone_does_not_import_torch():
     code = "import sys, sslbolts; print(sorted({'torch', 'pytorch_lightning', 'lightning'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-RUN = """
-import sys
-from sslbolts.cli import main
-
-model = ["--model=MoCo", "--model.backbone=resnet10t", "--model.stem=cifar", "--model.queue_length=64"]
-run = ["--trainer.accelerator=cpu", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2"]
-probe = ["--trainer.callbacks+=OnlineLinearProbe", "--trainer.callbacks.num_classes=10"]
-kept = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=kept"]
-kept += ["--trainer.callbacks.save_last=true"]
-fit = ["fit", *model, "--data.batch_size=16", "--data.num_workers=0", *run, *probe, *kept, "--trainer.max_epochs=1"]
-assert main(fit) == 0
-assert "pytorch_lightning" not in sys.modules
-import lightning.pytorch, sslbolts, torch
-assert any("OnlineLinearProbe" in name for name in torch.load("kept/last.ckpt", weights_only=True)["callbacks"])
-assert isinstance(sslbolts.MoCo.load_from_checkpoint("kept/last.ckpt"), lightning.pytorch.LightningModule)
-"""
-
-
-def test_a_run_and_its_checkpoint_with_the_other_lightning(tmp_path):
-    """Other tests have the usual one; ``make test-lightning`` runs them with this one."""
-    environment = {**os.environ, "SSLBOLTS_LIGHTNING": "lightning"}
-    done = subprocess.run([sys.executable, "-c", RUN], capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr
