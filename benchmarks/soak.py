@@ -244,7 +244,7 @@ def report(figures: Figures, command: str, commit: str) -> str:
         f"Commit {commit}, {date.today()}, {_machine()}, {versions}.",
         f"{len(figures.samples)} epochs. Other work may have run on the machine.",
         "",
-        f"- Memory after warm-up (step {figures.warmed_up:,}): {figures.growth:+.1f} MiB; up to {ALLOWED_GROWTH:g} are fine.",
+        f"- Memory from step {figures.warmed_up:,} on: {figures.growth:+.1f} MiB, where {ALLOWED_GROWTH:g} are allowed.",
         f"- Last steps over first: {figures.ratio(figures.processor):.3f} in processor time (median {median:.1f} ms), "
         f"{figures.ratio(figures.wall):.3f} on the clock.",
         f"- Before and after the run: {figures.before.threads} and {figures.after.threads} threads, "

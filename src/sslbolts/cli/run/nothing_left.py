@@ -26,10 +26,12 @@ def nothing_left_said(trainer: Trainer) -> Iterator[None]:
     if not began.has_begun and limit is not None and trainer.is_global_zero:
         name, value = limit
         where = f"{trainer.ckpt_path} is at" if trainer.ckpt_path else "the run begins at"
+        epochs: Any = trainer.fit_loop.epoch_progress.total
+        due = " The end of an epoch, and a validation, may have been due after that step: they are left out."
         print(
-            f"Nothing was trained: {where} step {trainer.global_step:,}, after {trainer.current_epoch:,} epochs, and "
-            f"--trainer.{name}={value} is reached. To train longer, give a larger one (a schedule that depends on the "
-            "length will then be another); `sslbolts validate` measures it as it is.",
+            f"Nothing was trained: {where} step {trainer.global_step:,}, and --trainer.{name}={value} is reached."
+            f"{due if epochs.processed < epochs.started else ''} To train longer, give a larger one (a schedule that "
+            "depends on the length will then be another); `sslbolts validate` measures it as it is.",
             flush=True,
         )
 
