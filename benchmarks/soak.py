@@ -242,9 +242,9 @@ def report(figures: Figures, command: str, commit: str) -> str:
         f"    {command}",
         "",
         f"Commit {commit}, {date.today()}, {_machine()}, {versions}.",
-        f"{len(figures.samples)} epochs. Other work may have run on the machine.",
+        "Other work may have run on the machine.",
         "",
-        f"- Memory from step {figures.warmed_up:,} on: {figures.growth:+.1f} MiB, where {ALLOWED_GROWTH:g} are allowed.",
+        f"- Memory from step {figures.warmed_up:,} on: {figures.growth:+.1f} MiB ({ALLOWED_GROWTH:g} are allowed).",
         f"- Last steps over first: {figures.ratio(figures.processor):.3f} in processor time (median {median:.1f} ms), "
         f"{figures.ratio(figures.wall):.3f} on the clock.",
         f"- Before and after the run: {figures.before.threads} and {figures.after.threads} threads, "
