@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-ROWS = pytest.StashKey[list[str]]()
+_ROW = pytest.StashKey[str]()
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> None:
@@ -12,9 +12,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     if call.when == "call" and (row := item.stash.get(_ROW, None)) is not None:
         outcome = "equal" if call.excinfo is None else "NOT EQUAL"
         item.user_properties.append(("killed", f"{row} | {outcome} |"))
-
-
-_ROW = pytest.StashKey[str]()
 
 
 @pytest.fixture

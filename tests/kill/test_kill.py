@@ -135,6 +135,7 @@ def test_a_run_that_is_killed_and_resumed_is_the_undisturbed_one(case, tmp_path,
         if moment.signal == signal.SIGKILL:
             assert codes[moment.rank] == -signal.SIGKILL
             assert 0 not in codes
+            assert "Traceback" not in "".join(path.read_text() for path in tmp_path.glob("output-*.txt"))
         else:
             assert codes == [128 + moment.signal] * case.ranks
         again = {AGAIN: command, LAST: [*command, "--ckpt_path=last"]}
