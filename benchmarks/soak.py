@@ -5,8 +5,9 @@
 MoCo v3 on a vision transformer of two blocks, 16 of the packaged images per batch, one worker process, an epoch of 100
 steps, and everything that writes or looks: the monitors, the pictures, checkpoints, both loggers. Memory is measured at
 the start of each epoch, where nothing of a batch is alive. A first fifth of the run (at most 2,000 steps) is warm-up:
-caches, pools and the allocator's reserves fill there. Beside each epoch's steps a fixed piece of work is timed, and step
-times are compared in units of it: a machine with other work is slower at one time than at another. `--write` puts the page into benchmarks/results/soak.md.
+caches, pools and the allocator's reserves fill there. Beside each epoch's steps a fixed piece of work is timed, and
+step times are compared in units of it: a machine with other work is slower at one time than at another. `--write` puts
+the page into benchmarks/results/soak.md.
 """
 
 import argparse
@@ -139,8 +140,7 @@ def fixed_work() -> float:
     tries = []
     for _ in range(15):
         start = time.process_time()
-        for _ in range(10):
-            convolution(images).sum().backward()
+        convolution(images).sum().backward()
         tries.append(time.process_time() - start)
     return statistics.median(tries)
 
