@@ -32,7 +32,7 @@ class Moment:
 
     Places: "batch" (before a step), "gradients" (between backward and the optimizer's step), "after batch" (before the
     other callbacks' turn), "start" (before any step), "validation", "half a save", "before a save counts", "after a
-    save", and "move" (before the next file or folder is renamed while an earlier run is moved aside).
+    save", "move" and "move of a folder" (before one is renamed while an earlier run is moved aside).
     """
 
     place: str
@@ -112,7 +112,7 @@ def _install(patch: pytest.MonkeyPatch, moment: Moment) -> None:
 
     def settled(*args: Any) -> None:
         def renamed(path: Path, target: Any) -> Path:
-            dies.come("move")
+            dies.come("move of a folder" if path.is_dir() else "move")
             return rename(path, target)
 
         with pytest.MonkeyPatch.context() as inner:

@@ -25,8 +25,8 @@ def largest(tensors: Sequence[Tensor]) -> list[Tensor]:
     On a CPU the norm that finds it on a GPU in a few kernels takes ten times as long as smallest and largest value.
 
     Example:
-        >>> largest([torch.tensor([3.0, -4.0]), torch.tensor([1.0, math.nan])])
-        [tensor(4.), tensor(nan)]
+        >>> largest([torch.tensor([3.0, -4.0]), torch.tensor([1.0, math.nan]), torch.tensor([-math.inf, 0.0])])
+        [tensor(4.), tensor(nan), tensor(inf)]
     """
     if all(tensor.device.type == "cpu" for tensor in tensors):
         ends = [torch.aminmax(tensor) for tensor in tensors]
