@@ -99,16 +99,18 @@ def test_rates_of_other_schedules_and_of_none_are_lowered_from_those_of_the_modu
         seen.clear()
 
 
-@pytest.mark.parametrize("limit", ["max_steps=4", "max_epochs=1"])
-def test_a_limit_that_is_reached_already_is_said_in_one_line(capsys, limit):
-    assert main([*FIT, f"--trainer.{limit}"]) == 0
+@pytest.mark.parametrize(
+    ("limit", "command"), [("max_steps=4", FIT), ("max_epochs=1", RUN)], ids=["after a step", "after an epoch"]
+)
+def test_a_limit_that_is_reached_already_is_said_in_one_line(capsys, limit, command):
+    assert main([*command, f"--trainer.{limit}"]) == 0
     before = LAST.read_bytes()
     assert "Nothing was trained" not in capsys.readouterr().out
-    assert main([*FIT, f"--trainer.{limit}", "--ckpt_path=last"]) == 0
+    assert main([*command, f"--trainer.{limit}", "--ckpt_path=last"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "Nothing was trained" in line]
     assert f"last.ckpt is at step 4, and --trainer.{limit} is reached." in line
-    assert ("a validation, may have been due" in line) == (limit == "max_steps=4")  # it was written before that
+    assert ("a validation, may have been due" in line) == (command is FIT)  # it was written before that
     assert "To train longer, give a larger one" in line
     assert LAST.read_bytes() == before
-    assert main([*FIT, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0
+    assert main([*command, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0
     assert torch.load(LAST, weights_only=True)["global_step"] == 8
