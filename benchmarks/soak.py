@@ -302,9 +302,10 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
+    commit = _commit()  # before it: another may stand there hours later
     with tempfile.TemporaryDirectory() as folder:
         figures = soak(arguments.steps, Path(folder))
-    text = report(figures, f"python benchmarks/soak.py --steps {arguments.steps}", _commit())
+    text = report(figures, f"python benchmarks/soak.py --steps {arguments.steps}", commit)
     print(text)
     if arguments.write:
         PAGE.write_text(text)
