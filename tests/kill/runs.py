@@ -27,6 +27,8 @@ def write_configuration(name: str, folder: Path, *, ranks: int = 1) -> list[str]
     case = case_of(name)
     own = {} if "backbone" in case.small else {"backbone": "resnet18", "backbone_kwargs": TINY}
     arguments = {**own, "lr_scaling": "none", "warmup_epochs": 0.5, **case.small}
+    if name == "OBoW":
+        arguments["levels"] = ["layer1", "layer2"]  # later maps have no more than 2 x 2 pixels
     if name == "MoCo" and ranks > 1:
         arguments["queue_length"] = 32  # it must hold a whole step's keys
     content = {
