@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Empty: compiled tests are kept, where it is set each process would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check test test-slow test-bolts test-oldest test-lightning audit lint format benchmarks clean
+.PHONY: demo check test test-slow test-kill test-bolts test-oldest test-lightning audit lint format benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,14 +37,17 @@ lint: $(BIN)/.test
 
 check: lint  ## format, lint, types, floors, and the tests that neither train nor start a process
 	@echo "Tests that neither train, export nor start a process: about 2.5 minutes on 2 cores. The percentage shows how far they are."
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" --quick -rfE
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill" --quick -rfE
 
 test: lint  ## format, lint, types, floors, then every test that is not slow
 	@echo "All tests that are not slow: about 11 minutes on 2 cores. The percentage shows how far they are."
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill"
 
 test-slow: $(BIN)/.test
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow and not kill"
+
+test-kill: $(BIN)/.test  ## runs killed at random steps, in saves, validations and moves; resumed; compared bit for bit
+	$(PYTEST) tests/kill
 
 $(BOLTS_VENV)/.installed:
 	$(BOLTS_PYTHON) -m venv $(BOLTS_VENV)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from jsonargparse.typing import NonNegativeInt
 
 from sslbolts._lightning import (
     LIGHTNING,
@@ -24,7 +25,9 @@ from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
 from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.run.nothing_left import nothing_left_said
 from sslbolts.cli.run.passed_on import Parser
+from sslbolts.cli.run.rewinds import Rewinds
 from sslbolts.cli.shared.checks import check_places, check_seed
 from sslbolts.cli.shared.explain import cause_of
 from sslbolts.cli.shared.names import expand
@@ -53,8 +56,11 @@ def main(argv: Sequence[str]) -> int:
         UsageError: for a user's mistake.
     """
     _make_short_names_known()
+    rewinds = Rewinds()
     try:
-        TrainingCLI(argv[0], argv[1:])
+        while not rewinds.is_done:
+            with rewinds.taken():
+                TrainingCLI(argv[0], [*argv[1:], *rewinds.arguments], rewinds)
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     return 0
@@ -81,10 +87,12 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     Args:
         verb: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         arguments: what follows it.
+        rewinds: of a fit that diverges; it is told how many are allowed.
     """
 
-    def __init__(self, verb: str, arguments: Sequence[str]) -> None:
+    def __init__(self, verb: str, arguments: Sequence[str], rewinds: Rewinds | None = None) -> None:
         self.verb = verb
+        self._rewinds = rewinds or Rewinds()
         self._given = [verb, *arguments]
         super().__init__(
             save_config_callback=ConfigFile,
@@ -117,6 +125,12 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
     def add_arguments_to_parser(self, parser: Any) -> None:
+        parser.add_argument(
+            "--rewinds",
+            type=NonNegativeInt,
+            default=0,
+            help="how often a fit that diverges goes on from its last good checkpoint with half the learning rate",
+        )  # the other verbs take it too, as they take all of a run's config.yaml
         if self.verb == "predict":
             parser.add_argument(
                 "--output", default="features.npz", help="where the features go: a file ending in .npz or .parquet"
@@ -185,7 +199,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         command = ["sslbolts", *self._given]
         if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
-        self.trainer.callbacks.append(RunRecord(command))
+        self._rewinds.allowed = self.config[self.verb].rewinds
+        self.trainer.callbacks += [RunRecord(command), *self._rewinds.callbacks]
         given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
         if not given and not self.trainer.fast_dev_run:
             self.trainer.callbacks.append(SaveOnSignal(command=command))
@@ -195,7 +210,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def fit(self, **arguments: Any) -> None:
         """Training, called by Lightning in place of ``Trainer.fit``."""
         kept = earlier_run_kept(self.trainer, arguments.get("ckpt_path"))
-        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer):
+        ended = nothing_left_said(self.trainer)
+        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer), ended:
             self.trainer.fit(**arguments)
 
     def before_predict(self) -> None:
