@@ -14,12 +14,14 @@ from sslbolts._lightning import (
     LightningModule,
     MisconfigurationException,
     lightning_module,
+    rank_zero_info,
 )
 from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
 from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
-from sslbolts.cli.run import checkpoint
+from sslbolts.cli.run import checkpoint, standard
 from sslbolts.cli.run.accidents import accidents_explained
+from sslbolts.cli.run.closing import closing_lines
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
@@ -53,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
         UsageError: for a user's mistake.
     """
     _make_short_names_known()
+    standard.without_advertising()
     try:
         TrainingCLI(argv[0], argv[1:])
     except MisconfigurationException as error:
@@ -117,6 +120,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
     def add_arguments_to_parser(self, parser: Any) -> None:
+        for name, kind in standard.MONITORS.items():
+            words = f"a {kind.__name__}; null takes it out; --monitors.{name}.ARGUMENT changes it"
+            parser.add_argument(f"--monitors.{name}", type=kind | None, default=None, help=words)
+        if self.verb == "fit" and not _given(self._given, "--config", "-c"):
+            model, data, root = (_option(self._given, option) for option in ("--model", "--data", "--data.root"))
+            stored = checkpoint.read(_option(self._given, "--ckpt_path"))
+            model = model or (stored.class_path if stored else None)
+            parser.set_defaults(standard.defaults(standard.name_of_run(model, data, root)))
         if self.verb == "predict":
             parser.add_argument(
                 "--output", default="features.npz", help="where the features go: a file ending in .npz or .parquet"
@@ -172,6 +183,16 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             raise UsageError(f"{owners[-1]} cannot be made: {missing}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
+        settings = self.config_init[self.verb]
+        given = settings.trainer.callbacks or []
+        given = list(given) if isinstance(given, list | tuple) else [given]
+        logs = settings.trainer.logger is not False
+        monitors, left_out = standard.that_fit(
+            vars(settings.monitors), given=given, data=settings.data, method=settings.model, logs=logs
+        )
+        settings.trainer.callbacks = [*given, *monitors]
+        if left_out:
+            rank_zero_info(f"Left out, since the data has no labels or no validation images: {', '.join(left_out)}.")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:
@@ -186,6 +207,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
         self.trainer.callbacks.append(RunRecord(command))
+        if self.config[self.verb].trainer.log_every_n_steps is None:
+            self.trainer.callbacks.append(standard.LoggingInterval())
         given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
         if not given and not self.trainer.fast_dev_run:
             self.trainer.callbacks.append(SaveOnSignal(command=command))
@@ -197,6 +220,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         kept = earlier_run_kept(self.trainer, arguments.get("ckpt_path"))
         with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer):
             self.trainer.fit(**arguments)
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            print("\n" + "\n".join(closing_lines(self.trainer, self.model)))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))
@@ -212,6 +237,10 @@ def _option(arguments: list[str], name: str) -> str | None:
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
     return None if value == "null" else value  # as in YAML
+
+
+def _given(arguments: list[str], *names: str) -> bool:
+    return any(argument.partition("=")[0] in names for argument in arguments)
 
 
 def _pretrained(model: Any) -> bool:
