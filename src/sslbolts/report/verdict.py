@@ -37,8 +37,8 @@ def verdict(values: Mapping[str, float]) -> Verdict:
 
     Example:
         >>> found = verdict({"ridge/top1": 0.5, "ridge/top1/raw_pixels": 0.4, "ridge/top1/untrained": 0.3})
-        >>> found.learned, found.line
-        (True, "ridge/top1 is 50.0 % (raw pixels 40.0 %, untrained network 30.0 %): it has learned what pixels do not...")
+        >>> found.learned, found.line.partition(": ")[2]
+        (True, 'it has learned what pixels do not show.')
         >>> verdict({}).line
         'nothing was measured that says whether it has learned anything.'
     """

@@ -39,7 +39,7 @@ MONITORS: dict[str, type] = {
 }
 """Name after ``--monitors.`` -> callback."""
 
-_OF_LABELS = (KNNMonitor, OnlineLinearProbe)
+_OF_LABELS = (KNNMonitor, OnlineLinearProbe, NeighborSheet)
 _OF_VALIDATION_IMAGES = (KNNMonitor, NeighborSheet, EmbeddingPlot)
 _OF_IMAGES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, ViewAgreement, AugmentationSheet)
 
