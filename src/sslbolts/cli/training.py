@@ -185,12 +185,11 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         settings = self.config_init[self.verb]
         given = settings.trainer.callbacks or []
-        given = list(given) if isinstance(given, list | tuple) else [given]
-        logs = settings.trainer.logger is not False
+        settings.trainer.callbacks = given = list(given) if isinstance(given, list | tuple) else [given]
         monitors, left_out = standard.that_fit(
-            vars(settings.monitors), given=given, data=settings.data, method=settings.model, logs=logs
+            vars(settings.monitors), settings.trainer, data=settings.data, method=settings.model
         )
-        settings.trainer.callbacks = [*given, *monitors]
+        given += monitors
         if left_out:
             rank_zero_info(f"Left out, since the data has no labels or no validation images: {', '.join(left_out)}.")
         try:

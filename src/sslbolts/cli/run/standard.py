@@ -21,6 +21,7 @@ from sslbolts.callbacks import (
 )
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
+from sslbolts.methods import SSLModule
 from sslbolts.methods.registry import METHODS
 
 __all__ = ["MONITORS", "LoggingInterval", "defaults", "name_of_run", "that_fit", "without_advertising"]
@@ -41,7 +42,7 @@ MONITORS: dict[str, type] = {
 
 _OF_LABELS = (KNNMonitor, OnlineLinearProbe, NeighborSheet)
 _OF_VALIDATION_IMAGES = (KNNMonitor, NeighborSheet, EmbeddingPlot)
-_OF_IMAGES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, ViewAgreement, AugmentationSheet)
+_OF_FEATURES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, CollapseMonitor, ViewAgreement, AugmentationSheet)
 
 
 class LoggingInterval(Callback):
@@ -100,44 +101,40 @@ def defaults(name: str) -> dict[str, Any]:
             "init_args": {"save_dir": "runs", "name": name, "version": ""},
         },
         **{
-            f"monitors.{key}": {"class_path": _class_path(kind), "init_args": given.get(key, {})}
+            f"monitors.{key}": {"class_path": _class_path(kind), **({"init_args": given[key]} if key in given else {})}
             for key, kind in MONITORS.items()
         },
     }
 
 
 def that_fit(
-    monitors: Mapping[str, Callback | None], *, given: list[Callback], data: Any, method: Any, logs: bool
+    monitors: Mapping[str, Callback | None], settings: Any, *, data: Any, method: Any
 ) -> tuple[list[Callback], list[str]]:
-    """The monitors that a run can use, and the names of those that its data has nothing for.
+    """The monitors that a run can use, and the names of those that its images have nothing for.
 
-    Left out without a word are those of a kind that the run has in ``trainer.callbacks``, and what measures agreement
-    of views where labels tell more.
+    Left out without a word are those of a kind that the run has in ``trainer.callbacks``, what the Trainer is told to
+    do without, what measures agreement of views where labels tell more, and of a module that is no method of images
+    all that looks at features.
 
     Args:
         monitors: by name; None for one that was taken out.
-        given: callbacks of ``trainer.callbacks``.
+        settings: of the Trainer.
         data: the DataModule.
         method: the module that is trained.
-        logs: whether the run has a logger.
     """
-    own = isinstance(data, SSLDataModule) and getattr(method, "learns_from", "images") == "images"
+    line = METHODS.get(type(method).__name__)
+    of_text = line is not None and line.learns_from == "text"
+    own = isinstance(data, SSLDataModule) and isinstance(method, SSLModule) and not of_text
     labeled, held_out = own and _has_labels(data), own and data.has_images("val")
-    chosen, left_out = [], []
-    for name, monitor in monitors.items():
-        if monitor is None or any(isinstance(callback, type(monitor)) for callback in given):
-            continue
-        if isinstance(monitor, ViewAgreement) and labeled and held_out and monitors.get("knn") is not None:
-            continue
-        if name == "learning_rate" and not logs:
-            continue
-        lacks_labels = isinstance(monitor, _OF_LABELS) and not labeled
-        lacks_images = isinstance(monitor, _OF_VALIDATION_IMAGES) and not held_out
-        if lacks_labels or lacks_images or (isinstance(monitor, _OF_IMAGES) and not own):
-            left_out.append(type(monitor).__name__)
-        else:
-            chosen.append(monitor)
-    return chosen, left_out
+    unwanted: tuple[type, ...] = tuple(map(type, settings.callbacks or ()))
+    unwanted += () if own else _OF_FEATURES
+    unwanted += (ViewAgreement,) if labeled and held_out and monitors.get("knn") is not None else ()
+    unwanted += (MONITORS["learning_rate"],) if settings.logger is False else ()
+    unwanted += (MONITORS["checkpoint"],) if settings.enable_checkpointing is False or settings.barebones else ()
+    wanted = [monitor for monitor in monitors.values() if monitor is not None and not isinstance(monitor, unwanted)]
+    lacking = (() if labeled else _OF_LABELS) + (() if held_out else _OF_VALIDATION_IMAGES)
+    left_out = [type(monitor).__name__ for monitor in wanted if isinstance(monitor, lacking)]
+    return [monitor for monitor in wanted if not isinstance(monitor, lacking)], left_out
 
 
 def _has_labels(data: SSLDataModule) -> bool:
