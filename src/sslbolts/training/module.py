@@ -9,7 +9,7 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule
 from sslbolts.training.facts import epochs_done, steps_done
 from sslbolts.training.resumption import known_metrics, resume_exactly
-from sslbolts.training.seeds import generator, mix
+from sslbolts.training.seeds import generator, mix, seed_devices
 
 __all__ = ["TrainingModule"]
 
@@ -82,7 +82,7 @@ class TrainingModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seeds what the module draws in this batch."""
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        seed_devices(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def _show(self, name: str, value: Tensor) -> None:
         arrived: dict[str, Tensor] = self.__dict__.setdefault("_arrived", {})
