@@ -9,7 +9,7 @@ from sslbolts.callbacks.view_agreement import found_again
 from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.methods import SimCLR
 
-TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "block_fn": "basic"}
+TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
 
 
 def naive(first, second):

@@ -1,4 +1,4 @@
-"""How well features find an image again under another view: what can be measured without labels."""
+"""Agreement of views: whether features find an image again under another view, for data without labels."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -152,7 +152,7 @@ class ViewAgreement(Callback):
 
     def _share(self, trainer: Trainer) -> Iterator[tuple[int, Tensor]]:
         """This rank's batches of images, and their numbers; each rank has at least one, if of no use."""
-        batches = self._chosen(trainer).split(_AT_A_TIME)
+        batches = torch.split(self._chosen(trainer), _AT_A_TIME)
         numbers = range(rank(), len(batches), world_size()) or [len(batches) + rank()]
         for number in numbers:
             yield number, batches[number % len(batches)]

@@ -1,4 +1,4 @@
-"""Whether a run has learned anything, in one line, and what to do if not."""
+"""A verdict on a run in one line: the numbers, whether it has learned anything, and what to do if not."""
 
 import math
 import re
