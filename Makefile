@@ -5,13 +5,16 @@ BIN := $(VENV)/bin
 # Where lightning-bolts lives, which does not run beside Lightning 2; it needs Python 3.11 or older.
 BOLTS_VENV ?= .venv-bolts
 BOLTS_PYTHON ?= python3.11
+# Where the oldest versions of setup.cfg live, which newer Pythons than 3.11 have no wheels of.
+OLDEST_VENV ?= .venv-oldest
+OLDEST_PYTHON ?= python3.11
 # Processes that run tests, one thread each.
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -q
 # Empty: compiled tests are kept, where it is set each process would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check test test-slow test-bolts lint format benchmarks clean
+.PHONY: demo check test test-slow test-bolts test-oldest test-lightning audit lint format benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,9 +56,26 @@ test-bolts: $(BIN)/.test $(BOLTS_VENV)/.installed  ## lightning-bolts trains and
 	$(BOLTS_VENV)/bin/python -W ignore tests/bolts/record.py $(BOLTS_VENV)/records
 	SSLBOLTS_BOLTS_RECORDS=$(BOLTS_VENV)/records $(PYTEST) tests/bolts
 
+$(OLDEST_VENV)/.installed: setup.cfg
+	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/pip install --quiet --disable-pip-version-check uv
+	$(OLDEST_VENV)/bin/uv pip install --quiet --python $(OLDEST_VENV)/bin/python \
+		--resolution lowest-direct --editable '.[test]'
+	touch $@
+
+test-oldest: $(OLDEST_VENV)/.installed  ## every test that is not slow, with the oldest versions that setup.cfg allows
+	$(OLDEST_VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow"
+
+test-lightning: $(BIN)/.test  ## where Lightning takes part, under its other name, lightning.pytorch
+	SSLBOLTS_LIGHTNING=lightning $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" \
+		tests/callbacks tests/checkpoints tests/cli tests/data tests/evaluation tests/invariants tests/training
+
+audit: $(BIN)/.test  ## known vulnerabilities of what is installed; test-slow does it, too
+	$(PYTEST) -m slow tests/test_audit.py
+
 format: $(BIN)/.test
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
 clean:
-	rm -rf $(VENV) $(BOLTS_VENV) build dist src/*.egg-info runs
+	rm -rf $(VENV) $(BOLTS_VENV) $(OLDEST_VENV) build dist src/*.egg-info runs
