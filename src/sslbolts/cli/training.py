@@ -15,12 +15,14 @@ from sslbolts._lightning import (
     LightningModule,
     MisconfigurationException,
     lightning_module,
+    rank_zero_info,
 )
 from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
 from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
-from sslbolts.cli.run import checkpoint
+from sslbolts.cli.run import checkpoint, standard
 from sslbolts.cli.run.accidents import accidents_explained
+from sslbolts.cli.run.closing import closing_lines
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
@@ -56,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
         UsageError: for a user's mistake.
     """
     _make_short_names_known()
+    standard.without_advertising()
     rewinds = Rewinds()
     try:
         while not rewinds.is_done:
@@ -131,6 +134,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             default=0,
             help="how often a fit that diverges goes on from its last good checkpoint with half the learning rate",
         )  # the other verbs take it too, as they take all of a run's config.yaml
+        for name, kind in standard.MONITORS.items():
+            words = f"a {kind.__name__}; null takes it out; --monitors.{name}.ARGUMENT changes it"
+            parser.add_argument(f"--monitors.{name}", type=kind | None, default=None, help=words)
+        if self.verb == "fit" and not _given(self._given, "--config", "-c"):
+            model, data, root = (_option(self._given, option) for option in ("--model", "--data", "--data.root"))
+            stored = checkpoint.read(_option(self._given, "--ckpt_path"))
+            model = model or (stored.class_path if stored else None)
+            parser.set_defaults(standard.defaults(standard.name_of_run(model, data, root)))
         if self.verb == "predict":
             parser.add_argument(
                 "--output", default="features.npz", help="where the features go: a file ending in .npz or .parquet"
@@ -186,6 +197,15 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             raise UsageError(f"{owners[-1]} cannot be made: {missing}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
+        settings = self.config_init[self.verb]
+        given = settings.trainer.callbacks or []
+        settings.trainer.callbacks = given = list(given) if isinstance(given, list | tuple) else [given]
+        monitors, left_out = standard.that_fit(
+            vars(settings.monitors), settings.trainer, data=settings.data, method=settings.model
+        )
+        given += monitors
+        if left_out:
+            rank_zero_info(f"Left out, since the data has no labels or no validation images: {', '.join(left_out)}.")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:
@@ -201,6 +221,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
         self._rewinds.allowed = self.config[self.verb].rewinds
         self.trainer.callbacks += [RunRecord(command), *self._rewinds.callbacks]
+        if self.config[self.verb].trainer.log_every_n_steps is None:
+            self.trainer.callbacks.append(standard.LoggingInterval())
         given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
         if not given and not self.trainer.fast_dev_run:
             self.trainer.callbacks.append(SaveOnSignal(command=command))
@@ -213,6 +235,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         ended = nothing_left_said(self.trainer)
         with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer), ended:
             self.trainer.fit(**arguments)
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            print("\n" + "\n".join(closing_lines(self.trainer, self.model)))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))
@@ -228,6 +252,10 @@ def _option(arguments: list[str], name: str) -> str | None:
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
     return None if value == "null" else value  # as in YAML
+
+
+def _given(arguments: list[str], *names: str) -> bool:
+    return any(argument.partition("=")[0] in names for argument in arguments)
 
 
 def _pretrained(model: Any) -> bool:
