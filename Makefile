@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Empty: compiled tests are kept, where it is set each process would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check test test-slow test-bolts lint format benchmarks clean
+.PHONY: demo check test test-slow test-bolts lint format docs docs-links benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,11 @@ $(BIN)/.base: setup.cfg pyproject.toml
 $(BIN)/.test: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@ $(BIN)/.base
+
+$(BIN)/.docs: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@ $(BIN)/.base
 
 demo: $(BIN)/.base  ## train, evaluate and draw SimCLR on the packaged images
@@ -52,6 +57,13 @@ $(BOLTS_VENV)/.installed:
 test-bolts: $(BIN)/.test $(BOLTS_VENV)/.installed  ## lightning-bolts trains and saves, and we give its features
 	$(BOLTS_VENV)/bin/python -W ignore tests/bolts/record.py $(BOLTS_VENV)/records
 	SSLBOLTS_BOLTS_RECORDS=$(BOLTS_VENV)/records $(PYTEST) tests/bolts
+
+docs: $(BIN)/.docs  ## the documentation site, in build/docs: warnings and references that lead nowhere are errors
+	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -b html -d build/doctrees docs build/docs
+	@echo "The site: build/docs/index.html"
+
+docs-links: $(BIN)/.docs  ## links to other sites, which needs the network
+	$(BIN)/python -m sphinx -q -t online -b linkcheck -d build/doctrees-links docs build/docs-links
 
 format: $(BIN)/.test
 	$(BIN)/ruff format src tests benchmarks

@@ -254,7 +254,7 @@ def configs_of(name: str) -> list[str]:
     folder, file = Path(__file__).parents[3] / "configs", METHODS[name].module.rpartition(".")[2]
     found = []
     for path in sorted(folder.glob("*.yaml")):
-        if f"class_path: sslbolts.{name}\n" in path.read_text() or path.stem.startswith(f"{file}_cifar10mini"):
+        if f"\n  class_path: sslbolts.{name}\n" in path.read_text() or path.stem.startswith(f"{file}_cifar10mini"):
             found.append(f"configs/{path.name}")
     return found
 
