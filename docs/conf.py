@@ -62,10 +62,5 @@ html_theme = "furo"
 html_title = "sslbolts"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {
-    "source_repository": setup_cfg["metadata"]["url"],
-    "source_branch": "main",
-    "source_directory": "docs/",
-}
 linkcheck_timeout = 20
 linkcheck_workers = 4
