@@ -32,8 +32,8 @@ demo: $(BIN)/.base  ## train, evaluate and draw SimCLR on the packaged images
 	$(BIN)/sslbolts demo
 
 lint: $(BIN)/.test
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -66,8 +66,8 @@ docs-links: $(BIN)/.docs  ## links to other sites, which needs the network
 	$(BIN)/python -m sphinx -q -t online -b linkcheck -d build/doctrees-links docs build/docs-links
 
 format: $(BIN)/.test
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs
 
 clean:
 	rm -rf $(VENV) $(BOLTS_VENV) build dist src/*.egg-info runs

@@ -44,7 +44,7 @@ def slug(name: str) -> str:
 
 
 def _page(name: str, method: Method) -> str:
-    formula = "\n".join(line.strip() for line in FORMULAS[name].splitlines())
+    formula = _in_lines(FORMULAS[name])
     facts = "\n".join(_facts(name, method))
     parts = [
         f"# {name}",
@@ -71,6 +71,19 @@ def _page(name: str, method: Method) -> str:
     if configs := configs_of(name):
         parts += ["## Configurations", *map(_config, configs)]
     return "\n\n".join(parts) + "\n"
+
+
+def _in_lines(formula: str) -> str:
+    """A formula whose definitions stand below it, so that it fits a narrow page.
+
+    >>> print(_in_lines(r"L = Q, \\qquad Q = 1"))
+    \\begin{gathered}
+    L = Q, \\\\[4pt]
+    Q = 1
+    \\end{gathered}
+    """
+    parts = [" ".join(part.split()) for part in formula.split(r"\qquad")]
+    return "\\begin{gathered}\n" + " \\\\[4pt]\n".join(parts) + "\n\\end{gathered}" if len(parts) > 1 else parts[0]
 
 
 def _facts(name: str, method: Method) -> list[str]:
@@ -131,21 +144,21 @@ def _family(method: Method) -> str:
 
 
 def _table() -> str:
-    lines = [
-        "| method | family | views | needs | paper | ImageNet linear top-1, published |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, method in METHODS.items():
-        views = f"`{method.views}`" if method.views else ""
-        lines.append(
-            f"| [{name}]({slug(name)}.md) | {_family(method)} | {views} | {method.needs} | {linked(method.paper)} | "
-            f"{method.published} |"
-        )
-    return "\n".join(lines) + "\n"
+    """The methods family by family."""
+    lines = []
+    for family, names in groupby(METHODS, key=lambda name: _family(METHODS[name])):
+        lines += [f"## {family.capitalize()}", "", "| method | needs | paper | published (%) |", "|---|---|---|---|"]
+        for name in names:
+            method = METHODS[name]
+            lines.append(
+                f"| [{name}]({slug(name)}.md) | {method.needs} | {linked(method.paper)} | {method.published} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _choosing() -> str:
-    columns = ["method", "needs", "images per step", "epochs", "memory (MiB)", "s per epoch", "kNN-20 / ridge (%)"]
+    columns = ("method", "needs", "images per step", "epochs", "MiB", "s per epoch", "kNN-20", "ridge")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for name, method in METHODS.items():
         row = MEASURED.get(name)
@@ -154,7 +167,7 @@ def _choosing() -> str:
         batch, epochs = _published_run(name)
         lines.append(
             f"| [{name}](methods/{slug(name)}.md) | {method.needs} | {batch} | {epochs} | {row['peak_mib']:.0f} | "
-            f"{row['cpu_seconds'] / row['epochs']:.0f} | {100 * row['knn']:.1f} / {100 * row['ridge']:.1f} |"
+            f"{row['cpu_seconds'] / row['epochs']:.0f} | {100 * row['knn']:.1f} | {100 * row['ridge']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -168,7 +181,7 @@ def _published_run(name: str) -> tuple[str, str]:
                 if "batch_size" not in config["data"]["init_args"]:
                     continue
                 batch, devices = config["data"]["init_args"]["batch_size"], config["trainer"].get("devices", 1)
-                where = "ImageNet" if "imagenet" in ending else "CIFAR-10"
-                gpus = f"{devices} x {batch} = {devices * batch:,}" if devices != 1 else f"{batch}"
-                return f"{gpus} ({where})", f"{config['trainer']['max_epochs']}"
+                where = "" if "imagenet" in ending else " (CIFAR-10)"
+                gpus = f"{devices * batch:,} ({devices} x {batch})" if devices != 1 else f"{batch}"
+                return f"{gpus}{where}", f"{config['trainer']['max_epochs']}"
     return "", ""
