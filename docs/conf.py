@@ -41,6 +41,7 @@ OTHERS = {
 intersphinx_mapping = {name: (url, None) for name, url in OTHERS.items()} if tags.has("online") else {}  # noqa: F821
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|torchvision|torchmetrics|timm|lightning|pytorch_lightning|numpy|PIL|matplotlib)(\..*)?"),
+    (r"py:class", r"Figure|Table|dict\[str"),  # annotations in quotes
     (r"py:.*", r"(jsonargparse|collections|pathlib|contextlib|argparse|types|functools|logging)(\..*)?"),
 ]
 
@@ -55,6 +56,7 @@ napoleon_use_rtype = False
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
+smartquotes = False  # --data.batch_size is no dash
 nb_execution_mode = "off"  # the tests run the notebooks, and keep their outputs
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb", ".ipynb": "myst-nb"}
 

@@ -37,6 +37,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.methods.text.base",
             "sslbolts.methods.text.masking",
             "sslbolts.methods.text.sampling",
+            "sslbolts.methods.text.word2vec",
             "sslbolts.checkpoints.from_checkpoint",
             "sslbolts.health",
             "sslbolts.errors",
@@ -59,8 +60,10 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.data.images",
             "sslbolts.data.loader",
             "sslbolts.data.sampler",
+            "sslbolts.data.views",
             "sslbolts.data.frame_windows",
             "sslbolts.data.frame_sampler",
+            "sslbolts.transforms.papers_of_tasks",
             "sslbolts.transforms.parameters",
             "sslbolts.transforms.corruption",
             "sslbolts.transforms.exemplars",
@@ -76,14 +79,20 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.losses.reconstruction",
             "sslbolts.losses.semi_supervised",
             "sslbolts.readouts.assignment",
+            "sslbolts.readouts.logistic",
             "sslbolts.optim.layerwise",
             "sslbolts.evaluation.detection.data",
+            "sslbolts.evaluation.diagnosis.distortions",
             "sslbolts.evaluation.diagnosis.information",
+            "sslbolts.evaluation.features",
             "sslbolts.evaluation.few_label",
             "sslbolts.evaluation.fingerprint",
             "sslbolts.evaluation.layers.maps",
             "sslbolts.evaluation.nearest",
+            "sslbolts.evaluation.result",
+            "sslbolts.evaluation.splits",
             "sslbolts.evaluation.transfer.linear",
+            "sslbolts.evaluation.transfer.metrics",
             "sslbolts.evaluation.transfer.sets",
             "sslbolts.report.metrics",
             "sslbolts.report.run",
@@ -131,10 +140,10 @@ def _page(title: str, modules: list[str], seen: set[int]) -> str:
 def _entry(module: str, name: str, value: Any) -> list[str]:
     if inspect.isclass(value):
         return [f".. autoclass:: {module}.{name}", "   :members:", "   :show-inheritance:", ""]
-    if inspect.isfunction(value):
+    if inspect.isroutine(inspect.unwrap(value)):
         return [f".. autofunction:: {module}.{name}", ""]
     text = "\n".join(_said_of(module, name)).strip()
-    return [f".. py:data:: {module}.{name}", "", *(f"   {line}" for line in text.splitlines()), ""]
+    return [f".. py:data:: {name}", f"   :module: {module}", "", *(f"   {line}" for line in text.splitlines()), ""]
 
 
 def _said_of(module: str, name: str) -> list[str]:

@@ -23,6 +23,9 @@ def _resolve(app: Any, env: Any, node: Any, contnode: nodes.Node) -> nodes.Node 
         return None
     current, cls = node.get("py:module") or "sslbolts", node.get("py:class")
     objects = env.get_domain("py").objects
+    if target in SECTIONS:
+        address = app.builder.get_relative_uri(node["refdoc"], SECTIONS[target]) + f"#{target.replace('.', '-')}"
+        return nodes.reference("", "", contnode, internal=True, refuri=address)
     for name in (target, f"{current}.{target}", f"{current}.{cls}.{target}", *UNIQUE.get(target, ())):
         for public in _public(name):
             if (found := objects.get(public)) is not None:
@@ -59,6 +62,7 @@ def _documented() -> dict[int, str]:
 
 
 DOCUMENTED = _documented()
+SECTIONS = {module: f"api/{page}" for page in api.PARTS for module in api.modules(page)}
 UNIQUE: dict[str, tuple[str, ...]] = {}
 for _name in DOCUMENTED.values():
     _short = _name.rpartition(".")[2]
