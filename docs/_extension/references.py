@@ -5,6 +5,7 @@ reference has ``sslbolts.losses.nt_xent``; ``forward`` of a method is that of th
 """
 
 import importlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,19 @@ from docutils import nodes
 
 from _extension import api
 
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
 
 def setup(app: Any) -> None:
     app.connect("missing-reference", _resolve)
+    app.connect("autodoc-process-docstring", _link_papers)
+
+
+def _link_papers(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Makes links of arXiv ids, where no line of code has them."""
+    for number, line in enumerate(lines):
+        if ">>>" not in line and "``" not in line:
+            lines[number] = ARXIV.sub(r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", line)
 
 
 def _resolve(app: Any, env: Any, node: Any, contnode: nodes.Node) -> nodes.Node | None:
