@@ -87,6 +87,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.evaluation.features",
             "sslbolts.evaluation.few_label",
             "sslbolts.evaluation.fingerprint",
+            "sslbolts.evaluation.identity",
             "sslbolts.evaluation.layers.maps",
             "sslbolts.evaluation.nearest",
             "sslbolts.evaluation.result",
