@@ -235,8 +235,10 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         ended = nothing_left_said(self.trainer)
         with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer), ended:
             self.trainer.fit(**arguments)
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-            print("\n" + "\n".join(closing_lines(self.trainer, self.model)))
+        if not self.trainer.fast_dev_run:
+            lines = closing_lines(self.trainer, self.model)
+            if self.trainer.is_global_zero:
+                print("\n" + "\n".join(lines))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))
