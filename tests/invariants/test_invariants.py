@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sslbolts import METHODS
-from tests.invariants import checks, waiting
+from tests.invariants import checks, devices, waiting
 from tests.invariants.cases import MethodCase, case_of
 
 LEARNS = {"SimCLR", "MoCo", "BYOL", "BarlowTwins", "DeepClusterV2", "MAE", "RotNet", "Jigsaw", "ContextEncoder"}
@@ -83,6 +83,15 @@ def test_backbone_compiled_by_inductor_has_the_same_loss(case):
 
 def test_training_step_never_waits_for_the_device(case):
     waiting.step_never_waits_for_the_device(case)
+
+
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 asks a driver for fake CUDA tensors too")
+def test_step_runs_on_a_gpu_that_holds_no_values(case):
+    devices.step_runs_on_a_pretended_gpu(case)
+
+
+def test_training_and_monitors_run_where_there_is_no_float64(case):
+    devices.trains_where_there_is_no_float64(case)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

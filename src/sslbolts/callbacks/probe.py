@@ -1,5 +1,6 @@
 """The linear probe that trains beside the network."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -72,7 +73,7 @@ class OnlineLinearProbe(QueryMonitor):
         every_n_batches: int = 1,
     ) -> None:
         whole(2, num_classes=num_classes)
-        if not lrs or min(lrs) <= 0:
+        if not lrs or not all(0 < lr < math.inf for lr in lrs):
             raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
         at_least(0, weight_decay=weight_decay)
         whole(every_n_batches=every_n_batches)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, gather, world_size
+from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
 
@@ -152,6 +153,8 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, scaling: VICRegScaling = "code", eps
     if scaling == "equation":
         invariance = invariance * z1.shape[1]
     z1, z2 = _of_all_ranks(z1), _of_all_ranks(z2)  # (N, D)
+    if len(z1) < 2:
+        raise UsageError("vicreg needs two images or more: one has no variance.")
     variance = (_missing_variance(z1, eps) + _missing_variance(z2, eps)) / (2 if scaling == "code" else 1)
     return VICRegTerms(invariance, variance, _covariance(z1) + _covariance(z2))
 
@@ -215,7 +218,7 @@ def vicreg(
         Scalar in float32 (float64 for float64 embeddings).
 
     Raises:
-        UsageError: if the shapes differ or the scaling is unknown.
+        UsageError: if the shapes differ, the scaling is unknown, or there is only one image.
 
     Source: Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning,
     ICLR 2022, arXiv:2105.04906.

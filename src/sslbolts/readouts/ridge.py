@@ -1,5 +1,6 @@
 """The linear probe in closed form."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -74,7 +75,7 @@ def ridge_classifier(
         >>> (readout.scores.argmax(-1) == (bank[:50, 0] > 0)).float().mean().item() > 0.9
         True
     """
-    if not penalties or min(penalties) <= 0:
+    if not penalties or not all(0 < penalty < math.inf for penalty in penalties):
         raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
     queries = as_features(queries, "queries", min_rows=0)
     bank, targets = labeled(bank, bank_targets, width=queries.shape[1])

@@ -1,5 +1,6 @@
 """Augmentation and evaluation transforms of whole batches, on the device that the images are on."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -250,8 +251,10 @@ class _Normalize:
     def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         if (mean is None) != (std is None):
             raise UsageError("mean and std belong together: give both, or neither.")
-        if mean is not None and std is not None and (len(mean) != len(std) or min(std) <= 0):
-            raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
+        if mean is not None and std is not None:
+            right = all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
+            if len(mean) != len(std) or not right:
+                raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
         self.mean = tuple(mean or ())
         self.std = tuple(std or ())
 
