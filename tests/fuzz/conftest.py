@@ -11,7 +11,7 @@ _CHECKS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_mu
 
 hypothesis.settings.register_profile(
     "cases",
-    max_examples=_LONG or 12,
+    max_examples=_LONG or 6,
     derandomize=not _LONG,
     database=None,
     deadline=None,

@@ -1,4 +1,4 @@
-"""Every method and every monitor on devices that there are not: a GPU without values, and one without float64."""
+"""Every method and every monitor on a device that there is not, and that has no float64."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, NanGuard, OnlineLinearProbe
-from sslbolts.training.module import TrainingModule
 from tests.helpers.pretended_device import pretended_device
-from tests.helpers.pretended_gpu import pretended_gpu
 from tests.helpers.trainers import quiet_trainer
 from tests.invariants.cases import MethodCase
-from tests.invariants.waiting import without_counts_on_the_host
 
 _CPUAccelerator = lightning_module("accelerators").CPUAccelerator
 _SingleDeviceStrategy = lightning_module("strategies").SingleDeviceStrategy
@@ -52,8 +49,8 @@ class _Elsewhere(_SingleDeviceStrategy):  # type: ignore[misc, valid-type]
         self.entered.close()
 
 
-def _move(module: nn.Module, device: torch.device) -> dict[int, tuple[Any, Any]]:
-    """As ``module.to(device)``, which does not replace parameters that several modules have; gives old and new ones."""
+def _move(module: nn.Module, device: torch.device) -> None:
+    """As ``module.to(device)``, which does not replace parameters that several modules have."""
     moved: dict[int, Any] = {}
     for part in module.modules():
         for tensors in (part._parameters, part._buffers):
@@ -68,7 +65,6 @@ def _move(module: nn.Module, device: torch.device) -> dict[int, tuple[Any, Any]]
                 tensors[name] = moved[id(tensor)][1]
         if hasattr(part, "_device"):
             part._device = device
-    return moved
 
 
 @contextmanager
@@ -100,80 +96,11 @@ def _prepared_on_the_host(strategy: _Elsewhere) -> Iterator[None]:
         yield
 
 
-class _NoValues(_Elsewhere):
-    """The module moves to the device when its first step is over, which may read what it then keeps.
-
-    The backward pass needs a device: it is passed over, and gradients are made up.
-    """
-
-    def __init__(self, device: str, context: Callable[[], AbstractContextManager[Any]]) -> None:
-        super().__init__(device, context)
-        self.on_the_host = True
-
-    def model_to_device(self) -> None:
-        pass
-
-    def move_now(self) -> None:
-        self.on_the_host = False
-        self.entered.enter_context(self.context())
-        moved = _move(self.model, self.root_device)
-        for optimizer in self.optimizers:
-            optimizer.state.clear()
-            for group in optimizer.param_groups:
-                group["params"] = [moved[id(parameter)][1] for parameter in group["params"]]
-
-    def backward(self, closure_loss: Tensor, optimizer: Any, *args: Any, **settings: Any) -> Tensor:
-        self.pre_backward(closure_loss)
-        module: Any = self.lightning_module
-        closure_loss = self.precision_plugin.pre_backward(closure_loss, module)
-        for parameter in module.parameters():
-            parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
-        return self.precision_plugin.post_backward(closure_loss, module)
-
-
-class _MovesAndEnds(Callback):
-    """Moves the module after a step, and ends the run two steps later, before what reads values between epochs."""
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        steps = trainer.fit_loop.epoch_loop.batch_idx
-        if steps == 0:
-            trainer.strategy.move_now()
-            for callback in trainer.callbacks:  # what they have of the weights is that of the host
-                callback.on_train_start(trainer, pl_module)
-        elif steps == 2:
-            raise _Over
-
-
-class _Over(Exception):
-    """Everything was looked at."""
-
-
 def _run(strategy: _Elsewhere, module: LightningModule, *loaders: Any, **settings: Any) -> Trainer:
     trainer = quiet_trainer(accelerator="auto", strategy=strategy, **settings)
     with _prepared_on_the_host(strategy), strategy.entered:
         trainer.fit(module, *loaders)
     return trainer
-
-
-def step_runs_on_a_pretended_gpu(case: MethodCase) -> None:
-    """Steps, monitors and optimizer, without values: devices do not mix, and nothing is read from one."""
-    monitors: list[Callback] = [NanGuard(every_n_steps=2), _Unread(), _MovesAndEnds()]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainingModule, "_show", lambda *args: None)  # pinned memory needs a driver
-        module = without_counts_on_the_host(case)
-        module.lr_scheduler_step = lambda *args: None  # type: ignore[method-assign]  # host numbers
-        with pytest.raises(_Over):
-            _run(_NoValues("cuda:0", pretended_gpu), module, case.loader(), max_epochs=1, callbacks=monitors)
-
-
-class _Unread(OnlineLinearProbe):
-    """A probe that does not look at its first labels, which it may."""
-
-    def __init__(self) -> None:
-        super().__init__(num_classes=4)
-
-    def _check(self, targets: Tensor) -> None:
-        pass
 
 
 def trains_where_there_is_no_float64(case: MethodCase) -> None:
