@@ -14,11 +14,13 @@ import statistics
 import time
 import warnings
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from sslbolts import SSLModule
 from sslbolts._lightning import Callback, Trainer
 from sslbolts.batch import ViewBatch
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe
@@ -91,48 +93,64 @@ def now(module: Any) -> float:
 
 
 class Views(torch.utils.data.Dataset[ViewBatch]):
-    """Batches that cost nothing to make, so that the step is the network's own."""
+    """Batches that cost nothing to make and lie on the device, so that the step is the network's own."""
 
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-        self.images = torch.rand(2 * BATCH, 3, 32, 32)
+    def __init__(self, batches: int, batch: int, size: int, device: str) -> None:
+        self.batches, self.batch = batches, batch
+        self.images = torch.rand(2 * batch, 3, size, size, device=device)
+        self.targets, self.indices = torch.arange(batch, device=device) % 10, torch.arange(batch, device=device)
 
     def __len__(self) -> int:
         return self.batches
 
     def __getitem__(self, index: int) -> ViewBatch:
-        views = [self.images[:BATCH], self.images[BATCH:]]
-        return ViewBatch(views, torch.arange(BATCH) % 10, torch.arange(BATCH))
+        return ViewBatch([self.images[: self.batch], self.images[self.batch :]], self.targets, self.indices)
 
 
-def labeled(rows: int) -> DataLoader[Any]:
-    images = torch.rand(rows, 3, 32, 32)
-    return DataLoader(torch.utils.data.TensorDataset(images, torch.arange(rows) % 10), batch_size=BATCH)
+def labeled(rows: int, batch: int, size: int) -> DataLoader[Any]:
+    images = torch.rand(rows, 3, size, size)
+    return DataLoader(torch.utils.data.TensorDataset(images, torch.arange(rows) % 10), batch_size=batch)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    torch.manual_seed(0)
+@dataclass(frozen=True)
+class Found:
+    """Seconds.
+
+    Attributes:
+        steps: of each step, by variant.
+        own: in the monitors' own hooks, per step on average, by variant.
+        validation: of the last one.
+        precision: of the run.
+    """
+
+    steps: dict[str, list[float]]
+    own: dict[str, float]
+    validation: float
+    precision: str
+
+
+def measure(
+    module: SSLModule, *, device: str, steps: int, batch: int = BATCH, size: int = 32, bank: int = 5000
+) -> Found:
+    """Train for so many steps, with the monitors on and off in turn.
+
+    Args:
+        module: that is trained.
+        device: "cpu" or "cuda".
+        steps: of the run.
+        batch: images per step.
+        size: side of a view, pixels.
+        bank: rows of kNN's bank; a fifth of it are queries.
+    """
     clock = Clock()
     monitors = {
         "probe": OnlineLinearProbe(num_classes=10),
-        "kNN": KNNMonitor(bank=labeled(5000), baselines=False),
+        "kNN": KNNMonitor(k=[k for k in (20, 200) if k < bank], bank=labeled(bank, batch, size), baselines=False),
         "collapse": CollapseMonitor(every_n_steps=BLOCK),
     }
-    module = get_method("SimCLR")(
-        "resnet18",
-        stem="cifar",
-        backbone_kwargs={"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8},
-        lr_scaling="none",
-        warmup_epochs=0.1,
-    )
-    bf16 = torch.cuda.is_bf16_supported() if arguments.device == "cuda" else has_fast_bfloat16()
+    bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else has_fast_bfloat16()
     trainer = Trainer(
-        accelerator=arguments.device,
+        accelerator=device,
         devices=1,
         precision="bf16-mixed" if bf16 else "32-true",
         max_epochs=1,
@@ -143,23 +161,39 @@ def main() -> None:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, DataLoader(Views(arguments.steps), batch_size=None), labeled(1000))
+    trainer.fit(module, DataLoader(Views(steps, batch, size, device), batch_size=None), labeled(bank // 5, batch, size))
+    # Each monitor is on in two variants of five.
+    own = {
+        name: clock.hooks[name] / (steps * 2 / len(VARIANTS)) * (BLOCK / COLLAPSE_EVERY if name == "collapse" else 1)
+        for name in monitors
+    }
+    by_variant = {variant: sum(own[name] for name in names) for variant, names in VARIANTS.items()}
+    return Found(clock.steps, by_variant, clock.validations[-1], str(trainer.precision))
 
-    base = statistics.median(clock.steps["none"])
-    setting = f"{trainer.precision}, {arguments.device}, {arguments.steps} steps"
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    torch.manual_seed(0)
+    module = get_method("SimCLR")(
+        "resnet18",
+        stem="cifar",
+        backbone_kwargs={"layers": [1, 1, 1, 1], "channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8},
+        lr_scaling="none",
+        warmup_epochs=0.1,
+    )
+    found = measure(module, device=arguments.device, steps=arguments.steps)
+    base = statistics.median(found.steps["none"])
+    setting = f"{found.precision}, {arguments.device}, {arguments.steps} steps"
     print(f"SimCLR, ResNet-10 of width 16, 2 x {BATCH} views of 32 x 32, {setting}")
     print(f"{'':12}{'median step':>14}{'against none':>14}{'in its hooks':>14}{'of the step':>13}")
-    for variant, names in VARIANTS.items():
-        median = statistics.median(clock.steps[variant])
-        # Each monitor is on in two variants of five.
-        own = sum(
-            clock.hooks[name]
-            / (arguments.steps * 2 / len(VARIANTS))
-            * (BLOCK / COLLAPSE_EVERY if name == "collapse" else 1)
-            for name in names
-        )
+    for variant, own in found.own.items():
+        median = statistics.median(found.steps[variant])
         print(f"{variant:12}{median * 1e3:11.2f} ms{median / base - 1:+13.1%} {own * 1e3:10.3f} ms{own / base:12.2%}")
-    print(f"validation with kNN (5,000 in the bank, 1,000 queries), ridge and probe: {clock.validations[-1]:.2f} s")
+    print(f"validation with kNN (5,000 in the bank, 1,000 queries), ridge and probe: {found.validation:.2f} s")
 
 
 if __name__ == "__main__":

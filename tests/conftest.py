@@ -40,6 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if config.getoption("quick"):
         items[:] = [item for item in items if not item.nodeid.partition("tests/")[2].startswith(NOT_QUICK)]
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU"))
     items.sort(key=place)
 
 

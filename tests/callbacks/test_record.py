@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ import torch
 from sslbolts.callbacks import RunRecord, record
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.callbacks.shared.redaction import redact, redact_command
+from sslbolts.callbacks.shared.run_settings import run_settings
+from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.pictures.style import new_figure
+from sslbolts.transforms import MultiView, View, recipe
 from tests.callbacks.host import Host, train_loader, trainer, val_loader
 
 
@@ -30,6 +34,24 @@ def test_the_record_says_command_versions_machine_and_duration(tmp_path, monkeyp
     assert written["devices"] == "1 x cpu"
     assert (written["epochs"], written["steps"]) == (2, 20)
     assert written["seconds"] >= 0
+    assert written["settings"]["data"] == {"batch_size": train_loader().batch_size}
+    known = {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "accumulate_grad_batches": 1, "precision": "32-true"}
+    assert written["settings"]["trainer"].items() >= known.items()
+    assert "RunRecord" in written["settings"]["trainer"]["callbacks"]
+
+
+def test_the_recorded_views_and_arguments_of_the_data_make_the_same_data():
+    view = replace(recipe("simclr", 32).views[0], scale=(0.2, 1.0), flip=0.25)
+    data = CIFAR10MiniDataModule(batch_size=48, views=MultiView((view, view), normalize=False), drop_last=False)
+    host = trainer()
+    host.datamodule = data
+    stated = run_settings(host)["data"]
+    assert stated["class_path"] == "sslbolts.data.cifar.CIFAR10MiniDataModule"
+    given = stated["init_args"]
+    given["views"] = eval(given["views"], {"MultiView": MultiView, "View": View})
+    again = CIFAR10MiniDataModule(**given)
+    assert (again.batch_size, again.drop_last, again.image_size) == (48, False, 32)
+    assert again.views == data.views
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_it_is_parsed_as_it_stands_and_runs(path, folder, videos, monkeypatch):
 def test_it_opens_with_what_it_is(path):
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert path.read_text().startswith("# ")
-    assert f"sslbolts fit --config configs/{path.name}" in "\n".join(head)
+    assert f"sslbolts fit --config {path.stem}" in "\n".join(head)
     assert any(word in " ".join(head) for word in ("To expect", "To compare with"))
 
 
@@ -144,8 +144,8 @@ def head_of(path: Path) -> str:
 def commands(path: Path) -> list[str]:
     """The arguments of every `sslbolts fit` in the comment that changes more than where the data is."""
     said = head_of(path).replace("\\\n", " ")
-    found = re.findall(r"sslbolts fit (--config configs/\S+ .*--(?:model|trainer)\..*|.*--data\.batch_size.*)", said)
-    return [command.partition("#")[0].replace("configs/", f"{path.parent}/") for command in found]
+    found = re.findall(r"sslbolts fit (--config \w+ .*--(?:model|trainer)\..*|.*--data\.batch_size.*)", said)
+    return [command.partition("#")[0] for command in found]
 
 
 @pytest.mark.parametrize("path", [path for path in LONG if commands(path)], ids=lambda path: path.stem)

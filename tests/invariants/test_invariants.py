@@ -1,7 +1,6 @@
 """What holds for every method of the registry. Reference values of their losses are in tests/golden."""
 
 import pytest
-import torch
 
 from sslbolts import METHODS
 from tests.invariants import checks, devices, waiting
@@ -89,6 +88,6 @@ def test_training_and_monitors_run_where_there_is_no_float64(case):
     devices.trains_where_there_is_no_float64(case)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.cuda
 def test_training_step_never_waits_for_the_gpu(case):
     waiting.step_never_waits_for_the_gpu(case)

@@ -102,17 +102,82 @@ def test_passwords_stay_out(folder, tmp_path):
 def test_nothing_in_the_files_becomes_markup(tmp_path):
     bad = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;' "
     folder = make_run(tmp_path / "run <b>bold</b>")
-    (folder / "run.json").write_text(json.dumps(dict.fromkeys(("command", "model", "data", "started"), bad)))
+    record = dict.fromkeys(("command", "model", "data", "started", "seed"), bad)
+    record |= {"settings": {"data": {bad: bad}, "trainer": [bad]}, "versions": {bad: bad}}
+    (folder / "run.json").write_text(json.dumps(record))
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {bad: bad}, bad: [bad, {bad: bad}]}))
     (folder / "metrics.csv").write_text(f'epoch,step,"{bad.replace(chr(34), chr(34) * 2)}/loss"\n0,0,1\n0,1,2\n')
     result = {"protocol": bad, "source": bad, "data": bad, "metrics": {bad: 0.5}, "settings": {bad: bad}}
     result |= {"rows": [{bad: bad}], "notes": [bad]}
     (folder / "evaluation" / "bad.json").write_text(json.dumps(result))
-    for folders in ([folder], [folder, make_run(tmp_path / "other")]):
+    result |= {"protocol": "diagnose", "settings": {"h": bad}, "rows": [{"what": bad, "h/top1": bad}]}
+    (folder / "evaluation" / "worse.json").write_text(json.dumps(result))
+    shutil.copy(folder / "holiday.png", folder / "<b>bold <script>.png")
+    unconfigured = shutil.copytree(folder, tmp_path / "unconfigured")
+    (unconfigured / "config.yaml").unlink()
+    for folders in ([folder], [unconfigured], [folder, make_run(tmp_path / "other")]):
         page = report(*folders, output=tmp_path / "r.html")
         refers_to_nothing_outside(page)
         assert bad.strip() in page.text
         assert not [tag for tag, _ in page.tags if tag in ("script", "b") and "<b>bold" in page.source]
+
+
+def test_a_run_without_configuration_shows_the_settings_that_it_recorded(folder, tmp_path):
+    (folder / "config.yaml").unlink()
+    (folder / "hparams.yaml").write_text("temperature: 0.2\n")
+    views = "MultiView(views=(View(size=32),) * 2)"
+    data = {"class_path": "sslbolts.data.CIFAR10MiniDataModule", "init_args": {"batch_size": 128, "views": views}}
+    record = json.loads((folder / "run.json").read_text())
+    record |= {"seed": "7", "settings": {"data": data, "trainer": {"max_epochs": 16, "precision": "bf16-mixed"}}}
+    (folder / "run.json").write_text(json.dumps(record))
+    rows = report(folder, output=tmp_path / "r.html").rows()
+    for row in (
+        ["batch_size", "128"],
+        ["views", views],
+        ["max_epochs", "16"],
+        ["precision", "bf16-mixed"],
+        ["temperature", "0.2"],
+        ["seed_everything", "7"],
+    ):
+        assert row in rows
+
+
+def test_the_diagnosis_comes_last_as_features_beside_embeddings(folder, tmp_path):
+    metrics = {"h/knn/top1": 0.5, "g(h)/knn/top1": 0.4, "h/rankme": 31.26, "g(h)/rankme": 4.5, "h/other": 0.25}
+    readers = {"h": "backbone, 512 numbers", "g(h)": "projector, 128 numbers"}
+    row = {"what": "rotation", "random guess/top1": 0.25, "h/top1": 0.75, "g(h)/top1": 0.5}
+    Result("diagnose", "last.ckpt", "CIFAR10Mini", metrics, readers, [row]).save(folder / "evaluation" / "a.json")
+    for protocol in ("layers", "knn"):
+        Result(protocol, "last.ckpt", "CIFAR10Mini", {"top1": 0.5}).save(folder / "evaluation" / f"{protocol}.json")
+    page = report(folder, output=tmp_path / "r.html")
+    known = [text for text in page.of("h3") if " on CIFAR10Mini" in text]
+    assert known == [f"{protocol} on CIFAR10Mini" for protocol in ("knn", "linear", "layers", "diagnose")]
+    rows = page.rows()
+    place = rows.index(["", "h", "g(h)", "better is"])
+    assert rows[place + 1 : place + 3] == [
+        ["20 nearest neighbors", "50.00 %", "40.00 %", "more"],
+        ["RankMe, dimensions", "31.26", "4.5", "more, up to the width"],
+    ]
+    assert ["rotation", "25.00 %", "75.00 %", "50.00 %"] in rows
+    assert page.source.index("All 5 numbers") > page.source.index("RankMe, dimensions")
+    rows = report(folder, make_run(tmp_path / "other"), output=tmp_path / "c.html").rows()
+    named = [row[0].removeprefix("diagnose on CIFAR10Mini: ") for row in rows if " on CIFAR10Mini: " in row[0]]
+    assert named[-3:] == ["h: RankMe, dimensions", "g(h): RankMe, dimensions", "h/other"]
+    assert named[0] == "knn on CIFAR10Mini: top1"
+
+
+def test_curves_are_drawn_once_and_a_multiple_of_chance_has_an_axis_of_its_own(folder, tmp_path):
+    shutil.copy(folder / "holiday.png", folder / "curves.png")
+    (folder / "metrics.csv").write_text("epoch,step,train/loss,train/loss_of_chance,val/loss\n0,0,5,1,6\n0,1,4,0.8,5\n")
+    page = report(folder, output=tmp_path / "r.html")
+    shown = [re.sub(r"^.*<strong>(.*?)</strong>.*$", r"\1", c, flags=re.S) for c in page.source.split("<figure")[1:]]
+    assert "Loss" in shown
+    assert "Loss as a multiple of that of guessing" in shown
+    labels = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
+    assert [label for label in labels if "train/loss " in label] == [
+        "Loss, over epochs; the last values: train/loss 4, val/loss 5"
+    ]
+    assert not any("curves.png" in attributes["alt"] for tag, attributes in page.tags if tag == "img")
 
 
 def test_files_that_cannot_be_read_are_named_and_the_page_is_there(folder, tmp_path):
@@ -223,7 +288,7 @@ def test_of_many_epochs_a_few_pictures_are_on_the_page(folder, tmp_path, monkeyp
     assert "Nearest neighbors: earlier epochs, 5 of 99" in page.of("summary")
     assert "94 of 102 pictures are left out here; the run's folder has all." in page.of("p")
     size = (folder / "holiday.png").stat().st_size
-    monkeypatch.setattr("sslbolts.report.sections._MOST_BYTES", 4 * size + size // 2)
+    monkeypatch.setattr("sslbolts.report.pictures._MOST_BYTES", 4 * size + size // 2)
     page = report(folder, output=tmp_path / "r.html")
     assert len([tag for tag, _ in page.tags if tag == "img"]) <= 4
     assert any("neighbors-epoch0100" in a["alt"] for tag, a in page.tags if tag == "img")

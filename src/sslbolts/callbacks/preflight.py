@@ -14,6 +14,7 @@ from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.errors import UsageError
 from sslbolts.optim.scheduler import Schedule
+from sslbolts.tables import TextTable
 from sslbolts.training.facts import effective_batch_size, per_device_batch_size, total_steps
 from sslbolts.training.rows import first_loader, length_of
 
@@ -205,13 +206,7 @@ def _number(value: int | None) -> str:
 def _show(title: str, facts: dict[str, str]) -> None:
     try:
         from rich.console import Console
-        from rich.table import Table
     except ImportError:
         print(f"{title}: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
         return
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    for name, value in facts.items():
-        table.add_row(name, value)
-    Console().print(table)
+    Console().print(TextTable(["", ""], list(map(list, facts.items())), title=title, bold=[0], header=False))

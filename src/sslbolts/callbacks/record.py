@@ -17,6 +17,7 @@ import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.redaction import redact
+from sslbolts.callbacks.shared.run_settings import run_settings
 from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
 
@@ -26,7 +27,8 @@ _PACKAGES = ("sslbolts", "torch", "torchvision", "pytorch-lightning", "lightning
 
 
 class RunRecord(Callback):
-    """Writes ``run.json`` into the run's folder, for ``sslbolts report``: the command, versions, machine and duration.
+    """Writes ``run.json`` into the run's folder, for ``sslbolts report``: the command, the settings of data and
+    Trainer, versions, machine and duration.
 
     The file has no passwords and keys: values of options named like one are left out. A resumed run keeps the command
     that it was begun with. ``sslbolts fit`` and ``sslbolts demo`` have it already.
@@ -68,6 +70,7 @@ class RunRecord(Callback):
             "seed": os.environ.get("PL_GLOBAL_SEED"),
             "devices": f"{trainer.world_size} x {trainer.strategy.root_device.type}",
             "precision": str(trainer.precision),
+            "settings": redact(run_settings(trainer)),
             "versions": _versions(),
             "machine": _machine(),
             "commits": {name: found for name, path in _CODE.items() if (found := _commit(path))},

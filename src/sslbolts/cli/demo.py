@@ -119,18 +119,18 @@ def has_fast_bfloat16() -> bool:
 def print_results(trainer: Trainer, monitor: KNNMonitor) -> None:
     """The trained features beside raw pixels and the untrained network."""
     from rich.console import Console
-    from rich.table import Table
+
+    from sslbolts.tables import TextTable
 
     knn, ridge = monitor.metrics
     values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    table = Table(title="1,000 test images, accuracy in %", title_justify="left")
-    for column in ("features", "20 nearest neighbors", "ridge", "online linear probe"):
-        table.add_column(column, justify="left" if column == "features" else "right")
+    rows = []
     for name, suffix in (("raw pixels", "/raw_pixels"), ("untrained network", "/untrained"), ("SimCLR", "")):
         probe = values["probe/top1"] if not suffix else None
         row = (values[knn + suffix], values[ridge + suffix], probe)
-        table.add_row(name, *("" if value is None else f"{100 * value:.1f}" for value in row))
-    Console().print(table)
+        rows.append([name, *("" if value is None else f"{100 * value:.1f}" for value in row)])
+    columns = ["features", "20 nearest neighbors", "ridge", "online linear probe"]
+    Console().print(TextTable(columns, rows, title="1,000 test images, accuracy in %", numbers=[1, 2, 3]))
 
 
 def draw(folder: Path, trainer: Trainer, method: SimCLR, data: CIFAR10MiniDataModule) -> None:

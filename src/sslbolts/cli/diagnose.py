@@ -6,27 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbolts.tables import TextTable
+
 if TYPE_CHECKING:
-    from rich.table import Table
     from torch import Tensor
 
     from sslbolts.evaluation.diagnosis.diagnose import Diagnosis
 
 __all__ = ["main"]
 
-_LINES = {
-    "knn/top1": ("20 nearest neighbors", "more"),
-    "knn/auc": ("20 nearest neighbors, area under the ROC curve", "more, up to 1; chance is 0.5"),
-    "class_separation": ("class separation R²", "more, up to 1"),
-    "clusters/purity": ("k-means: purity", "more, up to 1"),
-    "clusters/nmi": ("k-means: mutual information (NMI)", "more, up to 1"),
-    "clusters/ari": ("k-means: adjusted Rand index", "more, up to 1; chance is 0"),
-    "clusters/top1": ("k-means: accuracy of matched clusters", "more"),
-    "rankme": ("RankMe, dimensions", "more, up to the width"),
-    "effective_rank": ("effective rank of the covariance, dimensions", "more, up to the width"),
-    "alignment": ("alignment of two views", "less; 0 is equal"),
-    "uniformity": ("uniformity", "less; 0 is a single point"),
-}
 _MOST_CLASSES = 20  # lines of the table of classes
 
 
@@ -63,28 +51,24 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def tables(found: "Diagnosis") -> "list[Table]":
+def tables(found: "Diagnosis") -> list[TextTable]:
     """The printed tables: distortions of an image, geometry of the features, and classes."""
-    from sslbolts.evaluation.result import format_metric
+    from sslbolts.evaluation.diagnosis.lines import distortion_lines, geometry_lines
 
     result = found.result
-    readers = [name for name in ("h", "g(h)") if name in result.settings]
-
-    done = _new("What was done to an image, as a linear classifier reads it", "random guess", *readers)
-    for row in result.rows:
-        shown = [format_metric(name, row[name]) for name in ("random guess/top1", *(f"{r}/top1" for r in readers))]
-        done.add_row(row["what"], *shown)
-    lies = _new(f"{result.source} on {result.data}", *readers)
-    lies.add_column("better is", style="dim")
-    for name, (line, better) in _LINES.items():
-        if f"h/{name}" in result.metrics:
-            lies.add_row(line, *(format_metric(name, result.metrics[f"{reader}/{name}"]) for reader in readers), better)
+    tables = []
+    for title, (columns, rows) in (
+        ("", distortion_lines(result)),
+        (f"{result.source} on {result.data}", geometry_lines(result)),
+    ):
+        numbers = [place for place, name in enumerate(columns) if place and name != "better is"]
+        tables.append(TextTable(columns, rows, title=title, numbers=numbers))
     if found.confusion is None or found.class_names is None:
-        return [done, lies]
-    return [done, lies, _classes(found.confusion, found.class_names)]
+        return tables
+    return [*tables, _classes(found.confusion, found.class_names)]
 
 
-def _classes(confusion: "Tensor", names: list[str]) -> "Table":
+def _classes(confusion: "Tensor", names: list[str]) -> TextTable:
     """Each class's accuracy, the worst first, and for what it is taken most often besides."""
     from sslbolts.readouts import class_accuracies
 
@@ -92,26 +76,15 @@ def _classes(confusion: "Tensor", names: list[str]) -> "Table":
     worst = right.nan_to_num(2.0).argsort()  # a class without images comes last
     shown = worst[: min(_MOST_CLASSES, int((right == right).sum()))].tolist()
     title = "Classes by 20 nearest neighbors of h" + (f", the {len(shown)} worst" if len(shown) < len(names) else "")
-    table = _new(title, "right", "most often taken for")
+    rows = []
     for label in shown:
         others = confusion[label].clone()
         others[label] = 0
         taken = int(others.argmax())
         share = 100 * float(others[taken] / confusion[label].sum())
         confused = f"{names[taken]}, {share:.1f} %" if share else "nothing else"
-        table.add_row(names[label], f"{100 * float(right[label]):.1f} %", confused)
-    return table
-
-
-def _new(title: str, *columns: str) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
+        rows.append([names[label], f"{100 * float(right[label]):.1f} %", confused])
+    return TextTable(["", "right", "most often taken for"], rows, title=title, numbers=[1])
 
 
 def write(found: "Diagnosis", path: Path) -> list[Path]:

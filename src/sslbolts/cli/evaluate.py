@@ -33,6 +33,11 @@ class Protocol:
     fields: tuple[str, ...] | None = None
 
 
+_OF_PROBES_ON_MAPS = (
+    "optimizer", "lr_scaling", "nesterov", "betas", "weight_decay", "epochs", "batch_size", "warmup_epochs", "decay",
+    "milestones", "step_factor", "crop", "ratio", "padding", "interpolation",
+)  # fmt: skip
+
 PROTOCOLS: dict[str, Protocol] = {
     "knn": Protocol("evaluate_knn", "nearest neighbors: k, temperature and metric swept"),
     "ridge": Protocol("evaluate_ridge", "linear classifier in closed form, penalty swept"),
@@ -50,6 +55,12 @@ PROTOCOLS: dict[str, Protocol] = {
         ("lr", "weight_decay", "optimizer", "lr_scaling", "decay", "crop_scale"),
     ),
     "mlp": Protocol("evaluate_mlp", "classifier with one hidden layer", ("PROBE_SETTINGS",)),
+    "maps": Protocol(
+        "evaluate_maps",
+        "a block of convolutions or two hidden layers on a layer's maps: RotNet's probes on CIFAR-10",
+        ("PROBE_SETTINGS",),
+        _OF_PROBES_ON_MAPS,
+    ),
     "layers": Protocol("evaluate_layers", "logistic regression on the maps of every block"),
     "svm": Protocol("evaluate_svm", "a linear SVM per class on the maps of every block; of VOC 2007 by --voc07 FOLDER"),
     "finetune": Protocol(

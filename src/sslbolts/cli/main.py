@@ -48,6 +48,7 @@ VERBS: dict[str, Verb] = {
     "pictures": Verb("sslbolts.cli.pictures", "draw neighbors, embedding, clusters, attention and augmentation"),
     "report": Verb("sslbolts.cli.report", "one HTML page of a run, or of several beside each other"),
     "methods": Verb("sslbolts.cli.methods", "list the methods, what they need and where they come from"),
+    "configs": Verb("sslbolts.cli.configs", "list the configurations that come with the package, or print one"),
     "preview": Verb("sslbolts.cli.preview", "draw what the augmentation does to real images"),
     "demo": Verb("sslbolts.cli.demo", "train SimCLR on the packaged images in a few minutes, and draw what it learned"),
 }

@@ -6,6 +6,7 @@ from itertools import groupby
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.registry import METHODS
+from sslbolts.tables import TextTable
 
 __all__ = ["main"]
 
@@ -48,33 +49,22 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in _COLUMNS:
-        if column != "family":  # it heads its methods
-            table.add_column(
-                column, min_width=16 if column == "paper" else 9, no_wrap=column == "name", overflow="fold"
-            )
+    lines: list[Sequence[str]] = []
     for family, methods in groupby(rows, key=lambda row: row[1]):
-        table.add_row(f"[bold]{family}[/bold]")
-        for name, _, *others in methods:
-            table.add_row(name, *others)
-        table.add_section()
+        lines.append([family])
+        lines += [(name, *others) for name, _, *others in methods]
     console = Console()
-    console.print(table)
-    console.print(_CAPTION, highlight=False)  # a table's own caption is cut where the table is wider than the terminal
+    console.print(TextTable([column for column in _COLUMNS if column != "family"], lines))
+    console.print(f"\n{_CAPTION}", highlight=False)
 
 
 def _print_page(name: str) -> None:
     if name not in METHODS:
         raise UsageError(f'there is no method "{name}".{did_you_mean(name, METHODS)} There are: {", ".join(METHODS)}.')
-    from rich import box
     from rich.console import Console
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     from sslbolts.methods.pages import PAGES, configs_of, defaults_of, views_of
@@ -83,9 +73,6 @@ def _print_page(name: str) -> None:
     console.print(f"[bold]{name}[/bold] ({method.family.replace('_', '-')})\n")
     console.print(page.idea + "\n", markup=False)
     console.print(Padding(Text(page.formula.replace(",  ", "\n")), (0, 0, 0, 4)))
-    facts = Table(box=box.SIMPLE_HEAD, show_header=False, padding=(0, 2, 0, 0))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
     rows = {
         "paper": method.paper,
         "published": f"ImageNet linear top-1: {method.published}" if method.published else "",
@@ -94,8 +81,6 @@ def _print_page(name: str) -> None:
         "configs": "\n".join(configs_of(name)),
         "defaults": "\n".join(f"{key} = {value}" for key, value in defaults_of(name).items()),
     }
-    for title, text in rows.items():
-        if text:
-            facts.add_row(title, Text(text))
-    console.print(facts)
+    facts = [[title, text] for title, text in rows.items() if text]
+    console.print(TextTable(["", ""], facts, bold=[0], header=False))
     console.print(f"sslbolts fit --model {name} --help explains every argument.")

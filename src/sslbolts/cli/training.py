@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
     """
     _make_short_names_known()
     try:
-        TrainingCLI(argv[0], expand(argv[1:]))
+        TrainingCLI(argv[0], argv[1:])
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     return 0
@@ -80,18 +80,18 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     Args:
         verb: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
-        arguments: what follows it, with class paths in place of short names.
+        arguments: what follows it.
     """
 
-    def __init__(self, verb: str, arguments: list[str]) -> None:
+    def __init__(self, verb: str, arguments: Sequence[str]) -> None:
         self.verb = verb
-        self._arguments = [verb, *arguments]
+        self._given = [verb, *arguments]
         super().__init__(
             save_config_callback=ConfigFile,
             save_config_kwargs={"overwrite": True},  # of the run that this one goes on with
             trainer_defaults={"default_root_dir": "runs"},
             seed_everything_default=0,
-            args=[verb, *arguments],
+            args=[verb, *expand(arguments, configs=True)],
             auto_configure_optimizers=False,
         )
 
@@ -182,7 +182,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         return trainer
 
     def before_fit(self) -> None:
-        command = ["sslbolts", *self._arguments]
+        command = ["sslbolts", *self._given]
         if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
         self.trainer.callbacks.append(RunRecord(command))

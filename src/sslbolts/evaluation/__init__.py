@@ -15,7 +15,8 @@ from sslbolts.evaluation.layers.probe import LayerProbe
 from sslbolts.evaluation.layers.run import evaluate_layers
 from sslbolts.evaluation.nearest import evaluate_knn, evaluate_ridge
 from sslbolts.evaluation.probes.linear import LinearProbe, MLPProbe, probe_views
-from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_mlp
+from sslbolts.evaluation.probes.on_maps import MapProbe
+from sslbolts.evaluation.probes.run import evaluate_linear, evaluate_maps, evaluate_mlp
 from sslbolts.evaluation.probes.settings import PROBE_SETTINGS, ProbeSettings
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.svm.run import evaluate_svm
@@ -35,6 +36,7 @@ __all__ = [
     "LayerProbe",
     "LinearProbe",
     "MLPProbe",
+    "MapProbe",
     "ProbeSettings",
     "Result",
     "diagnose",
@@ -45,6 +47,7 @@ __all__ = [
     "evaluate_label_efficiency",
     "evaluate_layers",
     "evaluate_linear",
+    "evaluate_maps",
     "evaluate_mlp",
     "evaluate_ridge",
     "evaluate_svm",

@@ -8,15 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from sslbolts.tables import TextTable
 
 __all__ = ["Found", "Result", "free_path", "result_path"]
 
@@ -111,36 +109,21 @@ class Result:
             write_text(Path(path).with_suffix(ending), text)
         return Path(path)
 
-    def table(self) -> "Table":
+    def table(self) -> TextTable:
         """For ``rich.console.Console().print``: the metrics, then what they depend on."""
-        from rich import box
-        from rich.table import Table
+        rows = [[name, format_metric(name, value)] for name, value in self.metrics.items()]
+        rows += [[str(name), format_setting(value)] for name, value in self.settings.items()]
+        rows += [["note", note] for note in self.notes]
+        return TextTable(["metric", "value"], rows, title=f"{self.protocol}: {self.source} on {self.data}")
 
-        table = Table(title=f"{self.protocol}: {self.source} on {self.data}", title_justify="left", box=box.SIMPLE_HEAD)
-        table.add_column("metric", no_wrap=True)
-        table.add_column("value", overflow="fold")
-        for name, value in self.metrics.items():
-            table.add_row(name, f"[bold]{format_metric(name, value)}[/bold]")
-        table.add_section()
-        for name, value in self.settings.items():
-            table.add_row(name, _escaped(format_setting(value)))
-        for note in self.notes:
-            table.add_row("note", _escaped(note))
-        return table
-
-    def rows_table(self, title: str | None = None) -> "Table | None":
+    def rows_table(self, title: str = "") -> TextTable | None:
         """The candidates, layers or data sets beside each other; None where there are none."""
-        from rich import box
-        from rich.table import Table
-
         if not self.rows:
             return None
-        table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for name in self.rows[0]:
-            table.add_column(name, justify="right" if isinstance(self.rows[0][name], int | float) else "left")
-        for row in self.rows:
-            table.add_row(*(_escaped(format_metric(name, value)) for name, value in row.items()))
-        return table
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        rows = [[format_metric(name, row[name]) if name in row else "" for name in names] for row in self.rows]
+        numbers = [p for p, name in enumerate(names) if isinstance(self.rows[0].get(name), int | float)]
+        return TextTable(names, rows, title=title, numbers=numbers)
 
 
 def result_path(source: str, protocol: str, data: str, *, features: str = "backbone", settings: str = "") -> Path:
@@ -216,12 +199,6 @@ def format_setting(value: Any) -> str:
 def _plain_word(text: str) -> str:
     """For the name of a file or folder."""
     return re.sub(r"[^\w.=-]+", "-", text).strip("-")
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def _plain(value: Any) -> Any:

@@ -2,9 +2,9 @@
 
 import inspect
 from dataclasses import fields
-from pathlib import Path
 from typing import NamedTuple
 
+from sslbolts.methods import configurations
 from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.optim import OptimizerCallable, OptimizerSpec
 from sslbolts.transforms import MultiCrop, View
@@ -250,13 +250,14 @@ def views_of(recipe: str) -> list[str]:
 
 
 def configs_of(name: str) -> list[str]:
-    """The configurations of a method in configs/ of the repository; none outside a checkout."""
-    folder, file = Path(__file__).parents[3] / "configs", METHODS[name].module.rpartition(".")[2]
-    found = []
-    for path in sorted(folder.glob("*.yaml")):
-        if f"class_path: sslbolts.{name}\n" in path.read_text() or path.stem.startswith(f"{file}_cifar10mini"):
-            found.append(f"configs/{path.name}")
-    return found
+    """Names of a method's configurations."""
+    file = METHODS[name].module.rpartition(".")[2]
+    return [
+        config
+        for config in configurations.names()
+        if config.startswith(f"{file}_cifar10mini")
+        or f"class_path: sslbolts.{name}\n" in configurations.configuration(config).read_text(encoding="utf-8")
+    ]
 
 
 def defaults_of(name: str) -> dict[str, str]:

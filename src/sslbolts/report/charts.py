@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sslbolts.report.markup import Markup, tag
+from sslbolts.report.layout import Markup, render
 from sslbolts.report.metrics import Gap, Point, Series
 
-__all__ = ["Chart", "draw_chart"]
+__all__ = ["Chart", "draw_chart", "draw_charts"]
 
 _WIDTH, _HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
@@ -55,6 +56,11 @@ class Chart:
         return {label: self.gaps[label] for label in self.series if label in self.gaps}
 
 
+def draw_charts(charts: Sequence[Chart]) -> Markup | None:
+    """Charts beside each other: two or four fill two columns, others three."""
+    return render("charts", charts=[draw_chart(chart) for chart in charts]) if charts else None
+
+
 def draw_chart(chart: Chart) -> Markup:
     """The chart as a ``<figure>``: title, legend, an SVG that scales with its place, and a table to unfold.
 
@@ -83,68 +89,56 @@ def draw_chart(chart: Chart) -> Markup:
         value = _drawable(value)
         return round(_HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * (value - low) / (high - low), 1)
 
-    parts = []
-    for tick in ticks:
-        parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y(tick), y2=y(tick), class_="grid"))
-        parts.append(tag("text", _number(tick), x=_LEFT - 7, y=y(tick) + 4, class_="tick", text_anchor="end"))
-    for tick in epochs:
-        parts.append(tag("text", f"{tick:g}", x=x(tick), y=_HEIGHT - _BOTTOM + 18, class_="tick", text_anchor="middle"))
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(tag("text", "epoch", x=middle, y=_HEIGHT - 5, class_="tick", text_anchor="middle"))
-    for number, (label, value) in enumerate(baselines.items()):
-        height = y(value * factor)
-        text = tag("title", f"{label}: {_value(value, chart.percent)}")
-        parts.append(
-            tag("line", text, x1=_LEFT, x2=_WIDTH - _RIGHT, y1=height, y2=height, class_=f"base b{number % 3}")
-        )
-    dots = []
+    curves = []
     for label, points in series.items():
-        color = looks[label]
-        line = " ".join(f"{x(point.epoch)},{y(point.value * factor)}" for point in points)
-        parts.append(tag("polyline", points=line, class_=f"curve {color}"))
-        few = len(points) <= 40
-        for point in points:
-            whose = f"{label}, " if len(series) > 1 else ""
-            said = f"{whose}epoch {point.epoch:.4g}: {_value(point.value, chart.percent)}"
-            at = {"cx": x(point.epoch), "cy": y(point.value * factor)}
-            dots.append(
-                tag(
-                    "g",
-                    tag("title", said),
-                    tag("circle", r=7, class_="hit", **at),
-                    tag("circle", r=2.6, class_=f"dot {color}{'' if few else ' hidden'}", **at),
-                )
-            )
-        if gap := chart.lost.get(label):
+        whose = f"{label}, " if len(series) > 1 else ""
+        gap, lost = chart.lost.get(label), None
+        if gap:
             before = [point for point in points if point.epoch <= gap.first] or points[:1]
-            said = tag("title", f"{label}: {gap}")
-            at = {"x": x(gap.first), "y": y(before[-1].value * factor) + 5}
-            dots.append(tag("text", "\u00d7", said, class_=f"lost {color}", text_anchor="middle", **at))
-    svg = tag(
-        "svg",
-        *parts,
-        *dots,
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        role="img",
-        aria_label=f"{chart.title}, over epochs; the last values: {_last_values(chart)}",
-        preserveAspectRatio="xMidYMid meet",
+            lost = {"x": x(gap.first), "y": y(before[-1].value * factor) + 5, "said": f"{label}: {gap}"}
+        dots = [
+            {
+                "x": x(point.epoch),
+                "y": y(point.value * factor),
+                "said": f"{whose}epoch {point.epoch:.4g}: {_value(point.value, chart.percent)}",
+            }
+            for point in points
+        ]
+        line = " ".join(f"{dot['x']},{dot['y']}" for dot in dots)
+        curves.append({"points": line, "look": looks[label], "dots": dots, "many": len(points) > 40, "lost": lost})
+    gaps = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
+    return render(
+        "chart",
+        title=chart.title,
+        details="; ".join(filter(None, [chart.detail, *gaps])),
+        legend=_legend(chart),
+        said=f"{chart.title}, over epochs; the last values: {_last_values(chart)}",
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        bottom=_HEIGHT - _BOTTOM,
+        levels=[{"at": y(tick), "label": _number(tick)} for tick in ticks],
+        epochs=[{"at": x(tick), "label": f"{tick:g}"} for tick in epochs],
+        baselines=[
+            {"at": y(value * factor), "said": f"{label}: {_value(value, chart.percent)}", "look": f"b{number % 3}"}
+            for number, (label, value) in enumerate(baselines.items())
+        ],
+        curves=curves,
+        values=_values(chart),
     )
-    lost = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
-    details = "; ".join(filter(None, [chart.detail, *lost]))
-    caption = tag("figcaption", tag("strong", chart.title), tag("span", details, class_="detail") if details else None)
-    return tag("figure", caption, _legend(chart), svg, _values(chart), class_="chart")
 
 
-def _legend(chart: Chart) -> Markup:
+def _legend(chart: Chart) -> list[dict[str, str]]:
     """Every line's name and last value."""
-    rows = []
-    for label, look in chart.looks.items():
-        if chart.series[label] or label in chart.lost:
-            rows.append(tag("li", tag("i", class_=f"key {look}"), f"{label} ", tag("b", _last(chart, label))))
+    rows = [
+        {"look": look, "label": label, "value": _last(chart, label)}
+        for label, look in chart.looks.items()
+        if chart.series[label] or label in chart.lost
+    ]
     for number, (label, value) in enumerate((chart.baselines or {}).items()):
-        key = tag("i", class_=f"key base b{number % 3}")
-        rows.append(tag("li", key, f"{label} ", tag("b", _value(value, chart.percent))))
-    return tag("ul", *rows, class_="legend")
+        rows.append({"look": f"base b{number % 3}", "label": label, "value": _value(value, chart.percent)})
+    return rows
 
 
 def _last(chart: Chart, label: str) -> str:
@@ -159,18 +153,17 @@ def _last_values(chart: Chart) -> str:
     )
 
 
-def _values(chart: Chart) -> Markup:
-    """A table of the first, last, lowest and highest value of each line, for those who have no pointer."""
-    rows = [tag("tr", *(tag("th", head, scope="col") for head in ("", "first", "last", "lowest", "highest")))]
+def _values(chart: Chart) -> list[dict[str, Any]]:
+    """The first, last, lowest and highest value of each line, for those who have no pointer."""
+    rows = []
     for label, points in chart.drawn.items():
         lowest, highest = (choose(points, key=lambda point: point.value) for choose in (min, max))
-        cells = []
-        for point in (points[0], points[-1], lowest, highest):
-            cells.append(
-                tag("td", _value(point.value, chart.percent), tag("span", f"epoch {point.epoch:.4g}", class_="when"))
-            )
-        rows.append(tag("tr", tag("th", label, scope="row"), *cells))
-    return tag("details", tag("summary", "Values"), tag("div", tag("table", tag("tbody", *rows)), class_="scroll"))
+        cells = [
+            {"value": _value(point.value, chart.percent), "when": f"epoch {point.epoch:.4g}"}
+            for point in (points[0], points[-1], lowest, highest)
+        ]
+        rows.append({"label": label, "cells": cells})
+    return rows
 
 
 def _thinned(points: Series) -> Series:

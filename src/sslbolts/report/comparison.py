@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
+from sslbolts.evaluation.diagnosis.lines import metric_in_words
 from sslbolts.evaluation.result import format_metric
-from sslbolts.report.charts import Chart, draw_chart
-from sslbolts.report.logged import Accuracy, accuracies, losses
-from sslbolts.report.markup import Markup, tag
+from sslbolts.report.charts import Chart, draw_charts
+from sslbolts.report.evaluations import place_of
+from sslbolts.report.layout import Cell, Section, document, render, table
+from sslbolts.report.logged import Accuracy, accuracies, losses, percent, title_of
+from sslbolts.report.page import alert
+from sslbolts.report.pictures import pictures
 from sslbolts.report.results import titles
 from sslbolts.report.run import Run
-from sslbolts.report.sections import Section, alert, document, grid_of, percent, pictures, table
 
 __all__ = ["comparison_page", "distinct_names"]
 
@@ -33,7 +35,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         title=f"{len(runs)} runs",
         eyebrow="Comparison",
         lead=", ".join(names) + ".",
-        tiles=alert([f"{name}: {words}" for name, run in zip(names, runs) for words in run.diverged]),
+        above=[alert([f"{name}: {words}" for name, run in zip(names, runs) for words in run.diverged])],
         sections=[
             _results(runs, names, found),
             _curves(runs, names, found),
@@ -72,7 +74,7 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Acc
         for accuracy in of_run:
             for name, value in accuracy.baselines.items():
                 baselines.setdefault((name, accuracy.label), set()).add(f"{100 * value:.1f}")
-    rows: list[list[Any]] = []
+    rows: list[list[str | Cell]] = []
     for name in dict.fromkeys(name for name, _ in baselines):
         cells = [", ".join(sorted(baselines.get((name, label), set()))) for label in labels]
         rows.append([name, "", *cells])
@@ -83,33 +85,30 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Acc
                 best[accuracy.label] = max(best.get(accuracy.label, 0.0), accuracy.last)
     for run, name, of_run in zip(runs, names, found):
         values = {accuracy.label: accuracy.last for accuracy in of_run}
-        cells = [_cell(values.get(label), best.get(label)) for label in labels]
-        mark = tag("span", "diverged", class_="when diverged") if run.diverged else None
-        shown = tag("span", name, tag("span", run.model, class_="when"), mark)
-        rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *cells])
+        shares = [_cell(values.get(label), best.get(label)) for label in labels]
+        shown = Cell(name, [run.model], alarm="diverged" if run.diverged else "")
+        rows.append([shown, f"{run.epochs:.4g}" if run.epochs else "", *shares])
     return Section(
         "results",
         "Results",
-        table(["run", "epochs", *labels], rows),
+        [table(["run", "epochs", *labels], rows)],
         lead="Accuracy on the validation images at the end, in %; the highest of a column in bold. "
         "Baselines that differ from run to run have all their values.",
     )
 
 
-def _cell(value: float | None, best: float | None) -> Any:
-    if value is None:
-        return ""
-    text = percent(value)
-    return tag("b", text) if value == best else text
+def _cell(value: float | None, best: float | None) -> str | Cell:
+    return "" if value is None else Cell(percent(value), bold=value == best)
 
 
 def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accuracy]]) -> Section:
-    charts: list[Markup] = []
+    charts: list[Chart] = []
     for metric in dict.fromkeys(metric for run in runs for metric in losses(run)):
         series = {name: losses(run).get(metric, []) for name, run in zip(names, runs)}
-        detail = "losses of different methods cannot be compared" if len({run.model for run in runs}) > 1 else ""
+        several = len({run.model for run in runs}) > 1
+        detail = f"{metric}; losses of different methods cannot be compared" if several else metric
         gaps = {name: run.gaps[metric] for name, run in zip(names, runs) if metric in run.gaps}
-        charts.append(draw_chart(Chart(metric, series, detail=detail, gaps=gaps)))
+        charts.append(Chart(title_of(metric), series, detail=detail, gaps=gaps))
     for label in dict.fromkeys(accuracy.label for of_run in found for accuracy in of_run):
         of_label = {
             name: accuracy for name, of_run in zip(names, found) for accuracy in of_run if accuracy.label == label
@@ -120,26 +119,30 @@ def _curves(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accu
         series = {name: of_label[name].series if name in of_label else [] for name in names}
         gaps = {name: accuracy.gap for name, accuracy in of_label.items() if accuracy.gap}
         detail = "validation accuracy in %"
-        charts.append(draw_chart(Chart(label, series, baselines, percent=True, detail=detail, gaps=gaps)))
+        charts.append(Chart(label, series, baselines, percent=True, detail=detail, gaps=gaps))
     return Section(
         "curves",
         "Curves",
-        tag("div", *charts, class_=grid_of(charts)) if charts else None,
+        [draw_charts(charts)],
         lead="Over epochs. Point at a curve for its values, or unfold them.",
     )
 
 
 def _evaluations(runs: Sequence[Run], names: Sequence[str]) -> Section:
-    columns: dict[tuple[str, str], dict[str, str]] = {}
+    found: dict[tuple[int, str, str], dict[str, str]] = {}
     for run, name, titled in zip(runs, names, titles([run.results for run in runs])):
         for result, title in zip(run.results, titled):
             for metric, value in result.metrics.items():
-                columns.setdefault((title, metric), {})[name] = format_metric(metric, value)
-    rows = [[f"{title}: {metric}", *(row.get(name, "") for name in names)] for (title, metric), row in columns.items()]
+                words = metric_in_words(metric) if result.protocol == "diagnose" else metric
+                found.setdefault((place_of(result), title, words), {})[name] = format_metric(metric, value)
+    rows = [
+        [f"{title}: {words}", *(found[place, title, words].get(name, "") for name in names)]
+        for place, title, words in sorted(found, key=lambda key: key[0])
+    ]
     return Section(
         "evaluation",
         "Evaluations",
-        table(["protocol", *names], rows) if rows else None,
+        [table(["protocol", *names], rows) if rows else None],
         lead="Numbers are comparable where their settings are equal: each run's own report has them.",
     )
 
@@ -153,11 +156,12 @@ def _differences(runs: Sequence[Run], names: Sequence[str]) -> Section:
     rows = [[key, *(config.get(key, "unset") for config in configs)] for key in differing]
     if not any(configs):
         return Section("configuration", "Differences of configuration")
-    shown = table(["setting", *names], rows, numbers=len(names) + 1) if rows else tag("p", "None.")
+    columns = ["setting", *names]
+    shown = table(columns, rows, numbers=len(columns)) if rows else render("paragraph", text="None.")
     return Section(
         "configuration",
         "Differences of configuration",
-        shown,
+        [shown],
         lead=f"{len(differing)} of {len(keys)} settings differ."
         + ("" if len(parts) > 1 else " Compared is what all runs have recorded: the model's arguments."),
     )
@@ -168,18 +172,18 @@ def _pictures(runs: Sequence[Run], names: Sequence[str]) -> Section:
     for run, name in zip(runs, names):
         sheets = pictures(run, share=len(runs))
         if sheets:
-            parts.append(tag("details", tag("summary", f"{name}: {len(run.pictures)} pictures"), *sheets))
-    return Section("pictures", "Pictures", *parts)
+            parts.append(render("details", summary=f"{name}: {len(run.pictures)} pictures", parts=sheets))
+    return Section("pictures", "Pictures", parts)
 
 
 def _reproduce(runs: Sequence[Run], names: Sequence[str]) -> Section:
     parts = []
     for run, name in zip(runs, names):
         if command := run.record.get("command"):
-            parts += [tag("h3", name), tag("pre", str(command), class_="command")]
-    return Section("reproduce", "Reproduce", *parts)
+            parts += [render("heading", text=name), render("code", text=str(command), command=True)]
+    return Section("reproduce", "Reproduce", parts)
 
 
 def _notes(runs: Sequence[Run], names: Sequence[str]) -> Section:
-    notes = [tag("li", f"{name}: {note}") for run, name in zip(runs, names) for note in run.notes]
-    return Section("notes", "Notes", tag("ul", *notes, class_="notes") if notes else None)
+    notes = [f"{name}: {note}" for run, name in zip(runs, names) for note in run.notes]
+    return Section("notes", "Notes", [render("notes", notes=notes)] if notes else [])

@@ -7,11 +7,26 @@ from dataclasses import dataclass
 from sslbolts.report.metrics import Gap, Series
 from sslbolts.report.run import Run
 
-__all__ = ["Accuracy", "accuracies", "losses", "others"]
+__all__ = ["Accuracy", "accuracies", "losses", "others", "percent", "quotients", "title_of"]
 
 _BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
 _ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|k\d+_t[\d.]+)$", re.IGNORECASE)
 _TESTING = re.compile(r"(^|[/_])train[/_]|^test/")
+_QUOTIENT = re.compile(r"_(of|over)_", re.IGNORECASE)
+_STAGES = {"train": "in training", "val": "in validation", "test": "in testing"}
+_TITLES = {
+    "train/loss": "Training loss",
+    "val/loss": "Validation loss",
+    "train/loss_of_chance": "Loss as a multiple of that of guessing",
+    "train/loss_over_guessing": "Loss as a multiple of that of guessing",
+    "train/loss_of_mean": "Loss as a multiple of that of the mean",
+    "train/error_of_mean": "Error as a multiple of that of the mean",
+    "train/accuracy_over_chance": "Accuracy as a multiple of that of guessing",
+    "collapse/std": "Deviation of the features",
+    "collapse/effective_rank": "Effective rank of the features",
+    "rankme": "RankMe: dimensions of the features",
+    "class_separation": "Separation of the classes, R²",
+}
 
 
 @dataclass(frozen=True)
@@ -62,18 +77,56 @@ def accuracies(run: Run) -> list[Accuracy]:
 
 
 def losses(run: Run) -> dict[str, Series]:
-    """Everything that is named a loss."""
-    return {name: series for name, series in run.metrics.items() if "loss" in name.lower() and len(series) > 1}
+    """Everything that is named a loss, but for quotients of losses, which have an axis of their own."""
+    return {name: series for name, series in _losses(run).items() if not _QUOTIENT.search(name)}
+
+
+def quotients(run: Run) -> dict[str, Series]:
+    """Losses as multiples of another one, such as that of guessing."""
+    return {name: series for name, series in _losses(run).items() if _QUOTIENT.search(name)}
 
 
 def others(run: Run) -> dict[str, Series]:
     """Everything else that was logged more than once: no loss, no accuracy, no baseline."""
-    taken = {*losses(run), *(accuracy.metric for accuracy in accuracies(run))}
+    taken = {*_losses(run), *(accuracy.metric for accuracy in accuracies(run))}
     return {
         name: series
         for name, series in run.metrics.items()
         if name not in taken and name.rpartition("/")[2] not in _BASELINES and len(series) > 1
     }
+
+
+def percent(value: float) -> str:
+    """A share in percent, or NaN.
+
+    Example:
+        >>> percent(0.4567), percent(math.nan)
+        ('45.7', 'NaN')
+    """
+    return "NaN" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def title_of(metric: str) -> str:
+    """A logged name in words.
+
+    Example:
+        >>> title_of("train/loss_of_chance"), title_of("lr-SGD/pg1")
+        ('Loss as a multiple of that of guessing', 'Learning rate, SGD/pg1')
+        >>> title_of("train/teacher_entropy"), title_of("mine/size")
+        ('Teacher entropy, in training', 'Size, mine')
+    """
+    if metric in _TITLES:
+        return _TITLES[metric]
+    if rate := re.fullmatch(r"lr-(.+)", metric):
+        return f"Learning rate, {rate[1]}"
+    stage, _, name = metric.rpartition("/")
+    words = (name or metric).replace("_", " ")
+    known = f"{words[:1].upper()}{words[1:]}" or metric
+    return f"{known}, {_STAGES.get(stage, stage)}" if stage else known
+
+
+def _losses(run: Run) -> dict[str, Series]:
+    return {name: series for name, series in run.metrics.items() if "loss" in name.lower() and len(series) > 1}
 
 
 def _label(metric: str) -> str:

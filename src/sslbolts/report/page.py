@@ -2,26 +2,18 @@
 
 import math
 import shlex
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sslbolts.report.charts import Chart, draw_chart
-from sslbolts.report.logged import accuracies, losses, others
-from sslbolts.report.markup import Markup, join, tag
+from sslbolts.report.charts import Chart, draw_charts
+from sslbolts.report.evaluations import evaluations
+from sslbolts.report.layout import Cell, Markup, Section, document, render, settings_table, table
+from sslbolts.report.logged import accuracies, losses, others, percent, quotients, title_of
+from sslbolts.report.pictures import pictures
 from sslbolts.report.run import Run
-from sslbolts.report.sections import (
-    Section,
-    alert,
-    document,
-    evaluations,
-    grid_of,
-    percent,
-    pictures,
-    settings_table,
-    table,
-)
 
-__all__ = ["dump_config", "run_page"]
+__all__ = ["alert", "dump_config", "run_page"]
 
 
 def run_page(run: Run) -> str:
@@ -40,22 +32,23 @@ def run_page(run: Run) -> str:
         title=title[0].upper() + title[1:],
         eyebrow=f"Run {run.name}",
         lead=_lead(run),
-        tiles=join(alert(run.diverged), _tiles(run)),
+        above=[alert(run.diverged), _tiles(run)],
         sections=[
             _curves(run),
             _results(run),
-            Section(
-                "evaluation", "Evaluations", *evaluations(run.results), lead="What was measured on the checkpoint."
-            ),
-            Section("pictures", "Pictures", *pictures(run)),
+            Section("evaluation", "Evaluations", evaluations(run.results), lead="What was measured on the checkpoint."),
+            Section("pictures", "Pictures", pictures(run)),
             _configuration(run),
             _environment(run),
             _reproduce(run),
-            Section(
-                "notes", "Notes", tag("ul", *(tag("li", n) for n in run.notes), class_="notes") if run.notes else None
-            ),
+            Section("notes", "Notes", [render("notes", notes=run.notes)] if run.notes else []),
         ],
     )
+
+
+def alert(diverged: Sequence[str]) -> Markup | None:
+    """A warning above all numbers, if losses have diverged."""
+    return render("alert", title="Diverged.", text=f"{'; '.join(diverged)}.") if diverged else None
 
 
 def _lead(run: Run) -> str:
@@ -78,18 +71,17 @@ def _lead(run: Run) -> str:
 def _tiles(run: Run) -> Markup | None:
     tiles = []
     for accuracy in accuracies(run)[:4]:
-        lines = [
-            tag("div", _beside(accuracy.last - v, name), class_="versus") for name, v in accuracy.baselines.items()
-        ]
-        if math.isnan(accuracy.last):
-            lines = [tag("div", str(accuracy.gap), class_="versus")]
-        value = tag("div", *_share(accuracy.last), class_="value")
-        tiles.append(tag("div", tag("div", accuracy.label, class_="name"), value, *lines, class_="tile"))
-    return tag("div", *tiles, class_="tiles") if tiles else None
-
-
-def _share(value: float) -> list[Any]:
-    return ["NaN"] if math.isnan(value) else [f"{100 * value:.1f}", tag("small", " %")]
+        lost = math.isnan(accuracy.last)
+        lines = [_beside(accuracy.last - level, name) for name, level in accuracy.baselines.items()]
+        tiles.append(
+            {
+                "name": accuracy.label,
+                "value": percent(accuracy.last),
+                "unit": "" if lost else "%",
+                "lines": [str(accuracy.gap)] if lost else lines,
+            }
+        )
+    return render("tiles", tiles=tiles) if tiles else None
 
 
 def _beside(gain: float, name: str) -> str:
@@ -102,28 +94,29 @@ def _curves(run: Run) -> Section:
     if found:
         most = max(len(series) for series in found.values())
         detail = f"mean of every {-(-most // 120)} logged values" if most > 120 else ""
-        charts.append(draw_chart(Chart("Loss", found, detail=detail, gaps=run.gaps)))
+        charts.append(Chart("Loss", found, detail=detail, gaps=run.gaps))
     for accuracy in accuracies(run):
         charts.append(
-            draw_chart(
-                Chart(
-                    accuracy.label,
-                    {run.model: accuracy.series},
-                    accuracy.baselines,
-                    percent=True,
-                    detail=f"validation accuracy in %, {accuracy.metric}",
-                    gaps={run.model: accuracy.gap} if accuracy.gap else {},
-                )
+            Chart(
+                accuracy.label,
+                {run.model: accuracy.series},
+                accuracy.baselines,
+                percent=True,
+                detail=f"validation accuracy in %, {accuracy.metric}",
+                gaps={run.model: accuracy.gap} if accuracy.gap else {},
             )
         )
-    more = [draw_chart(Chart(name, {name: series}, gaps=run.gaps)) for name, series in others(run).items()]
+    more = [
+        Chart(title_of(name), {name: series}, gaps=run.gaps) for name, series in (quotients(run) | others(run)).items()
+    ]
+    unfolded = draw_charts(more)
     return Section(
         "curves",
         "Curves",
-        tag("div", *charts, class_=grid_of(charts)) if charts else None,
-        tag("details", tag("summary", f"{len(more)} more curves"), tag("div", *more, class_="charts"))
-        if more
-        else None,
+        [
+            draw_charts(charts),
+            None if unfolded is None else render("details", summary=f"{len(more)} more curves", parts=[unfolded]),
+        ],
         lead="Over epochs. Point at a curve for its values, or unfold them; dashed lines are what must be beaten.",
     )
 
@@ -132,21 +125,21 @@ def _results(run: Run) -> Section:
     found = accuracies(run)
     if not found:
         return Section("results", "Results")
-    rows: list[list[Any]] = []
+    rows: list[list[str | Cell]] = []
     for name in ("raw pixels", "untrained network"):
         if any(name in accuracy.baselines for accuracy in found):
             values = [accuracy.baselines.get(name) for accuracy in found]
             rows.append([name, *("" if value is None else f"{100 * value:.1f}" for value in values)])
     rows.append([f"{run.model}, at the end", *(percent(accuracy.last) for accuracy in found)])
-    best: list[Any] = [f"{run.model}, best of all epochs"]
+    best: list[str | Cell] = [f"{run.model}, best of all epochs"]
     for accuracy in found:
         value, epoch = accuracy.best
-        best.append(Markup(f"{100 * value:.1f}{tag('span', f'epoch {epoch:.4g}', class_='when')}"))
+        best.append(Cell(f"{100 * value:.1f}", [f"epoch {epoch:.4g}"]))
     rows.append(best)
     return Section(
         "results",
         "Results",
-        table(["features", *(accuracy.label for accuracy in found)], rows, ours=[len(rows) - 2]),
+        [table(["features", *(accuracy.label for accuracy in found)], rows, ours=[len(rows) - 2])],
         lead="Accuracy on the validation images in %. The best epoch is chosen by these images: its number flatters.",
     )
 
@@ -160,14 +153,17 @@ def _configuration(run: Run) -> Section:
             name.removeprefix("trainer."): text for name, text in flat.items() if not name.startswith(("model", "data"))
         },
     }
-    shown = [tag("div", tag("h3", name), settings_table(rows)) for name, rows in groups.items() if rows]
-    whole = tag("details", tag("summary", "The whole configuration as YAML"), tag("pre", dump_config(run)))
+    columns = [{"title": name, "content": settings_table(rows)} for name, rows in groups.items() if rows]
+    whole = [render("code", text=dump_config(run), command=False)] if flat else []
+    recorded = "" if run.configured else " Data, views and Trainer are as the run had them; there was no configuration."
     return Section(
         "configuration",
         "Configuration",
-        tag("div", *shown, class_="columns") if shown else None,
-        whole if flat else None,
-        lead="What is unset is left out." if flat else None,
+        [
+            render("columns", columns=columns) if columns else None,
+            render("details", summary="The whole configuration as YAML", parts=whole) if flat else None,
+        ],
+        lead=f"What is unset is left out.{recorded}" if flat else "",
     )
 
 
@@ -187,27 +183,32 @@ def _environment(run: Run) -> Section:
         settings_table({k: v for k, v in rows.items() if v})
         for rows in (machine | commits, _mapping(record, "versions"))
     ]
-    return Section("environment", "Environment", tag("div", *tables, class_="columns") if any(tables) else None)
+    columns = [{"title": "", "content": content} for content in tables if content]
+    return Section("environment", "Environment", [render("columns", columns=columns)] if columns else [])
 
 
 def _reproduce(run: Run) -> Section:
     command = run.record.get("command")
-    parts: list[Any] = []
+    parts: list[Markup | None] = []
     if command:
-        parts.append(tag("pre", str(command), class_="command"))
+        parts.append(_command(str(command)))
     earlier = run.record.get("earlier_commands")
     if isinstance(earlier, list) and earlier:
-        parts.append(tag("p", "The run was resumed. It began with"))
-        parts += [tag("pre", str(line), class_="command") for line in earlier]
+        parts.append(render("paragraph", text="The run was resumed. It began with"))
+        parts += [_command(str(line)) for line in earlier]
     if (run.folder / "config.yaml").is_file():
         if command:
-            parts.append(tag("p", "Or from the recorded configuration, without the files that the command names:"))
-        again = shlex.join(["sslbolts", "fit", "--config", str(run.folder / "config.yaml")])
-        parts.append(tag("pre", again, class_="command"))
+            words = "Or from the recorded configuration, without the files that the command names:"
+            parts.append(render("paragraph", text=words))
+        parts.append(_command(shlex.join(["sslbolts", "fit", "--config", str(run.folder / "config.yaml")])))
     where = run.record.get("working_directory")
     made = f"The command that made this run, in {where}." if where else "The command that made this run."
     lead = made if command else "The run has not recorded its command."
-    return Section("reproduce", "Reproduce", *parts, lead=lead)
+    return Section("reproduce", "Reproduce", parts, lead=lead)
+
+
+def _command(text: str) -> Markup:
+    return render("code", text=text, command=True)
 
 
 def _mapping(record: dict[str, Any], name: str) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Run:
         folder: of the run.
         metrics: finite numbers that were logged, by name.
         gaps: numbers that were logged and are not finite, by name.
+        configured: whether the configuration is the one that the command line has written; else it is what the run has
+            recorded of itself.
         config: the configuration, plain types, without passwords and keys.
         record: what :class:`~sslbolts.callbacks.RunRecord` wrote.
         results: of evaluations.
@@ -56,6 +58,7 @@ class Run:
     pictures: list[Picture] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     gaps: dict[str, Gap] = field(default_factory=dict)
+    configured: bool = True
 
     @property
     def name(self) -> str:
@@ -115,12 +118,20 @@ def read_run(folder: str | Path) -> Run:
         )
     notes: list[str] = []
     log = _log(folder, notes)
+    config, configured = _config(folder, notes)
+    record = _record(folder, notes)
+    recorded = record.get("settings")
+    if not configured and isinstance(recorded, dict):  # of a run from Python
+        config = config | {name: part for name, part in recorded.items() if name in ("data", "trainer")}
+        seed = record.get("seed")
+        config |= {} if seed is None else {"seed_everything": seed}
     run = Run(
         folder=folder,
         metrics=log.metrics,
         gaps=log.gaps,
-        config=_config(folder, notes),
-        record=_record(folder, notes),
+        config=config,
+        record=record,
+        configured=configured,
         results=_results(folder, notes),
         pictures=_pictures(folder, notes),
         notes=notes,
@@ -146,8 +157,8 @@ def _log(folder: Path, notes: list[str]) -> Log:
     return log
 
 
-def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
-    """``config.yaml``, which the command line writes; else the hyperparameters, which Lightning does."""
+def _config(folder: Path, notes: list[str]) -> tuple[dict[str, Any], bool]:
+    """``config.yaml``, which the command line writes, and True; else the hyperparameters, which Lightning does."""
     for name in ("config.yaml", "hparams.yaml"):
         path = folder / name
         if not path.exists():
@@ -159,8 +170,8 @@ def _config(folder: Path, notes: list[str]) -> dict[str, Any]:
             continue
         if isinstance(found, dict) and found:
             cleaned: dict[str, Any] = redact(found)
-            return cleaned if name == "config.yaml" else {"model": {"init_args": cleaned}}
-    return {}
+            return (cleaned, True) if name == "config.yaml" else ({"model": {"init_args": cleaned}}, False)
+    return {}, False
 
 
 def _record(folder: Path, notes: list[str]) -> dict[str, Any]:

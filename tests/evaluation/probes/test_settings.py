@@ -9,7 +9,12 @@ from sslbolts.evaluation.probes.settings import probe_settings
 # What is not named: plain momentum, no warm-up, a cosine to 0, no norm, weights of deviation 0.01, bilinear crops.
 PLAIN = {
     "nesterov": False, "weight_decay": 0.0, "warmup_epochs": 0.0, "decay": "cosine", "norm": "none",
-    "weight_std": 0.01, "interpolation": "bilinear", "crop": (0.08, 1.0),
+    "weight_std": 0.01, "interpolation": "bilinear", "crop": (0.08, 1.0), "ratio": (3 / 4, 4 / 3), "padding": 0.0,
+}  # fmt: skip
+ROTNET = {
+    "optimizer": "sgd", "lrs": [0.1], "lr_scaling": "none", "batch_size": 128, "epochs": 100, "nesterov": True,
+    "weight_decay": 5e-4, "decay": "steps", "step_factor": 0.2, "crop": (0.64, 0.64), "ratio": (1.0, 1.0),
+    "padding": 4 / 32,
 }  # fmt: skip
 # Learning rates are those at the batch size beside them; epochs of the milestones are absolute.
 PUBLISHED = {
@@ -60,6 +65,10 @@ PUBLISHED = {
         "optimizer": "adam", "lrs": [2e-4], "batch_size": 200, "lr_scaling": "none", "epochs": 120,
         "betas": (0.8, 0.999), "weight_decay": 1e-5, "decay": "steps", "milestones": [80, 110], "step_factor": 0.2,
     },
+    # rotnet: config/CIFAR10_{ConvClassifier,MultLayerClassifier}_on_RotNet_NIN4blocks_Conv2_feats.py; squares of 32
+    # pixels out of 40, which are 0.64 of the area
+    "rotnet_conv": {**ROTNET, "milestones": [35, 70, 85]},
+    "rotnet_mlp": {**ROTNET, "milestones": [20, 40, 45]},
 }  # fmt: skip
 
 

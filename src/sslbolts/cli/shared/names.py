@@ -1,13 +1,15 @@
-"""Short names on the command line: ``--model SimCLR``, ``--data CIFAR10``."""
+"""Short names on the command line: ``--model SimCLR``, ``--data CIFAR10``, ``--config simclr_cifar10``."""
 
 import json
 import os
 from collections.abc import Sequence
 
 from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.methods.configurations import configuration
+from sslbolts.methods.configurations import names as configuration_names
 from sslbolts.methods.registry import get_method
 
-__all__ = ["CONFIGURATIONS", "data_class_path", "expand", "model_class_path"]
+__all__ = ["CONFIGURATIONS", "config_path", "data_class_path", "expand", "model_class_path"]
 
 CONFIGURATIONS = (".yaml", ".yml", ".json")
 """Endings of the files that may stand in place of a class."""
@@ -49,6 +51,25 @@ def data_class_path(name: str) -> str:
     return f"sslbolts.data.{full}"
 
 
+def config_path(name: str) -> str:
+    """The file of a configuration; a file of that path stands before one that comes with the package.
+
+    Raises:
+        UsageError: where there is neither.
+
+    Example:
+        >>> os.path.basename(config_path("simclr_cifar10"))
+        'simclr_cifar10.yaml'
+    """
+    is_text = name.lstrip().startswith("{")  # of a configuration
+    if is_text or (os.path.exists(name) and not os.path.isdir(name)):
+        return name
+    if os.path.dirname(name) or name.endswith(CONFIGURATIONS):
+        stem = os.path.splitext(os.path.basename(name))[0]
+        raise UsageError(f'there is no file "{name}".{did_you_mean(stem, configuration_names())}')
+    return str(configuration(name))
+
+
 _EXPANSIONS = {
     "--model": model_class_path,
     "--model.class_path": model_class_path,
@@ -56,15 +77,20 @@ _EXPANSIONS = {
     "--data.class_path": data_class_path,
 }
 
+_CONFIG = ("-c", "--config")
 
 # Options that take several places in one value. Given twice, the first would be forgotten without a word.
 _PLACES = {f"--data.{inner}{name}" for inner in ("", "init_args.") for name in ("root", "labeled_train", "labeled_val")}
 
 
-def expand(arguments: Sequence[str]) -> list[str]:
+def expand(arguments: Sequence[str], *, configs: bool = False) -> list[str]:
     """The same arguments with class paths in place of short names.
 
     A value that is no name (a file, or ``{...}``) stays as it is.
+
+    Args:
+        arguments: of a command line.
+        configs: whether ``--config`` is an option of it.
 
     Raises:
         UsageError: for an unknown name, or places of images that are given twice.
@@ -79,6 +105,10 @@ def expand(arguments: Sequence[str]) -> list[str]:
     expanded: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
+        if configs and expanded and expanded[-1] in _CONFIG:
+            argument = config_path(argument)
+        elif configs and option in _CONFIG and value:
+            argument = f"{option}={config_path(value)}"
         if option in _EXPANSIONS and equals and not value:
             raise UsageError(
                 f"{option} has no value: give a name, as in --model=SimCLR and --data=CIFAR10, or a class."

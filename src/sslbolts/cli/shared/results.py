@@ -11,9 +11,9 @@ from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.table import Table
 
     from sslbolts.evaluation import Encoder, Result
+    from sslbolts.tables import TextTable
 
 __all__ = ["add_output", "check", "finish", "result_file", "show"]
 
@@ -40,7 +40,7 @@ def finish(
     result: "Result",
     config: Any,
     encoder: "Encoder",
-    tables: "Sequence[Table | None]" = (),
+    tables: "Sequence[TextTable | None]" = (),
     *,
     picture: "Figure | None" = None,
 ) -> int:
@@ -65,7 +65,7 @@ def finish(
     return 0
 
 
-def show(result: "Result", tables: "Sequence[Table | None]" = ()) -> None:
+def show(result: "Result", tables: "Sequence[TextTable | None]" = ()) -> None:
     """Print a result: its own table, or others and then what the numbers depend on."""
     from rich.console import Console
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from sslbolts.errors import UsageError
 from sslbolts.networks.taps import block_names, find_layer, layer_outputs, maps_of
 
-__all__ = ["POOLED_VALUES", "PooledMaps", "average_pooled", "fitting_groups", "kernel_of", "pooled_side"]
+__all__ = ["POOLED_VALUES", "PooledMaps", "as_map", "average_pooled", "fitting_groups", "kernel_of", "pooled_side"]
 
 POOLED_VALUES = 9000
 
@@ -77,7 +77,8 @@ class PooledMaps(nn.Module):
         self.shapes = []
         outputs = layer_outputs(self.network, self._tapped, images)
         for name, layer, calls in zip(self.layers, self._tapped, outputs):
-            maps = self._as_map(calls[0] if calls else None, name, layer)
+            out = calls[0] if calls else None
+            maps = as_map(out, name, layer, self.network, extra_tokens=self._extra_tokens)
             if self.average:
                 parts = average_pooled(maps, values=self.values)
             else:
@@ -86,17 +87,35 @@ class PooledMaps(nn.Module):
             self.shapes.append((*maps.shape[1:], parts.shape[-1]))
         return rows
 
-    def _as_map(self, out: Any, name: str, layer: nn.Module) -> Tensor:
-        if isinstance(out, Tensor) and out.ndim == 3:
-            tokens = out.shape[1]
-            extra = self._extra_tokens if self._extra_tokens >= 0 else tokens - math.isqrt(tokens) ** 2
-            side = math.isqrt(tokens - extra)
-            if side * side == tokens - extra:
-                return out[:, extra:].transpose(1, 2).reshape(len(out), -1, side, side)
-        if isinstance(out, Tensor) and out.ndim == 4:
-            return maps_of(out, name, layer, self.network)
-        given = f"{tuple(out.shape)}" if isinstance(out, Tensor) else "nothing" if out is None else type(out).__name__
-        raise UsageError(f'layer "{name}" gives {given}, and no map (B, C, H, W) or tokens of one: name other layers.')
+
+def as_map(out: Any, name: str, layer: nn.Module, network: nn.Module, *, extra_tokens: int = -1) -> Tensor:
+    """A layer's output as a map ``(B, C, H, W)``; tokens of a vision transformer are laid out as the map that they are.
+
+    Args:
+        out: what the layer gave.
+        name: of the layer, for the message.
+        layer: the layer.
+        network: what it is part of.
+        extra_tokens: number of class and register tokens, which come first; -1 is what a square leaves over.
+
+    Raises:
+        UsageError: if it is no map.
+
+    Example:
+        >>> import torch
+        >>> as_map(torch.zeros(2, 17, 5), "blocks.0", nn.Identity(), nn.Identity()).shape
+        torch.Size([2, 5, 4, 4])
+    """
+    if isinstance(out, Tensor) and out.ndim == 3:
+        tokens = out.shape[1]
+        extra = extra_tokens if extra_tokens >= 0 else tokens - math.isqrt(tokens) ** 2
+        side = math.isqrt(tokens - extra)
+        if side * side == tokens - extra:
+            return out[:, extra:].transpose(1, 2).reshape(len(out), -1, side, side)
+    if isinstance(out, Tensor) and out.ndim == 4:
+        return maps_of(out, name, layer, network)
+    given = f"{tuple(out.shape)}" if isinstance(out, Tensor) else "nothing" if out is None else type(out).__name__
+    raise UsageError(f'layer "{name}" gives {given}, and no map (B, C, H, W) or tokens of one: name other layers.')
 
 
 def pooled_side(channels: int, height: int, width: int, *, values: int = POOLED_VALUES) -> int:

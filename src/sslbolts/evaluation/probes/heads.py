@@ -13,10 +13,24 @@ from sslbolts.evaluation.probes.settings import ProbeSettings
 from sslbolts.networks.tiny_batches import batch_normalized
 from sslbolts.optim import LARC, LARS, Schedule, warmup_cosine, warmup_steps
 
-__all__ = ["ProbeHeads", "probe_loss", "probe_optimizer"]
+__all__ = ["Heads", "ProbeHeads", "probe_loss", "probe_optimizer"]
 
 
-class ProbeHeads(nn.Module):
+class Heads(nn.Module):
+    """Several classifiers on the same input: ``(N, ...) -> (N, count, num_classes)``, each with its own parameters.
+
+    Attributes:
+        count: how many.
+    """
+
+    count: int
+
+    def head_parameters(self, head: int) -> list[nn.Parameter]:
+        """Of one classifier."""
+        raise NotImplementedError
+
+
+class ProbeHeads(Heads):
     """Linear classifiers, or MLPs of one hidden layer, that share their features and nothing else.
 
     Each has parameters of its own, so that its optimizer's settings and norms are its own too; forward joins them into
@@ -102,7 +116,6 @@ class ProbeHeads(nn.Module):
         return logits + torch.stack(list(self.bias))
 
     def head_parameters(self, head: int) -> list[nn.Parameter]:
-        """Of one classifier."""
         lists = [self.hidden, self.scale, self.shift] if self.hidden_dim else []
         return [parameters[head] for parameters in (*lists, self.weight, self.bias)]
 
@@ -144,7 +157,7 @@ def probe_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def probe_optimizer(
-    heads: ProbeHeads, settings: ProbeSettings, *, batch_size: int, total: int, warmup: int
+    heads: Heads, settings: ProbeSettings, *, batch_size: int, total: int, warmup: int
 ) -> tuple[torch.optim.Optimizer, Schedule]:
     """The settings' optimizer with one group per head, and its schedule per step.
 

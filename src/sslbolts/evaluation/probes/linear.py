@@ -12,7 +12,7 @@ from sslbolts.checks import as_plain
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import right_answers, two_class_margin
 from sslbolts.evaluation.encoder import Encoder
-from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
+from sslbolts.evaluation.probes.heads import Heads, ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings
 from sslbolts.networks.backbones import feature_width
 from sslbolts.readouts.checks import usable
@@ -79,7 +79,13 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
             width = width or network.num_features
             network = network.network
         self.network = network.eval().requires_grad_(False)
-        self.heads = ProbeHeads(
+        self.heads = self.make_heads(network, num_classes, width)
+        self.register_buffer("chosen", torch.tensor(-1))
+        self.save_hyperparameters(as_plain({"num_classes": num_classes, "settings": asdict(self.settings)}))
+
+    def make_heads(self, network: nn.Module, num_classes: int, width: int | None) -> Heads:
+        """The classifiers, one per learning rate of the settings."""
+        return ProbeHeads(
             width or feature_width(network),
             num_classes,
             count=len(self.settings.lrs),
@@ -87,8 +93,14 @@ class LinearProbe(FromCheckpoint, LabeledEvaluation):
             hidden_dim=self.hidden_dim,
             dropout=self.dropout,
         )
-        self.register_buffer("chosen", torch.tensor(-1))
-        self.save_hyperparameters(as_plain({"num_classes": num_classes, "settings": asdict(self.settings)}))
+
+    def features_in_words(self, encoder: Encoder) -> str:
+        """What the classifiers see of a network, for a result's settings."""
+        return f"{encoder.num_features} of {encoder.feature_name}"
+
+    def classifier_in_words(self) -> dict[str, str]:
+        """What the classifiers are made of, where the settings do not say it, for a result's settings."""
+        return {}
 
     def train(self, mode: bool = True) -> "LinearProbe":
         """The heads' mode; the network stays in eval mode."""
@@ -209,5 +221,11 @@ def probe_views(settings: str | ProbeSettings, size: int, *, normalize: bool = T
         'bicubic'
     """
     settings = probe_settings(settings)
-    view = View(size, scale=settings.crop, interpolation=settings.interpolation)
+    view = View(
+        size,
+        scale=settings.crop,
+        ratio=settings.ratio,
+        padding=settings.padding,
+        interpolation=settings.interpolation,
+    )
     return MultiView((view,), normalize=normalize)

@@ -24,6 +24,7 @@ __all__ = [
     "HELD_OUT",
     "MOST_HELD_OUT",
     "NOTHING_HELD_OUT",
+    "crop_in_words",
     "fit_heads",
     "lr_origin",
     "probe_on_features",
@@ -151,6 +152,21 @@ def lr_origin(settings: ProbeSettings) -> str:
     """
     published = [known.lrs for known in PROBE_SETTINGS.values() if known.source == settings.source]
     return "given" if published and settings.lrs not in published else "the settings'"
+
+
+def crop_in_words(settings: ProbeSettings) -> str:
+    """The settings' random crop, in words.
+
+    Example:
+        >>> crop_in_words(probe_settings("moco"))
+        'of 0.08 to 1 of the area (bilinear)'
+        >>> crop_in_words(probe_settings("rotnet_conv"))
+        'of 0.64 of the area (bilinear), with a border of 0.125 around the image'
+    """
+    low, high = settings.crop
+    area = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    border = f", with a border of {settings.padding:g} around the image" if settings.padding else ""
+    return f"of {area} of the area ({settings.interpolation}){border}"
 
 
 def settings_in_words(

@@ -19,18 +19,21 @@ from sslbolts.evaluation.probes.on_features import (
     HELD_OUT,
     MOST_HELD_OUT,
     NOTHING_HELD_OUT,
+    crop_in_words,
     lr_origin,
     probe_on_features,
     settings_in_words,
 )
+from sslbolts.evaluation.probes.on_maps import Classifier, FrozenMap, MapProbe
 from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings, with_own_lr
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, labeled_splits, training_targets
 
-__all__ = ["evaluate_linear", "evaluate_mlp"]
+__all__ = ["evaluate_linear", "evaluate_maps", "evaluate_mlp"]
 
 On = Literal["auto", "images", "features"]
+_NO_CROPS = "{} is no DataModule of sslbolts, whose images can be cropped and flipped: {}."
 
 
 def evaluate_linear(
@@ -109,6 +112,57 @@ def evaluate_mlp(
     return _evaluate("mlp", make, subject, probe_settings(settings, lr=lr, **changes), on, seed, trainer)
 
 
+def evaluate_maps(
+    encoder: Encoder,
+    data: EvaluationData,
+    *,
+    classifier: Classifier = "conv",
+    hidden_dim: int | None = None,
+    settings: str | ProbeSettings | None = None,
+    lr: float | Sequence[float] | None = None,
+    seed: int = 0,
+    trainer: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Result:
+    """A classifier with layers of its own on a layer's frozen maps, trained on images: RotNet's probes on CIFAR-10.
+
+    The maps are those of the encoder's layer; of "backbone" those of a pretext method's ``feature_layer``, or else of
+    the last block.
+
+    Args:
+        encoder: see :func:`sslbolts.evaluation.load_encoder`.
+        data: a DataModule of sslbolts with labels.
+        classifier: "conv", a block of three convolutions and a linear classifier of its mean; "mlp", two hidden layers
+            on the flattened map.
+        hidden_dim: channels of the convolutions, or width of the hidden layers; None is RotNet's: 192, and 20 per class
+            (at most 2,048).
+        settings: one of :data:`~sslbolts.evaluation.probes.settings.PROBE_SETTINGS`, or ProbeSettings of your own; None
+            is "rotnet_conv" or "rotnet_mlp".
+        lr: in place of theirs, for 256 images per step; several are trained at once, and the best is chosen.
+        seed: of what is drawn.
+        trainer: further arguments of the Trainer.
+        **changes: other values in place of theirs, e.g. ``epochs=20``.
+
+    Returns:
+        Accuracy on the test images; see :func:`evaluate_linear`.
+
+    Raises:
+        UsageError: for unknown settings or values, a layer without maps, or data without labels.
+    """
+    one_of(get_args(Classifier), classifier=classifier)
+    subject = EncodedData(encoder, data)
+    chosen = probe_settings(settings or f"rotnet_{classifier}", lr=lr, **changes)
+    if not isinstance(subject.data, SSLDataModule):
+        raise UsageError(_NO_CROPS.format(subject.name, "train MapProbe with a Trainer and your own loaders"))
+    maps = FrozenMap(encoder, subject.data.image_size)
+
+    def make(encoder: Encoder, num_classes: int, **options: Any) -> MapProbe:
+        made_of = {"shape": maps.shape, "classifier": classifier, "hidden_dim": hidden_dim}
+        return MapProbe(maps, num_classes, **made_of, **options)  # type: ignore[arg-type]
+
+    return _on_images("maps", make, subject, chosen, seed, trainer or {})
+
+
 def _evaluate(
     protocol: str,
     make: Callable[..., LinearProbe],
@@ -152,10 +206,8 @@ def _on_images(
 ) -> Result:
     encoder, data = subject.encoder, subject.data
     if not isinstance(data, SSLDataModule):
-        raise UsageError(
-            f"{subject.name} is no DataModule of sslbolts, whose images can be cropped and flipped: evaluate on "
-            'features, on="features", or train LinearProbe with a Trainer and your own loaders.'
-        )
+        other = 'evaluate on features, on="features", or train LinearProbe with a Trainer and your own loaders'
+        raise UsageError(_NO_CROPS.format(subject.name, other))
     if settings.norm == "standardize":
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
     named = settings
@@ -198,12 +250,12 @@ def _on_images(
         protocol,
         metrics,
         {
-            "features": f"{encoder.num_features} of {encoder.feature_name}",
+            "features": probe.features_in_words(encoder),
             "network": encoder.name,
             "preprocessing": subject.preprocessing,
-            "images": f"{len(kept):,} labeled, under flips and random crops of "
-            f"{settings.crop[0]:g} to {settings.crop[1]:g} of the area ({settings.interpolation})",
+            "images": f"{len(kept):,} labeled, under flips and random crops {crop_in_words(settings)}",
             **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),
+            **probe.classifier_in_words(),
             "learning rate chosen": f"{chosen}; seed {seed}",
             **auc_setting(data.num_classes, there="auc" in metrics),
         },

@@ -42,6 +42,9 @@ class ProbeSettings:
         weight_std: standard deviation of a linear head's first weights; 0 starts at zero.
         crop: least and greatest part of an image's area that its random crop covers; with a flip, this is all the
             augmentation there is.
+        ratio: least and greatest width / height of the crop.
+        padding: width of a black border around the image before the crop, in parts of its shorter side; see
+            :class:`sslbolts.transforms.View`.
         interpolation: of the crop, "bilinear" or "bicubic".
 
     Raises:
@@ -69,6 +72,8 @@ class ProbeSettings:
     norm: Norm = "none"
     weight_std: float = 0.01
     crop: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    padding: float = 0.0
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
@@ -77,9 +82,9 @@ class ProbeSettings:
         one_of(get_args(Decay), decay=self.decay)
         one_of(get_args(Norm), norm=self.norm)
         at_least(0, lr=self.lr, weight_decay=self.weight_decay)
-        at_least(0, warmup_epochs=self.warmup_epochs, weight_std=self.weight_std)
+        at_least(0, warmup_epochs=self.warmup_epochs, weight_std=self.weight_std, padding=self.padding)
         whole(epochs=self.epochs, batch_size=self.batch_size)
-        for name in ("sweep", "milestones", "betas", "crop"):
+        for name in ("sweep", "milestones", "betas", "crop", "ratio"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.sweep or not all(0 < factor < math.inf for factor in self.sweep):
             raise UsageError(f"sweep={self.sweep}: at least one factor is needed, and all must be positive.")
@@ -116,6 +121,22 @@ _SIMSIAM = ProbeSettings(
     lr=0.1,
     epochs=90,
     batch_size=4096,
+)
+_ROTNET = ProbeSettings(
+    "Gidaris et al., Unsupervised Representation Learning by Predicting Image Rotations, ICLR 2018, arXiv:1803.07728, "
+    "official code on CIFAR-10 for a classifier with a block of convolutions on the maps of the second block: whole "
+    "images with a black border of an eighth, moved and flipped",
+    lr=0.1,
+    lr_scaling="none",
+    nesterov=True,
+    weight_decay=5e-4,
+    batch_size=128,
+    decay="steps",
+    milestones=(0.35, 0.7, 0.85),
+    step_factor=0.2,
+    crop=(0.64, 0.64),
+    ratio=(1.0, 1.0),
+    padding=1 / 8,
 )
 
 PROBE_SETTINGS: Mapping[str, ProbeSettings] = MappingProxyType(
@@ -201,6 +222,12 @@ PROBE_SETTINGS: Mapping[str, ProbeSettings] = MappingProxyType(
             decay="steps",
             milestones=(80 / 120, 110 / 120),
             step_factor=0.2,
+        ),
+        "rotnet_conv": _ROTNET,
+        "rotnet_mlp": replace(
+            _ROTNET,
+            source=_ROTNET.source.replace("a block of convolutions", "two hidden layers"),
+            milestones=(0.2, 0.4, 0.45),
         ),
     }
 )

@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/gpu.py``, one question each, and the plan that carries them out."""
