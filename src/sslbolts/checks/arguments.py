@@ -20,6 +20,7 @@ __all__ = [
     "at_least",
     "below_one",
     "fraction",
+    "is_number",
     "is_plain",
     "one_of",
     "positive",
@@ -113,6 +114,17 @@ def as_plain(value: Any) -> Any:
     return value
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, neither NaN nor infinite; True and False are none.
+
+    Example:
+        >>> [is_number(value) for value in (2, 0.5, "2", None, True, float("nan"), 10**400)]
+        [True, True, False, False, False, False, False]
+    """
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and bool(-sys.float_info.max <= value <= sys.float_info.max)
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value is a number, a word, None, or a list or mapping of them: what every file can hold.
 
@@ -133,7 +145,7 @@ def _given(numbers: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         if value is None:
             continue
         _refuse_unless(isinstance(value, Real) and not isinstance(value, bool), name, value, "be a number")
-        _refuse_unless(-sys.float_info.max <= value <= sys.float_info.max, name, value, "be finite")
+        _refuse_unless(is_number(value), name, value, "be finite")
         yield name, value
 
 

@@ -1,9 +1,9 @@
 """The arguments that every DataModule takes, and the checks of those that belong together."""
 
-import math
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, recipe
 
@@ -123,6 +123,6 @@ def statistics(
             f"mean={tuple(used_mean)} and std={tuple(used_std)} must have one number per channel, and in_chans="
             f"{in_chans}: give mean= and std=."
         )
-    if not all(map(math.isfinite, used_mean)) or not all(0 < value < math.inf for value in used_std):
+    if not all(map(is_number, (*used_mean, *used_std))) or not all(value > 0 for value in used_std):
         raise UsageError(f"mean={tuple(used_mean)} must be finite, and std={tuple(used_std)} positive.")
     return tuple(used_mean), tuple(used_std)

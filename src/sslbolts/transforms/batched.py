@@ -1,6 +1,5 @@
 """Augmentation and evaluation transforms of whole batches, on the device that the images are on."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
@@ -252,7 +252,7 @@ class _Normalize:
         if (mean is None) != (std is None):
             raise UsageError("mean and std belong together: give both, or neither.")
         if mean is not None and std is not None:
-            right = all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
+            right = all(map(is_number, (*mean, *std))) and all(value > 0 for value in std)
             if len(mean) != len(std) or not right:
                 raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
         self.mean = tuple(mean or ())
