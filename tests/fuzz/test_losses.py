@@ -109,7 +109,8 @@ CASES: dict[str, Callable[[int, int, int, int], Case]] = {
         [rows(s, b, 3, k), torch.randint(k, (b, 3), generator=torch.Generator().manual_seed(s)), torch.ones(b, 3)],
     ),
     "denoising": lambda b, d, k, s: (
-        lambda *z: losses.denoising(*z, kind=("bce", "mse")[s % 2]), [rows(s, b, 3, 2, 2), torch.rand(b, 3, 2, 2)]
+        lambda *z: losses.denoising(*z, kind=("bce", "mse")[s % 2]),
+        [rows(s, b, 3, 2, 2), rows(s + 1, b, 3, 2, 2).sigmoid()],
     ),
     "context_encoder": lambda b, d, k, s: (losses.context_encoder, [rows(s, b, 3, 2, 2), rows(s + 1, b, 3, 2, 2)]),
 }  # fmt: skip

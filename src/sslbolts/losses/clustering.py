@@ -12,7 +12,7 @@ from sslbolts.losses.precision import full_precision
 
 __all__ = ["balanced_cross_entropy", "deepcluster_v2", "sinkhorn", "swapped_prediction"]
 
-_LEAST_EXPONENT = -60.0  # exp(-87) is the least normal number of float32
+_LEAST_EXPONENT = -60.0  # exp(-87) is float32's least normal number, and sums of 10^7 entries divide what is left
 
 
 @torch.no_grad()

@@ -42,6 +42,12 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         ...     - Expected a <class 'NoneType'>
         ...   Given value: NestedArg(key='temperature', val='warm')''')
         'model.temperature: expected a number, got "warm".'
+        >>> explain('''Parser key "model":
+        ...   Errors:
+        ...     - int too large to convert to float
+        ...     - Expected a <class 'NoneType'>
+        ...   Given value: NestedArg(key='temperature', val='1')''')
+        'model.temperature: int too large to convert to float'
     """
     if found := re.search(r"unrecognized arguments: ([^\s=]+)", message):
         return f'there is no option "{found[1]}".{did_you_mean(found[1], options)} Add --help for a list.'
