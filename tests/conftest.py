@@ -16,6 +16,7 @@ import torch
 from tests.helpers.ranks import TwoRanks
 
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
+gc.disable()  # until all tests are collected: what is made until then stays
 
 # Left out of ``make check``: the longest of those that train nothing.
 NOT_QUICK = ("cli/test_configs.py", "checkpoints/test_foreign", "checkpoints/test_formats.py", "bolts/")
@@ -52,6 +53,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -75,7 +77,9 @@ def _quick(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    torch.manual_seed(0)
+    from sslbolts.training.seeds import seed_devices
+
+    seed_devices(0)
 
 
 @pytest.fixture

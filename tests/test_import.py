@@ -1,7 +1,6 @@
 """Importing sslbolts does nothing but define names."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -102,15 +101,3 @@ def test_sslbolts_alone_does_not_import_torch():
     code = "import sys, sslbolts; print(sorted({'torch', 'pytorch_lightning', 'lightning'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
-
-
-def test_the_command_is_also_a_module_with_either_lightning(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "sslbolts", "fit", "--model=BYOL", "--print_config"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "SSLBOLTS_LIGHTNING": "lightning"},  # other tests have the usual one
-    )
-    assert done.returncode == 0, done.stderr
-    assert "class_path: sslbolts.BYOL" in done.stdout

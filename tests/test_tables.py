@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 from sslbolts.callbacks import preflight
-from sslbolts.cli import demo, diagnose, methods
+from sslbolts.cli import configs, demo, diagnose, methods
 from sslbolts.cli.shared import results
 from sslbolts.evaluation.diagnosis.diagnose import Diagnosis
 from sslbolts.evaluation.result import Result
+from sslbolts.methods.configurations import first_sentence, names
 from sslbolts.methods.registry import METHODS
 from sslbolts.tables import TextTable
 
@@ -56,6 +57,7 @@ TABLES = {
     ),
     "demo": (lambda: demo.print_results(_Run, _Run), ["98.8", "50.0", "untrained network"]),
     "methods": (lambda: methods.main([]), [m.published for m in METHODS.values()] + list(METHODS)),
+    "configs": (lambda: configs.main([]), [*names(), *map(first_sentence, names())]),
     "a method": (lambda: methods.main(["RotNet"]), [METHODS["RotNet"].paper, "milestone_factor = 0.2"]),
 }  # fmt: skip
 
@@ -92,6 +94,15 @@ def test_words_stay_whole_as_long_as_the_terminal_has_room_for_them(width):
     for row in rows:
         for cell in row:
             assert all(word in words for word in cell.split() if len(word) <= width - 2), (cell, lines)
+
+
+@pytest.mark.parametrize("width", range(40, 80, 3))
+def test_a_long_name_leaves_the_sentence_beside_it_whole(width):
+    rows = [["instance_discrimination_cifar10mini", SENTENCE], ["short", "word"]]
+    file = io.StringIO()
+    Console(width=width, file=file).print(TextTable(["name", "sentence"], rows))
+    words = file.getvalue().split()
+    assert [word for row in rows for cell in row for word in cell.split() if word not in words] == []
 
 
 def test_other_tables_are_not_made():

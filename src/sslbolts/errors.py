@@ -16,7 +16,16 @@ class UsageError(ValueError):
 
 
 class DivergedError(UsageError):
-    """The loss or the weights of a training are NaN or infinite; to go on would only spoil what it has saved."""
+    """The loss or the weights of a training are NaN or infinite; to go on would only spoil what it has saved.
+
+    Args:
+        message: step, terms, and what to try.
+        checkpoint: the last good one; None if none was written.
+    """
+
+    def __init__(self, message: str, checkpoint: str | None = None) -> None:
+        super().__init__(message)
+        self.checkpoint = checkpoint
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

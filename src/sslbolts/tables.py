@@ -55,14 +55,20 @@ class TextTable:
         if self.title:
             yield Text(self.title, style="bold", overflow="fold")
         lines = [self.columns, *self.rows] if self.header else self.rows
-        least = [
-            max((_longest(line[place], whole=place in self.numbers) for line in lines if place < len(line)), default=0)
+        cells = [
+            [line[place] for line in lines if 1 < len(line) > place or len(self.columns) == 1]
             for place in range(len(self.columns))
         ]
-        fits = sum(least) + _GAP * len(least) + 1 <= options.max_width  # and the lines between sections
-        yield from self._as_table(least) if fits else self._as_list()
+        least = [
+            max(_longest(cell, whole=place in self.numbers) for cell in cells[place]) for place in range(len(cells))
+        ]
+        most = [
+            max(_longest(line, whole=True) for cell in column for line in [*cell.splitlines(), ""]) for column in cells
+        ]
+        spare = options.max_width - sum(least) - _GAP * len(least) - len(least)  # and the lines between columns
+        yield from self._as_list() if spare < 0 else self._as_table(_widths(least, most, spare))
 
-    def _as_table(self, least: Sequence[int]) -> "Iterator[RenderableType]":
+    def _as_table(self, widths: Sequence[int]) -> "Iterator[RenderableType]":
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -72,7 +78,7 @@ class TextTable:
             drawn.add_column(
                 Text(name),
                 justify="right" if place in self.numbers else "left",
-                min_width=least[place],
+                width=widths[place],
                 no_wrap=place in self.numbers,
             )
         for number, row in enumerate(self.rows):
@@ -98,6 +104,13 @@ class TextTable:
                 if cell:
                     head = f"{name}: " if name and self.header else ""
                     yield Padding(Text(f"{head}{cell}", overflow="fold"), (0, 0, 0, 2))
+
+
+def _widths(least: Sequence[int], most: Sequence[int], spare: int) -> list[int]:
+    """Widths between the least and the most, by which so many columns of the terminal are shared out."""
+    wishes = [wanted - needed for needed, wanted in zip(least, most)]
+    share = min(1.0, spare / max(1, sum(wishes)))
+    return [needed + int(share * wish) for needed, wish in zip(least, wishes)]
 
 
 def _longest(text: str, *, whole: bool) -> int:

@@ -38,7 +38,9 @@ def test_versions_stand_in_the_record(recorded):
     assert versions["pytorch-lightning"] == "1.9.5"
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(  # names alone, of all layouts, are in checkpoints/test_foreign.py
+    "name", [name if name == "simclr" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
 def test_a_checkpoint_with_its_names_and_shapes_gives_its_features(name, recorded, tmp_path):
     layout, has_teacher = METHODS[name]
     said = json.loads(str(recorded[f"layout/{name}"]))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler, Subset, TensorDataset
 
-from sslbolts._lightning import lightning_module
+from sslbolts._lightning import Callback, lightning_module
 from sslbolts.callbacks import (
     ClusterSheet,
     CollapseMonitor,
@@ -222,7 +222,9 @@ def dealt_by_hand(folder: str, even: bool) -> dict[str, float]:
     mine = Subset(images(97, seed=3), list(range(rank(), 97, world_size()))) if even else HalfStream()
     queries = DataLoader(mine, batch_size=25)
     knn = KNNMonitor(k=5, bank=DataLoader(images(203, seed=4), batch_size=40, sampler=Strided(203)))
-    pictures = [NeighborSheet(1, 2), EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=2), Reconstructions()]
+    pictures: list[Callback] = [NeighborSheet(1, 2)]
+    if not even:
+        pictures += [EmbeddingPlot(projections=["pca"]), ClusterSheet(clusters=2), Reconstructions()]
     settings = {"max_epochs": 1, "limit_train_batches": 1, "num_sanity_val_steps": 0, "use_distributed_sampler": False}
     run = trainer(knn, *pictures, default_root_dir=folder, **settings, **two_devices())
     run.fit(Generative(), train_loader(shuffle=False), queries)

@@ -110,6 +110,22 @@ def test_patience():
     assert run("point", patience=11)[0] == []
 
 
+def test_bad_measurements_must_follow_each_other():
+    """Two of three batches are bad, and never three in a row."""
+
+    class Unsteady(Host):
+        indicators = Collapsing.indicators
+
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            self.log("train/accuracy", 0.1 if batch_idx % 3 else 0.9)
+            return super().training_step(batch, batch_idx)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(CollapseMonitor("encoder", every_n_steps=1, patience=3), max_epochs=2).fit(Unsteady(), train_loader())
+    assert [w for w in caught if "Usual fixes" in str(w.message)] == []
+
+
 def test_what_to_look_at_is_found_or_asked_for():
     with pytest.raises(UsageError, match=r"no projector and no backbone.* encoder, classifier"):
         trainer(CollapseMonitor(), max_epochs=1).fit(Host(), train_loader())

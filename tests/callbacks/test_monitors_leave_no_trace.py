@@ -29,13 +29,20 @@ from tests.callbacks.host import AdversarialHost, Host, bank_loader, metrics, tr
 PICTURES = TemporaryDirectory()  # of all tests here
 
 
-def monitors() -> list[Callback]:
+def measuring() -> list[Callback]:
+    """Those that draw nothing."""
     return [
         OnlineLinearProbe(5, "encoder"),
         KNNMonitor(k=(5, 20), bank=lambda: bank_loader(shuffle=True)),
         CollapseMonitor("encoder", every_n_steps=3),
         Preflight(),
         NanGuard(every_n_steps=1),
+    ]
+
+
+def monitors() -> list[Callback]:
+    return [
+        *measuring(),
         NeighborSheet(k=1, queries=2, folder=PICTURES.name),
         EmbeddingPlot(projections=["pca"], folder=PICTURES.name),
         ClusterSheet(clusters=1, folder=PICTURES.name),
@@ -58,24 +65,33 @@ def trained(*callbacks: Callback, host: type = Host, train: Any = None, **settin
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("kinds", "settings"),
     [
-        {},
-        {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1, "val_check_interval": 0.5},
-        {"precision": "bf16-mixed", "num_sanity_val_steps": 0},
-        {"precision": "bf16-true"},
+        (monitors, {}),
+        (measuring, {"accumulate_grad_batches": 3, "gradient_clip_val": 0.1, "val_check_interval": 0.5}),
+        (measuring, {"precision": "bf16-mixed", "num_sanity_val_steps": 0}),
+        (monitors, {"precision": "bf16-true"}),
     ],
     ids=["plain", "accumulation and clipping", "bf16-mixed", "bf16-true"],
 )
-def test_weights_momentum_and_random_state_are_bitwise_those_without_monitors(settings):
-    without, with_monitors = trained(**settings), trained(*monitors(), **settings)
+def test_weights_momentum_and_random_state_are_bitwise_those_without_monitors(kinds, settings):
+    without, with_monitors = trained(**settings), trained(*kinds(), **settings)
     assert without.keys() == with_monitors.keys()
     for name, value in without.items():
         assert torch.equal(value, with_monitors[name]), name
 
 
+def test_features_that_draw_shift_nothing_that_training_draws():
+    def noisy(module: Any, batch: Any, outputs: Any) -> Tensor:
+        return module.encoder(batch[0]) + torch.randn(len(batch[0]), 32)
+
+    without, with_probe = trained(max_epochs=1), trained(OnlineLinearProbe(5, noisy), max_epochs=1)
+    for name, value in without.items():
+        assert torch.equal(value, with_probe[name]), name
+
+
 def test_a_host_with_two_optimizers_under_manual_optimization():
-    run_monitors = monitors()
+    run_monitors = measuring()
     without, with_monitors = trained(host=AdversarialHost), trained(*run_monitors, host=AdversarialHost)
     for name, value in without.items():
         assert torch.equal(value, with_monitors[name]), name
@@ -101,7 +117,7 @@ def test_modes_of_submodules_survive_the_baselines():
         def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
             modes.append((pl_module.encoder[2].training, pl_module.encoder[4].training, trainer.training))
 
-    trainer(*monitors(), Look(), max_epochs=1, limit_train_batches=2).fit(host, train_loader(), val_loader())
+    trainer(*measuring(), Look(), max_epochs=1, limit_train_batches=2).fit(host, train_loader(), val_loader())
     assert modes == [(False, True, True)] * 2
 
 
@@ -122,8 +138,8 @@ def test_fit_validate_test_and_fit_again():
     assert metrics(run)["knn/k5_t0.07/untrained"] == first["knn/k5_t0.07/untrained"]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_every_batch_is_trained_with_validation_inside_the_epoch(workers):
+@pytest.mark.parametrize(("workers", "kinds"), [(0, monitors), (1, measuring)])
+def test_every_batch_is_trained_with_validation_inside_the_epoch(workers, kinds):
     seen = []
 
     class Count(Callback):
@@ -131,21 +147,24 @@ def test_every_batch_is_trained_with_validation_inside_the_epoch(workers):
             seen.append(batch_idx)
 
     settings = {"num_workers": workers, "persistent_workers": workers > 0}
-    run = trainer(*monitors(), Count(), max_epochs=1, val_check_interval=0.25)
+    run = trainer(*kinds(), Count(), max_epochs=1, val_check_interval=0.25)
     run.fit(Host(), train_loader(**settings), val_loader(**settings))
     assert seen == list(range(10))
 
 
-def test_the_other_name_of_lightning():
+def test_the_other_name_of_lightning_for_callbacks_and_the_command():
     script = (
         "import lightning.pytorch as pl\n"
         "from tests.callbacks.test_monitors_leave_no_trace import *\n"
-        "host, run = Host(), trainer(*monitors(), max_epochs=1)\n"
+        "sheet = NeighborSheet(k=1, queries=2, folder=PICTURES.name)\n"
+        "host, run = Host(), trainer(*measuring(), sheet, max_epochs=1, limit_train_batches=4)\n"
         "assert isinstance(run, pl.Trainer) and isinstance(host, pl.LightningModule)\n"
         "run.fit(host, train_loader(), val_loader())\n"
         "run.validate(host, val_loader(), verbose=False)\n"
         "run.test(host, val_loader(), verbose=False)\n"
         "print(sorted(metrics(run)))\n"
+        "from sslbolts.cli import main\n"
+        "main(['fit', '--model=BYOL', '--print_config'])\n"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -153,12 +172,13 @@ def test_the_other_name_of_lightning():
     )
     assert done.returncode == 0, done.stderr
     assert "'test/knn/k20_t0.07'" in done.stdout
+    assert "class_path: sslbolts.BYOL" in done.stdout
 
 
 def test_compiled_submodules_are_read():
     host = Host()
     host.encoder.compile(backend="eager")
-    callbacks = monitors()
+    callbacks = measuring()
     trainer(*callbacks, max_epochs=1).fit(host, train_loader(), val_loader())
     assert callbacks[0].accuracies
 

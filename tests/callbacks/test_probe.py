@@ -206,6 +206,14 @@ def test_top5_is_there_where_classes_are_many():
     assert metrics(run)["probe/top5"] >= metrics(run)["probe/top1"]
 
 
+def test_top5_is_the_first_five():
+    """Classes 19, 18, ... 0 in this order: 15 is the fifth, and 14 the sixth."""
+    probe, logits = OnlineLinearProbe(20, lrs=(0.1,)), torch.arange(20.0).expand(2, 20)
+    probe._heads_for = lambda features: type("Heads", (), {"logits": staticmethod(lambda x: x[:, None])})
+    probe.collect(None, None, None, logits, torch.tensor([15, 14]))
+    assert probe._right[0][..., 0].tolist() == [[False, True], [False, False]]
+
+
 def test_every_other_batch():
     probe = OnlineLinearProbe(5, "encoder", every_n_batches=2)
     trainer(probe, max_epochs=1).fit(Host(), train_loader())

@@ -227,9 +227,9 @@ def test_of_a_line_of_a_shell_the_whole_argument_is_hidden():
 def test_long_texts_take_no_longer_than_their_length():
     parts = ("key-", "a.", "token=,", "token: , ", "?a&", "password='", "token ", "eyJ-", "-----BEGIN A-----")
     for part in (*parts, "value:", "value: 'a", "name:", "http://webhook", "http://hooks/", "name: token, value: "):
-        began = time.perf_counter()
-        redact("?" + part * (60_000 // len(part)))
-        assert time.perf_counter() - began < 10  # with a search that goes back at every word, minutes
+        began = time.process_time()
+        redact("?" + part * (30_000 // len(part)))
+        assert time.process_time() - began < 5  # with a search that goes back at every word, half a minute and more
 
 
 def test_what_is_no_secret_stays():

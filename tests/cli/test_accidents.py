@@ -163,6 +163,16 @@ def test_other_batches_and_images_are_taken_as_they_are():
     ("error", "words"),
     [
         (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), "a worker process that loads images has"),
+        (
+            RuntimeError(
+                "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:547] Connection closed by peer [1.2.3.4]"
+            ),
+            "another process of this training has ended",
+        ),
+        (
+            torch.distributed.DistBackendError("NCCL error in: x.cpp:1, ncclRemoteError: A call failed"),
+            "another process of this training has ended",
+        ),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is"), "for want of shared memory"),
         (KeyError("Trying to restore optimizer state but checkpoint contains only the model."), "holds weights alone"),
         (ValueError("loaded state dict has a different number of parameter groups"), "is not of this run: loaded"),

@@ -15,14 +15,16 @@ from sslbolts.methods.registry import get_method
 
 TRAP = """
 import torch
-from pytorch_lightning.loggers import Logger
 from torch import nn
+from sslbolts._lightning import lightning_module
+Logger = lightning_module("loggers").Logger
 open("imported", "a").close()
 def network(width: int = 2) -> nn.Module: open("ran", "w")
 def images(width: int = 2) -> torch.utils.data.Dataset: open("ran", "w")
 def logger() -> Logger: open("ran", "w")
 def optimizer(params): open("ran", "w")
 def sgd(params) -> torch.optim.SGD: return torch.optim.SGD(params, lr=0.5)
+def own(path): return path
 class Plain:
     def __init__(self, **anything): open("ran", "w")
 class Called(Plain):
@@ -155,3 +157,35 @@ def test_a_methods_own_defaults_are_its_own(name):
     other = Namespace(**own | {"optimizer": lambda params: print(params)})
     with pytest.raises(UsageError, match="is not known to return Optimizer"):
         check_classes(Namespace(model=Namespace(class_path=f"sslbolts.{name}", init_args=other)))
+
+
+@pytest.mark.parametrize("loader", ["pandas.read_pickle", "joblib.load", "torch.load", "torch.hub.load", "pickle.load"])
+def test_a_strangers_configuration_does_not_unpickle_a_strangers_images(loader, folder, capsys):
+    (folder / "images" / "class").mkdir(parents=True)
+    (folder / "images" / "class" / "a.pkl").write_bytes(b"cbuiltins\nopen\n(S'ran'\nS'w'\ntR.")
+    images = {"class_path": "torchvision.datasets.DatasetFolder"}
+    images["init_args"] = {"root": "images", "extensions": [".pkl"], "loader": loader}
+    (folder / "run.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "model": "SimCLR",
+                "data": {"class_path": "sslbolts.data.DatasetDataModule", "init_args": {"train": images}},
+            }
+        )
+    )
+    assert main(["fit", "--config=run.yaml", "--trainer.accelerator=cpu", "--trainer.fast_dev_run=1"]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_loaders_of_torchvision_and_of_ones_own_are_called(folder):
+    import parts
+    from torchvision.datasets.folder import default_loader
+
+    for loader in (default_loader, parts.own):
+        check_classes(
+            Namespace(
+                data=_made(
+                    "sslbolts.data.DatasetDataModule", train=_made("torchvision.datasets.DatasetFolder", loader=loader)
+                )
+            )
+        )

@@ -19,6 +19,7 @@ from tests.invariants.cases import case_of
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("**/*.yaml"))
 LONG = [path for path in CONFIGS if not path.stem.endswith(("cifar10mini", "_text"))]
+BUILT = [path for path in LONG if not path.stem.endswith("_frames")]  # whose views are of several cameras
 TINY = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4, "output_stride": 8}
 
 
@@ -106,11 +107,19 @@ class Small(TrainingCLI):
     folder: Path
     videos: Path
 
+    fits: bool
+
     def parse_arguments(self, parser: Any, args: list[str]) -> None:
         super().parse_arguments(parser, args)
         assert_as_written(self.config.fit, self.path)
         make_small(self.config.fit, self.folder, self.videos)
         self.config_dump: dict[str, Any] = {}  # of the model's hyperparameters: a third of the time
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.fits:
+            super()._run_subcommand(subcommand)
+        elif self.model.num_views is not None:  # what a run would ask of the first batch
+            assert len(self.datamodule.views.views) == self.model.num_views
 
 
 def test_there_are_configurations_of_every_method():
@@ -120,12 +129,32 @@ def test_there_are_configurations_of_every_method():
         assert any(path.name == f"{file}_{data}.yaml" for path in CONFIGS), file
 
 
-@pytest.mark.usefixtures("few_images")
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_it_is_parsed_as_it_stands_and_runs(path, folder, videos, monkeypatch):
-    small = type("Small", (Small,), {"path": path, "folder": folder, "videos": videos})
-    monkeypatch.setattr(training, "TrainingCLI", small)
-    assert main(["fit", f"--config={path}"]) == 0
+@pytest.fixture
+def small(folder, videos, monkeypatch, few_images):
+    """Runs the command on a configuration, made small; without ``fits``, as far as all that it names is built."""
+
+    def run(path: Path, *, fits: bool) -> int:
+        attributes = {"path": path, "folder": folder, "videos": videos, "fits": fits}
+        monkeypatch.setattr(training, "TrainingCLI", type("Small", (Small,), attributes))
+        return main(["fit", f"--config={path}"])
+
+    return run
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path not in BUILT], ids=lambda path: path.stem)
+def test_it_is_parsed_as_it_stands_and_runs(path, small):
+    assert small(path, fits=True) == 0
+
+
+@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.stem)
+def test_it_is_parsed_as_it_stands_and_built(path, small):
+    assert small(path, fits=False) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.stem)
+def test_the_long_ones_run_as_well(path, small):
+    assert small(path, fits=True) == 0
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -1,7 +1,8 @@
-"""The command line on two processes, as a user starts it."""
+"""The command line on two processes; those that it starts itself are in test_signals.py and `make test-slow`."""
 
 import contextlib
 import csv
+import io
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from sslbolts.cli import main
@@ -22,12 +24,13 @@ CONFIG = """
 trainer:
   accelerator: cpu
   max_epochs: 1
+  limit_train_batches: 8
   enable_progress_bar: false
   enable_model_summary: false
   num_sanity_val_steps: 0
   logger: {class_path: CSVLogger, init_args: {save_dir: runs, name: ddp, version: ""}}
   callbacks:
-    - {class_path: KNNMonitor, init_args: {k: [20], baselines: false}}
+    - {class_path: KNNMonitor, init_args: {k: [20], baselines: false, max_bank: 500}}
     - {class_path: OnlineLinearProbe, init_args: {num_classes: 10}}
     - {class_path: ModelCheckpoint, init_args: {dirpath: runs/ddp, filename: model, monitor: knn/k20_t0.07, mode: max}}
 model:
@@ -57,6 +60,13 @@ def run(folder: Path, *arguments: str) -> None:
         assert main(list(arguments)) == 0
 
 
+def told(folder: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code of the command, and what it says on stderr."""
+    said = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stderr(said):
+        return main(list(arguments)), said.getvalue()
+
+
 def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Two processes as a user starts them."""
     return subprocess.run(
@@ -83,13 +93,23 @@ def validated(run: Callable[..., None], folder: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, two_ranks) -> Path:
     """A folder with the checkpoint of a run on two processes."""
     folder = tmp_path_factory.mktemp("ddp")
     (folder / "config.yaml").write_text(CONFIG)
-    done = started(folder, "fit", "--config=config.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
+    paired(two_ranks)(folder, "fit", "--config=config.yaml")
     return folder
+
+
+@pytest.mark.slow
+def test_processes_that_the_command_starts_train_as_those_of_the_other_tests(trained, tmp_path):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    done = started(tmp_path, "fit", "--config=config.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    here, there = (torch.load(folder / "runs/ddp/model.ckpt", weights_only=True) for folder in (tmp_path, trained))
+    assert here["global_step"] == there["global_step"]
+    assert here["state_dict"].keys() == there["state_dict"].keys()
+    assert all(torch.equal(value, there["state_dict"][name]) for name, value in here["state_dict"].items())
 
 
 def test_two_processes_validate_as_one_does(trained, two_ranks):
@@ -132,7 +152,17 @@ def test_two_processes_move_an_earlier_run_once_after_both_have_read_it(trained,
     assert {"config.yaml", "run.json", "metrics.csv", "hparams.yaml"} <= now
 
 
-def test_a_mistake_on_two_processes_is_still_an_error_line(tmp_path):
+def test_a_mistake_on_two_processes_is_still_an_error_line(tmp_path, two_ranks):
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    told_by = two_ranks(told, tmp_path, "fit", "--config=config.yaml", "--data.views=swav", *TWO)
+    for (code, said), begin in zip(told_by, ("error: ", "error (rank 1): "), strict=True):
+        assert code == 2
+        assert f"{begin}BYOL takes 2 views of each image, and the batch has 8" in said
+        assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_mistake_on_two_processes_that_the_command_starts_is_still_an_error_line(tmp_path):
     (tmp_path / "config.yaml").write_text(CONFIG)
     done = started(tmp_path, "fit", "--config=config.yaml", "--data.views=swav")
     assert done.returncode != 0

@@ -94,6 +94,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+OF_SINGLE_METHODS = [*WRONG_TILES, *WRONG_GENERATIVE, *WRONG_PRETEXT_TASKS, *WRONG_TEXTS, *WRONG_COLORS]
+"""Exceptions that reach the command line as those of other methods in this file do."""
 WRONG = [
     Wrong("unknown command", ["fitt"], 'there is no command "fitt". Did you mean "fit"?'),
     Wrong("no model", ["fit"], "there is no model: give --model"),
@@ -334,7 +336,7 @@ WRONG = [
         "EMATeacher has nothing to average: SimCLR.ema_pairs() must return pairs",
         lambda files: fit(simclr(), mini(), EMATeacher()),
     ),
-    Wrong("missing config", ["fit", "--config={files}/nowhere.yaml"], "File does not exist"),
+    Wrong("missing config", ["fit", "--config={files}/nowhere.yaml"], "there is no file"),
     Wrong(
         "broken config",
         ["fit", "--config={files}/broken.yaml"],
@@ -373,12 +375,8 @@ WRONG = [
     ),
     *WRONG_ACCIDENTS,
     *WRONG_PLACES_AND_VALUES,
-    *WRONG_TILES,
-    *WRONG_GENERATIVE,
     *WRONG_EVALUATIONS,
-    *WRONG_PRETEXT_TASKS,
-    *WRONG_TEXTS,
-    *WRONG_COLORS,
+    *OF_SINGLE_METHODS,
     Wrong(
         "no file for a checkpoint's data",
         ["validate", "--ckpt_path={files}/simclr.ckpt", "--data=ImageFolder", "--data.root={files}/nowhere", *TRAINER],
@@ -391,7 +389,11 @@ def test_there_are_forty():
     assert len({wrong.name for wrong in WRONG}) == len(WRONG) >= 40
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)
+@pytest.mark.parametrize(
+    "wrong",
+    [pytest.param(w, marks=pytest.mark.slow) if w in OF_SINGLE_METHODS and w.python else w for w in WRONG],
+    ids=lambda wrong: wrong.name,
+)
 def test_command_line_says_it_in_one_line(wrong, files, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     code = main([argument.replace("{files}", str(files)) for argument in wrong.argv])

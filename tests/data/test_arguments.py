@@ -67,7 +67,7 @@ def test_a_data_set_without_load_says_so():
 def parse(argv):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(SSLDataModule, "data")
-    return parser.instantiate_classes(parser.parse_args(argv)).data
+    return parser.instantiate(parser.parse_args(argv)).data
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_views_are_a_name_or_a_recipe_in_yaml(tmp_path, yaml, expected):
     parser.add_argument("--config", action="config")
     parser.add_subclass_arguments(SSLDataModule, "data")
     parsed = parser.parse_args([f"--config={config}"])
-    data = parser.instantiate_classes(parsed).data
+    data = parser.instantiate(parsed).data
     assert expected is None or data.views == expected
     again = tmp_path / "again.yaml"
     again.write_text(parser.dump(parsed))
-    assert parser.instantiate_classes(parser.parse_args([f"--config={again}"])).data.views == data.views
+    assert parser.instantiate(parser.parse_args([f"--config={again}"])).data.views == data.views

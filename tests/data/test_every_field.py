@@ -1,6 +1,7 @@
 """What a recipe says reaches the view of which it says it, and no other, however views are made."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -54,12 +55,21 @@ def views_of(recipe, *, in_memory, augment_on):
     return data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0).views
 
 
+@functools.cache
+def views_before(*, in_memory, augment_on):
+    """A recipe, and its views."""
+    first, second = BASE, dataclasses.replace(BASE, size=28)  # equal views would draw together
+    recipe = MultiCrop((first, second), dataclasses.replace(BASE, size=16), num_local=2)
+    return recipe, views_of(recipe, in_memory=in_memory, augment_on=augment_on)
+
+
 @pytest.mark.parametrize(("in_memory", "augment_on"), [(True, "worker"), (True, "device"), (False, "device")])
 @pytest.mark.parametrize(("name", "value"), CHANGES)
 @pytest.mark.parametrize("which", ["first", "second", "local"])
 def test_every_field_reaches_its_own_view_and_no_other(name, value, which, in_memory, augment_on):
-    first, second = BASE, dataclasses.replace(BASE, size=28)  # equal views would draw together
-    before = MultiCrop((first, second), dataclasses.replace(BASE, size=16), num_local=2)
+    way = {"in_memory": in_memory, "augment_on": augment_on}
+    before, made_before = views_before(**way)
+    first, second = before.global_views
     changed = dataclasses.replace(
         {"first": first, "second": second, "local": before.local_view}[which], **{name: value}
     )
@@ -69,7 +79,6 @@ def test_every_field_reaches_its_own_view_and_no_other(name, value, which, in_me
         "local": dataclasses.replace(before, local_view=changed),
     }[which]
     reached = {"first": {0}, "second": {1}, "local": {2, 3}}[which]
-    way = {"in_memory": in_memory, "augment_on": augment_on}
-    pairs = zip(views_of(before, **way), views_of(after, **way), strict=True)
+    pairs = zip(made_before, views_of(after, **way), strict=True)
     different = {place for place, (a, b) in enumerate(pairs) if a.shape != b.shape or not torch.equal(a, b)}
     assert different == reached

@@ -124,7 +124,13 @@ def whole_run(workers):
     return fit(few(num_workers=workers, in_memory=workers == 1), max_epochs=-1, max_steps=13)
 
 
-@pytest.mark.parametrize(("workers", "step"), [(0, 3), (1, 3), (2, 3), (2, 5), (0, 5), (0, 8), (1, 8), (0, 10)])
+@pytest.mark.parametrize(
+    ("workers", "step"),
+    [
+        *[(0, 3), (0, 5), (0, 8), (0, 10), (2, 3), (1, 8)],
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [(1, 3), (2, 5)]),
+    ],
+)
 def test_a_resumed_run_sees_what_the_uninterrupted_one_would_bitwise(tmp_path, workers, step):
     settings = {"num_workers": workers, "in_memory": workers == 1}
     whole = whole_run(workers)

@@ -118,6 +118,24 @@ def test_images_in_memory_are_evaluated_in_batches_as_they_would_be_one_by_one(s
     assert torch.equal(torch.cat([batch[0] for batch in data.predict_dataloader()]), torch.stack(expected))
 
 
+@pytest.mark.parametrize("augment_on", ["worker", "device"])
+@pytest.mark.parametrize("kind", ["memory", "files"])
+def test_training_views_are_normalized(kind, augment_on, folder):
+    """A view of the whole image, not flipped, is the image less the mean over the deviation."""
+    whole = MultiView((View(32, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0),))
+    statistics = {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.25, 2.0)}
+    normalized, plain = (
+        batches(images_of(kind, folder, views=whole, num_workers=0, augment_on=augment_on, **settings))[0].views[0]
+        for settings in (statistics, {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)})
+    )
+    if kind == "memory":
+        data = mini(views=whole)
+        rows = batches(data)[0].indices
+        torch.testing.assert_close(plain, data.images("train").data[rows] / 255)
+    for channel, (mean, std) in enumerate(zip(*statistics.values())):
+        torch.testing.assert_close(normalized[:, channel], (plain[:, channel] - mean) / std)
+
+
 def test_own_statistics_are_used():
     data = mini(views="byol", mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0])
     assert data.mean == (0.0, 0.0, 0.0)

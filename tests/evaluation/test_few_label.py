@@ -84,6 +84,14 @@ def test_the_logistic_regression_is_scikit_learns(encoder):
     assert found[0]["top1"] == pytest.approx(expected, abs=0.0011)  # one image of a thousand may stand on the border
 
 
+def test_a_fold_is_judged_by_a_classifier_that_has_not_seen_it():
+    """Noise of more dimensions than images fits any labels, and tells nothing of others."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 80, generator=generator), torch.arange(60) % 2
+    _, _, rows = logistic_on_features(Splits(x, y, x, y, 2, torch.arange(60), {}), penalties=[1e-3], device="cpu")
+    assert 0.25 < rows[0]["cross-validated top1"] < 0.75
+
+
 def test_a_class_of_one_image_leaves_the_choice_to_the_others():
     generator = torch.Generator().manual_seed(0)
     y = torch.tensor([0] * 31 + [1] * 12 + [2] * 2 + [3])

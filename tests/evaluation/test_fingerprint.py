@@ -25,7 +25,7 @@ class Held(Dataset):
         return self.item(self.images[index]), index % 3
 
 
-def _images(count=1000):
+def _images(count=600):
     return torch.randint(0, 256, (count, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
@@ -40,8 +40,8 @@ def test_one_changed_image_in_memory_is_seen_through_every_wrapper():
     first, again, other = _images(), _images(), _changed(_images())
     wrappers = {
         "tensors": TensorDataset,
-        "subset": lambda images: Subset(TensorDataset(images), range(1000)),
-        "parts": lambda images: ConcatDataset([TensorDataset(images[:500]), TensorDataset(images[500:])]),
+        "subset": lambda images: Subset(TensorDataset(images), range(600)),
+        "parts": lambda images: ConcatDataset([TensorDataset(images[:300]), TensorDataset(images[300:])]),
         "module": lambda images: DatasetDataModule(Held(images), num_classes=3).bank_dataloader().dataset,
         "held": lambda images: DatasetDataModule(Held(images), num_classes=3, in_memory=True).bank_dataloader().dataset,
         "arrays": lambda images: Held(images.numpy()),
@@ -57,7 +57,7 @@ def test_one_changed_image_in_memory_is_seen_through_every_wrapper():
 
 def test_another_choice_of_the_same_images_is_another_data_set():
     images = TensorDataset(_images())
-    rows = list(range(0, 1000, 2))
+    rows = list(range(0, 600, 2))
     swapped = [*rows[:7], rows[8], rows[7], *rows[9:]]
     assert fingerprint(Subset(images, rows)) != fingerprint(Subset(images, swapped))
 

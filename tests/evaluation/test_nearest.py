@@ -100,6 +100,22 @@ def test_an_image_is_not_its_own_neighbor():
             assert sorted(found) == [other for other in range(20) if other != row]
 
 
+def test_k_is_chosen_by_the_neighbors_among_all_other_training_images():
+    """Labels that features do not tell: each image's own would be right every time."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(60, 4, generator=generator), torch.randint(2, (60,), generator=generator)
+    found = knn_on_features(
+        Splits(x, y, x, y, 2, torch.arange(60), {}), ks=(1, 3), temperatures=(torch.inf,), metrics=("euclidean",)
+    )
+    rows = held_out(y, 0.5, seed=0, most=2000).nonzero().squeeze(1).tolist()
+    for row in found.rows:
+        right = 0
+        for i in rows:
+            others = sorted((j for j in range(60) if j != i), key=lambda j: float((x[i] - x[j]).norm()))
+            right += round(float(y[others[: row["k"]]].float().mean())) == int(y[i])
+        assert row["training top1"] == pytest.approx(right / len(rows))
+
+
 def test_raw_pixels_are_an_encoder_too():
     encoder = load_encoder(nn.Flatten(), image_size=32, device="cpu")
     result = evaluate_knn(encoder, CIFAR10MiniDataModule(), k=[5], temperature=[0.1], metric=["cosine"])

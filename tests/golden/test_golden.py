@@ -37,30 +37,41 @@ def _run(case: str, dtype: torch.dtype) -> tuple[dict[str, Tensor], dict[str, Te
     return outputs, gradients
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize("case", PRESENT)
-def test_output_and_gradient_equal_the_reference(case, dtype, request):
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+
+
+@DTYPES
+@pytest.mark.parametrize("case", [case for case in PRESENT if CASES[case].world == 1])
+def test_output_and_gradient_equal_the_reference(case, dtype):
     if CASES[case].exact and dtype != torch.float64:
         pytest.skip("a case for float64 alone")
-    together = CASES[case].world > 1
-    answers = request.getfixturevalue("two_ranks")(_run, case, dtype) if together else [_run(case, dtype)]
+    _equals_the_reference(case, dtype, *_run(case, dtype))
+
+
+@DTYPES
+@pytest.mark.parametrize("case", [case for case in PRESENT if CASES[case].world > 1])
+def test_output_and_gradient_on_two_ranks_equal_the_reference(case, dtype, two_ranks):
+    for outputs, gradients in two_ranks(_run, case, dtype):
+        _equals_the_reference(case, dtype, outputs, gradients)
+
+
+def _equals_the_reference(
+    case: str, dtype: torch.dtype, outputs: dict[str, Tensor], gradients: dict[str, Tensor]
+) -> None:
     expected, expected_gradients = values(case, "out", dtype), values(case, "grad", dtype)
     output_tolerance, gradient_tolerance = TOLERANCE[dtype]
-    for outputs, gradients in answers:
-        assert outputs.keys() == expected.keys()
-        for name, output in outputs.items():
-            tolerance = output_tolerance if output.is_floating_point() else 0
-            torch.testing.assert_close(
-                output,
-                expected[name],
-                rtol=tolerance,
-                atol=tolerance,
-                check_dtype=name == "loss",
-            )
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(
-                gradient, expected_gradients[name], rtol=gradient_tolerance, atol=gradient_tolerance
-            )
+    assert outputs.keys() == expected.keys()
+    for name, output in outputs.items():
+        tolerance = output_tolerance if output.is_floating_point() else 0
+        torch.testing.assert_close(
+            output,
+            expected[name],
+            rtol=tolerance,
+            atol=tolerance,
+            check_dtype=name == "loss",
+        )
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=gradient_tolerance, atol=gradient_tolerance)
 
 
 def _naive(case: str, inputs: dict[str, Tensor]) -> Tensor:

@@ -115,6 +115,12 @@ def test_crops_can_be_written_into_a_batch():
     assert int(batch[:, [0, 2, 3]].max()) == 0
 
 
+def test_every_view_of_an_image_has_a_crop_of_its_own():
+    views, drawn = [View(32)] * 2, seeded()
+    for image in pictures(10, 3, 60, 80):
+        assert not torch.equal(*random_crops(image, views, generator=drawn))
+
+
 def test_one_seed_gives_one_result_and_other_views_do_not_move_a_crop():
     image = pictures(1, 3, 200, 300)[0]
     views = [View(64), View(32, scale=(0.05, 0.14))]

@@ -86,14 +86,9 @@ def parser():
     return parser
 
 
-def instantiated(arguments, config):
-    """jsonargparse 4.49 renamed the method."""
-    return (arguments.instantiate if hasattr(arguments, "instantiate") else arguments.instantiate_classes)(config).views
-
-
 def parsed(yaml):
     arguments = parser()
-    return instantiated(arguments, arguments.parse_string(yaml))
+    return arguments.instantiate(arguments.parse_string(yaml)).views
 
 
 def test_yaml_says_a_name():
@@ -138,4 +133,4 @@ def test_recipes_survive_printing_as_yaml():
     arguments = parser()
     config = arguments.parse_string("views: {global_views: [{size: 64}], local_view: {size: 24}, num_local: 2}")
     again = arguments.parse_string(arguments.dump(config))
-    assert instantiated(arguments, again) == MultiCrop((View(64),), View(24), 2)
+    assert arguments.instantiate(again).views == MultiCrop((View(64),), View(24), 2)

@@ -17,11 +17,13 @@ def test_turning_back_is_the_identity(quarters):
     assert torch.equal(rotate(rotate(given, quarters), -quarters), given)
 
 
-def test_every_row_is_the_image_turned_pixel_by_pixel():
+@pytest.mark.parametrize("image_major", [True, False])
+def test_every_row_is_the_image_turned_pixel_by_pixel(image_major):
     given = images()
-    rows, labels, size = rotations(given), rotation_labels(len(given)), given.shape[-1]
+    rows, labels = rotations(given, image_major=image_major), rotation_labels(len(given), image_major=image_major)
+    size = given.shape[-1]
     for row, quarters in enumerate(labels.tolist()):
-        expected = given[row // 4]
+        expected = given[row // 4 if image_major else row % len(given)]
         for _ in range(
             quarters
         ):  # a quarter counter-clockwise: what was at row r, column c is now at row s-1-c, column r

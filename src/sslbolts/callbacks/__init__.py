@@ -18,6 +18,7 @@ from sslbolts.callbacks.probe import OnlineLinearProbe
 from sslbolts.callbacks.record import RunRecord
 from sslbolts.callbacks.schedules import TeacherTemperatureSchedule, WeightDecaySchedule
 from sslbolts.callbacks.signals import SaveOnSignal
+from sslbolts.callbacks.view_agreement import ViewAgreement
 from sslbolts.callbacks.whitened_stem import WhitenedStem
 from sslbolts.health import Indicator
 
@@ -39,6 +40,7 @@ __all__ = [
     "RunRecord",
     "SaveOnSignal",
     "TeacherTemperatureSchedule",
+    "ViewAgreement",
     "WeightDecaySchedule",
     "WhitenedStem",
 ]

@@ -41,6 +41,7 @@ class NanGuard(Callback):
     the same, bit for bit, with this callback and without it.
 
     ``sslbolts fit`` and ``sslbolts demo`` have it already; one that is given takes its place. It works on any module.
+    ``sslbolts fit --rewinds N`` goes on from the last good checkpoint with half the learning rate, up to N times.
 
     Args:
         every_n_steps: batches between two looks at the weights.
@@ -116,9 +117,11 @@ class NanGuard(Callback):
             for name, step in of_rank.items():
                 since[name] = min(step, since.get(name, step))
         said = _said(since, _broken(module), self._terms.began)
+        checkpoint = trainer.strategy.broadcast(_last_checkpoint(trainer))
         raise DivergedError(
-            f"training has diverged: {said} (stopped at step {trainer.global_step}). {_last_checkpoint(trainer)} Try "
-            f"{', '.join(_fixes(trainer, module))}."
+            f"training has diverged: {said} (stopped at step {trainer.global_step}). "
+            f"{_said_of(checkpoint, trainer)} Try {', '.join(_fixes(trainer, module))}.",
+            checkpoint,
         )
 
     def _check(self, trainer: Trainer, module: LightningModule) -> None:
@@ -263,8 +266,8 @@ def _said(since: Mapping[str, int], broken: list[str], began: int | None) -> str
     return ", and ".join(parts)
 
 
-def _last_checkpoint(trainer: Trainer) -> str:
-    """A sentence on the newest file that the run has left."""
+def _last_checkpoint(trainer: Trainer) -> str | None:
+    """The newest file that the run has left, or the one that it went on from."""
     places = {
         Path(path)
         for callback in trainer.checkpoint_callbacks  # type: ignore[attr-defined]
@@ -272,10 +275,17 @@ def _last_checkpoint(trainer: Trainer) -> str:
         if (path := getattr(callback, name, "")) and Path(path).is_file()
     }
     if places:
-        return f"The last good checkpoint is {max(places, key=lambda place: place.stat().st_mtime)}."
-    if trainer.ckpt_path is not None:
-        return f"The last good checkpoint is the one it went on from, {trainer.ckpt_path}."
-    return "It had written no checkpoint yet."
+        return str(max(places, key=lambda place: place.stat().st_mtime))
+    return None if trainer.ckpt_path is None else str(trainer.ckpt_path)
+
+
+def _said_of(checkpoint: str | None, trainer: Trainer) -> str:
+    """A sentence on the last good checkpoint."""
+    if checkpoint is None:
+        return "It had written no checkpoint yet."
+    if checkpoint == str(trainer.ckpt_path):
+        return f"The last good checkpoint is the one it went on from, {checkpoint}."
+    return f"The last good checkpoint is {checkpoint}."
 
 
 def _fixes(trainer: Trainer, module: LightningModule) -> Iterator[str]:

@@ -39,7 +39,7 @@ class OnlineLinearProbe(QueryMonitor):
     A fit that continues no other starts with new heads.
 
     Args:
-        num_classes: number of classes.
+        num_classes: number of classes; None takes the DataModule's.
         features: name of the submodule whose output is probed, or a callable ``(module, batch, outputs) -> (rows, D)``
             with what ``training_step`` (in evaluation ``validation_step``) returned. Maps and tokens are averaged. If
             there are several rows per label, view after view, each view has the labels. A callable finds the module in
@@ -52,8 +52,9 @@ class OnlineLinearProbe(QueryMonitor):
         every_n_batches: train on each n-th batch only.
 
     Raises:
-        UsageError: for a value out of range; when fit starts, for the name of no submodule; in the first batch, for
-            features that do not fit the labels; in the first batch or at the end of the epoch, for labels of no class.
+        UsageError: for a value out of range; when fit starts, for the name of no submodule, or a DataModule that does
+            not know its classes; in the first batch, for features that do not fit the labels; in the first batch or at
+            the end of the epoch, for labels of no class.
 
     Example:
         >>> OnlineLinearProbe(num_classes=10, features="encoder.layer4").state_key
@@ -62,7 +63,7 @@ class OnlineLinearProbe(QueryMonitor):
 
     def __init__(
         self,
-        num_classes: int,
+        num_classes: int | None = None,
         features: str | FeatureFunction = "backbone",
         targets: Callable[[Any], Tensor] | None = None,
         *,
@@ -79,7 +80,8 @@ class OnlineLinearProbe(QueryMonitor):
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
         super().__init__(name, features, targets)
-        self.num_classes = num_classes
+        self._of_data = num_classes is None
+        self.num_classes = num_classes or 0  # which setup replaces
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
         self.every_n_batches = every_n_batches
@@ -97,6 +99,20 @@ class OnlineLinearProbe(QueryMonitor):
         return self._generate_state_key(name=self.name)
 
     # ------------------------------------------------------------------ training
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._of_data:
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            try:
+                classes = getattr(data, "num_classes", None)
+            except UsageError as error:
+                raise UsageError(f"{type(self).__name__} needs labels, but {error}") from error
+            if not isinstance(classes, int) or classes < 2:
+                raise UsageError(
+                    f"{self.name}: num_classes= was not given, and {type(data).__name__} has none: give the number of "
+                    "classes."
+                )
+            self.num_classes = classes
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if is_new_run(trainer):

@@ -87,9 +87,11 @@ def load_plain(
     if isinstance(file, str | Path):
         must_be_file(file)
         must_be_whole(Path(file))
+    from safetensors import SafetensorError  # torch 2.14 reads such a file, too
+
     try:
         content = torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, SafetensorError) as error:
         raise UsageError(f'"{name}" cannot be read as a checkpoint of tensors and plain data: {_why(error)}') from error
     if not isinstance(content, dict):
         raise UsageError(

@@ -41,7 +41,7 @@ class FromCheckpoint(LightningModule):
         if weights_only is False:
             return cls._load_trusted(checkpoint_path, map_location, strict=strict, **arguments)
         checkpoint = Checkpoint.read(checkpoint_path)
-        module = cls(**{**checkpoint.arguments_for(cls, arguments), **arguments})
+        module = checkpoint.make(cls, {**checkpoint.arguments_for(cls, arguments), **arguments})
         if strict is not None:
             module.strict_loading = strict
         module.on_load_checkpoint({**checkpoint.content, "state_dict": checkpoint.weights})

@@ -93,6 +93,23 @@ class Checkpoint:
         names = [name for name in argument_names(cls) if name in self.arguments and name not in ignored]
         return {name: with_checked_classes(self.arguments[name]) for name in names}
 
+    def make(self, cls: type[_Module], arguments: Mapping[str, Any]) -> _Module:
+        """A module of arguments of which some come from the file, and may be of any kind.
+
+        Raises:
+            UsageError: if they make none.
+        """
+        try:
+            return cls(**arguments)
+        except UsageError:
+            raise
+        except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise UsageError(
+                f'the arguments in "{self.path}" make no {cls.__name__} ({type(error).__name__}: {reason}): give those '
+                "that are wrong by name."
+            ) from error
+
     @property
     def left_out(self) -> list[str]:
         """Names of hyperparameters that are not plain data."""
@@ -105,8 +122,15 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> dict[str, Tensor]:
-        """The module's state dict."""
-        return {uncompiled(name): tensor for name, tensor in self.content.get("state_dict", {}).items()}
+        """The module's state dict.
+
+        Raises:
+            UsageError: if it is none.
+        """
+        found = self.content.get("state_dict", {})
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+            raise UsageError(f'the state_dict in "{self.path}" is no mapping of names to tensors.')
+        return {uncompiled(name): tensor for name, tensor in found.items()}
 
     @property
     def _hparams(self) -> Mapping[str, Any]:

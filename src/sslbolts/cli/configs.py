@@ -38,15 +38,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_table() -> None:
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(box=box.SIMPLE, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", overflow="fold", min_width=20)
-    table.add_column(overflow="fold")
-    for name in names():
-        table.add_row(name, first_sentence(name))
+    from sslbolts.tables import TextTable
+
     console = Console(highlight=False)
-    console.print(table)
+    console.print(TextTable(("configuration", "trains"), [(name, first_sentence(name)) for name in names()]))
     console.print("sslbolts fit --config NAME runs one; sslbolts configs NAME > mine.yaml copies it.")

@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         mistake = cause_of(error, UsageError)  # jsonargparse wraps what constructors raise
         if mistake is None:
             raise
-        message = " ".join(str(mistake).split())
+        message = _on_one_line(str(mistake))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except SystemExit as stop:  # --help and --print_config end this way, and Lightning when it is interrupted
@@ -115,6 +115,12 @@ def _dispatch(arguments: list[str]) -> int:
     verb = VERBS[name]
     code: int | None = importlib.import_module(verb.module).main(arguments if verb.passes_verb else arguments[1:])
     return code or 0
+
+
+def _on_one_line(message: str) -> str:
+    """A message as text alone: names in a stranger's file may hold what moves a terminal's cursor or sets its title."""
+    line = " ".join(message.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def _is_read() -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from jsonargparse.typing import NonNegativeInt
 
 from sslbolts._lightning import (
     LIGHTNING,
@@ -14,17 +15,21 @@ from sslbolts._lightning import (
     LightningModule,
     MisconfigurationException,
     lightning_module,
+    rank_zero_info,
 )
 from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
 from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
-from sslbolts.cli.run import checkpoint
+from sslbolts.cli.run import checkpoint, standard
 from sslbolts.cli.run.accidents import accidents_explained
+from sslbolts.cli.run.closing import closing_lines
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
 from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.run.nothing_left import nothing_left_said
 from sslbolts.cli.run.passed_on import Parser
+from sslbolts.cli.run.rewinds import Rewinds
 from sslbolts.cli.shared.checks import check_places, check_seed
 from sslbolts.cli.shared.explain import cause_of
 from sslbolts.cli.shared.names import expand
@@ -53,8 +58,12 @@ def main(argv: Sequence[str]) -> int:
         UsageError: for a user's mistake.
     """
     _make_short_names_known()
+    standard.without_advertising()
+    rewinds = Rewinds()
     try:
-        TrainingCLI(argv[0], argv[1:])
+        while not rewinds.is_done:
+            with rewinds.taken():
+                TrainingCLI(argv[0], [*argv[1:], *rewinds.arguments], rewinds)
     except MisconfigurationException as error:
         raise UsageError(str(error)) from error
     return 0
@@ -81,10 +90,12 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     Args:
         verb: ``"fit"``, ``"validate"``, ``"test"`` or ``"predict"``.
         arguments: what follows it.
+        rewinds: of a fit that diverges; it is told how many are allowed.
     """
 
-    def __init__(self, verb: str, arguments: Sequence[str]) -> None:
+    def __init__(self, verb: str, arguments: Sequence[str], rewinds: Rewinds | None = None) -> None:
         self.verb = verb
+        self._rewinds = rewinds or Rewinds()
         self._given = [verb, *arguments]
         super().__init__(
             save_config_callback=ConfigFile,
@@ -117,6 +128,20 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         parser.set_defaults({"data": {"class_path": "sslbolts.data.CIFAR10MiniDataModule"}})
 
     def add_arguments_to_parser(self, parser: Any) -> None:
+        parser.add_argument(
+            "--rewinds",
+            type=NonNegativeInt,
+            default=0,
+            help="how often a fit that diverges goes on from its last good checkpoint with half the learning rate",
+        )  # the other verbs take it too, as they take all of a run's config.yaml
+        for name, kind in standard.MONITORS.items():
+            words = f"a {kind.__name__}; null takes it out; --monitors.{name}.ARGUMENT changes it"
+            parser.add_argument(f"--monitors.{name}", type=kind | None, default=None, help=words)
+        if self.verb == "fit" and not _given(self._given, "--config", "-c"):
+            model, data, root = (_option(self._given, option) for option in ("--model", "--data", "--data.root"))
+            stored = checkpoint.read(_option(self._given, "--ckpt_path"))
+            model = model or (stored.class_path if stored else None)
+            parser.set_defaults(standard.defaults(standard.name_of_run(model, data, root)))
         if self.verb == "predict":
             parser.add_argument(
                 "--output", default="features.npz", help="where the features go: a file ending in .npz or .parquet"
@@ -172,6 +197,15 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             raise UsageError(f"{owners[-1]} cannot be made: {missing}") from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
+        settings = self.config_init[self.verb]
+        given = settings.trainer.callbacks or []
+        settings.trainer.callbacks = given = list(given) if isinstance(given, list | tuple) else [given]
+        monitors, left_out = standard.that_fit(
+            vars(settings.monitors), settings.trainer, data=settings.data, method=settings.model
+        )
+        given += monitors
+        if left_out:
+            rank_zero_info(f"Left out, since the data has no labels or no validation images: {', '.join(left_out)}.")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:
@@ -185,7 +219,10 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         command = ["sslbolts", *self._given]
         if not any(isinstance(callback, NanGuard) for callback in self.trainer.callbacks):
             self.trainer.callbacks.insert(0, NanGuard())  # before the monitors and what saves
-        self.trainer.callbacks.append(RunRecord(command))
+        self._rewinds.allowed = self.config[self.verb].rewinds
+        self.trainer.callbacks += [RunRecord(command), *self._rewinds.callbacks]
+        if self.config[self.verb].trainer.log_every_n_steps is None:
+            self.trainer.callbacks.append(standard.LoggingInterval())
         given = [callback for callback in self.trainer.callbacks if isinstance(callback, SaveOnSignal)]
         if not given and not self.trainer.fast_dev_run:
             self.trainer.callbacks.append(SaveOnSignal(command=command))
@@ -195,8 +232,11 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def fit(self, **arguments: Any) -> None:
         """Training, called by Lightning in place of ``Trainer.fit``."""
         kept = earlier_run_kept(self.trainer, arguments.get("ckpt_path"))
-        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer):
+        ended = nothing_left_said(self.trainer)
+        with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer), ended:
             self.trainer.fit(**arguments)
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+            print("\n" + "\n".join(closing_lines(self.trainer, self.model)))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))
@@ -212,6 +252,10 @@ def _option(arguments: list[str], name: str) -> str | None:
         elif argument.startswith(f"{name}="):
             value = argument.partition("=")[2]
     return None if value == "null" else value  # as in YAML
+
+
+def _given(arguments: list[str], *names: str) -> bool:
+    return any(argument.partition("=")[0] in names for argument in arguments)
 
 
 def _pretrained(model: Any) -> bool:

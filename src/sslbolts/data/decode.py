@@ -260,8 +260,11 @@ def _too_large() -> UsageError:
 def _refuse_several(image: "PILImage") -> None:
     """Refuses an image of several frames; sets right a transparent gray that Pillow would not find."""
     bits = _GRAY_BITS.get(str(_arguments(image)))
-    if bits and isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
-        image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
+    if isinstance(gray := image.info.get("transparency"), int) and image.format == "PNG":
+        if image.mode == "1":
+            image.info["transparency"] = 255 if gray else 0  # up to Pillow 11 it is 1, beside pixels of 255
+        elif bits:
+            image.info["transparency"] = gray * 255 // (2**bits - 1)  # the pixels are scaled so, and this is not
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UsageError("it has several frames or pages: give each a file of its own.")
 

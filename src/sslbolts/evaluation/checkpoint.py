@@ -37,7 +37,7 @@ def method_of_checkpoint(checkpoint: Checkpoint, backbone: nn.Module | None = No
         checkpoint.left_out
     ):
         return None
-    method = cls(**arguments)
+    method = checkpoint.make(cls, arguments)
     if backbone is None:  # sizes memories, and refuses other weights in few words
         method.on_load_checkpoint({**checkpoint.content, "state_dict": checkpoint.weights})
     method.load_state_dict(checkpoint.weights)

@@ -22,10 +22,15 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
 def largest(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The largest absolute value of each tensor; NaN if any of its values is.
 
+    On a CPU the norm that finds it on a GPU in a few kernels takes ten times as long as smallest and largest value.
+
     Example:
-        >>> largest([torch.tensor([3.0, -4.0]), torch.tensor([1.0, math.nan])])
-        [tensor(4.), tensor(nan)]
+        >>> largest([torch.tensor([3.0, -4.0]), torch.tensor([1.0, math.nan]), torch.tensor([-math.inf, 0.0])])
+        [tensor(4.), tensor(nan), tensor(inf)]
     """
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        ends = [torch.aminmax(tensor) for tensor in tensors]
+        return [torch.maximum(high, -low) for low, high in ends]
     return list(_foreach_norm(list(tensors), math.inf))
 
 

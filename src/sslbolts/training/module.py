@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sslbolts._lightning import LightningModule
 from sslbolts.training.facts import epochs_done, steps_done
-from sslbolts.training.resumption import known_metrics, resume_exactly
-from sslbolts.training.seeds import generator, mix
+from sslbolts.training.resumption import known_metrics, resume_exactly, row_due
+from sslbolts.training.seeds import generator, mix, seed_devices
 
 __all__ = ["TrainingModule"]
 
@@ -61,12 +61,14 @@ class TrainingModule(LightningModule):
         checkpoint["sslbolts_seed"] = self._seed
         if self._trainer is not None:
             checkpoint["sslbolts_metrics"] = known_metrics(self.trainer)
+            checkpoint["sslbolts_row"] = row_due(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self._trainer is not None:  # a run is resumed, and goes on drawing what it would have drawn
             self._resumed_seed = checkpoint.get("sslbolts_seed")
             if self.trainer.state.fn == "fit":
-                resume_exactly(self.trainer, checkpoint, checkpoint.get("sslbolts_metrics"))
+                stored = (checkpoint.get(f"sslbolts_{name}") for name in ("metrics", "row"))
+                resume_exactly(self.trainer, checkpoint, *stored)
 
     def on_fit_start(self) -> None:
         own = torch.initial_seed() % 2**63
@@ -82,7 +84,7 @@ class TrainingModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seeds what the module draws in this batch."""
-        torch.manual_seed(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
+        seed_devices(mix(self._seed, self.trainer.current_epoch, batch_idx, self.global_rank))
 
     def _show(self, name: str, value: Tensor) -> None:
         arrived: dict[str, Tensor] = self.__dict__.setdefault("_arrived", {})

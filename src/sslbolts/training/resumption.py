@@ -6,10 +6,15 @@ import torch
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 
-__all__ = ["known_metrics", "resume_exactly"]
+__all__ = ["known_metrics", "resume_exactly", "row_due"]
 
 
-def resume_exactly(trainer: Trainer, checkpoint: dict[str, Any], metrics: dict[str, float] | None = None) -> None:
+def resume_exactly(
+    trainer: Trainer,
+    checkpoint: dict[str, Any],
+    metrics: dict[str, float] | None = None,
+    row: dict[str, float] | None = None,
+) -> None:
     """Have a fit that is resumed do what was still to be done when its checkpoint was written.
 
     ``ModelCheckpoint(every_n_train_steps=...)`` saves after an optimizer step, before all that may follow it: the
@@ -24,6 +29,7 @@ def resume_exactly(trainer: Trainer, checkpoint: dict[str, Any], metrics: dict[s
         trainer: about to fit; has the callback that does it until training starts.
         checkpoint: what the Trainer has read, and has not used yet; its counts of batches and epochs may be changed.
         metrics: what callbacks could compare when the checkpoint was written; see :func:`known_metrics`.
+        row: what was to be logged next; see :func:`row_due`.
     """
     loops = checkpoint.get("loops", {}).get("fit_loop", {})
     batches = loops.get("epoch_loop.batch_progress")
@@ -31,7 +37,7 @@ def resume_exactly(trainer: Trainer, checkpoint: dict[str, Any], metrics: dict[s
         return
     loops["epoch_loop.batch_progress"], after_batch = _completed(batches)
     loops["epoch_progress"], after_epoch = _completed(loops["epoch_progress"])
-    trainer.callbacks.append(_GoesOn(after_batch, after_epoch, metrics or {}))  # type: ignore[attr-defined]
+    trainer.callbacks.append(_GoesOn(after_batch, after_epoch, metrics or {}, row or {}))  # type: ignore[attr-defined]
 
 
 def known_metrics(trainer: Trainer) -> dict[str, float]:
@@ -44,6 +50,23 @@ def known_metrics(trainer: Trainer) -> dict[str, float]:
     in_batch = connector._first_loop_iter is not None  # noqa: SLF001
     metrics = trainer.callback_metrics if in_batch else connector._callback_metrics  # noqa: SLF001
     return {name: float(value) for name, value in metrics.items()}
+
+
+def row_due(trainer: Trainer) -> dict[str, float]:
+    """What loggers get of a training step in whose last hook a checkpoint is written; they get it after that hook.
+
+    Empty elsewhere, and where this step is none that is logged. A run that ends there, by a signal or worse, has not
+    logged it; the one that goes on does.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    connector: Any = trainer._logger_connector  # noqa: SLF001
+    count = loop.batch_progress.current
+    is_over = count.ready == count.started == count.processed == count.completed + 1
+    if not (trainer.training and is_over and connector._first_loop_iter is not None):  # noqa: SLF001
+        return {}
+    if not connector.should_update_logs or loop._should_accumulate():  # noqa: SLF001
+        return {}
+    return {name: float(value) for name, value in connector.metrics["log"].items()}
 
 
 def _completed(progress: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -59,10 +82,11 @@ def _completed(progress: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 class _GoesOn(Callback):
     """Tells Lightning's loops what comes next, when they have taken up their counts and are about to go on."""
 
-    def __init__(self, after_batch: bool, after_epoch: bool, metrics: dict[str, float]) -> None:
+    def __init__(self, after_batch: bool, after_epoch: bool, metrics: dict[str, float], row: dict[str, float]) -> None:
         self.after_batch = after_batch
         self.after_epoch = after_epoch
         self.metrics = metrics
+        self.row = row
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.teardown(trainer, pl_module, "fit")
@@ -76,6 +100,9 @@ class _GoesOn(Callback):
             validation._restarting = False  # noqa: SLF001
         if not self.after_batch:
             return
+        if self.row:
+            connector: Any = trainer._logger_connector  # noqa: SLF001
+            connector.log_metrics(self.row)
         batches, length = loop.batch_progress, trainer.num_training_batches
         if batches.is_last_batch or batches.current.ready >= length:
             self._count_whole_epoch(batches, length)

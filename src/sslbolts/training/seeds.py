@@ -2,7 +2,7 @@
 
 import torch
 
-__all__ = ["generator", "mix"]
+__all__ = ["generator", "mix", "seed_devices"]
 
 _MASK = (1 << 64) - 1
 
@@ -43,3 +43,21 @@ def generator(*parts: int, device: torch.device | str = "cpu") -> torch.Generato
         True
     """
     return torch.Generator(device).manual_seed(mix(*parts))
+
+
+def seed_devices(seed: int) -> None:
+    """Seed torch's own generators, on all devices.
+
+    ``torch.manual_seed`` does the same; but for accelerators that are not in use it formats the whole stack of calls,
+    one to three milliseconds in a training step.
+
+    Example:
+        >>> seed_devices(7)
+        >>> one = torch.rand(1)
+        >>> bool(torch.rand(1, generator=torch.Generator().manual_seed(7)) == one)
+        True
+    """
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)

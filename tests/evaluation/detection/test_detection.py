@@ -63,6 +63,7 @@ def small_detector(num_classes: int = 2, **changes: Any) -> Detector:
     return detector
 
 
+@pytest.mark.slow
 def test_a_short_run_raises_the_average_precision_above_the_untrained_detector(tmp_path: Path) -> None:
     write_shapes(tmp_path, "train", 48, seed=0)
     write_shapes(tmp_path, "val", 15, seed=1)

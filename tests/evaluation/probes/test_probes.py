@@ -171,6 +171,21 @@ def test_the_learning_rate_is_chosen_without_test_images():
     assert f"lr {best['lr']:g}" in one[1]["optimizer"]
 
 
+def test_the_network_stays_in_evaluation_mode_while_the_heads_train():
+    probe = MLPProbe(WithBatchNorm(), 3, hidden_dim=4)
+    probe.train()
+    assert probe.heads.training
+    assert not any(part.training for part in probe.network.modules())
+
+
+def test_another_head_that_is_better_on_test_images_is_not_taken():
+    probe, logged = LinearProbe(WithBatchNorm(), 3, settings="simclr", lr=(0.1, 1.0)), {}
+    probe.log = lambda name, value, **_: logged.update({name: float(value)})
+    probe.report("val", {"top1": [0.5, 0.25]})
+    probe.report("test", {"top1": [0.125, 0.75]})
+    assert (logged["val/top1"], logged["test/top1"]) == (0.5, 0.125)
+
+
 def test_rows_without_label_have_no_part():
     _, y = _blobs(30)
     logits = torch.randn(30, 2, 3)

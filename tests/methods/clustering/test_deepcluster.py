@@ -202,6 +202,18 @@ def test_batches_in_one_order_are_weighed_instead():
     assert draws.losses != pytest.approx(draws.plain, rel=1e-3)
 
 
+def test_directions_of_features_are_clustered_and_not_their_lengths():
+    """Two directions, each in two lengths that differ a thousandfold."""
+    method = _method(num_clusters=2, pca_dim=None)
+    method._trainer = type("Position", (), {"current_epoch": 0, "progress_bar_callback": None})()
+    method.pseudo_labels.resize(40)
+    which, lengths = torch.arange(40) % 2, torch.tensor([0.1, 100.0])[torch.arange(40) // 2 % 2]
+    method._cluster(torch.randn(2, 16)[which] * lengths[:, None])
+    labels = method.pseudo_labels.labels
+    assert labels[0] != labels[1]
+    assert torch.equal(labels, labels[:2].repeat(20))
+
+
 def test_features_before_a_relu_are_clustered_and_the_classifier_sees_them_after_it():
     class Negative(nn.Module):
         num_features = 16

@@ -199,6 +199,7 @@ def _errors(method: BiGAN, gray: torch.Tensor) -> tuple[float, float]:
     return latents.item(), images.item()
 
 
+@pytest.mark.slow
 def test_encoder_and_generator_become_each_others_inverse():
     """On images of one gray each, uniform as the only latent is, in 200 steps.
 

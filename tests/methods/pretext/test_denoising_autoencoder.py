@@ -109,7 +109,7 @@ def test_emphasis_of_the_method_is_that_of_the_loss():
     _, (corrupted, *_) = _seen(1, amount=0.3, corrupted_weight=1.0, intact_weight=0.0)
     _, (intact, *_) = _seen(1, amount=0.3, corrupted_weight=0.0, intact_weight=3.0)
     torch.testing.assert_close(corrupted + intact / 3, plain)
-    assert 0 < corrupted < plain
+    assert 0.25 * plain < corrupted < 0.35 * plain  # an untrained network is as wrong everywhere
 
 
 def test_copying_the_input_is_no_solution():

@@ -142,6 +142,16 @@ def test_two_of_three_images_are_gray_with_all_their_patches():
     assert gray[0].float().mean() == pytest.approx(0.66, abs=0.06)
 
 
+def test_the_channel_that_is_kept_is_drawn_for_every_patch():
+    """Doersch et al., section 3.2: of each patch, two of three channels are replaced by weak noise, at random."""
+    patches = relative_position(low_resolution_p=0.0).draw_patches(noise(40, 32), generator())  # (T, B, C, s, s)
+    kept = patches.std((3, 4)).argmax(2)  # (T, B)
+    assert kept.flatten().bincount(minlength=3).min() > 0.25 * kept.numel()
+    # Of 9 draws among three channels, one is missing in 8 % of the cases.
+    assert sum(len(set(of_image)) == 3 for of_image in kept.T.tolist()) > 30
+    assert all(len(set(of_place)) == 3 for of_place in kept.tolist())
+
+
 def test_a_third_of_the_patches_lose_their_resolution_as_in_the_official_code():
     method = RelativePosition(TinyBackbone(), patch_size=96, cell_size=96, jitter=0, grid=2, hidden_dim=8)
     sharp = []

@@ -150,6 +150,13 @@ def test_the_middle_block_is_what_is_evaluated():
     torch.testing.assert_close(method(images), expected)
 
 
+def test_the_learning_rate_falls_to_a_fifth_at_each_milestone():
+    """Of 200 epochs at 60, 120 and 160, as the official configuration for CIFAR has it."""
+    method = RotNet(TinyBackbone())
+    factors = [method.lr_factor(step, total=200, warmup=0) for step in (0, 59, 60, 119, 120, 159, 160, 199)]
+    assert factors == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04, 0.008, 0.008])
+
+
 def test_all_parameters_are_decayed():
     (group,) = RotNet(NIN(2, widths=(4, 5, 6), width=7)).parameter_groups()
     assert len(group["params"]) == 3 * 6 + 2

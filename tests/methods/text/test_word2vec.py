@@ -82,6 +82,18 @@ def test_negatives_follow_the_noise_and_are_never_the_sentence_end():
     assert ends.tolist() == [19, 19]
 
 
+def test_the_negatives_of_a_step_follow_the_counts_to_the_power_of_three_quarters():
+    """Mikolov et al., arXiv:1310.4546, section 2.2; the end of a sentence, which is never drawn, is shared out."""
+    counts = torch.tensor([100, 8000, 4000, 1000, 100])
+    method = Word2Vec(dim=4, counts=counts.tolist(), window=2, negatives=5, subsampling=0.0)
+    draws = torch.Generator().manual_seed(0)
+    words = method.draw_groups(torch.randint(1, 5, (200, 50), generator=draws), draws).words[:, 1:]
+    found = words.flatten().bincount(minlength=5) / words.numel()
+    weights = counts.double() ** 0.75
+    expected = (weights / weights.sum()).float()
+    torch.testing.assert_close(found[1:], expected[1:] + expected[0] / 4, atol=0.005, rtol=0)
+
+
 def test_a_negative_that_is_the_target_and_a_group_without_context_do_not_count():
     words = torch.tensor([[3, 4, 3, 4], [3, 5, 6, 7]])
     present = torch.tensor([[True, False], [False, False]])

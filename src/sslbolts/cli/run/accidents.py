@@ -21,11 +21,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORKER = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
 )
+_RANK = re.compile(r"gloo.*(?:closed|reset) by peer|ncclRemoteError", re.DOTALL)
 
 
 @contextmanager
 def accidents_explained(trainer: Trainer) -> Iterator[None]:
-    """Around ``trainer.fit``: say in one line that a disk is full, a folder gone, a worker dead, a checkpoint unfit.
+    """Around ``trainer.fit``: say in one line that a disk is full, a folder gone, a process dead, a checkpoint unfit.
 
     Args:
         trainer: that fits.
@@ -67,6 +68,11 @@ def _explanation(error: Exception, trainer: Trainer) -> str | None:
         return _of_files(system, run_folder(trainer))
     if found := _WORKER.search(text):
         return _of_a_worker(found[1])
+    if _RANK.search(text):
+        return (
+            "another process of this training has ended, and this one cannot go on alone. What ended it stands in its "
+            "own output; if nothing does, perhaps the system was out of memory. --ckpt_path goes on from a checkpoint."
+        )
     if text.startswith("Early stopping conditioned on metric"):  # which first sees the metrics when there are some
         return text
     if "checkpoint contains only the model" in text:

@@ -2,8 +2,11 @@
 
 import contextlib
 import inspect
+import site
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -30,7 +33,7 @@ def check_classes(config: Namespace) -> None:
     A parser accepts a function where its result is said to be of the type, any class where the parameter has no type,
     and any function for a parameter that is one. Here a class path is a class; where its parameter has no type, one of
     the parts that a run is made of, or of the package that has the parameter; and a function says that it returns what
-    its parameter wants.
+    its parameter wants, or, where that is nothing in particular, is no function of some installed package.
 
     Args:
         config: parsed, with nothing made yet.
@@ -114,6 +117,11 @@ def _check(option: str, value: Any, kind: Any, owner: str) -> None:
             f"--{option}: the function {name} is not known to return {_words(kind)}: say so in its annotation, or give "
             "a class."
         )
+    elif inspect.isroutine(value) and not _is_known(value, kind, owner):
+        raise UsageError(
+            f"--{option}: {value.__module__}.{value.__qualname__} is a function of an installed package, and might run "
+            "what stands in the files that it opens: give a function of a module of yours, which calls it."
+        )
 
 
 def _fits(cls: type, kind: Any, owner: str) -> bool:
@@ -137,6 +145,27 @@ def _returns(function: Any, kind: Any) -> bool:
     if classes:
         return any(issubclass(found, classes) for found in returned)
     return not _is_of_python(function)
+
+
+def _is_known(function: Any, kind: Any, owner: str) -> bool:
+    """True for a function that is wanted for its result, or is of a package that opens nothing, or of no installed one.
+
+    ``pandas.read_pickle`` as the loader of a dataset would run what a stranger's folder of images holds.
+    """
+    wanted = any(list(_classes(part)) for part in _parts(kind) if _is_callable(part))
+    if wanted or f"{function.__module__}.".startswith(HARMLESS) or _package(function) == owner.partition(".")[0]:
+        return True
+    path = getattr(sys.modules.get(_package(function)), "__file__", None)
+    return path is None or not any(Path(path).is_relative_to(folder) for folder in _site_folders())
+
+
+def _site_folders() -> list[str]:
+    return [
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+    ]
 
 
 def _parts(kind: Any) -> Iterator[Any]:

@@ -6,6 +6,7 @@ from argparse import ArgumentError
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from docstring_parser import parse as parse_docstring
@@ -116,12 +117,27 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: Argumen
     except ArgumentError as error:
         options = re.findall(r"--[\w.]+", of_the_verb.format_usage())
         raise UsageError(explain(str(error), options)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{_no_text(arguments)} is no text in UTF-8, and so no configuration.") from error
     of_verb = config[config.subcommand] if "subcommand" in config else config
     if any(isinstance(value, Namespace) for value in vars(of_verb).values()):
         from sslbolts.cli.shared.classes import check_classes  # which needs torch
 
         check_classes(of_verb)
     return config
+
+
+def _no_text(arguments: Sequence[str]) -> str:
+    """The file among the arguments that a parser could not read."""
+    for path in (Path(argument.rpartition("=")[2]) for argument in arguments):
+        try:
+            if path.is_file():
+                path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return f'"{path}"'
+        except OSError:
+            pass
+    return "a file that the configuration names"
 
 
 def _option(kind: Any, default: Any, *, optional: bool) -> dict[str, Any] | None:

@@ -116,8 +116,7 @@ def data_of(parser: Parser, config: Any, encoder: "Encoder") -> Any:
 
 def instantiated_data(parser: Parser, config: Any) -> Any:
     """The DataModule as the command line has it."""
-    make = getattr(parser, "instantiate", None) or parser.instantiate_classes  # as it was called before 4.49
-    return make(config).data
+    return parser.instantiate(config).data
 
 
 def cache_folder(config: Any, encoder: "Encoder") -> Path | None:

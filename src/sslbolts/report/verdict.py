@@ -1,0 +1,79 @@
+"""A verdict on a run in one line: the numbers, whether it has learned anything, and what to do if not."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Verdict", "verdict"]
+
+_MEASURES = (r"(?:[\w.-]+/)?knn/k\d+_t[\d.e-]+", r"(?:[\w.-]+/)?ridge/top1", r"(?:[\w.-]+/)?agreement/top1")
+_RANKS = (r"(?:[\w.-]+/)?rankme", r"(?:[\w.-]+/)?agreement/rankme")
+_LOW_RANK = 3.0
+
+
+class Verdict(NamedTuple):
+    """What the numbers of a run say.
+
+    Attributes:
+        measure: name of the metric that it is judged by; None where nothing was measured.
+        learned: True above both baselines, False where it is not above the untrained network; else None.
+        line: the numbers and what they mean.
+        advice: what to do; empty where there is nothing to mend.
+    """
+
+    measure: str | None
+    learned: bool | None
+    line: str
+    advice: str
+
+
+def verdict(values: Mapping[str, float]) -> Verdict:
+    """Judge a run by its last metrics.
+
+    Args:
+        values: by metric name, shares in [0, 1]: ``knn/...``, ``ridge/top1`` or ``agreement/top1`` with their
+            ``/raw_pixels`` and ``/untrained``, ``train/loss_of_chance``, ``rankme``.
+
+    Example:
+        >>> found = verdict({"ridge/top1": 0.5, "ridge/top1/raw_pixels": 0.4, "ridge/top1/untrained": 0.3})
+        >>> found.learned, found.line.partition(": ")[2]
+        (True, 'it has learned what pixels do not show.')
+        >>> verdict({}).line
+        'nothing was measured that says whether it has learned anything.'
+    """
+    measure = next((name for pattern in _MEASURES for name in values if re.fullmatch(pattern, name)), None)
+    rank = next((values[name] for pattern in _RANKS for name in values if re.fullmatch(pattern, name)), None)
+    chance = values.get("train/loss_of_chance")
+    asides = [] if chance is None else [f"the loss is {chance:.2f} of chance's"]
+    asides += [] if rank is None else [f"RankMe {rank:.1f}"]
+    aside = f" ({', '.join(asides)})" if asides else ""
+    if measure is None:
+        line = f"nothing was measured that says whether it has learned anything{aside}."
+        return Verdict(
+            None, None, line, "Add KNNMonitor where there are labels, or ViewAgreement where there are none."
+        )
+    value, pixels, untrained = (values.get(f"{measure}{suffix}") for suffix in ("", "/raw_pixels", "/untrained"))
+    assert value is not None
+    named = {"raw pixels": pixels, "untrained network": untrained}
+    beside = ", ".join(f"{name} {100 * other:.1f} %" for name, other in named.items() if other is not None)
+    start = f"{measure} is {100 * value:.1f} %" + (f" ({beside})" if beside else "")
+    if not math.isfinite(value):
+        advice = "Use a smaller learning rate, or a longer warm-up."
+        return Verdict(measure, False, f"{measure} is no number: the network has diverged.", advice)
+    if untrained is not None and value <= untrained:
+        return Verdict(
+            measure,
+            False,
+            f"{start}: it has learned nothing that this shows{aside}.",
+            "Train longer; try another learning rate; look at the views (pictures/augmentations) and at the collapse "
+            "metrics.",
+        )
+    low = rank is not None and rank < _LOW_RANK
+    collapsed = "RankMe is low, so features fill few directions: see the collapse metrics." if low else ""
+    if pixels is not None and value <= pixels:
+        advice = "Train longer: raw pixels still tell as much."
+        return Verdict(measure, None, f"{start}: it has learned something, but less than pixels show{aside}.", advice)
+    if untrained is None and pixels is None:
+        return Verdict(measure, None, f"{start}; there is no baseline to compare it with{aside}.", collapsed)
+    return Verdict(measure, True, f"{start}: it has learned what pixels do not show{aside}.", collapsed)

@@ -1,0 +1,116 @@
+"""``sslbolts fit --rewinds``, and a fit whose limit is reached where it begins."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sslbolts._lightning import Callback
+from sslbolts.cli import main
+from sslbolts.cli.run.rewinds import LowerRate
+from sslbolts.cli.training import TrainingCLI
+from tests.cli.test_accidents import LAST, RUN
+from tests.helpers.resumption import BATCHES, Toy, toy_images
+from tests.helpers.trainers import quiet_trainer
+
+FIT = [*RUN, "--trainer.callbacks.every_n_train_steps=2"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+
+class Spoils(Callback):
+    """Makes the weights NaN before some step, so often, and writes down the learning rates."""
+
+    def __init__(self, before: int, times: int) -> None:
+        self.before, self.times = before, times
+        self.rates: list[tuple[int, float]] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.rates.append((trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"]))
+        if trainer.global_step == self.before and self.times > 0:
+            self.times -= 1
+            with torch.no_grad():
+                next(pl_module.parameters()).fill_(torch.nan)
+
+
+def fit(*argv: str, before: int = 5, times: int = 0) -> tuple[int, list[tuple[int, float]]]:
+    """The exit code, and the rate before each step."""
+    spoils, own = Spoils(before, times), TrainingCLI.before_fit
+
+    def hook(cli: Any) -> None:
+        own(cli)
+        cli.trainer.callbacks.insert(0, spoils)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingCLI, "before_fit", hook)
+        return main([*FIT, *argv]), spoils.rates
+
+
+def test_each_rewind_goes_on_from_the_last_good_checkpoint_with_half_the_rate_before(capsys):
+    code, plain = fit()
+    assert code == 0
+    assert [step for step, _ in plain] == list(range(12))
+    code, rates = fit("--rewinds=2", times=2)
+    assert code == 0
+    assert [step for step, _ in rates] == [*range(6), 4, 5, *range(4, 12)]
+    factors = [1.0] * 6 + [0.5] * 2 + [0.25] * 8
+    assert [rate for _, rate in rates] == pytest.approx([dict(plain)[s] * f for (s, _), f in zip(rates, factors)])
+    end = torch.load(LAST, weights_only=True)
+    assert end["global_step"] == 12
+    assert all(value.isfinite().all() for value in end["state_dict"].values())
+    printed = capsys.readouterr().out
+    assert "Rewind 1 of 2: training has diverged: " in printed
+    assert f"It goes on from {LAST.resolve()} with 0.25 times the learning rate" in printed
+
+
+@pytest.mark.parametrize(("rewinds", "before"), [(0, 5), (1, 5), (3, 1)], ids=["none", "too few", "no checkpoint"])
+def test_a_run_that_cannot_go_back_any_more_ends_in_the_error(capsys, rewinds, before):
+    code, _ = fit(f"--rewinds={rewinds}", before=before, times=9)
+    assert code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "training has diverged" in line
+
+
+def test_rates_of_other_schedules_and_of_none_are_lowered_from_those_of_the_module():
+    """Those of torch come back from the checkpoint, lowered already."""
+    seen = []
+
+    class Scheduled(Toy):
+        def on_train_batch_start(self, batch, batch_idx):
+            super().on_train_batch_start(batch, batch_idx)
+            seen.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    class Plain(Scheduled):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    for kind, second in ((Scheduled, 0.7), (Plain, 1.0)):  # Toy's schedule, in its second epoch
+        path: Any = None
+        for epoch, factor in enumerate((0.5, 0.25), 1):
+            trainer = quiet_trainer(max_epochs=epoch, callbacks=[LowerRate(factor)])
+            trainer.fit(kind(), toy_images(), ckpt_path=path)
+            path = Path(f"{kind.__name__}.ckpt")
+            trainer.save_checkpoint(path)
+        assert seen == pytest.approx([0.01 * 0.5] * BATCHES + [0.01 * 0.25 * second] * BATCHES)
+        seen.clear()
+
+
+@pytest.mark.parametrize(
+    ("limit", "command"), [("max_steps=4", FIT), ("max_epochs=1", RUN)], ids=["after a step", "after an epoch"]
+)
+def test_a_limit_that_is_reached_already_is_said_in_one_line(capsys, limit, command):
+    assert main([*command, f"--trainer.{limit}"]) == 0
+    before = LAST.read_bytes()
+    assert "Nothing was trained" not in capsys.readouterr().out
+    assert main([*command, f"--trainer.{limit}", "--ckpt_path=last"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Nothing was trained" in line]
+    assert f"last.ckpt is at step 4, and --trainer.{limit} is reached." in line
+    assert ("a validation, may have been due" in line) == (command is FIT)  # it was written before that
+    assert "To train longer, give a larger one" in line
+    assert LAST.read_bytes() == before
+    assert main([*command, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0
+    assert torch.load(LAST, weights_only=True)["global_step"] == 8

@@ -1,0 +1,222 @@
+"""Every door through which a file comes in, with every kind of file that would run code: none does, all are refused."""
+
+import io
+import json
+import pickle
+import socket
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import sslbolts.data as sets
+from sslbolts import SimCLR, UsageError, export_backbone, load_backbone
+from sslbolts.checkpoints.lightning_files import PlainCheckpointIO
+from sslbolts.checkpoints.ours import Checkpoint
+from sslbolts.cli import main
+from sslbolts.evaluation import FineTune, LinearProbe, MLPProbe, load_encoder
+from sslbolts.evaluation.feature_files import load_columns
+from sslbolts.methods import get_method
+
+
+class Payload:
+    """Leaves a file where it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("ran", "w")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The working directory, in which nothing may have run in the end."""
+    (tmp_path / "trap.py").write_text("open('ran', 'w')\ndef X(*args, **kwargs): return args\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    assert "trap" not in sys.modules
+    assert not (tmp_path / "ran").exists()
+
+
+def _archive(*more: str) -> bytes:
+    """A file of ``torch.save`` made by hand, with other records beside the pickle."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("data.pkl", *more):
+            archive.writestr(f"archive/{name}", pickle.dumps(Payload(), 2))
+        archive.writestr("archive/byteorder", "little")
+        archive.writestr("archive/version", "3\n")
+    return file.getvalue()
+
+
+def _tar() -> bytes:
+    """As torch 0.1 saved."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            content = pickle.dumps(Payload(), 2)
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return file.getvalue()
+
+
+def _saved(write, *args: object, **options: object) -> bytes:
+    file = io.BytesIO()
+    write(file, *args, **options) if write is not torch.save else write(*args, file, **options)
+    return file.getvalue()
+
+
+OBJECTS = np.array([Payload()], dtype=object)
+WEIGHTS = {"conv1.weight": torch.zeros(8, 3, 3, 3)}
+KINDS = {
+    "a pickle": pickle.dumps(Payload()),
+    "a pickle as the first Python wrote": pickle.dumps({"state_dict": WEIGHTS, "mine": Payload()}, 0),
+    "of torch 1.5": _saved(
+        torch.save, {"state_dict": WEIGHTS, "mine": Payload()}, _use_new_zipfile_serialization=False
+    ),
+    "of torch 0.1": _tar(),
+    "an object of torch.save": _archive(),
+    "a program of TorchScript": _archive("constants.pkl"),
+    "an array of objects": _saved(np.save, OBJECTS, allow_pickle=True),
+    "arrays of objects": _saved(np.savez, features=OBJECTS, targets=OBJECTS, indices=OBJECTS),
+}
+
+
+def _probe(cls):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    return lambda path: cls.load_from_checkpoint(path, backbone=network, num_classes=3)
+
+
+READERS = {
+    "load_backbone": load_backbone,
+    "load_encoder": lambda path: load_encoder(path, device="cpu"),
+    "export_backbone": lambda path: export_backbone(path, "out.safetensors"),
+    "a method": SimCLR.load_from_checkpoint,
+    "a linear probe": _probe(LinearProbe),
+    "an MLP probe": _probe(MLPProbe),
+    "fine-tuning": _probe(FineTune),
+    "Checkpoint.read": Checkpoint.read,
+    "a Trainer of the command line": PlainCheckpointIO().load_checkpoint,
+    "Distillation's teacher": lambda path: get_method("Distillation")("resnet10t", teacher=str(path)),
+    "BoWNet's teacher": lambda path: get_method("BoWNet")("resnet10t", teacher=str(path)),
+}
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_readers_refuse_it(read, suffix, folder):
+    for kind, content in KINDS.items():
+        path = folder / f"{kind}{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=kind):
+            read(path)
+        assert not (folder / "ran").exists(), kind
+
+
+OF_TRAINING = ["--data.batch_size=8", "--trainer.accelerator=cpu", "--trainer.logger=false", "--trainer.fast_dev_run=1"]
+COMMANDS = {
+    **{verb: [verb, "--model=SimCLR", "--ckpt_path={}", *OF_TRAINING] for verb in ("fit", "validate", "predict")},
+    "test": ["test", "--ckpt_path={}", *OF_TRAINING],
+    "a teacher": ["fit", "--model=Distillation", "--model.backbone=resnet10t", "--model.teacher={}", *OF_TRAINING],
+    "a configuration": ["fit", "--config={}"],
+    "evaluate": ["evaluate", "knn", "{}", "--device=cpu"],
+    "finetune": ["evaluate", "finetune", "{}", "--device=cpu"],
+    "transfer": ["transfer", "{}", "--datasets", "CIFAR10", "--root=.", "--device=cpu"],
+    "detect": ["detect", "{}", "--root=.", "--device=cpu"],
+    "diagnose": ["diagnose", "{}", "--device=cpu"],
+    "export": ["export", "{}", "out.safetensors"],
+    "pictures": ["pictures", "{}", "--device=cpu"],
+}
+
+
+@pytest.mark.parametrize("kind", ["a pickle", "an object of torch.save"])
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_commands_refuse_it_in_one_line(command, kind, folder, capsys):
+    (folder / "theirs.yaml").write_bytes(KINDS[kind])
+    assert main([word.format("theirs.yaml") for word in command]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "theirs.yaml" in line
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cache_of_features_is_computed_again(kind, folder):
+    (folder / "cache.safetensors").write_bytes(KINDS[kind])
+    with pytest.warns(UserWarning, match="are not used, and are computed again"):
+        assert load_columns(folder / "cache.safetensors", range(3), 4) is None
+
+
+@pytest.mark.parametrize("kind", ["a pickle", "a pickle as the first Python wrote", "of torch 1.5"])
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [("CIFAR10", "cifar-10-batches-py"), ("CIFAR100", "cifar-100-python"), ("STL10", "stl10_binary")],
+)
+def test_the_pickles_of_a_published_data_set_are_those_that_were_published(name, stored, kind, folder):
+    from torchvision import datasets
+
+    made = getattr(datasets, name)
+    files = [file for file, _ in (*made.train_list, *made.test_list)] + [getattr(made, "meta", {}).get("filename")]
+    (folder / stored).mkdir()
+    for file in filter(None, files):
+        (folder / stored / file).write_bytes(KINDS[kind])
+    data = getattr(sets, f"{name}DataModule")(str(folder), num_workers=0)
+    with pytest.raises(UsageError, match=f"{name} is not in root"):
+        data.prepare_data()
+    with pytest.raises(UsageError, match=f"{name} is not in root"):
+        data.train_dataloader()
+
+
+NAMES = ("trap.X", "os.system", "subprocess.Popen", "sslbolts.checks.classes.sys", "torch.hub.load", ".trap", "trap")
+HUBS = ("hf-hub:stranger/network", "local-dir:.", "hf_hub:stranger/network", "torchhub:stranger/network")
+OF = {
+    "optimizer": "SimCLR",
+    "backbone": "SimCLR",
+    "backbone_kwargs": "SimCLR",
+    "teacher": "Distillation",
+    "method": "SemiSupervised",
+}
+
+
+@pytest.mark.parametrize("name", [*NAMES, *HUBS])
+def test_no_name_in_a_checkpoint_is_imported_opened_or_fetched(name, folder, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was touched"))
+    path = folder / "last.ckpt"
+    for place in OF:
+        value = {"class_path": name, "init_args": {"path": "trap.py"}}
+        for given in (name, value, [value], {"act_layer": value}, {"backbone": name}):
+            torch.save(
+                {
+                    "sslbolts_class": f"sslbolts.{OF[place]}",
+                    "state_dict": WEIGHTS,
+                    "hyper_parameters": {"backbone": "resnet10t", "stem": "cifar", place: given},
+                },
+                path,
+            )
+            for read in (load_backbone, get_method(OF[place]).load_from_checkpoint):
+                with pytest.raises((UsageError, RuntimeError)):  # these are not the weights of a whole method
+                    read(path)
+
+
+def test_an_exported_file_names_a_network_and_nothing_else(folder, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was touched"))
+    for name in (*NAMES, *HUBS):
+        spec = {"backbone": name, "stem": "imagenet", "in_chans": 3}
+        save_file(WEIGHTS, folder / "backbone.safetensors", {"sslbolts": json.dumps(spec)})
+        with pytest.raises(UsageError, match="there is no backbone"):
+            load_backbone(folder / "backbone.safetensors")
+
+
+def test_an_error_moves_no_cursor(folder, capsys):
+    """Names in a file go to the terminal as text."""
+    content = {"sslbolts_class": "trap.X\x1b[2J\n\x1b]0;title\x07", "state_dict": {}, "hyper_parameters": {}}
+    torch.save(content, folder / "last.ckpt")
+    assert main(["validate", "--ckpt_path=last.ckpt", *OF_TRAINING]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error[:-1].isprintable()
+    assert r"trap.X\x1b[2J" in error
