@@ -298,7 +298,7 @@ WRONG = [
     Wrong(
         "no neighbors",
         [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=0"],
-        "k=0: the number of neighbors is at least 1.",
+        "k=0: the number of neighbors is at least 1, and whole.",
         lambda files: KNNMonitor(k=0),
     ),
     Wrong(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, recipe
 
@@ -122,6 +123,6 @@ def statistics(
             f"mean={tuple(used_mean)} and std={tuple(used_std)} must have one number per channel, and in_chans="
             f"{in_chans}: give mean= and std=."
         )
-    if min(used_std) <= 0:
-        raise UsageError(f"std={tuple(used_std)} must be positive.")
+    if not all(map(is_number, (*used_mean, *used_std))) or not all(value > 0 for value in used_std):
+        raise UsageError(f"mean={tuple(used_mean)} must be finite, and std={tuple(used_std)} positive.")
     return tuple(used_mean), tuple(used_std)

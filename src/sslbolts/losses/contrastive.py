@@ -184,10 +184,14 @@ def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> T
     Returns:
         Scalar float32 in [0, 1], on the device of ``z1``; over this rank's images only.
 
+    Raises:
+        UsageError: if the shapes differ.
+
     Example:
         >>> matching_accuracy(torch.eye(3), torch.eye(3)).item()
         1.0
     """
+    one_shape("matching_accuracy", z1=z1, z2=z2)
     z1, z2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
     if others is None:
         similarity = z1 @ z2.T

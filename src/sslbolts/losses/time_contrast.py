@@ -130,7 +130,7 @@ def pair_triplet(
         Scalar >= 0; ``margin`` when all embeddings are equal.
 
     Raises:
-        UsageError: if the shapes do not fit or a number is out of its range.
+        UsageError: if the shapes do not fit, a number is out of its range, or there is only one pair.
 
     Source: Wang and Gupta, Unsupervised Learning of Visual Representations using Videos, ICCV 2015, arXiv:1505.00687,
     who take the sum.
@@ -146,6 +146,8 @@ def pair_triplet(
     anchor, positive = F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
     everything = torch.cat((gather(anchor), gather(positive)))  # (2 N, D)
     pairs = len(everything) // 2
+    if pairs < 2:
+        raise UsageError("pair_triplet needs two pairs or more: the frames of the others are the negatives.")
     if draws is not None and draws.shape != (len(anchor), 2 * pairs):
         raise UsageError(
             f"draws must be {(len(anchor), 2 * pairs)}, one for each frame of all ranks, got {draws.shape}."

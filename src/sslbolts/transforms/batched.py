@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError
 from sslbolts.transforms.blur import gaussian_blur
 from sslbolts.transforms.color import colors, grayscale_, jitter_, jitter_branch_free, luma, solarize_
@@ -251,8 +252,10 @@ class _Normalize:
     def __init__(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         if (mean is None) != (std is None):
             raise UsageError("mean and std belong together: give both, or neither.")
-        if mean is not None and std is not None and (len(mean) != len(std) or min(std) <= 0):
-            raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
+        if mean is not None and std is not None:
+            right = all(map(is_number, (*mean, *std))) and all(value > 0 for value in std)
+            if len(mean) != len(std) or not right:
+                raise UsageError(f"mean={mean} and std={std} need one number per channel each, and std above 0.")
         self.mean = tuple(mean or ())
         self.std = tuple(std or ())
 

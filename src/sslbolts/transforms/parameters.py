@@ -145,9 +145,9 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[in
     """
     h, w = height, width
     if width / height < ratio[0]:
-        h = round(width / ratio[0])
+        h = max(1, round(width / ratio[0]))
     elif width / height > ratio[1]:
-        w = round(height * ratio[1])
+        w = max(1, round(height * ratio[1]))
     return (height - h) // 2, (width - w) // 2, h, w
 
 

@@ -11,6 +11,8 @@ __all__ = ["INTERPOLATIONS", "Evaluation", "MultiCrop", "MultiView", "View"]
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
+_MOST = 1e6  # below this, no strength or width overflows float32 on its way to a pixel
+
 
 @dataclass(frozen=True)
 class View:
@@ -74,8 +76,8 @@ class View:
         for name, count in (("scale", 2), ("ratio", 2), ("blur_sigma", 2), ("jitter", 4)):
             object.__setattr__(self, name, _numbers(name, getattr(self, name), count))
         for name in ("flip", "jitter_p", "grayscale_p", "blur_p", "solarize_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)} is no probability: give a number from 0 to 1.")
+            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}={getattr(self, name)!r} is no probability: give a number from 0 to 1.")
         for name, highest in (("scale", 1.0), ("ratio", math.inf), ("blur_sigma", math.inf)):
             low, high = getattr(self, name)
             if not 0 < low <= high <= highest:
@@ -87,17 +89,19 @@ class View:
                 f"jitter={self.jitter} must be (brightness, contrast, saturation, hue), "
                 "none negative and hue at most 0.5 turns."
             )
-        if self.kernel < 1 or self.kernel % 2 == 0 or (self.blur_p > 0 and self.kernel // 2 >= self.size):
+        odd = isinstance(self.kernel, int) and self.kernel > 0 and self.kernel % 2
+        if not odd or (self.blur_p > 0 and self.kernel // 2 >= self.size):
             raise UsageError(
                 f"blur_kernel={self.blur_kernel} must be odd and less than twice size={self.size}; "
                 "None takes a tenth of the size."
             )
-        if not 0 <= self.padding <= 1 or (self.padding and self.color_first):
+        if not _is_number(self.padding) or not 0 <= self.padding <= 1 or (self.padding and self.color_first):
             raise UsageError(
-                f"padding={self.padding} must be from 0 to 1 of the image's shorter side, and 0 with color_first=True."
+                f"padding={self.padding!r} must be from 0 to 1 of the image's shorter side, and 0 with "
+                "color_first=True."
             )
-        if not 0 <= self.solarize_threshold <= 255:
-            raise UsageError(f"solarize_threshold={self.solarize_threshold} must be from 0 to 255 levels.")
+        if not _is_number(self.solarize_threshold) or not 0 <= self.solarize_threshold <= 255:
+            raise UsageError(f"solarize_threshold={self.solarize_threshold!r} must be from 0 to 255 levels.")
 
 
 @dataclass(frozen=True)
@@ -190,21 +194,26 @@ class Evaluation:
 
 
 def _at_least_one(name: str, value: Any) -> None:
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{name}={value!r} must be a whole number of pixels, 1 or more.")
 
 
 def _numbers(name: str, values: Any, count: int) -> tuple[float, ...]:
     given = tuple(values) if isinstance(values, Sequence) and not isinstance(values, str) else ()
-    if len(given) != count or not all(isinstance(value, int | float) for value in given):
-        raise UsageError(f"{name}={values!r} must be {count} numbers.")
+    if len(given) != count or not all(map(_is_number, given)):
+        raise UsageError(f"{name}={values!r} must be {count} numbers, none of {_MOST:,.0f} or more.")
     return given
+
+
+def _is_number(value: Any) -> bool:
+    """True for a number, neither infinite nor one that overflows float32 on the way to a pixel."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _known_interpolation(name: str) -> None:
     if name not in INTERPOLATIONS:
         raise UsageError(
-            f'interpolation="{name}" is unknown: use "bilinear" or "bicubic".{did_you_mean(name, INTERPOLATIONS)}'
+            f'interpolation="{name}" is unknown: use "bilinear" or "bicubic".{did_you_mean(str(name), INTERPOLATIONS)}'
         )
 
 
