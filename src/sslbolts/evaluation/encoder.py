@@ -19,6 +19,7 @@ from sslbolts.export import FORMATS, read_backbone
 from sslbolts.methods import METHODS, SSLModule
 from sslbolts.networks.backbones import feature_width, first_convolution, warn_classifier
 from sslbolts.networks.taps import Tap, find_layer, pooled
+from sslbolts.networks.widths import blank_images
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -310,11 +311,9 @@ def _width(network: _Features, bare: nn.Module, channels: int, size: int | None)
     if network.layer == "backbone" and not size and isinstance(network.root, SSLModule):
         return feature_width(bare)
     side = size or 64
-    first = next(network.parameters(), torch.empty(0))
-    image = torch.zeros(1, channels, side, side, device=first.device, dtype=first.dtype)
     with torch.no_grad():
         try:
-            return int(network(image).shape[1])
+            return int(network(blank_images(network, channels, side)).shape[1])
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise UsageError(

@@ -61,14 +61,14 @@ def protocol_trainer(device: torch.device, *, devices: int = 1, precision: str =
         1
     """
     whole(devices=devices)
-    quiet = {
+    defaults = {
         "logger": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "accelerator": "gpu" if device.type == "cuda" else device.type,
     }
-    return Trainer(devices=devices, precision=precision, **{**quiet, **settings})  # type: ignore[arg-type]
+    return Trainer(devices=devices, precision=precision, **{**defaults, **settings})  # type: ignore[arg-type]
 
 
 def saved(trainer: Trainer, path: str | Path | None) -> list[str]:
