@@ -16,8 +16,7 @@ from sslbolts.losses.shapes import one_shape
 __all__ = ["Negatives", "margin_triplet", "matching_accuracy", "nt_logistic", "nt_xent"]
 
 Negatives = Literal["mean", "sum", "semi_hard"]
-"""Weights of an anchor's negatives: their mean, their sum, or one of them, the nearest that is farther than the
-positive."""
+"""Negatives of an anchor: the mean over all, their sum, or one alone, the nearest that is farther than the positive."""
 
 
 @full_precision
