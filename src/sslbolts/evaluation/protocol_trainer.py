@@ -11,6 +11,7 @@ import torch
 
 from sslbolts._lightning import LIGHTNING, Trainer, rank_zero_warn
 from sslbolts.checks import whole
+from sslbolts.errors import first_line
 
 __all__ = ["protocol_trainer", "quiet", "saved"]
 
@@ -81,7 +82,7 @@ def saved(trainer: Trainer, path: str | Path | None) -> list[str]:
     try:
         trainer.save_checkpoint(path)
     except (OSError, RuntimeError) as error:
-        note = f"the checkpoint {path} could not be written: {str(error).strip().partition(chr(10))[0]}."
+        note = f"the checkpoint {path} could not be written: {first_line(error)}."
         rank_zero_warn(note)
         return [note]
     return []

@@ -37,6 +37,7 @@ def cpc(prediction: Tensor, target: Tensor, offset: int, *, scale: float = 0.1) 
     arXiv:1905.09272; van den Oord et al., arXiv:1807.03748, equation 4.
 
     Example:
+        >>> import torch
         >>> prediction, target = torch.zeros(2, 4, 3, 8), torch.randn(2, 4, 3, 8)
         >>> round(cpc(prediction, target, 1).exp().item())  # guessing among 2 x 4 x 3 patches
         24

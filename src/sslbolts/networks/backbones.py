@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict, get_args
 
 from torch import nn
 
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError, did_you_mean, first_line
 from sslbolts.networks.widths import feature_width, first_convolution
 
 __all__ = [
@@ -215,10 +215,9 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
     except Exception as error:  # the hub's client has many kinds of them, and its releases differ
         if is_untrained(name, kwargs):
             raise
-        reason = str(error).strip().partition("\n")[0]
         raise MissingWeights(
-            f'the trained weights of "{name}" cannot be had ({reason}): fetch them where there is a network, or leave '
-            "pretrained, weights and checkpoint_path out."
+            f'the trained weights of "{name}" cannot be had ({first_line(error)}): fetch them where there '
+            "is a network, or leave pretrained, weights and checkpoint_path out."
         ) from error
     names = [] if library == "torchvision" else timm.list_models()
     names += [] if library == "timm" else torchvision.models.list_models(module=torchvision.models)
