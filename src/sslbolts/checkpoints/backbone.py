@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslbolts.checkpoints.files import METADATA, PREPROCESSING, read_safetensors, some, uncompiled
 from sslbolts.checkpoints.foreign.layouts import Layout
 from sslbolts.checkpoints.foreign.reader import ImportReport, read_foreign
+from sslbolts.checkpoints.misfit import misfit
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checkpoints.safe_arguments import arguments_of_shape
 from sslbolts.errors import UsageError
@@ -246,13 +247,10 @@ def _rebuild(spec: dict[str, Any] | None, path: str) -> nn.Module:
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: str) -> None:
-    expected = network.state_dict()
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
-    reshaped = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
-    if missing or unexpected or reshaped:
+    found = misfit(network, weights)
+    if any(found):
         raise UsageError(
-            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(missing)}; '
-            f"unexpected {some(unexpected)}; of another shape {some(reshaped)}."
+            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(found.missing)}; '
+            f"unexpected {some(found.unexpected)}; of another shape {some(found.reshaped)}."
         )
     network.load_state_dict(weights)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.checks import whole_file
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.fingerprint import fingerprint
 from sslbolts.readouts.checks import is_finite
 
@@ -75,7 +75,7 @@ def load_columns(file: Path, dataset: Any, width: int) -> list[Tensor] | None:
         columns = load_file(file)
         features, targets, rows = (columns[name] for name in ("features", "targets", "indices"))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        wrong: str | None = str(error).strip().partition("\n")[0]
+        wrong: str | None = first_line(error)
     else:
         wrong = _mistake(features, targets, rows, dataset, width)
         if wrong is None:

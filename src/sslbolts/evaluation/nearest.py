@@ -178,7 +178,6 @@ def ridge_on_features(
         splits: labeled features.
         penalties: candidates, per training image.
         device: where it is computed.
-
     """
     home = choose_device(device)
     ridge = ridge_classifier(

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, collate
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
@@ -168,8 +168,7 @@ class Subject:
 def _misfit(subject: Subject, error: Exception) -> str:
     size, given = subject.encoder.preprocessing.image_size, subject.data.image_size
     hint = f"give --data.image_size={size}" if size and size != given else "give another --data.image_size"
-    reason = str(error).strip().partition("\n")[0]
-    return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."
+    return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({first_line(error)}): {hint}."
 
 
 def _neighbors(subject: Subject) -> "Figure":

@@ -16,7 +16,7 @@ from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
 from sslbolts.tables import TextTable
 
-__all__ = ["Found", "Result", "free_path", "result_path"]
+__all__ = ["Found", "Result", "format_metric", "format_setting", "free_path", "result_path"]
 
 _SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "map75", "purity", "per_class")
 """Last words of the names of metrics that are shares, printed in percent."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbolts.cli.shared.parser import Parser
+from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
     from sslbolts.evaluation import Encoder
@@ -89,7 +90,6 @@ def encoder_of(config: Any) -> "Encoder":
 
 def drawn_anew(config: Any, encoder: "Encoder", data: Any) -> "Encoder":
     """The network with other weights, if the command line asks for them."""
-    from sslbolts.errors import UsageError
     from sslbolts.evaluation import initialized
 
     if config.init is None:
