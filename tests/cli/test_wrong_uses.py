@@ -120,6 +120,15 @@ WRONG = [
     ),
     Wrong("misspelt option", ["fit", "--modle=SimCLR"], 'there is no option "--modle". Did you mean "--model"?'),
     Wrong("misspelt Trainer option", [*SIMCLR, "--trainer.max_epoks=3"], 'Did you mean "--trainer.max_epochs"?'),
+    *(
+        Wrong(
+            f"an abbreviated option of {verb}",
+            [verb, *SIMCLR[1:-1], "--trainer.max_epoch=3"],
+            'there is no option "--trainer.max_epoch". Did you mean "--trainer.max_epochs"?',
+        )
+        for verb in ("fit", "validate", "test", "predict")
+    ),
+    Wrong("an option that is only begun", [*SIMCLR, "--seed=3"], 'there is no option "--seed".'),
     Wrong("word for a number", [*SIMCLR, "--model.temperature=hot"], 'temperature: expected a number, got "hot"'),
     Wrong("word for a count", [*SIMCLR, "--trainer.max_epochs=three"], 'max_epochs: expected an integer, got "three"'),
     Wrong(

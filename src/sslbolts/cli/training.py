@@ -112,7 +112,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def init_parser(self, **kwargs: Any) -> Any:
         header = [f"{LIGHTNING}=={sys.modules[LIGHTNING].__version__}"]
         # Lightning 2.5.0 has no parser_class.
-        parser = Parser(**{"prog": "sslbolts", "exit_on_error": False, "dump_header": header, **kwargs})
+        own = {"prog": "sslbolts", "exit_on_error": False, "allow_abbrev": False, "dump_header": header}
+        parser = Parser(**{**own, **kwargs})  # a verb's options are in a parser of their own, made here, too
         parser.add_argument("-c", "--config", action=ActionConfigFile, help="configuration in YAML or JSON")
         return parser
 
