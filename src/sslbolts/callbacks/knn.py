@@ -124,7 +124,7 @@ class KNNMonitor(QueryMonitor):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the accuracies: of kNN for each `k`, then of ridge."""
+        """Names of the accuracies, of kNN for each `k` and then of ridge."""
         return self._names(self.k, ridge=True)
 
     @property

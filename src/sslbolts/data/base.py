@@ -147,7 +147,7 @@ class SSLDataModule(LightningDataModule):
 
     @property
     def eval_batch_size(self) -> int:
-        """Images per evaluation batch and device: as given, or ``batch_size``."""
+        """Images per evaluation batch and device, as given or ``batch_size``."""
         return self._eval_batch_size or self.batch_size
 
     @eval_batch_size.setter

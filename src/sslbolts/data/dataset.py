@@ -98,7 +98,7 @@ class DatasetDataModule(SSLDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: as given, or as many as the dataset's ``classes``.
+        """Number of classes, as given or as many as the dataset's ``classes``.
 
         Raises:
             UsageError: if neither says.

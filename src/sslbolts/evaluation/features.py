@@ -101,14 +101,14 @@ class EncodedData:
 
     @property
     def normalization(self) -> tuple[Any, Any]:
-        """Mean and deviation per channel: the encoder's where they are known, else the data's; None for none."""
+        """Mean and deviation per channel, the encoder's where they are known, else the data's; None for none."""
         known = self.encoder.preprocessing
         of_data = known.mean is None or len(known.mean) != self.module.in_chans
         return (self.module.mean, self.module.std) if of_data else (known.mean, known.std)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """The preparation of an image for the network: for a result's settings, and part of the cache's key."""
+        """The preparation of an image for the network, for a result's settings, and part of the cache's key."""
         if not isinstance(self.data, SSLDataModule):
             return {"transform": "the dataset's own"}
         known, (mean, std) = self.encoder.preprocessing, self.normalization

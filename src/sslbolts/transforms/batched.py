@@ -74,7 +74,8 @@ class BatchedAugment:
             images: ``(B, C, H, W)`` uint8, or float in [0, 1]; C is 1, 3 or 4 (the fourth channel gets no color
                 operation).
             generator: where all randomness comes from; on the images' device.
-            crop: False leaves the crop out, and what comes before it, for images that :func:`random_crops` made.
+            crop: False leaves the crop out, and what comes before it, for images that
+                :func:`~sslbolts.transforms.random_crops` made.
             flip: ``(B,)`` bool, which images are flipped; None draws it.
 
         Returns:

@@ -66,7 +66,7 @@ class View:
 
     @property
     def kernel(self) -> int:
-        """Taps of the blur: ``blur_kernel``, or a tenth of the size, odd and at least 3."""
+        """Taps of the blur, ``blur_kernel`` or a tenth of the size, odd and at least 3."""
         return self.blur_kernel if self.blur_kernel is not None else max(3, self.size // 10 // 2 * 2 + 1)
 
     def __post_init__(self) -> None:
@@ -159,7 +159,7 @@ class MultiCrop:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """All views in the order in which the method gets them: global first."""
+        """All views in the order in which the method gets them, global first."""
         return self.global_views + (self.local_view,) * self.num_local
 
 
