@@ -77,8 +77,9 @@ def test_tensorboard_has_pictures_and_metrics_of_each_run(fit, tmp_path):
     assert pictures(tmp_path) == [f"lightning_logs/version_{run}/pictures/{AUGMENTATIONS}" for run in range(2)]
 
 
-def test_mlflow_has_pictures_and_metrics_of_each_run(fit, tmp_path):
+def test_mlflow_has_pictures_and_metrics_of_each_run(fit, tmp_path, monkeypatch):
     pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
     runs = []
     for _ in range(2):

@@ -1,6 +1,5 @@
 """Places that cannot be written to, said before the work starts; and addresses of the Hub where no run can be."""
 
-from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.checks import must_be_writable
 from sslbolts.export import load_backbone
 from tests.cli.wrong import DATA, SIMCLR, TRAINER, Wrong
@@ -81,11 +80,5 @@ WRONG_DISKS = [
         ["evaluate", "knn", _CKPT, "--output=/dev/null/x.json"],
         "/dev/null/x.json cannot be written: Not a directory.",
         lambda files: must_be_writable("/dev/null/x.json"),
-    ),
-    Wrong(
-        "pictures every zero epochs",
-        [*SIMCLR, "--trainer.callbacks=AugmentationSheet", "--trainer.callbacks.every_n_epochs=0"],
-        "every_n_epochs=0",
-        lambda files: Publisher("x", every_n_epochs=0),
     ),
 ]
