@@ -96,6 +96,7 @@ def test_mlflow_has_pictures_and_metrics_of_each_run(fit, tmp_path, monkeypatch)
     assert sorted(path.split("/")[-3] for path in kept) == sorted(runs)
 
 
+@pytest.mark.slow  # its service takes seconds to start
 def test_wandb_has_pictures_and_metrics_of_each_run_offline(fit, tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -188,10 +188,10 @@ def _plain(text: str) -> str:
     r"""A text on one line that Markdown and HTML show as it is.
 
     Example:
-        >>> print(_plain("<b>50 %</b> | *of* [all](x)"))
-        \<b\>50 %\</b\> \| \*of\* \[all\](x)
+        >>> print(_plain("<b>50 %</b> | *of* _all_ [batch_size](x)"))
+        \<b\>50 %\</b\> \| \*of\* \_all\_ \[batch_size\](x)
     """
     line = " ".join(str(text).split())
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
-    return re.sub(r"([\\`*\[\]<>&|!#~$@:^{}])", r"\\\1", line)
+    return re.sub(r"([\\`*\[\]<>&|!#~$@:^{}]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", line)
