@@ -100,8 +100,9 @@ def upload(folder: Path, name: str, *, message: str, private: bool = False, new_
         )
     disable_progress_bars()
     api = HfApi(library_name="sslbolts")
+    settings: dict[str, Any] = {"private": True} if private else {}  # else as the owner's settings say
     try:
-        made = api.create_repo(name, exist_ok=True, **({"private": True} if private else {}))
+        made = api.create_repo(name, exist_ok=True, **settings)
         kept = not new_card and api.file_exists(name, "README.md")
         left_out = ["README.md"] if kept else None
         api.upload_folder(repo_id=name, folder_path=folder, commit_message=message, ignore_patterns=left_out)
