@@ -32,7 +32,9 @@ def test_a_cache_that_cannot_be_written_is_skipped_with_one_line(tmp_path):
         warnings.simplefilter("default")
         for name in ("bank", "test"):
             save_columns({"features": torch.zeros(1, 2)}, tmp_path / "file" / "deep" / f"{name}.safetensors")
-    assert [str(line.message) for line in told] == [f"features are not kept in {tmp_path}/file/deep: Not a directory."]
+    assert [str(line.message) for line in told] == [
+        f"features are not kept: {tmp_path}/file/deep could not be written to: Not a directory."
+    ]
 
 
 def test_features_go_elsewhere_where_no_log_can_be(capsys, caplog, tmp_path, monkeypatch):

@@ -57,7 +57,7 @@ def save_columns(columns: Mapping[str, Tensor], file: Path) -> None:
     except UsageError as error:  # the features are there, and are not to be lost
         reason = getattr(error.__cause__, "strerror", None) or str(error.__cause__)
         # The same words for every file of the folder, so that Python shows them once.
-        rank_zero_warn(f"features are not kept in {file.parent}: {reason}.")
+        rank_zero_warn(f"features are not kept: {file.parent} could not be written to: {reason}.")
 
 
 def load_columns(file: Path, dataset: Any, width: int) -> list[Tensor] | None:
