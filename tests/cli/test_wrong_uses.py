@@ -19,6 +19,7 @@ from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_accidents import WRONG_ACCIDENTS
 from tests.cli.wrong_colors import WRONG_COLORS
+from tests.cli.wrong_disks import WRONG_DISKS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
@@ -70,6 +71,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     (folder / "empty").mkdir()
     (folder / "folder.npz").mkdir()
+    (folder / "folder.json").mkdir()
+    (folder / "run").mkdir()
+    (folder / "run" / "metrics.csv").write_text("epoch,step,loss\n0,0,1.0\n")
     for number in range(10):
         image(f"flat/{number}.png")
         image(f"corrupt/{number}.png")
@@ -120,6 +124,15 @@ WRONG = [
     ),
     Wrong("misspelt option", ["fit", "--modle=SimCLR"], 'there is no option "--modle". Did you mean "--model"?'),
     Wrong("misspelt Trainer option", [*SIMCLR, "--trainer.max_epoks=3"], 'Did you mean "--trainer.max_epochs"?'),
+    *(
+        Wrong(
+            f"an abbreviated option of {verb}",
+            [verb, *SIMCLR[1:-1], "--trainer.max_epoch=3"],
+            'there is no option "--trainer.max_epoch". Did you mean "--trainer.max_epochs"?',
+        )
+        for verb in ("fit", "validate", "test", "predict")
+    ),
+    Wrong("an option that is only begun", [*SIMCLR, "--seed=3"], 'there is no option "--seed".'),
     Wrong("word for a number", [*SIMCLR, "--model.temperature=hot"], 'temperature: expected a number, got "hot"'),
     Wrong("word for a count", [*SIMCLR, "--trainer.max_epochs=three"], 'max_epochs: expected an integer, got "three"'),
     Wrong(
@@ -375,6 +388,7 @@ WRONG = [
     ),
     *WRONG_ACCIDENTS,
     *WRONG_PLACES_AND_VALUES,
+    *WRONG_DISKS,
     *WRONG_EVALUATIONS,
     *OF_SINGLE_METHODS,
     Wrong(

@@ -12,7 +12,7 @@ from sslbolts.checks.arguments import (
     whole,
 )
 from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file
-from sslbolts.checks.files import read_regular, whole_file, write_text
+from sslbolts.checks.files import must_be_writable, read_regular, whole_file, write_text
 
 __all__ = [
     "HARMLESS",
@@ -24,6 +24,7 @@ __all__ = [
     "import_named_in_file",
     "is_number",
     "is_plain",
+    "must_be_writable",
     "one_of",
     "positive",
     "read_regular",

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import one_of
 from sslbolts.errors import UsageError, first_line
@@ -150,7 +151,8 @@ def load_encoder(
 
     Args:
         source: a Lightning checkpoint of a method; a file of :func:`sslbolts.export.export_backbone`; another library's
-            checkpoint that :func:`sslbolts.export.load_backbone` reads; ``timm/NAME`` or ``torchvision/NAME``; or a
+            checkpoint or an address of the Hub, hf://OWNER/NAME, that :func:`sslbolts.export.load_backbone` reads;
+            ``timm/NAME`` or ``torchvision/NAME``; or a
             module, of which a copy is taken: a method, or a network ``(B, C, H, W) -> (B, D)``.
         layer: "backbone": its pooled features; "projector": the embeddings; or the name of any submodule of the method
             or its backbone, whose maps and tokens are averaged.
@@ -281,7 +283,7 @@ def _root(
         root, known = copy.deepcopy(source), None
         if not isinstance(source, SSLModule):
             warn_classifier(getattr(source, "backbone", source))
-    elif Path(source).suffix in FORMATS.values():  # a backbone alone
+    elif is_address(source) or Path(source).suffix in FORMATS.values():  # a backbone alone
         root, known = None, None
     else:
         checkpoint = Checkpoint.read(source)

@@ -55,7 +55,9 @@ def save_columns(columns: Mapping[str, Tensor], file: Path) -> None:
         with whole_file(file, (SafetensorError,)) as unfinished:
             save_file({name: column.contiguous() for name, column in columns.items()}, unfinished)
     except UsageError as error:  # the features are there, and are not to be lost
-        rank_zero_warn(f"features are not kept: {error}")
+        reason = getattr(error.__cause__, "strerror", None) or str(error.__cause__)
+        # The same words for every file of the folder, so that Python shows them once.
+        rank_zero_warn(f"features are not kept: {file.parent} could not be written to: {reason}.")
 
 
 def load_columns(file: Path, dataset: Any, width: int) -> list[Tensor] | None:

@@ -32,7 +32,7 @@ def add_source(parser: Parser, *, layer: bool = True) -> None:
         parser: gets the options.
         layer: whether it may be asked for other features than the backbone's.
     """
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    parser.add_argument("source", help="a checkpoint, an exported file, hf://OWNER/NAME, timm/NAME or torchvision/NAME")
     if layer:
         parser.add_argument("--layer", default="backbone", help="backbone, projector, or the name of any layer")
     parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
