@@ -103,7 +103,7 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         if argument != "root":
             return super()._file_images(argument, paths, labels)
         if not self._clips[0].is_file:
-            return FrameFiles(paths, labels, in_chans=self.in_chans, on_bad_image="raise")
+            return FrameFiles(paths, labels, form=self.form, on_bad_image="raise")
         if self.in_chans != 3:
             raise UsageError(f"in_chans={self.in_chans}, but frames of video files have 3 channels: leave it out.")
         return VideoFileFrames(paths, labels, self.clips.places().times)
@@ -122,6 +122,7 @@ class SquareImages:
     def __init__(self, images: Images) -> None:
         self.images = images
         self.in_chans = images.in_chans
+        self.dtype = images.dtype
         self.labeled = images.labeled
 
     def __len__(self) -> int:
