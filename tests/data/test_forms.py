@@ -1,5 +1,7 @@
 """Data of any number of channels and of any type of number, from items and from files of every format."""
 
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -117,7 +119,7 @@ def batches(**arguments):
 
 @pytest.mark.parametrize("in_memory", [False, True])
 @pytest.mark.parametrize("kind", ["array", "tensor"])
-def test_a_dataset_of_13_channels_is_normalized_by_what_was_measured(kind, in_memory, caplog):
+def test_a_dataset_of_13_channels_is_normalized_by_what_was_measured(kind, in_memory):
     values = numbers(8, 24, 24, 13, high=10001)
     channels_first = torch.from_numpy(values.transpose(0, 3, 1, 2).astype(np.float32))
     dataset = Arrays(values) if kind == "array" else TensorDataset(channels_first, torch.arange(8) % 2)
@@ -155,8 +157,9 @@ def test_statistics_of_rgb_images_are_measured_on_request_alone():
     assert DatasetDataModule(dataset, views="simclr").mean is None
 
 
-def test_transforms_of_torchvision_reach_their_own_view(caplog):
-    caplog.set_level("INFO")
+def test_transforms_of_torchvision_reach_their_own_view_and_their_cost_is_said(monkeypatch):
+    said = []
+    monkeypatch.setattr("sslbolts.data.loader.rank_zero_info", said.append)
     images = torch.randint(0, 256, (8, 5, 24, 24), dtype=torch.uint8)
     views = MultiView(([v2.CenterCrop(16)], View(16)), normalize=False)
     dataset = TensorDataset(images, torch.arange(8) % 2)
@@ -165,6 +168,7 @@ def test_transforms_of_torchvision_reach_their_own_view(caplog):
         expected = images[train.indices][..., 4:20, 4:20] / 255
         torch.testing.assert_close(train.views[0], expected)
         assert not torch.allclose(train.views[1], expected)
+        assert "1 of 2 views are made by torchvision's transforms, image by image" in said[-1]
 
 
 def test_color_operations_that_the_channels_lack_are_said_or_refused():
@@ -197,12 +201,14 @@ def test_tiff_files_of_any_channels_and_numbers(channels, dtype):
     form = PixelForm(channels, (0, 255))
     planar = tiff(values if channels > 1 else values[0], photometric="minisblack", planarconfig="separate")
     same(read_image(planar, form), expected)
-    interleaved = tiff(np.moveaxis(values, 0, -1), photometric="minisblack", planarconfig="contig")
-    same(read_image(interleaved, form), expected)
-    if channels > 1:  # pages, as a file written without further words has them
-        same(read_image(tiff(values, photometric="minisblack"), form), expected)
+    assert read_image(planar, form).dtype == torch.uint16
     if dtype == np.uint8:
-        same(read_image(interleaved, PixelForm(channels)), torch.from_numpy(values))
+        same(read_image(planar, PixelForm(channels)), torch.from_numpy(values))
+    if channels > 1:
+        interleaved = tiff(np.moveaxis(values, 0, -1), photometric="minisblack", planarconfig="contig")
+        same(read_image(interleaved, form), expected)
+        # pages, as a file written without further words has them
+        same(read_image(tiff(values, photometric="minisblack"), form), expected)
 
 
 def test_pages_that_are_no_channels_are_said():
@@ -231,8 +237,28 @@ def test_png_files_of_16_bits_keep_them():
     gray = saved(lambda file: Image.fromarray(values).save(file, "png"))
     same(read_image(gray, PixelForm(1, (0, 65535))), torch.tensor(values.astype(int))[None])
     same(read_image(gray, PixelForm(3, (0, 65535))), torch.tensor(values.astype(int)).expand(3, -1, -1))
-    with pytest.raises(UsageError, match=r"more than 8 bits \(16 per channel\): give value_range"):
+    with pytest.raises(UsageError, match=r"more than 8 bits \(.*\): give value_range"):
         read_image(gray, PixelForm(1))
+    for kind, channels in ((2, 3), (4, 2), (6, 4)):
+        colors = numbers(6, 8, channels)
+        form = PixelForm(channels, (0, 65535))
+        same(read_image(png(colors, kind), form), torch.tensor(colors.astype(int)).permute(2, 0, 1))
+    with pytest.raises(UsageError, match="alpha channel that is not opaque, but in_chans=3"):
+        read_image(png(colors, 6), PixelForm(3, (0, 65535)))
+    colors[..., 3] = 65535
+    same(read_image(png(colors, 6), PixelForm(3, (0, 65535))), torch.tensor(colors.astype(int)).permute(2, 0, 1)[:3])
+
+
+def png(values, kind):
+    """A file as the specification (ISO/IEC 15948) has it, of 16 bits and without filters."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">II5B", width, height, 16, kind, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    chunks = (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def test_a_jpeg_file_has_no_five_channels(tmp_path):

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, default_collate
 from sslbolts.batch import ViewBatch
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
+from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of, readable
 from sslbolts.transforms import BatchedEvaluate, Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
 from sslbolts.transforms.levels import LEVELS, rows_of
@@ -81,7 +81,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         if len(getattr(self.images, "bad_images", ())) == len(self):
             raise ImageError(f"none of {len(self):,} images could be read: check that the folder holds images.")
         size, none = self.evaluation.size, torch.empty(0, dtype=torch.int64)
-        return torch.empty(0, self.images.in_chans, size, size, dtype=self.images.dtype), none, none
+        return torch.empty(0, self.images.in_chans, size, size, dtype=dtype_of(self.images)), none, none
 
     def _cut(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size:

@@ -21,6 +21,7 @@ __all__ = [
     "UnreadableImage",
     "check_images",
     "chosen",
+    "dtype_of",
     "read_array",
     "readable",
 ]
@@ -35,11 +36,10 @@ class Images(Protocol):
 
     Attributes:
         in_chans: channels of every image.
-        dtype: uint8, or uint16 where a range of values was declared.
+        dtype: uint8, which may be left unsaid, or uint16 where a range of values was declared.
     """
 
     in_chans: int
-    dtype: torch.dtype
 
     @property
     def labeled(self) -> bool:
@@ -105,7 +105,7 @@ class SomeImages:
         self.rows = list(rows)
         self.labeled = images.labeled
         self.in_chans = images.in_chans
-        self.dtype = images.dtype
+        self.dtype = dtype_of(images)
         self.on_bad_image = getattr(images, "on_bad_image", "raise")
 
     def __len__(self) -> int:
@@ -158,6 +158,12 @@ def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:
     return found
 
 
+def dtype_of(images: Images) -> torch.dtype:
+    """The type of images, uint8 of those that do not say it."""
+    dtype: torch.dtype = getattr(images, "dtype", torch.uint8)
+    return dtype
+
+
 def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> None:
     """Refuse no images, and those of another form than a DataModule says.
 
@@ -174,9 +180,9 @@ def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> 
         raise UsageError(f'{owner} has no images in its "{split}" split.')
     if images.in_chans != form.in_chans:
         raise UsageError(f"{owner} has images of {images.in_chans} channels, but in_chans={form.in_chans}.")
-    if images.dtype != form.dtype:
+    if dtype_of(images) != form.dtype:
         needs = "need no value_range= (uint8 is 0 to 255)" if form.pairs else "need value_range=(low, high)"
-        raise UsageError(f"{owner} has images of {images.dtype}, which {needs}.")
+        raise UsageError(f"{owner} has images of {dtype_of(images)}, which {needs}.")
 
 
 def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int]:

@@ -10,7 +10,7 @@ from sslbolts.data.files import FileImages, Found
 from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.frame_sampler import Clips
 from sslbolts.data.frame_windows import FrameArguments, FrameViews, FrameWindows
-from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.images import Images, TensorImages, dtype_of
 from sslbolts.data.loader import Placement
 from sslbolts.data.video_files import Clip, FrameFiles, Layout, VideoFileFrames, clips_of, find_clips
 from sslbolts.errors import UsageError
@@ -122,7 +122,7 @@ class SquareImages:
     def __init__(self, images: Images) -> None:
         self.images = images
         self.in_chans = images.in_chans
-        self.dtype = images.dtype
+        self.dtype = dtype_of(images)
         self.labeled = images.labeled
 
     def __len__(self) -> int:

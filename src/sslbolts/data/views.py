@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from sslbolts.batch import ViewBatch
 from sslbolts.data.arguments import Color
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage
+from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of
 from sslbolts.data.loader import Placement, has_transforms
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.training.seeds import generator
@@ -170,7 +170,7 @@ class CroppedViews(TrainingViews):
         targets: list[int] = []
         # Laid out as (B, H, W, C), like the pixels of decoders and of the resize: crops are copied, not transposed.
         crops = [
-            torch.empty(len(indices), view.size, view.size, images.in_chans, dtype=images.dtype).permute(0, 3, 1, 2)
+            torch.empty(len(indices), view.size, view.size, images.in_chans, dtype=dtype_of(images)).permute(0, 3, 1, 2)
             for view in self.views
         ]
         for row in range(len(indices)):

@@ -1,11 +1,14 @@
 """PNG files of 16 bits per channel, which Pillow cuts down to 8."""
 
 import struct
+import warnings
+from io import BytesIO
+from typing import Any
 
 import numpy as np
 import torch
 
-from sslbolts.data.formats.values import Values, refuse_large
+from sslbolts.data.formats.values import Values, needed, refuse_large
 from sslbolts.errors import UsageError
 
 __all__ = ["is_deep", "load"]
@@ -28,14 +31,13 @@ def load(data: bytes, in_chans: int) -> Values:
         in_chans: channels that are wanted.
 
     Raises:
+        MissingPackage: where nothing that is installed reads it.
         UsageError: for one that is not opaque.
         RuntimeError: for a broken file.
     """
-    from torchvision.io import decode_png
-
-    width, height, *_ = struct.unpack_from(_HEADER, data, 16)
+    width, height, _, color = struct.unpack_from(_HEADER, data, 16)
     refuse_large(height, width)
-    values = decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8)).numpy()  # (C, H, W) uint16
+    values = _gray(data) if color == 0 else _colors(data)  # (C, H, W) uint16
     if len(values) in _WITH_ALPHA and len(values) > in_chans:
         if values[-1].min() < np.iinfo(values.dtype).max:
             raise UsageError(
@@ -43,3 +45,21 @@ def load(data: bytes, in_chans: int) -> Values:
             )
         values = values[:-1]
     return Values(values)
+
+
+def _gray(data: bytes) -> Any:
+    from PIL import Image
+
+    return np.array(Image.open(BytesIO(data), formats=("PNG",))).astype(np.uint16)[None]
+
+
+def _colors(data: bytes) -> Any:
+    try:
+        from torchvision.io import decode_png
+    except ImportError:  # torchvision will not have it for ever
+        rasterio = needed("rasterio", "PNG files of colors of 16 bits")
+        with rasterio.MemoryFile(data) as memory, memory.open(driver="PNG") as file:
+            return file.read()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return decode_png(torch.frombuffer(bytearray(data), dtype=torch.uint8)).numpy()

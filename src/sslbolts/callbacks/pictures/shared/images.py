@@ -19,7 +19,8 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
 
     Args:
         images: ``(N, C, H, W)``, uint8 or uint16; or float, normalized with the ``mean`` and ``std`` of ``source``
-            if it has them, else in [0, 1], else of any range: then the range of each image is stretched to what can be shown.
+            if it has them, else in [0, 1], else of any range: then the range of each image is stretched to what can
+            be shown.
         source: the DataModule.
 
     Raises:
