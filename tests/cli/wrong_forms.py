@@ -7,6 +7,7 @@ from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TRAINER, Wrong
 
 _FOLDER = ["fit", "--model=SimCLR", *MODEL, "--data=ImageFolder", *DATA, *TRAINER, "--trainer.max_epochs=1"]
+_MEASURE = ["--data.measure_statistics=true"]
 
 
 def _folder(files: Path, name: str, **arguments: Any) -> Any:
@@ -65,8 +66,7 @@ WRONG_FORMS = [
     ),
     Wrong(
         "statistics given and to be measured",
-        [*SIMCLR, "--data.views=byol", "--data.mean=[0.5,0.5,0.5]", "--data.std=[1,1,1]"]
-        + ["--data.measure_statistics=true"],
+        [*SIMCLR, "--data.views=byol", "--data.mean=[0.5,0.5,0.5]", "--data.std=[1,1,1]", *_MEASURE],
         "so measure_statistics=True has no effect",
         lambda files: CIFAR10MiniDataModule(views="byol", mean=[0.5] * 3, std=[1] * 3, measure_statistics=True),
     ),

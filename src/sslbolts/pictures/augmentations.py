@@ -91,7 +91,8 @@ def draw_augmentations(
             first += count
         for column, (pictures, labels) in enumerate(columns, start=2 + len(groups) * (draws + 1)):
             axes = figure.add_subplot(grid[row, column])
-            show_image(axes, shown(pictures[row].clamp(0, 1)) if len(pictures[row]) == len(image) else pictures[row])
+            picture = pictures[row].clamp(0, 1)
+            show_image(axes, shown(picture) if len(picture) == len(image) else picture)
             write_on(axes, labels[row])
             if row == 0 and column == 2 + len(groups) * (draws + 1):
                 head(axes, "shown", "to the network, of the first view", columns=max(1, len(columns)))
