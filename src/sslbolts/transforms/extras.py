@@ -1,4 +1,4 @@
-"""What few recipes do to a view: turns, noise and erased rectangles, every image with its own parameters."""
+"""Turns, noise and erased rectangles, which few recipes have; every image with its own parameters."""
 
 import math
 from dataclasses import dataclass, fields
