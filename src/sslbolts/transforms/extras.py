@@ -37,7 +37,8 @@ class ExtraParameters:
     def take(self, rows: Tensor | slice) -> "ExtraParameters":
         """The parameters of some of the images."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return ExtraParameters(**{name: None if value is None else value[rows] for name, value in values.items()})
+        taken: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return ExtraParameters(**taken)
 
 
 def draw_extras(view: "View", n: int, *, channels: int, generator: torch.Generator) -> ExtraParameters | None:
