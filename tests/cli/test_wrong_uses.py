@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from tests.cli.wrong_accidents import WRONG_ACCIDENTS
 from tests.cli.wrong_colors import WRONG_COLORS
 from tests.cli.wrong_disks import WRONG_DISKS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_forms import WRONG_FORMS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
@@ -80,6 +82,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image(f"transparent/{number}.png", "RGBA")
         image(f"one/{number}.png")
         image(f"videos/walk/{number}.png")
+    (folder / "deep").mkdir()
+    for number in range(10):
+        Image.fromarray(np.full((32, 32), 1000 * number, np.uint16)).save(folder / "deep" / f"{number}.png")
     (folder / "corrupt" / "3.png").write_bytes(b"this is no image")
     (folder / "broken.yaml").write_text("model: [SimCLR\n")
     (folder / "unknown.yaml").write_text("modle: SimCLR\n")
@@ -389,6 +394,7 @@ WRONG = [
     *WRONG_ACCIDENTS,
     *WRONG_PLACES_AND_VALUES,
     *WRONG_DISKS,
+    *WRONG_FORMS,
     *WRONG_EVALUATIONS,
     *OF_SINGLE_METHODS,
     Wrong(

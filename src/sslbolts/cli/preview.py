@@ -63,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
         draws=config.draws,
         seed=config.seed,
         color=data.color,
+        color_channels=data.color_channels,
         title=title,
         examples=_examples(views),
     )

@@ -25,6 +25,7 @@ from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts.checks import is_finite
 from sslbolts.transforms import BatchedEvaluate, evaluation
+from sslbolts.transforms.levels import LEVELS, pixels_of
 
 __all__ = [
     "EncodedData",
@@ -134,9 +135,9 @@ class EncodedData:
         return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
 
     def prepared(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are uint8 still."""
+        """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are levels still."""
         if not isinstance(self.data, SSLDataModule):
-            return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+            return pixels_of(images) if images.dtype in LEVELS else images.float()
         mean, std = self.normalization
         # The loader has cut the images to their size already.
         return BatchedEvaluate(untouched(self.data.image_size), mean=mean, std=std)(images)

@@ -27,6 +27,7 @@ from sslbolts.pictures.embedding import draw_embedding
 from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.projections import available_projections, project
 from sslbolts.pictures.style import thumbnails
+from sslbolts.transforms.levels import pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ class ChosenImages(Dataset[Any]):
     """Some images of a split, normalized.
 
     Args:
-        images: of the split, uint8.
+        images: of the split, uint8 or uint16.
         rows: which of them.
         mean: per channel; None for none.
         std: as ``mean``.
@@ -60,7 +61,7 @@ class ChosenImages(Dataset[Any]):
         item = self.images[self.rows[place]]
         if item is None:
             return None
-        image = item[0].float() / 255
+        image = pixels_of(item[0])
         if self.mean is not None and self.std is not None:
             image = (image - self.mean) / self.std
         return image, item[1], item[2]
@@ -132,7 +133,7 @@ class Subject:
         return self._read("bank", self.bank_images)
 
     def split(self, name: str) -> EvaluationImages:
-        """Images of a split as evaluation sees them, uint8."""
+        """Images of a split as evaluation sees them, uint8 or uint16."""
         return cast(EvaluationImages, self._loader(name).dataset)
 
     def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
@@ -236,7 +237,14 @@ def _augmentations(subject: Subject) -> "Figure":
     others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
     shown = images.stored(chain(chosen, others), subject.rows)
     title = f"Augmentation of {subject.shown_data}"
-    return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
+    return draw_augmentations(
+        shown,
+        subject.data.views,
+        seed=subject.seed,
+        color=subject.data.color,
+        color_channels=subject.data.color_channels,
+        title=title,
+    )
 
 
 DRAW: dict[str, Callable[[Subject], "Figure"]] = {
