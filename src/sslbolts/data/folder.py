@@ -6,13 +6,15 @@ from functools import cached_property
 from typing import Literal, Unpack
 
 import torch
+from torch import Tensor
 
 from sslbolts._lightning import rank_zero_info
 from sslbolts.checks import one_of
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
-from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
+from sslbolts.data.files import FileImages, HeldFiles, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
+from sslbolts.data.listing import FoundImages, check_exists, find_images
 from sslbolts.data.loader import TrainLoader
 from sslbolts.errors import UsageError, did_you_mean
 
@@ -83,9 +85,8 @@ class ImageFolderDataModule(SSLDataModule):
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]  # known when the folders have been read
         """Names of the classes, sorted; None where there are no labels."""
         for argument in ("labeled_train", "root", "labeled_val"):
-            names = {found.class_name for found in self._found(argument)} - {None}
-            if names:
-                return tuple(sorted(name for name in names if name is not None))
+            if names := self._found(argument).class_names:
+                return tuple(sorted(names))
         return None
 
     @property
@@ -115,10 +116,10 @@ class ImageFolderDataModule(SSLDataModule):
                 f"{'train on' if held_out else 'hold out'}: give a {'smaller' if held_out else 'greater'} part."
             )
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(self.val_seed))
-        rows = sorted((order[:held_out] if split == "val" else order[held_out:]).tolist())
-        if not rows:
+        rows = (order[:held_out] if split == "val" else order[held_out:]).sort().values
+        if not len(rows):
             return None
-        return self._open("root", [found[row] for row in rows], key=split)
+        return self._open("root", found.take(rows.numpy()) if held_out else found, key=split)
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them.
@@ -143,17 +144,17 @@ class ImageFolderDataModule(SSLDataModule):
         return {}
 
     @cached_property
-    def _listed(self) -> dict[str, list[Found]]:
+    def _listed(self) -> dict[str, FoundImages]:
         return {}
 
-    def _found(self, argument: str) -> list[Found]:
+    def _found(self, argument: str) -> FoundImages:
         places = self._places[argument]
         if places is None:
-            return []
+            return FoundImages.of([])
         if argument not in self._listed:
             found = find_images(argument, _as_list(places))
-            classless = next((image.path for image in found if image.class_name is None), None)
-            if argument != "root" and classless is not None:
+            classless = None if argument == "root" else found.first_without_class()
+            if classless is not None:
                 raise UsageError(
                     f"{argument}={places!r} must hold one subfolder per class, two or more, and nothing beside them: "
                     f'"{classless}" has no class.'
@@ -161,18 +162,17 @@ class ImageFolderDataModule(SSLDataModule):
             self._listed[argument] = found
         return self._listed[argument]
 
-    def _open(self, argument: str, found: list[Found] | None = None, *, key: str | None = None) -> Images:
+    def _open(self, argument: str, found: FoundImages | None = None, *, key: str | None = None) -> Images:
         found = self._found(argument) if found is None else found
         label = {name: number for number, name in enumerate(self.class_names or ())}
-        unknown = {image.class_name for image in found} - {None, *label}
+        unknown = found.class_names - set(label)
         if argument == "labeled_val" and unknown:
-            first = min(name for name in unknown if name is not None)
+            first = min(unknown)
             raise UsageError(
                 f'labeled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
                 f"{did_you_mean(first, label)}"
             )
-        labels = [label.get(image.class_name or "", -1) for image in found]
-        files = self._file_images(argument, [image.path for image in found], labels)
+        files = self._file_images(argument, found, found.labels(label))
         self._files[key or argument] = files
         if self.in_memory is False or (self.in_memory is None and not _is_small(files)):
             return files
@@ -184,8 +184,8 @@ class ImageFolderDataModule(SSLDataModule):
             )
         return held or files
 
-    def _file_images(self, argument: str, paths: list[str], labels: list[int]) -> FileImages:
-        return FileImages(paths, labels, in_chans=self.in_chans, on_bad_image=self.on_bad_image)
+    def _file_images(self, argument: str, found: FoundImages, labels: Tensor) -> FileImages:
+        return FileImages(found, labels, in_chans=self.in_chans, on_bad_image=self.on_bad_image)
 
     def teardown(self, stage: str | None = None) -> None:
         """Names, once, the files that could not be read."""
