@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Unpack
 
 import torch
@@ -16,6 +16,8 @@ from sslbolts.data.files import FileImages, HeldFiles, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
 from sslbolts.data.listing import FoundImages, check_exists, find_images
 from sslbolts.data.loader import TrainLoader
+from sslbolts.data.per_node import once_per_node
+from sslbolts.data.weights import check_weights, group_weights
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["ImageFolderDataModule"]
@@ -39,6 +41,8 @@ class ImageFolderDataModule(SSLDataModule):
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
+        root_weights: how often images of each of several roots are drawn: the shares of an epoch that are theirs, of
+            any sum. An epoch stays as long as it was. None takes each image once.
         labeled_train: folder(s) of classes for the bank; its classes are then the classes.
         labeled_val: folder(s) of classes for the queries; its classes must be among those of the bank.
         val_fraction: part of the training images to hold out as queries, from 0 to below 1.
@@ -54,10 +58,13 @@ class ImageFolderDataModule(SSLDataModule):
         UsageError: for a folder that is missing or empty, or classes that do not match.
     """
 
+    _lists: tuple[str, ...] = ("root", "labeled_train", "labeled_val")  # of files
+
     def __init__(
         self,
         root: str | list[str],
         *,
+        root_weights: Sequence[float] | None = None,
         labeled_train: str | list[str] | None = None,
         labeled_val: str | list[str] | None = None,
         val_fraction: float = 0.0,
@@ -76,10 +83,20 @@ class ImageFolderDataModule(SSLDataModule):
         for name, places in self._places.items():
             if places is not None:
                 check_exists(name, _as_list(places))
+        if root_weights is not None:
+            check_weights("root_weights", root_weights)
+            if len(root_weights) != len(_as_list(root)):
+                places = len(_as_list(root))
+                raise UsageError(f"root_weights has {len(root_weights)} weights for {places} roots: give one for each.")
+            if self.draws is not None or self.labeled_batch_size is not None:
+                other = "sampling" if self.draws is not None else "labeled_batch_size"
+                raise UsageError(f"root_weights= and {other}= both say which images are drawn: give one of them.")
+        self.root_weights = root_weights
         self.val_fraction = val_fraction
         self.val_seed = val_seed
         self.on_bad_image = on_bad_image
         self.in_memory = in_memory
+        self._is_shared = False  # whether all processes have the lists of their node
 
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]  # known when the folders have been read
@@ -115,11 +132,11 @@ class ImageFolderDataModule(SSLDataModule):
                 f"val_fraction={self.val_fraction} of {len(found):,} images is {held_out:,}, which leaves none to "
                 f"{'train on' if held_out else 'hold out'}: give a {'smaller' if held_out else 'greater'} part."
             )
+        if not held_out:
+            return None if split == "val" else self._open("root", found, key=split)
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(self.val_seed))
         rows = (order[:held_out] if split == "val" else order[held_out:]).sort().values
-        if not len(rows):
-            return None
-        return self._open("root", found.take(rows.numpy()) if held_out else found, key=split)
+        return self._open("root", found.take(rows.numpy()), key=split)
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them.
@@ -138,6 +155,15 @@ class ImageFolderDataModule(SSLDataModule):
                     "own number: give in_memory=False, or a disk on which all can read the same files."
                 )
         return super().train_dataloader()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Settles the seed of a run; with several processes, the first of each node lists the files for the others."""
+        super().setup(stage)
+        trainer = self._current_trainer
+        if trainer is not None and trainer.world_size > 1 and not self._is_shared:
+            given = [name for name in self._lists if self._places[name] is not None]
+            self._listed.update(once_per_node(trainer, {name: partial(self._found, name) for name in given}))
+            self._is_shared = True
 
     @cached_property
     def _files(self) -> dict[str, FileImages]:
@@ -186,6 +212,18 @@ class ImageFolderDataModule(SSLDataModule):
 
     def _file_images(self, argument: str, found: FoundImages, labels: Tensor) -> FileImages:
         return FileImages(found, labels, in_chans=self.in_chans, on_bad_image=self.on_bad_image)
+
+    def _draw_weights(self) -> Tensor | None:
+        if self.root_weights is None:
+            return super()._draw_weights()
+        images = self.images("train")
+        found = self._files["train"].found if "train" in self._files else self._found("root")
+        places = found.places()
+        if len(places) != len(images):  # some could not be read, and are not held
+            assert isinstance(images, HeldFiles)
+            place = {image.path: int(number) for image, number in zip(found, places)}
+            places = torch.tensor([place[path] for path in images.paths])
+        return group_weights(places, self.root_weights)
 
     def teardown(self, stage: str | None = None) -> None:
         """Names, once, the files that could not be read."""

@@ -53,6 +53,7 @@ class FoundImages(Sequence[Found]):
         folders: each that holds images, with the class of its images, None where they have none.
         names: of all files, each followed by a zero byte.
         folder_of: ``(N,)`` row of ``folders`` of each file.
+        per_place: number of files of each of the places where they were found, in order; None is one place.
 
     Example:
         >>> found = FoundImages.of([Found("a/1.png", "a"), Found("a/2.png", "a"), Found("b/1.png", "b")])
@@ -60,9 +61,16 @@ class FoundImages(Sequence[Found]):
         (3, 'a/2.png', [0, 0, 1], 'b')
     """
 
-    def __init__(self, folders: Sequence[tuple[str, str | None]], names: bytes, folder_of: "np.ndarray[Any, Any]"):
+    def __init__(
+        self,
+        folders: Sequence[tuple[str, str | None]],
+        names: bytes,
+        folder_of: "np.ndarray[Any, Any]",
+        per_place: Sequence[int] | None = None,
+    ) -> None:
         self.folders = list(folders)
         self.names = names
+        self.per_place = [len(folder_of)] if per_place is None else list(per_place)
         self.folder_of = folder_of.astype(np.int32)
         ends = np.flatnonzero(np.frombuffer(names, np.uint8) == 0)
         self._ends = ends.astype(np.uint32 if len(names) < 2**32 else np.int64)
@@ -113,6 +121,11 @@ class FoundImages(Sequence[Found]):
         label = np.array([-1 if name is None else numbers.get(name, -1) for _, name in self.folders], np.int64)
         return torch.from_numpy(label[self.folder_of if self.rows is None else self.folder_of[self.rows]])
 
+    def places(self) -> Tensor:
+        """``(N,)`` int64: which of the places each image was found in."""
+        place = np.repeat(np.arange(len(self.per_place)), self.per_place)
+        return torch.from_numpy(place if self.rows is None else place[self.rows])
+
     def first_without_class(self) -> str | None:
         """The first image that has no class; None if all have one."""
         rows = (self.labels(dict.fromkeys(self.class_names, 0)) < 0).nonzero()
@@ -154,16 +167,17 @@ def find_images(name: str, places: Sequence[str]) -> FoundImages:
     Raises:
         UsageError: if a place is missing, holds no image or has a folder that cannot be read.
     """
-    return _together([block for blocks in _blocks_of_places(name, places) for block in blocks])
+    by_place = _blocks_of_places(name, places)
+    return _together([block for blocks in by_place for block in blocks], [len(blocks) for blocks in by_place])
 
 
-def _together(blocks: Sequence[_Block]) -> FoundImages:
+def _together(blocks: Sequence[_Block], per_place: Sequence[int]) -> FoundImages:
     names = b"".join(part for block in blocks for part in (block.names, b"\0"))
     numbers: dict[tuple[str, str | None], int] = {}  # files of a glob pattern are blocks of one
     folder_of = [numbers.setdefault((block.folder, block.class_name), len(numbers)) for block in blocks]
-    return FoundImages(
-        list(numbers), names, np.repeat(np.array(folder_of, np.int32), [block.files for block in blocks])
-    )
+    files = [block.files for block in blocks]
+    ends = np.cumsum([0, *files])[np.cumsum([0, *per_place])]
+    return FoundImages(list(numbers), names, np.repeat(np.array(folder_of, np.int32), files), np.diff(ends).tolist())
 
 
 def _blocks_of_places(name: str, places: Sequence[str]) -> list[list[_Block]]:

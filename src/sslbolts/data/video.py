@@ -67,6 +67,8 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         ((8, 3, 32, 32), [1])
     """
 
+    _lists = ("labeled_train", "labeled_val")
+
     def __init__(
         self,
         root: str,
