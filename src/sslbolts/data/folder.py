@@ -86,8 +86,8 @@ class ImageFolderDataModule(SSLDataModule):
         if root_weights is not None:
             check_weights("root_weights", root_weights)
             if len(root_weights) != len(_as_list(root)):
-                places = len(_as_list(root))
-                raise UsageError(f"root_weights has {len(root_weights)} weights for {places} roots: give one for each.")
+                roots = len(_as_list(root))
+                raise UsageError(f"root_weights has {len(root_weights)} weights for {roots} roots: give one for each.")
             if self.draws is not None or self.labeled_batch_size is not None:
                 other = "sampling" if self.draws is not None else "labeled_batch_size"
                 raise UsageError(f"root_weights= and {other}= both say which images are drawn: give one of them.")

@@ -218,8 +218,9 @@ def weighted_draws(weights: Tensor, generator: torch.Generator) -> Tensor:
     r"""As many images as there are, drawn by weights: an image with weight `w_i` comes `N w_i / \sum_j w_j` times.
 
     That is on average; in one epoch it is the whole number below or above. Their order is random. The draw is
-    systematic: points at equal distances, from a random start, on the images' weights in random order. Chance so has
-    less to say than where each image is drawn independently.
+    systematic: points at equal distances, from a random start, on the images' weights side by side, those of one
+    weight in random order. So all images of one weight, such as those of a root, come as often together as their
+    weights say, but for less than one time.
 
     Args:
         weights: ``(N,)`` of at least 0, on the CPU, not all 0.
@@ -234,6 +235,7 @@ def weighted_draws(weights: Tensor, generator: torch.Generator) -> Tensor:
     """
     count = len(weights)
     shuffled = torch.randperm(count, generator=generator)
+    shuffled = shuffled[weights[shuffled].argsort(stable=True)]
     ends = weights.double()[shuffled].cumsum(0)
     points = (torch.arange(count) + torch.rand((), dtype=torch.float64, generator=generator)) * (ends[-1] / count)
     places = torch.searchsorted(ends, points, right=True).clamp(max=int((weights[shuffled] > 0).nonzero()[-1]))

@@ -62,28 +62,29 @@ def share_of(stream: Any, share: Share, *, split_by: SplitBy, epoch: int) -> Ite
             and worker.
         epoch: which is told to a stream that has ``set_epoch``.
     """
-    if hasattr(stream, "set_epoch"):
+    engine = engine_of(stream)
+    if split_by == "itself" and engine == "datasets" and share.world_size > 1:
+        from datasets.distributed import split_dataset_by_node
+
+        stream = split_dataset_by_node(stream, rank=share.rank, world_size=share.world_size)
+    if hasattr(stream, "set_epoch"):  # after the division, whose result knows no epoch
         stream.set_epoch(epoch)
     if split_by == "items":
         readers = share.world_size * share.workers
         mine = share.rank * share.workers + share.worker
         yield from (item for number, item in enumerate(stream) if number % readers == mine)
         return
-    engine = engine_of(stream)
-    if engine == "datasets" and share.world_size > 1:
-        from datasets.distributed import split_dataset_by_node
-
-        stream = split_dataset_by_node(stream, rank=share.rank, world_size=share.world_size)
     if engine == "litdata":  # which asks a process group for its place, and a worker may have none
         from litdata.utilities.env import _DistributedEnv
 
         stream.distributed_env = _DistributedEnv(share.world_size, share.rank, stream.distributed_env.num_nodes)
-    items = iter(stream)
+    # No "for" and no "yield from": litdata's stream is its own iterator, and would begin again.
+    items, end = iter(stream), object()
     with _environment(share):  # its place is asked for with the first item
-        first = next(items, items)
-    if first is not items:
-        yield first
-        yield from items
+        item = next(items, end)
+    while item is not end:
+        yield item
+        item = next(items, end)
 
 
 @contextmanager
