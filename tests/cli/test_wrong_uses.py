@@ -14,12 +14,14 @@ from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.cli import main
 from sslbolts.data import CIFAR10MiniDataModule, ImageFolderDataModule
+from sslbolts.errors import UsageError
 from sslbolts.methods import get_method
 from sslbolts.optim import LARS
 from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_accidents import WRONG_ACCIDENTS
 from tests.cli.wrong_colors import WRONG_COLORS
+from tests.cli.wrong_datasets import WRONG_DATASETS, WRONG_DATASETS_IN_PYTHON
 from tests.cli.wrong_disks import WRONG_DISKS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
 from tests.cli.wrong_forms import WRONG_FORMS
@@ -395,6 +397,7 @@ WRONG = [
     *WRONG_PLACES_AND_VALUES,
     *WRONG_DISKS,
     *WRONG_FORMS,
+    *WRONG_DATASETS,
     *WRONG_EVALUATIONS,
     *OF_SINGLE_METHODS,
     Wrong(
@@ -432,3 +435,11 @@ def test_python_raises_the_same_words(wrong, files, monkeypatch, tmp_path):
     with pytest.raises(wrong.exception) as raised:
         wrong.python(files)
     assert wrong.words in " ".join(str(raised.value).split())
+
+
+@pytest.mark.parametrize("name", WRONG_DATASETS_IN_PYTHON)
+def test_datasets_that_cannot_work_are_refused_in_one_sentence(name):
+    make, words = WRONG_DATASETS_IN_PYTHON[name]
+    with pytest.raises(UsageError) as error:
+        make()
+    assert words in str(error.value)

@@ -17,8 +17,11 @@ from sslbolts.data import DatasetDataModule
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
 from sslbolts.errors import UsageError
+from sslbolts.evaluation import load_encoder
+from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.fingerprint import fingerprint
-from tests.data.helpers import pixels, quiet_trainer
+from sslbolts.evaluation.splits import labeled_splits
+from tests.data.helpers import Recorder, pixels, quiet_trainer
 from tests.helpers.nets import TinyBackbone
 
 
@@ -183,7 +186,7 @@ def test_an_empty_dataset_is_refused():
 
 
 class LazyFile(Dataset):
-    """Images of 4 x 4 pixels, one behind the other in a file, or each in a zip file."""
+    """Images of 4 x 4 pixels, one behind the other in a file, or each in a zip file, an HDF5 file or LMDB."""
 
     def __init__(self, path, item_labels):
         self.path = path
@@ -198,6 +201,17 @@ class LazyFile(Dataset):
         if self.path.suffix == ".zip":
             self.file = self.file or zipfile.ZipFile(self.path)
             image = np.asarray(Image.open(BytesIO(self.file.read(str(index)))))
+        elif self.path.suffix == ".h5":
+            import h5py
+
+            self.file = self.file or h5py.File(self.path)
+            image = self.file["images"][index]
+        elif self.path.suffix == ".lmdb":
+            import lmdb
+
+            self.file = self.file or lmdb.open(str(self.path), readonly=True, lock=False)
+            with self.file.begin() as reading:
+                image = np.frombuffer(bytearray(reading.get(b"%d" % index)), np.uint8).reshape(4, 4, 3)
         else:
             self.file = self.file or self.path.open("rb", buffering=0)
             self.file.seek(index * 48)
@@ -205,9 +219,18 @@ class LazyFile(Dataset):
         return self.transform(image), self.item_labels[index]
 
 
-@pytest.mark.parametrize("kind", ["raw", "zip"])
+@pytest.mark.parametrize("kind", ["raw", "zip", "h5", "lmdb"])
 def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind):
     expected = np.random.default_rng(0).integers(0, 256, (400, 4, 4, 3), dtype=np.uint8)
+    if kind == "h5":
+        with pytest.importorskip("h5py").File(tmp_path / "images.h5", "w") as file:
+            file["images"] = expected
+    if kind == "lmdb":
+        database = pytest.importorskip("lmdb").open(str(tmp_path / "images.lmdb"))
+        with database.begin(write=True) as writing:
+            for index, image in enumerate(expected):
+                writing.put(b"%d" % index, image.tobytes())
+        database.close()
     expected.tofile(tmp_path / "images.raw")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
         for index, image in enumerate(expected):
@@ -274,6 +297,61 @@ class HereAlone(Items):
         if multiprocessing.parent_process() is not None:
             raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
         return super().__getitem__(index)
+
+
+def test_each_fresh_fit_has_the_seed_of_its_time():
+    """One DataModule, two runs: the orders are those of the two seeds, and a seed of its own stays."""
+    orders = {}
+    for seed in (None, 5):
+        data = DatasetDataModule(Items(ARRAYS), batch_size=8, num_workers=0, in_memory=True, seed=seed)
+        for run in (1, 2):
+            torch.manual_seed(run)
+            quiet_trainer(max_epochs=1).fit(module := Recorder(), data)
+            orders[seed, run] = [batch.indices.tolist() for batch in module.batches]
+    assert orders[None, 1] != orders[None, 2]
+    assert orders[5, 1] == orders[5, 2]
+
+
+def test_numbers_with_gaps_become_ranks_and_names_keep_them():
+    labels = [7, 100_000, -1, 70_000, 7, 7, 100_000, None]
+    dataset = Items([(array, label) for array, label in zip(ARRAYS, labels)])
+    dataset.targets = [-1 if label is None else label for label in labels]
+    data = DatasetDataModule(dataset, val=Items([(ARRAYS[0], 8)]), num_workers=0, batch_size=8)
+    assert (data.class_names, data.num_classes) == (("7", "70000", "100000"), 3)
+    assert data.targets("bank").tolist() == [0, 2, -1, 1, 0, 0, 2, -1]
+    assert data.images("bank").labeled
+    with pytest.raises(UsageError, match=r"item 0 of the val dataset .*: 8 is none of the 3 labels that the labeled"):
+        next(iter(data.val_dataloader()))
+    splits = labeled_splits(
+        EncodedData(
+            load_encoder(torch.nn.Flatten(), image_size=2, device="cpu"),
+            TensorDataset(torch.rand(3, 3, 2, 2), torch.tensor([100_000, 7, 7])),
+            test=TensorDataset(torch.rand(2, 3, 2, 2), torch.tensor([70_000, 7])),
+        )
+    )
+    assert (splits.y.tolist(), splits.test_y.tolist(), splits.num_classes) == ([2, 0, 0], [1, 0], 3)
+
+
+def test_names_that_a_dataset_lists_become_numbers():
+    items = [(array, name) for array, name in zip(ARRAYS, ["emu", "cat"] * 4)]
+    listed = Items(items)
+    listed.labels = [name for _, name in items]
+    for data in (DatasetDataModule(listed), DatasetDataModule(Items(items, classes=["cat", "emu"]))):
+        assert data.class_names == ("cat", "emu")
+        assert data.targets("bank").tolist() == [1, 0] * 4
+
+
+def test_items_that_are_mappings_are_read_by_their_keys():
+    data = DatasetDataModule([{"image": array, "label": 1} for array in ARRAYS], num_classes=2, num_workers=0)
+    assert data.targets("train").tolist() == [1] * 8
+    with pytest.raises(
+        UsageError, match=r"item 0 of the train dataset has photo, kind, and none of image, img.*image_key="
+    ):
+        DatasetDataModule([{"photo": ARRAYS[0], "kind": 1}])
+    with pytest.raises(
+        UsageError, match=r'item 0 of the train dataset has image, and no "kind": give another label_key='
+    ):
+        DatasetDataModule([{"image": ARRAYS[0]}], label_key="kind")
 
 
 def test_what_another_process_cannot_read_is_read_here():

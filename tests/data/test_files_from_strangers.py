@@ -18,7 +18,8 @@ import sslbolts.data as sets
 from sslbolts.checks import read_regular
 from sslbolts.cli import main
 from sslbolts.data.decode import as_image, decode
-from sslbolts.data.files import FileImages, find_images
+from sslbolts.data.files import FileImages
+from sslbolts.data.listing import find_images
 from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes

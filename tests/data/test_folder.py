@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from sslbolts.data import ImageFolderDataModule
-from sslbolts.data.files import find_images
+from sslbolts.data.listing import find_images
 from sslbolts.errors import UsageError
 from tests.data.helpers import broken_folder, epoch, pixels, small, write_folder, write_image
 

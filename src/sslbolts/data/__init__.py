@@ -7,6 +7,7 @@ from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.images import Images, TensorImages
 from sslbolts.data.moving import MovingImagesDataModule
 from sslbolts.data.stl10 import STL10DataModule
+from sslbolts.data.stream import StreamDataModule
 from sslbolts.data.text import TextDataModule
 from sslbolts.data.video import VideoFramesDataModule
 from sslbolts.data.vocabulary import Vocabulary
@@ -21,6 +22,7 @@ __all__ = [
     "MovingImagesDataModule",
     "SSLDataModule",
     "STL10DataModule",
+    "StreamDataModule",
     "TensorImages",
     "TextDataModule",
     "VideoFramesDataModule",

@@ -54,6 +54,8 @@ class DataArguments(TypedDict, total=False):
         labels_rows: the same as a list: rows of the training images, or a text file of them, one per line.
         labeled_batch_size: images of every batch that are labeled ones, the first of it; the others are unlabeled ones,
             each of which comes once in an epoch. None draws all images alike, with a label or without.
+        sampling: how often training images come: "balanced" draws all classes equally often; a list has a weight for
+            each image, or the share of each class. An epoch stays as long as it was. None takes each image once.
     """
 
     batch_size: int
@@ -77,6 +79,7 @@ class DataArguments(TypedDict, total=False):
     labels_fraction: float | None
     labels_rows: str | Sequence[int] | None
     labeled_batch_size: int | None
+    sampling: str | Sequence[float] | None
 
 
 def size_and_views(

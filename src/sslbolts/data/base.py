@@ -24,6 +24,7 @@ from sslbolts.data.rank_sampler import sampler_of
 from sslbolts.data.sampler import EpochSampler
 from sslbolts.data.splits import SplitImages
 from sslbolts.data.views import Draft, TrainingViews, training_views
+from sslbolts.data.weights import check_sampling, sampling_weights
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
 
@@ -78,6 +79,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
         labels_fraction: float | None = None,
         labels_rows: str | Sequence[int] | None = None,
         labeled_batch_size: int | None = None,
+        sampling: str | Sequence[float] | None = None,
         **unknown: Never,
     ) -> None:
         if unknown:
@@ -86,6 +88,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
         whole(batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
         self.kept_labels = KeptLabels(labels_per_class, labels_fraction, labels_rows)
         check_mixture(labeled_batch_size, batch_size, drop_last=drop_last)
+        check_sampling(sampling, labeled_batch_size)
         whole(0, num_workers=num_workers, seed=seed)
         one_of(get_args(AugmentOn), augment_on=augment_on)
         one_of(get_args(Color), color=color)
@@ -104,6 +107,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
         self.predict_on = predict_on
         self.persistent_workers = persistent_workers
         self.labeled_batch_size = labeled_batch_size
+        self.draws = sampling
         self.image_size, self.views = size_and_views(image_size, views, self.native_size)
         if lost := check_colors(in_chans, color_channels, self.views, own=not isinstance(views, str)):
             rank_zero_info(lost)
@@ -329,7 +333,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
         )
 
     def _make_sampler(self, images: Images) -> EpochSampler:
-        return sampler_of(
+        sampler = sampler_of(
             self._current_trainer,
             len(images),
             self.batch_size,
@@ -338,6 +342,26 @@ class SSLDataModule(SplitImages, LightningDataModule):
             labeled=self.labeled_batch_size,
             labels=self._labels,
         )
+        if (weights := self._draw_weights()) is not None:
+            if not sampler.shuffle:
+                raise UsageError("overfit_batches takes the same few images again and again: leave the weights out.")
+            sampler.draw_by(weights)
+        return sampler
+
+    def _draw_weights(self) -> Tensor | None:
+        """By which training images are drawn; None draws all alike."""
+        if self.draws is None:
+            return None
+        classes = self._class_count() if not isinstance(self.draws, str) else None
+        each = not isinstance(self.draws, str) and len(self.draws) == self.num_train_images
+        labels = torch.full((self.num_train_images,), -1) if each else self.targets("train")
+        return sampling_weights(self.draws, labels, classes)
+
+    def _class_count(self) -> int | None:
+        try:
+            return self.num_classes
+        except UsageError:
+            return None
 
     def _settled_seed(self) -> int:
         if self._seed is None:

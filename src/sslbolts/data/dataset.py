@@ -4,22 +4,23 @@ from collections.abc import Sized
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslbolts.checks.labels import as_label, as_labels
+from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
-from sslbolts.data.decode import ImageError, as_image
+from sslbolts.data.decode import ImageError
 from sslbolts.data.images import Images, TensorImages, read_array
+from sslbolts.data.items import ItemReader
+from sslbolts.data.listed_labels import classes_of, listed_labels
 from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
-__all__ = ["DatasetDataModule", "DatasetImages"]
+__all__ = ["AnyDataset", "DatasetDataModule", "DatasetImages", "check_map_style"]
 
 if TYPE_CHECKING:
     AnyDataset = Dataset[Any]
@@ -32,11 +33,15 @@ _SMALL = 96  # pixels: the size of images up to this side is taken from the firs
 class DatasetDataModule(SSLDataModule):
     """Any map-style dataset of yours.
 
-    Items are an image, or ``(image, label, ...)``. An image is a PIL image, a ``(C, H, W)`` tensor (uint8, or float in
-    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; with a ``value_range``, numbers of any type in these shapes. No
-    random transform should have touched it. A label is the number
-    of a class, of any type or as the only number of an array, or a vector with a single 1; None or a negative number
-    is none, and anything else is refused.
+    Items are an image, ``(image, label, ...)``, or a mapping with both, as of Hugging Face's datasets. An image is a
+    PIL image, a ``(C, H, W)`` tensor (uint8, or float in [0, 1]) or a ``(H, W, C)`` numpy array of uint8; with a
+    ``value_range``, numbers of any type in these shapes. No random transform should have touched it. A label is the
+    number of a class, of any type or as the only number of an array, a vector with a single 1, or one of the names of
+    the classes; None or a negative number is none, and anything else, such as several classes of one image, is refused.
+    Streams are for :class:`~sslbolts.data.StreamDataModule`.
+
+    Where the dataset lists its labels (as ``targets``, ``labels``, or a column of Hugging Face), names become numbers
+    in their sorted order, and numbers with gaps, such as 7 and 100,000, become 0 and 1; ``class_names`` keeps them.
 
     Only a loader without workers reads in this process, so worker processes do not share a file that the dataset opens
     when its first item is read.
@@ -47,6 +52,8 @@ class DatasetDataModule(SSLDataModule):
         test: images for the final number; None is ``val``.
         bank: labeled images that queries are compared with; None is ``train``.
         num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
+        image_key: of items that are mappings; None is the first of image, img, jpg, jpeg, png, webp.
+        label_key: likewise; None is the first of label, labels, target, cls, fine_label, if there is one.
         in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
             images; they must be of one size.
         **common: :class:`~sslbolts.data.arguments.DataArguments`. ``image_size=None`` is the size of the first image
@@ -72,6 +79,8 @@ class DatasetDataModule(SSLDataModule):
         test: AnyDataset | None = None,
         bank: AnyDataset | None = None,
         num_classes: int | None = None,
+        image_key: str | None = None,
+        label_key: str | None = None,
         in_memory: bool = False,
         **common: Unpack[DataArguments],
     ) -> None:
@@ -82,21 +91,22 @@ class DatasetDataModule(SSLDataModule):
             "bank": train if bank is None else bank,
         }
         for name, dataset in self._datasets.items():
-            if dataset is not None and not (hasattr(dataset, "__getitem__") and isinstance(dataset, Sized)):
-                raise UsageError(
-                    f"{name}={type(dataset).__name__} must be a map-style dataset, with __len__ and __getitem__."
-                )
+            check_map_style(name, dataset)
+        form = PixelForm(common.get("in_chans", 3), common.get("value_range"))
+        labeled = cast(Dataset[Any], self._datasets["bank"])
+        names, numbers = classes_of(labeled, label_key, num_classes)
+        if names is None and val is not None:
+            names = classes_of(val, label_key, num_classes)[0] if not numbers else None
+        self.reader = ItemReader(form, image_key=image_key, label_key=label_key, numbers=numbers)
         unsized = common.get("image_size") is None and isinstance(common.get("views", ""), str)
         if unsized and len(cast(Sized, train)) > 0:
-            form = PixelForm(common.get("in_chans", 3), common.get("value_range"))
-            ((height, width),) = Apart(_size, DatasetImages(train, form, "train"), [0])
+            ((height, width),) = Apart(_size, DatasetImages(train, self.reader, "train"), [0])
             if height == width <= _SMALL:
                 self.native_size = height
         super().__init__(**common)
         self._declared_classes = num_classes
         self.in_memory = in_memory
-        names = getattr(self._datasets["bank"], "classes", None) or getattr(val, "classes", None)
-        self.class_names = None if names is None else tuple(str(name) for name in names)
+        self.class_names = names
 
     @property
     def num_classes(self) -> int:
@@ -112,7 +122,7 @@ class DatasetDataModule(SSLDataModule):
         dataset = self._datasets[split]
         if dataset is None:
             return None
-        images = DatasetImages(dataset, self.form, split)
+        images = DatasetImages(dataset, self.reader, split)
         return _in_memory(images) if self.in_memory else images
 
     def _labels_hint(self) -> str:
@@ -124,34 +134,32 @@ class DatasetImages:
 
     Args:
         dataset: map-style.
-        form: channels and range of values that its images must have.
+        reader: of its items.
         name: how messages call it.
     """
 
-    def __init__(self, dataset: Dataset[Any], form: PixelForm, name: str) -> None:
+    def __init__(self, dataset: Dataset[Any], reader: ItemReader, name: str) -> None:
         self.dataset = dataset
-        self.form = form
-        self.in_chans = form.in_chans
-        self.dtype = form.dtype
+        self.reader = reader
+        self.in_chans = reader.form.in_chans
+        self.dtype = reader.form.dtype
         self.name = name
 
     @cached_property
     def labeled(self) -> bool:
         """True if any image has a label; found out when it is first asked for.
 
-        ``targets`` or ``labels`` of the dataset say it at once. Otherwise items are read until one has a label, unless
-        the first shows that there is no place for one.
+        Labels that the dataset lists say it at once. Otherwise items are read until one has a label, unless the first
+        shows that there is no place for one.
 
         Raises:
             UsageError: for what is in the place of a label, and is none.
         """
-        for name in ("targets", "labels"):
-            listed: Any = getattr(self.dataset, name, None)
-            if isinstance(listed, list | tuple | np.ndarray | Tensor) and len(listed) == len(self):
-                try:
-                    return bool((as_labels(listed) >= 0).any())
-                except UsageError:  # such as names, whose numbers are in the items
-                    continue
+        for listed in listed_labels(self.dataset, self.reader.label_key):
+            try:
+                return bool((as_labels(listed) >= 0).any())
+            except UsageError:  # such as names, whose numbers are in the items
+                continue
         rows = Apart(_label, self, range(len(self)))
         labels = iter(late_bar(rows, f"Looking for a label in the {self.name} dataset"))
         first = next(labels, None)
@@ -166,26 +174,28 @@ class DatasetImages:
         Raises:
             ImageError: if the item is no image, or there is no label in its place.
         """
-        image, label = self.item(index)
-        try:
-            held = as_image(image, self.in_chans) if self.form.pairs is None else self.form.levels_of_item(image)
-            return held, -1 if label is None else label
-        except UsageError as error:
-            raise ImageError(f"item {index} of the {self.name} dataset is not usable: {error}") from None
+        return self.reader(self.dataset[index], f"item {index} of the {self.name} dataset")
 
-    def item(self, index: int) -> tuple[Any, int | None]:
-        """What is in the place of the image, and the label: -1 for none, None where items have no place for one.
+    def label(self, index: int) -> int | None:
+        """The label of an image: -1 for none, None where items have no place for one.
 
         Raises:
             ImageError: if there is no label in its place.
         """
-        item = self.dataset[index]
-        if not isinstance(item, tuple | list):
-            return item, None
-        try:
-            return item[0], as_label(item[1]) if len(item) > 1 else None
-        except UsageError as error:
-            raise ImageError(f"item {index} of the {self.name} dataset is not (image, label): {error}") from None
+        return self.reader.parts(self.dataset[index], f"item {index} of the {self.name} dataset")[1]
+
+
+def check_map_style(name: str, dataset: Any) -> None:
+    """Refuses a dataset without rows; None is none.
+
+    Raises:
+        UsageError: that names the argument.
+    """
+    if dataset is not None and not (hasattr(dataset, "__getitem__") and isinstance(dataset, Sized)):
+        stream = " StreamDataModule takes a stream to train on." if hasattr(dataset, "__iter__") else ""
+        raise UsageError(
+            f"{name}={type(dataset).__name__} must be a map-style dataset, with __len__ and __getitem__.{stream}"
+        )
 
 
 def _size(images: DatasetImages, row: int) -> tuple[int, int]:
@@ -194,7 +204,7 @@ def _size(images: DatasetImages, row: int) -> tuple[int, int]:
 
 
 def _label(images: DatasetImages, row: int) -> int | None:
-    return images.item(row)[1]
+    return images.label(row)
 
 
 def _in_memory(images: DatasetImages) -> TensorImages:

@@ -2,18 +2,22 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Unpack
 
 import torch
+from torch import Tensor
 
 from sslbolts._lightning import rank_zero_info
 from sslbolts.checks import one_of
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
-from sslbolts.data.files import FileImages, Found, HeldFiles, check_exists, find_images, hold_in_memory
+from sslbolts.data.files import FileImages, HeldFiles, hold_in_memory
 from sslbolts.data.images import Images, UnreadableImage
+from sslbolts.data.listing import FoundImages, check_exists, find_images
 from sslbolts.data.loader import TrainLoader
+from sslbolts.data.per_node import once_per_node
+from sslbolts.data.weights import check_weights, group_weights
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["ImageFolderDataModule"]
@@ -41,6 +45,8 @@ class ImageFolderDataModule(SSLDataModule):
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
+        root_weights: how often images of each of several roots are drawn: the shares of an epoch that are theirs, of
+            any sum. An epoch stays as long as it was. None takes each image once.
         labeled_train: folder(s) of classes for the bank; its classes are then the classes.
         labeled_val: folder(s) of classes for the queries; its classes must be among those of the bank.
         val_fraction: part of the training images to hold out as queries, from 0 to below 1.
@@ -56,10 +62,13 @@ class ImageFolderDataModule(SSLDataModule):
         UsageError: for a folder that is missing or empty, or classes that do not match.
     """
 
+    _lists: tuple[str, ...] = ("root", "labeled_train", "labeled_val")  # of files
+
     def __init__(
         self,
         root: str | list[str],
         *,
+        root_weights: Sequence[float] | None = None,
         labeled_train: str | list[str] | None = None,
         labeled_val: str | list[str] | None = None,
         val_fraction: float = 0.0,
@@ -78,18 +87,27 @@ class ImageFolderDataModule(SSLDataModule):
         for name, places in self._places.items():
             if places is not None:
                 check_exists(name, _as_list(places))
+        if root_weights is not None:
+            check_weights("root_weights", root_weights)
+            if len(root_weights) != len(_as_list(root)):
+                roots = len(_as_list(root))
+                raise UsageError(f"root_weights has {len(root_weights)} weights for {roots} roots: give one for each.")
+            if self.draws is not None or self.labeled_batch_size is not None:
+                other = "sampling" if self.draws is not None else "labeled_batch_size"
+                raise UsageError(f"root_weights= and {other}= both say which images are drawn: give one of them.")
+        self.root_weights = root_weights
         self.val_fraction = val_fraction
         self.val_seed = val_seed
         self.on_bad_image = on_bad_image
         self.in_memory = in_memory
+        self._is_shared = False  # whether all processes have the lists of their node
 
     @cached_property
     def class_names(self) -> tuple[str, ...] | None:  # type: ignore[override]  # known when the folders have been read
         """Names of the classes, sorted; None where there are no labels."""
         for argument in ("labeled_train", "root", "labeled_val"):
-            names = {found.class_name for found in self._found(argument)} - {None}
-            if names:
-                return tuple(sorted(name for name in names if name is not None))
+            if names := self._found(argument).class_names:
+                return tuple(sorted(names))
         return None
 
     @property
@@ -118,11 +136,11 @@ class ImageFolderDataModule(SSLDataModule):
                 f"val_fraction={self.val_fraction} of {len(found):,} images is {held_out:,}, which leaves none to "
                 f"{'train on' if held_out else 'hold out'}: give a {'smaller' if held_out else 'greater'} part."
             )
+        if not held_out:
+            return None if split == "val" else self._open("root", found, key=split)
         order = torch.randperm(len(found), generator=torch.Generator().manual_seed(self.val_seed))
-        rows = sorted((order[:held_out] if split == "val" else order[held_out:]).tolist())
-        if not rows:
-            return None
-        return self._open("root", [found[row] for row in rows], key=split)
+        rows = (order[:held_out] if split == "val" else order[held_out:]).sort().values
+        return self._open("root", found.take(rows.numpy()), key=split)
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them.
@@ -142,22 +160,31 @@ class ImageFolderDataModule(SSLDataModule):
                 )
         return super().train_dataloader()
 
+    def setup(self, stage: str | None = None) -> None:
+        """Settles the seed of a run; with several processes, the first of each node lists the files for the others."""
+        super().setup(stage)
+        trainer = self._current_trainer
+        if trainer is not None and trainer.world_size > 1 and not self._is_shared:
+            given = [name for name in self._lists if self._places[name] is not None]
+            self._listed.update(once_per_node(trainer, {name: partial(self._found, name) for name in given}))
+            self._is_shared = True
+
     @cached_property
     def _files(self) -> dict[str, FileImages]:
         return {}
 
     @cached_property
-    def _listed(self) -> dict[str, list[Found]]:
+    def _listed(self) -> dict[str, FoundImages]:
         return {}
 
-    def _found(self, argument: str) -> list[Found]:
+    def _found(self, argument: str) -> FoundImages:
         places = self._places[argument]
         if places is None:
-            return []
+            return FoundImages.of([])
         if argument not in self._listed:
             found = find_images(argument, _as_list(places))
-            classless = next((image.path for image in found if image.class_name is None), None)
-            if argument != "root" and classless is not None:
+            classless = None if argument == "root" else found.first_without_class()
+            if classless is not None:
                 raise UsageError(
                     f"{argument}={places!r} must hold one subfolder per class, two or more, and nothing beside them: "
                     f'"{classless}" has no class.'
@@ -165,18 +192,17 @@ class ImageFolderDataModule(SSLDataModule):
             self._listed[argument] = found
         return self._listed[argument]
 
-    def _open(self, argument: str, found: list[Found] | None = None, *, key: str | None = None) -> Images:
+    def _open(self, argument: str, found: FoundImages | None = None, *, key: str | None = None) -> Images:
         found = self._found(argument) if found is None else found
         label = {name: number for number, name in enumerate(self.class_names or ())}
-        unknown = {image.class_name for image in found} - {None, *label}
+        unknown = found.class_names - set(label)
         if argument == "labeled_val" and unknown:
-            first = min(name for name in unknown if name is not None)
+            first = min(unknown)
             raise UsageError(
                 f'labeled_val has the class "{first}", which is not among the {len(label)} classes of the bank.'
                 f"{did_you_mean(first, label)}"
             )
-        labels = [label.get(image.class_name or "", -1) for image in found]
-        files = self._file_images(argument, [image.path for image in found], labels)
+        files = self._file_images(argument, found, found.labels(label))
         self._files[key or argument] = files
         if self.in_memory is False or (self.in_memory is None and not _is_small(files)):
             return files
@@ -188,8 +214,20 @@ class ImageFolderDataModule(SSLDataModule):
             )
         return held or files
 
-    def _file_images(self, argument: str, paths: list[str], labels: list[int]) -> FileImages:
-        return FileImages(paths, labels, form=self.form, on_bad_image=self.on_bad_image)
+    def _file_images(self, argument: str, found: FoundImages, labels: Tensor) -> FileImages:
+        return FileImages(found, labels, form=self.form, on_bad_image=self.on_bad_image)
+
+    def _draw_weights(self) -> Tensor | None:
+        if self.root_weights is None:
+            return super()._draw_weights()
+        images = self.images("train")
+        found = self._files["train"].found if "train" in self._files else self._found("root")
+        places = found.places()
+        if len(places) != len(images):  # some could not be read, and are not held
+            assert isinstance(images, HeldFiles)
+            place = {image.path: int(number) for image, number in zip(found, places)}
+            places = torch.tensor([place[path] for path in images.paths])
+        return group_weights(places, self.root_weights)
 
     def teardown(self, stage: str | None = None) -> None:
         """Names, once, the files that could not be read."""

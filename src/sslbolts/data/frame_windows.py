@@ -124,6 +124,8 @@ class FrameWindows(SSLDataModule):
         return FrameViews(super()._make_views(images, place), self.clips.places(), pairs=self.pairs != "none")
 
     def _make_sampler(self, images: Images) -> EpochSampler:
+        if self.draws is not None:
+            raise UsageError("sampling= draws images, and here videos are visited: leave it out.")
         clips, sampling = self.clips, self.sampling
         if len(images) != int(clips.lengths.sum()):
             raise UsageError(

@@ -10,7 +10,7 @@ from torch.utils.data import DistributedSampler, SequentialSampler
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator, mix
 
-__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws"]
+__all__ = ["BatchPlan", "EpochSampler", "OrderedEpochSampler", "even_draws", "weighted_draws"]
 
 _ORDER, _VIEWS = 0, 1  # what a seed is for
 
@@ -82,6 +82,7 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         self.images = images
         self.batch_size = batch_size
         self._labels: Tensor | None = None  # over which images are drawn evenly
+        self._weights: Tensor | None = None  # by which images are drawn
         self._start = 0  # batch of the run with which the next iteration begins
         self._count: int | None = None  # batches of the next iteration; None is one epoch's
 
@@ -130,6 +131,19 @@ class EpochSampler(DistributedSampler[BatchPlan]):
             self._labels = labels.detach().cpu().clone()
         return self.shuffle
 
+    def draw_by(self, weights: Tensor) -> None:
+        """From the next iteration on, draw images by weights, see :func:`weighted_draws`.
+
+        Args:
+            weights: ``(images,)``, equal on all ranks.
+
+        Raises:
+            UsageError: for another number of weights than there are images.
+        """
+        if len(weights) != self.images:
+            raise UsageError(f"{len(weights):,} weights were given to draw {self.images:,} images by.")
+        self._weights = weights
+
     def __iter__(self) -> Iterator[BatchPlan]:
         order = torch.empty(0)
         shuffled = -1
@@ -146,7 +160,11 @@ class EpochSampler(DistributedSampler[BatchPlan]):
         if not self.shuffle:
             return torch.arange(self.images)
         drawn = generator(self.seed, _ORDER, epoch)
-        return torch.randperm(self.images, generator=drawn) if self._labels is None else even_draws(self._labels, drawn)
+        if self._labels is not None:
+            return even_draws(self._labels, drawn)
+        if self._weights is not None:
+            return weighted_draws(self._weights, drawn)
+        return torch.randperm(self.images, generator=drawn)
 
 
 class OrderedEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]
@@ -194,3 +212,31 @@ def even_draws(labels: Tensor, generator: torch.Generator) -> Tensor:
     turn = torch.arange(count) - (draws.cumsum(0) - draws)[which]  # 0, 1, 2, ... within each label
     rows = by_label[(sizes.cumsum(0) - sizes)[which] + turn % sizes[which]]
     return rows[torch.randperm(count, generator=generator)]
+
+
+def weighted_draws(weights: Tensor, generator: torch.Generator) -> Tensor:
+    r"""As many images as there are, drawn by weights: an image with weight `w_i` comes `N w_i / \sum_j w_j` times.
+
+    That is on average; in one epoch it is the whole number below or above. Their order is random. The draw is
+    systematic: points at equal distances, from a random start, on the images' weights side by side, those of one
+    weight in random order. So all images of one weight, such as those of a root, come as often together as their
+    weights say, but for less than one time.
+
+    Args:
+        weights: ``(N,)`` of at least 0, on the CPU, not all 0.
+        generator: on the CPU; the same draws for the same state.
+
+    Returns:
+        ``(N,)`` int64 rows.
+
+    Example:
+        >>> weighted_draws(torch.tensor([3.0, 1.0, 0.0, 0.0]), torch.Generator().manual_seed(0)).bincount().tolist()
+        [3, 1]
+    """
+    count = len(weights)
+    shuffled = torch.randperm(count, generator=generator)
+    shuffled = shuffled[weights[shuffled].argsort(stable=True)]
+    ends = weights.double()[shuffled].cumsum(0)
+    points = (torch.arange(count) + torch.rand((), dtype=torch.float64, generator=generator)) * (ends[-1] / count)
+    places = torch.searchsorted(ends, points, right=True).clamp(max=int((weights[shuffled] > 0).nonzero()[-1]))
+    return shuffled[places][torch.randperm(count, generator=generator)]

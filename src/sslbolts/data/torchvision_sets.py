@@ -4,7 +4,7 @@ import os
 import stat
 from typing import Any
 
-from sslbolts.data.files import walk
+from sslbolts.data.listing import walk
 from sslbolts.errors import UsageError
 
 __all__ = ["check_files", "fetch"]
@@ -71,12 +71,13 @@ def check_files(name: str, root: str) -> None:
         UsageError: that names the first pipe, device or file of more than 4 GiB in the data set's folder.
     """
     folder = os.path.join(root, _FOLDERS[name])
-    for entry in (file for _, files in walk(folder) for file in files) if os.path.isdir(folder) else ():
+    listed = walk(folder) if os.path.isdir(folder) else ()
+    for path in (os.path.join(place, name) for place, names in listed for name in names):
         try:
-            found = entry.stat()
+            found = os.stat(path)
         except OSError:  # a link that leads nowhere
             continue
         if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f'"{entry.path}" is no regular file, and {name} would read it: remove it.')
-        if found.st_size > _MOST_BYTES and not entry.name.endswith(_ARCHIVES):
-            raise UsageError(f'"{entry.path}" has {found.st_size:,} bytes, as no file of {name} has: remove it.')
+            raise UsageError(f'"{path}" is no regular file, and {name} would read it: remove it.')
+        if found.st_size > _MOST_BYTES and not path.endswith(_ARCHIVES):
+            raise UsageError(f'"{path}" has {found.st_size:,} bytes, as no file of {name} has: remove it.')

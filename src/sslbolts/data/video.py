@@ -6,11 +6,12 @@ from typing import Unpack, get_args
 from torch import Tensor
 
 from sslbolts.checks import one_of
-from sslbolts.data.files import FileImages, Found
+from sslbolts.data.files import FileImages
 from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.frame_sampler import Clips
 from sslbolts.data.frame_windows import FrameArguments, FrameViews, FrameWindows
 from sslbolts.data.images import Images, TensorImages, dtype_of
+from sslbolts.data.listing import Found, FoundImages
 from sslbolts.data.loader import Placement
 from sslbolts.data.video_files import Clip, FrameFiles, Layout, VideoFileFrames, clips_of, find_clips
 from sslbolts.errors import UsageError
@@ -66,6 +67,8 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         ((8, 3, 32, 32), [1])
     """
 
+    _lists = ("labeled_train", "labeled_val")
+
     def __init__(
         self,
         root: str,
@@ -94,19 +97,22 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
     def _clips(self) -> list[Clip]:
         return find_clips(self.root, self.layout)
 
-    def _found(self, argument: str) -> list[Found]:
+    def _found(self, argument: str) -> FoundImages:
         if argument != "root":
             return super()._found(argument)
-        return [Found(path, clip.class_name) for clip in self._clips for path in clip.frames]
+        if argument not in self._listed:
+            frames = [Found(path, clip.class_name) for clip in self._clips for path in clip.frames]
+            self._listed[argument] = FoundImages.of(frames)
+        return self._listed[argument]
 
-    def _file_images(self, argument: str, paths: list[str], labels: list[int]) -> FileImages:
+    def _file_images(self, argument: str, found: FoundImages, labels: Tensor) -> FileImages:
         if argument != "root":
-            return super()._file_images(argument, paths, labels)
+            return super()._file_images(argument, found, labels)
         if not self._clips[0].is_file:
-            return FrameFiles(paths, labels, form=self.form, on_bad_image="raise")
+            return FrameFiles(found, labels, form=self.form, on_bad_image="raise")
         if self.in_chans != 3:
             raise UsageError(f"in_chans={self.in_chans}, but frames of video files have 3 channels: leave it out.")
-        return VideoFileFrames(paths, labels, self.clips.places().times)
+        return VideoFileFrames(found, labels, self.clips.places().times)
 
     def _make_views(self, images: Images, place: Placement) -> FrameViews:
         return super()._make_views(_squares(images) if self.square else images, place)

@@ -9,8 +9,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sslbolts.data.files import EXTENSIONS, FileImages, check_exists, walk
+from sslbolts.data.files import FileImages
 from sslbolts.data.frame_sampler import Clips
+from sslbolts.data.listing import EXTENSIONS, FoundImages, check_exists, walk
 from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
@@ -68,16 +69,16 @@ def find_clips(root: str, layout: Layout) -> list[Clip]:
     names = layout.split("/")
     folders: dict[tuple[str, ...], list[str]] = {}
     files: dict[tuple[str, ...], str] = {}
-    for folder, entries in walk(root):
+    for folder, file_names in walk(root):
         parts = () if folder == root else tuple(os.path.relpath(folder, root).split(os.sep))
-        for entry in entries:
-            name = entry.name.lower()
+        for file_name in file_names:
+            name, path = file_name.lower(), os.path.join(folder, file_name)
             if name.endswith(EXTENSIONS):
-                _at_its_place(entry.path, len(parts), names, f'"{root}/{"/".join(map(str.upper, names))}/FRAME"')
-                folders.setdefault(parts, []).append(entry.path)
+                _at_its_place(path, len(parts), names, f'"{root}/{"/".join(map(str.upper, names))}/FRAME"')
+                folders.setdefault(parts, []).append(path)
             elif name.endswith(VIDEO_EXTENSIONS):
-                _at_its_place(entry.path, len(parts) + 1, names, f'"{root}/{"/".join(map(str.upper, names))}.mp4"')
-                files[(*parts, os.path.splitext(entry.name)[0])] = entry.path
+                _at_its_place(path, len(parts) + 1, names, f'"{root}/{"/".join(map(str.upper, names))}.mp4"')
+                files[(*parts, os.path.splitext(file_name)[0])] = path
     if not folders and not files:
         raise UsageError(
             f'root="{root}" holds no videos: looked for folders of frames (files that end in {", ".join(EXTENSIONS)}) '
@@ -132,7 +133,7 @@ class VideoFileFrames(FrameFiles):
         times: ``(N,)`` each frame's place in its file.
     """
 
-    def __init__(self, paths: Sequence[str], targets: Sequence[int], times: Tensor) -> None:
+    def __init__(self, paths: Sequence[str] | FoundImages, targets: Sequence[int] | Tensor, times: Tensor) -> None:
         super().__init__(paths, targets, form=PixelForm(), on_bad_image="raise")
         self.times = times
         self._decoders: OrderedDict[tuple[int, str], Any] = OrderedDict()

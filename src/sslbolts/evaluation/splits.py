@@ -71,7 +71,7 @@ def labeled_splits(subject: EncodedData, *, train_split: str = "bank", test_spli
     train, few = _with_few_labels(subject.features(train_split), data)
     x, y = labeled_rows(train, what="training data")
     test_x, test_y = labeled_rows(tested.features(test_split), what="test data")
-    num_classes = int(max(y.max(), test_y.max())) + 1
+    y, test_y, num_classes = _without_gaps(y, test_y)
     return Splits(
         x=x,
         y=y,
@@ -87,6 +87,15 @@ def labeled_splits(subject: EncodedData, *, train_split: str = "bank", test_spli
             **auc_setting(num_classes, there=bool((test_y != test_y[0]).any())),
         },
     )
+
+
+def _without_gaps(y: Tensor, test_y: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Labels and the number of classes; where most numbers are of no image, each label becomes its rank."""
+    classes = torch.unique(torch.cat([y, test_y]))
+    count = int(classes[-1]) + 1
+    if count <= 2 * len(classes):
+        return y, test_y, count
+    return torch.searchsorted(classes, y), torch.searchsorted(classes, test_y), len(classes)
 
 
 def _has_test_images(data: Any) -> bool:

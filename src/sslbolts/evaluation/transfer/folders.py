@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from sslbolts.checks import read_regular
 from sslbolts.data.decode import opened
-from sslbolts.data.files import EXTENSIONS, walk
+from sslbolts.data.listing import EXTENSIONS, walk
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["FolderImages", "folder_images"]
@@ -30,7 +30,7 @@ class FolderImages(Dataset[Any]):
         self.paths: list[str] = []
         found: list[str] = []
         for place, files in walk(folder):
-            images = [file.path for file in files if file.name.lower().endswith(EXTENSIONS)]
+            images = [os.path.join(place, file) for file in files if file.lower().endswith(EXTENSIONS)]
             name = os.path.relpath(place, folder).split(os.sep)[0]
             if images and name == os.curdir:
                 raise UsageError(f'"{images[0]}" lies in no class: images are in "{folder}" by class, CLASS/*.jpg.')
