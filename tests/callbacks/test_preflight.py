@@ -255,7 +255,7 @@ class Ticking:
 
 
 class Timed(Callback):
-    """Moves a clock on: by what each batch takes, then by what waiting for the next takes, and by what validation does."""
+    """Moves a clock on by what each batch, waiting for the next, and validation take."""
 
     def __init__(self, clock: Ticking, *, batch: float, waiting: float, validation: float = 0.0) -> None:
         self.clock, self.batch, self.waiting, self.validation = clock, batch, waiting, validation
@@ -328,7 +328,7 @@ def test_after_twenty_batches_nothing_more_is_measured(monkeypatch):
     )
     run.fit_loop = Namespace(epoch_loop=Namespace(batch_progress=Namespace(total=Namespace(ready=20))))
     monkeypatch.setattr("sslbolts.callbacks.preflight.per_device_batch_size", lambda run: 8)
-    preflight._pace = Pace(clock)  # noqa: SLF001
+    preflight._pace = Pace(clock)
     told: list[str] = []
     for number in range(25):
         preflight.on_train_batch_start(run, None, None, number)

@@ -230,15 +230,15 @@ def test_a_run_that_diverged_says_so_first(folder, tmp_path):
 def test_whether_it_has_learned_anything_stands_before_the_sections(folder, tmp_path):
     page = write_report([folder], tmp_path / "page.html").read_text()
     above = page.partition("<section")[0]
-    said = "knn/k20_t0.07 is 45.0 % (raw pixels 38.3 %, untrained network 31.0 %): it has learned what pixels do not show"
+    said = (
+        "knn/k20_t0.07 is 45.0 % (raw pixels 38.3 %, untrained network 31.0 %): it has learned what pixels do not show"
+    )
     assert f"{said} (RankMe 14.5)." in above
     assert "labeled_train" not in above
 
 
 def test_without_labels_the_page_says_what_they_would_add_and_what_to_do(tmp_path):
-    (tmp_path / "metrics.csv").write_text(
-        "epoch,step,agreement/top1,agreement/top1/untrained\n0,9,0.25,0.5\n"
-    )
+    (tmp_path / "metrics.csv").write_text("epoch,step,agreement/top1,agreement/top1/untrained\n0,9,0.25,0.5\n")
     above = write_report([tmp_path], tmp_path / "page.html").read_text().partition("<section")[0]
     assert "agreement/top1 is 25.0 % (untrained network 50.0 %): it has learned nothing" in above
     assert "Train longer; try another learning rate" in above

@@ -8,8 +8,8 @@ from typing import NamedTuple
 __all__ = ["LABELS_WOULD_SAY", "Verdict", "verdict"]
 
 LABELS_WOULD_SAY = (
-    "Labels of a few images would say more: with a folder for each class (--data.labeled_train and --data.labeled_val), "
-    "the run also measures how often neighbors and linear classifiers find the class."
+    "Labels of a few images would say more: with a folder for each class (--data.labeled_train, --data.labeled_val), a "
+    "run also measures how often neighbors and linear classifiers find the class."
 )
 """Of a run that was judged without labels."""
 
