@@ -60,7 +60,7 @@ def test_a_folder_of_photos_is_all_that_it_takes(photos, capsys):
 
 def test_without_labels_and_held_out_images_views_are_compared(photos):
     names, left_out = chosen(ImageFolderDataModule(str(photos), num_workers=0))
-    held_out = "no validation images (--data.val_fraction)"
+    held_out = "no validation images (--data.val_fraction holds some out)"
     assert left_out == [
         f"KNNMonitor: no labels and {held_out}",
         "OnlineLinearProbe: no labels",

@@ -69,8 +69,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _names(what: str | None, known: list[str]) -> list[str]:
-    names = [] if what is None else [name.strip().replace("neighbour", "neighbor") for name in what.split(",")]
-    names = [name for name in names if name]
+    given = [] if what is None else [name.strip() for name in what.split(",") if name.strip()]
+    names = ["neighbors" if name == "neighbours" else name for name in given]
     for name in names:
         if name not in known:
             raise UsageError(f'--what has no "{name}".{did_you_mean(name, known)} It is of {", ".join(known)}.')

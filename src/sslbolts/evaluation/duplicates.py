@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import whole
 from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.data.evaluation import EvaluationImages
@@ -15,7 +16,7 @@ from sslbolts.data.paths import paths_of
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import features_of
-from sslbolts.readouts.near_duplicates import Pairs, groups_of, near_duplicates
+from sslbolts.readouts.near_duplicates import Pairs, check_threshold, groups_of, near_duplicates
 
 __all__ = ["Duplicates", "Place", "find_duplicates", "shown"]
 
@@ -107,7 +108,8 @@ def find_duplicates(
         >>> [(found.places[a].name, found.places[b].name) for a, b in zip(found.pairs.first, found.pairs.second)]
         [('train 0', 'train 1')]
     """
-    near_duplicates(torch.zeros(1, 1), threshold=threshold, most=max_pairs)  # before the network runs
+    check_threshold(threshold)
+    whole(max_pairs=max_pairs)
     data.prepare_data()
     data.setup()
     places: list[Place] = []
@@ -138,9 +140,9 @@ def find_duplicates(
         raise UsageError(
             f"{type(data).__name__} has {len(places)} image: near-duplicates are sought among two or more."
         )
-    whole = torch.cat(features)
-    pairs = near_duplicates(whole.to(encoder.device), threshold=threshold, most=max_pairs)
-    return Duplicates(places, pairs, groups_of(pairs.first, pairs.second), _mean_similarity(whole), unreadable)
+    of_all = torch.cat(features)
+    pairs = near_duplicates(of_all.to(encoder.device), threshold=threshold, most=max_pairs)
+    return Duplicates(places, pairs, groups_of(pairs.first, pairs.second), _mean_similarity(of_all), unreadable)
 
 
 def shown(data: SSLDataModule, place: Place) -> Tensor:

@@ -155,9 +155,10 @@ class Subject:
         """Sentences on images that are not held out, and on what labels would add."""
         notes = []
         if self.query_split == "train":
+            hint = " (--data.val_fraction holds a part out.)" if hasattr(self.data, "val_fraction") else ""
             notes.append(
                 "No images are held out, so pictures show images that the network has trained on; each is left out of "
-                "its own neighbors. (--data.val_fraction holds a part out.)"
+                f"its own neighbors.{hint}"
             )
         if not any(self.data.images(split).labeled for split in {self.query_split, self.bank_split}):
             notes.append(LABELS_WOULD_SHOW)

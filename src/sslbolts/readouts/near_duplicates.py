@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 
-__all__ = ["Pairs", "groups_of", "near_duplicates"]
+__all__ = ["Pairs", "check_threshold", "groups_of", "near_duplicates"]
 
 _ROUNDING = 1e-6  # of products in float32
 
@@ -51,8 +51,7 @@ def near_duplicates(features: Tensor, *, threshold: float, most: int = 100, rows
         >>> pairs.first.tolist(), pairs.second.tolist(), pairs.found
         ([0, 0, 2], [2, 3, 3], 3)
     """
-    if not 0 < threshold <= 1:
-        raise UsageError(f"threshold={threshold}: a cosine similarity is in (0, 1].")
+    check_threshold(threshold)
     whole(most=most, rows_at_once=rows_at_once)
     if not bool(features.isfinite().all()):
         raise UsageError("some features are NaN or infinite: nothing can be said of their similarity.")
@@ -74,6 +73,16 @@ def near_duplicates(features: Tensor, *, threshold: float, most: int = 100, rows
     similarity = _exactly(features, kept.first, kept.second)
     order = similarity.argsort(descending=True, stable=True)
     return Pairs(kept.first[order], kept.second[order], similarity[order], found)
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuse what is no similarity of near-duplicates.
+
+    Raises:
+        UsageError: with the range.
+    """
+    if not 0 < threshold <= 1:
+        raise UsageError(f"threshold={threshold}: a cosine similarity is in (0, 1].")
 
 
 def groups_of(first: Tensor, second: Tensor) -> Tensor:

@@ -42,7 +42,6 @@ MONITORS: dict[str, type] = {
 
 _OF_LABELS = (KNNMonitor, OnlineLinearProbe)
 _OF_VALIDATION_IMAGES = (KNNMonitor, NeighborSheet, EmbeddingPlot)
-_LACKS = {_OF_LABELS: "no labels", _OF_VALIDATION_IMAGES: "no validation images (--data.val_fraction)"}
 _OF_FEATURES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, CollapseMonitor, ViewAgreement, AugmentationSheet)
 
 
@@ -133,10 +132,12 @@ def that_fit(
     unwanted += (MONITORS["learning_rate"],) if settings.logger is False else ()
     unwanted += (MONITORS["checkpoint"],) if settings.enable_checkpointing is False or settings.barebones else ()
     wanted = [monitor for monitor in monitors.values() if monitor is not None and not isinstance(monitor, unwanted)]
-    lacking = ([] if labeled else [_OF_LABELS]) + ([] if held_out else [_OF_VALIDATION_IMAGES])
+    hint = " (--data.val_fraction holds some out)" if hasattr(data, "val_fraction") else ""
+    lacking: dict[tuple[type, ...], str] = {} if labeled else {_OF_LABELS: "no labels"}
+    lacking |= {} if held_out else {_OF_VALIDATION_IMAGES: f"no validation images{hint}"}
     used, left_out = [], []
     for monitor in wanted:
-        lacks = [_LACKS[kinds] for kinds in lacking if isinstance(monitor, kinds)]
+        lacks = [words for kinds, words in lacking.items() if isinstance(monitor, kinds)]
         if lacks:
             left_out.append(f"{type(monitor).__name__}: {' and '.join(lacks)}")
         else:

@@ -49,8 +49,9 @@ def with_queries(data: SSLDataModule, *, seed: int) -> tuple[SSLDataModule, list
     }
     if data.has_images("bank") and data.images("bank") is images:
         parts["bank"] = parts["train"]
+    hint = " (val_fraction holds a part out)" if hasattr(data, "val_fraction") else ""
     note = (
-        f"no images are held out: {count:,} of the {len(images):,} training images, drawn with the seed, are asked about, "
-        "and classifiers learn from the others. The network has trained on all of them (val_fraction holds a part out)."
+        f"no images are held out: {count:,} of the {len(images):,} training images, drawn with the seed, are asked "
+        f"about, and classifiers learn from the others. The network has trained on all{hint}."
     )
     return data.with_images(**parts), [note]
