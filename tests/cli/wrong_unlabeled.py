@@ -7,7 +7,8 @@ from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
 
 _DUPLICATES = ["duplicates", "{files}/simclr.ckpt", "--device=cpu"]
-_FLAT = ["--data=ImageFolder", "--data.root={files}/flat", "--data.num_workers=0", "--data.image_size=32"]
+_SMALL = ["--data=ImageFolder", "--data.num_workers=0", "--data.image_size=32"]
+_FLAT = [*_SMALL, "--data.root={files}/flat"]
 
 
 def _flat(files):
@@ -56,10 +57,12 @@ WRONG_UNLABELED = [
     ),
     Wrong(
         "near-duplicates of a single image",
-        [*_DUPLICATES, *_FLAT, "--data.root={files}/flat/[3].png"],
+        [*_DUPLICATES, *_SMALL, "--data.root={files}/flat/[3].png"],
         "has 1 image: near-duplicates are sought among two or more.",
     ),
-    Wrong("near-duplicates of texts", [*_DUPLICATES, "--data=Text"], "Text"),
+    Wrong(
+        "near-duplicates of texts", [*_DUPLICATES, "--data=Text"], "does not correspond to a subclass of SSLDataModule"
+    ),
     Wrong("near-duplicates into a table of text", [*_DUPLICATES, "--output=pairs.txt"], "the file must end in .csv."),
     Wrong("near-duplicates into a folder", [*_DUPLICATES, "--output={files}/folder.csv"], "is a folder: give the name"),
     Wrong(
@@ -72,7 +75,7 @@ WRONG_UNLABELED = [
     Wrong("misspelt option of duplicates", [*_DUPLICATES, "--treshold=1"], 'Did you mean "--threshold"?'),
     Wrong(
         "diagnosis of a few unlabeled images",
-        ["diagnose", "{files}/simclr.ckpt", "--device=cpu", *_FLAT, "--data.root={files}/flat/[0-4].png"],
+        ["diagnose", "{files}/simclr.ckpt", "--device=cpu", *_SMALL, "--data.root={files}/flat/[0-4].png"],
         "has 5 images and none of them held out: a diagnosis takes 8.",
     ),
     Wrong("a picture of neighborhoods", ["pictures", "timm/resnet18", "--what=neighbourhood"], "--what has no"),

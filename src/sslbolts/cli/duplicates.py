@@ -73,8 +73,8 @@ def table(found: "Duplicates") -> TextTable:
         of_group = [pair for pair, number in zip(pairs, found.groups.tolist()) if number == group]
         images = {image for pair in of_group for image in pair[:2]}
         rows.append([f"Group {group + 1}: {len(images):,} images"])
-        rows += [[f"{value:.4f}", found.places[a].name, found.places[b].name] for a, b, value in of_group]
-    return TextTable(["similarity", "image", "near-duplicate"], rows, numbers=[0])
+        rows += [[found.places[a].name, found.places[b].name, f"{value:.4f}"] for a, b, value in of_group]
+    return TextTable(["image", "near-duplicate", "similarity"], rows, numbers=[2])
 
 
 def _check(config: Any) -> None:
@@ -118,18 +118,16 @@ def _show(found: "Duplicates", threshold: float) -> None:
     shown = table(found)
     if listed:
         console.print(TextTable(shown.columns, shown.rows[:_MOST_ROWS], numbers=shown.numbers))
-    lines = [
-        f"{found.pairs.found:,} pairs of {images:,} images have features of a similarity of {threshold:g} or more."
-    ]
+    lines = [f"Pairs of a similarity of {threshold:g} or more among {images:,} images: {found.pairs.found:,}."]
     if len(shown.rows) > _MOST_ROWS:
-        lines.append(f"{_MOST_ROWS} lines are shown; --output FILE.csv has all {listed:,} pairs.")
+        lines.append(f"The first {_MOST_ROWS} lines are shown; --output FILE.csv has all {listed:,} pairs.")
     if listed < found.pairs.found:
         lines.append(f"The {listed:,} nearest are listed and grouped: --max_pairs takes more, --threshold fewer.")
     lines.append(f"Two of these images have a similarity of {found.mean_similarity:.3f} on average.")
     if found.across:
-        lines.append(f"{found.across:,} pairs lie in two splits: validation or test has images that training has seen.")
+        lines.append(f"Pairs across two splits: {found.across:,}. Validation or test has what training has seen.")
     if found.unreadable:
-        lines.append(f"{found.unreadable:,} images could not be read and are left out.")
+        lines.append(f"Images that could not be read and are left out: {found.unreadable:,}.")
     for line in lines:
         console.print(line, highlight=False, markup=False)
 

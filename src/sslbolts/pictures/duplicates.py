@@ -46,7 +46,7 @@ def draw_duplicates(
         raise UsageError(f"{len(pairs)} pairs, {len(names)} names and {len(similarity)} numbers: give as many of each.")
     across = min(_PAIRS_PER_ROW, len(pairs))
     widths = [1.0, 1.0] + [_GAP, 1.0, 1.0] * (across - 1)
-    figure, grid = image_grid(-(-len(pairs) // across), widths, title=title, label_height=0.22, header=0.75)
+    figure, grid = image_grid(-(-len(pairs) // across), widths, title=title, label_height=0.22, header=0.5)
     for place, (images, names_of_pair, value) in enumerate(zip(pairs, names, similarity)):
         row, column = divmod(place, across)
         for side in range(2):

@@ -140,8 +140,13 @@ def _write(path: Path, features: Tensor, targets: Tensor, indices: Tensor, paths
     if path.suffix == ".npz":
         import numpy as np
 
-        columns = {"features": features.numpy(), "targets": targets.numpy(), "indices": indices.numpy()}
-        np.savez(path, **columns, paths=np.array(paths, dtype=np.str_))
+        np.savez(
+            path,
+            features=features.numpy(),
+            targets=targets.numpy(),
+            indices=indices.numpy(),
+            paths=np.array(paths, dtype=np.str_),
+        )
         return
     import pyarrow
     from pyarrow import parquet
