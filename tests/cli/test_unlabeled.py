@@ -14,9 +14,8 @@ from sslbolts import SimCLR
 from sslbolts.callbacks import NeighborSheet
 from sslbolts.cli.main import main
 from sslbolts.data import ImageFolderDataModule
-from sslbolts.evaluation import load_encoder
+from sslbolts.evaluation import find_duplicates, load_encoder
 from sslbolts.evaluation.diagnosis.drawn_queries import with_queries
-from sslbolts.evaluation.duplicates import find_duplicates
 from sslbolts.evaluation.pictures import Subject, _neighbors
 from tests.cli.wrong import TINY
 from tests.helpers.trainers import quiet_trainer

@@ -1,8 +1,7 @@
 """Wrong uses of what works on unlabeled folders: near-duplicates, diagnosis, pictures."""
 
 from sslbolts.data import ImageFolderDataModule
-from sslbolts.evaluation import load_encoder
-from sslbolts.evaluation.duplicates import find_duplicates
+from sslbolts.evaluation import find_duplicates, load_encoder
 from tests.cli.wrong import Wrong
 from tests.helpers.nets import TinyBackbone
 

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     from sslbolts.cli.shared import source
     from sslbolts.cli.shared.parser import Parser
     from sslbolts.data import SSLDataModule
-    from sslbolts.evaluation.duplicates import find_duplicates
+    from sslbolts.evaluation import find_duplicates
 
     parser = Parser(
         "sslbolts duplicates",
