@@ -21,6 +21,7 @@ from tests.cli.wrong import TINY
 from tests.helpers.trainers import quiet_trainer
 
 COPIES = {5: 2, 20: 11}  # of equal pixels
+NETWORK = TINY | {"channels": [8, 8, 16, 64]}  # of so many features that only copies have the same direction
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def folder(tmp_path_factory) -> Path:
     for number in range(24):
         Image.fromarray(pixels[COPIES.get(number, number)].numpy()).save(place / "photos" / f"{number:02}.png")
     torch.manual_seed(0)
-    method = SimCLR("resnet18", backbone_kwargs=TINY, hidden_dim=8, output_dim=4)
+    method = SimCLR("resnet18", backbone_kwargs=NETWORK, hidden_dim=8, output_dim=4)
     writer = quiet_trainer()
     writer.strategy.connect(method)
     writer.save_checkpoint(place / "run" / "last.ckpt", weights_only=True)
