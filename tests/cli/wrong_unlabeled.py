@@ -77,5 +77,5 @@ WRONG_UNLABELED = [
         ["diagnose", "{files}/simclr.ckpt", "--device=cpu", *_SMALL, "--data.root={files}/flat/[0-4].png"],
         "has 5 images and none of them held out: a diagnosis takes 8.",
     ),
-    Wrong("a picture of neighborhoods", ["pictures", "timm/resnet18", "--what=neighbourhood"], "--what has no"),
+    Wrong("a picture of neighborhoods", ["pictures", "timm/resnet18", "--what=neighborhood"], "--what has no"),
 ]

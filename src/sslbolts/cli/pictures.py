@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _names(what: str | None, known: list[str]) -> list[str]:
     given = [] if what is None else [name.strip() for name in what.split(",") if name.strip()]
-    names = ["neighbors" if name == "neighbours" else name for name in given]
+    names = [name.replace("bours", "bors") if name.endswith("bours") else name for name in given]  # British spelling
     for name in names:
         if name not in known:
             raise UsageError(f'--what has no "{name}".{did_you_mean(name, known)} It is of {", ".join(known)}.')
