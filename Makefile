@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Empty: compiled tests are kept, where it is set each process would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check test test-slow test-kill test-bolts test-oldest test-lightning audit lint format benchmarks clean
+.PHONY: demo check test test-slow test-kill test-bolts test-oldest test-lightning audit lint format docs docs-links benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,12 +26,17 @@ $(BIN)/.test: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@ $(BIN)/.base
 
+$(BIN)/.docs: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@ $(BIN)/.base
+
 demo: $(BIN)/.base  ## train, evaluate and draw SimCLR on the packaged images
 	$(BIN)/sslbolts demo
 
 lint: $(BIN)/.test
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -76,9 +81,16 @@ test-lightning: $(BIN)/.test  ## where Lightning takes part, under its other nam
 audit: $(BIN)/.test  ## known vulnerabilities of what is installed; test-slow does it, too
 	$(PYTEST) -m slow tests/test_audit.py
 
+docs: $(BIN)/.docs  ## the documentation site, in build/docs: warnings and references that lead nowhere are errors
+	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -b html -d build/doctrees docs build/docs
+	@echo "The site: build/docs/index.html"
+
+docs-links: $(BIN)/.docs  ## links to other sites, which needs the network
+	$(BIN)/python -m sphinx -q -t online -b linkcheck -d build/doctrees-links docs build/docs-links
+
 format: $(BIN)/.test
-	$(BIN)/ruff format src tests benchmarks
-	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs
 
 clean:
 	rm -rf $(VENV) $(BOLTS_VENV) $(OLDEST_VENV) build dist src/*.egg-info runs

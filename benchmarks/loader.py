@@ -4,8 +4,8 @@
 
 Two SimCLR views at 32 pixels of the packaged images (or of a folder of image files), and a tiny convolutional encoder.
 Prints images per second of the loader alone, of the training step alone (on a batch that is there already), and of both
-together, for each place where the augmentation can run. Rounds are
-interleaved, medians are printed: other work on the machine then hits all rows alike.
+together, for each place where the augmentation can run. Rounds are interleaved, medians are printed: other work on the
+machine then hits all rows alike.
 """
 
 import argparse

@@ -171,7 +171,7 @@ HEAD = """# Every method at one equal budget on the packaged images
 
     python benchmarks/methods_mini.py --seconds 150 --jobs 2
 
-The configurations are configs/<method>_cifar10mini.yaml, the seed is 0; the notes have commits and hardware.
+The configurations are `configs/<method>_cifar10mini.yaml`, the seed is 0; the notes have commits and hardware.
 """
 
 COLUMNS = (

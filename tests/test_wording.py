@@ -11,8 +11,8 @@ TEXTS = [
     *sorted((ROOT / "tests").rglob("*.py")),
     *sorted((ROOT / "benchmarks").glob("*.py")),
     *sorted((ROOT / "configs").glob("*.yaml")),
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
+    *(path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".md", ".py")),
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
 ]
 
 HEADLESS = ("What", "Which", "Whether", "That", "How", "Where", "Why", "When", "Who")

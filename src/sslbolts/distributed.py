@@ -14,6 +14,7 @@ __all__ = [
     "gather_objects",
     "gather_or_none",
     "gather_ragged",
+    "own_rows",
     "padding_rows",
     "rank",
     "world_size",
@@ -87,6 +88,19 @@ def gather(x: Tensor) -> Tensor:
         return x
     gathered: Tensor = _Gather.apply(x)  # type: ignore[no-untyped-call]
     return gathered
+
+
+def own_rows(x: Tensor) -> Tensor:
+    """The places ``(B,)`` of this rank's rows among those of all ranks, as :func:`gather` puts them.
+
+    Args:
+        x: ``(B, ...)``, of the same shape on every rank.
+
+    Example:
+        >>> own_rows(torch.zeros(3, 2)).tolist()  # a single process
+        [0, 1, 2]
+    """
+    return torch.arange(len(x), device=x.device) + rank() * len(x)
 
 
 @torch.compiler.disable

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Unpack, get_args, get_origin
 
-__all__ = ["DivergedError", "UsageError", "argument_names", "did_you_mean", "no_such_argument"]
+__all__ = ["DivergedError", "UsageError", "argument_names", "did_you_mean", "first_line", "no_such_argument"]
 
 
 class UsageError(ValueError):
@@ -26,6 +26,16 @@ class DivergedError(UsageError):
     def __init__(self, message: str, checkpoint: str | None = None) -> None:
         super().__init__(message)
         self.checkpoint = checkpoint
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or the name of its class where it has none.
+
+    Example:
+        >>> first_line(RuntimeError("no such network\\nmuch more")), first_line(AssertionError())
+        ('no such network', 'AssertionError')
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

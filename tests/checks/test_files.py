@@ -1,12 +1,14 @@
 """A file is written whole or not at all, and one line says which could not be."""
 
+import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from sslbolts import UsageError
-from sslbolts.checks import whole_file, write_text
+from sslbolts.checks import must_be_writable, whole_file, write_text
 
 
 def test_what_was_there_stays_until_all_is_written(tmp_path):
@@ -52,3 +54,20 @@ def test_bytes_that_are_no_text_are_written_as_json_reads_them(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     path = write_text(tmp_path / "x.json", json.dumps({"class": name}, ensure_ascii=False))
     assert json.loads(path.read_text(encoding="utf-8")) == {"class": name}
+
+
+def test_a_place_is_tried_before_the_work_and_left_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "old.json").write_text("old")
+    must_be_writable(tmp_path / "old.json")
+    must_be_writable(tmp_path / "new" / "deep" / "x.json")
+    must_be_writable("/dev/stdout")
+    assert [found.name for found in tmp_path.iterdir()] == ["old.json"]
+    assert (tmp_path / "old.json").read_text() == "old"
+    for number, words in ((errno.ENOSPC, "No space left on device"), (errno.EROFS, "Read-only file system")):
+
+        def refuse(self, data, number=number, words=words):
+            raise OSError(number, words)
+
+        monkeypatch.setattr(Path, "write_bytes", refuse)
+        with pytest.raises(UsageError, match=rf"x\.json cannot be written: {words}\. Take another\."):
+            must_be_writable(tmp_path / "x.json", "Take another.")

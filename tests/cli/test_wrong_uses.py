@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -19,7 +20,9 @@ from sslbolts.transforms import recipe
 from tests.cli.wrong import DATA, MODEL, SIMCLR, TINY, TRAINER, Wrong
 from tests.cli.wrong_accidents import WRONG_ACCIDENTS
 from tests.cli.wrong_colors import WRONG_COLORS
+from tests.cli.wrong_disks import WRONG_DISKS
 from tests.cli.wrong_evaluations import WRONG_EVALUATIONS
+from tests.cli.wrong_forms import WRONG_FORMS
 from tests.cli.wrong_generative import WRONG_GENERATIVE
 from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
@@ -72,12 +75,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "empty").mkdir()
     (folder / "folder.npz").mkdir()
     (folder / "folder.csv").mkdir()
+    (folder / "folder.json").mkdir()
+    (folder / "run").mkdir()
+    (folder / "run" / "metrics.csv").write_text("epoch,step,loss\n0,0,1.0\n")
     for number in range(10):
         image(f"flat/{number}.png")
         image(f"corrupt/{number}.png")
         image(f"transparent/{number}.png", "RGBA")
         image(f"one/{number}.png")
         image(f"videos/walk/{number}.png")
+    (folder / "deep").mkdir()
+    for number in range(10):
+        Image.fromarray(np.full((32, 32), 1000 * number, np.uint16)).save(folder / "deep" / f"{number}.png")
     (folder / "corrupt" / "3.png").write_bytes(b"this is no image")
     (folder / "broken.yaml").write_text("model: [SimCLR\n")
     (folder / "unknown.yaml").write_text("modle: SimCLR\n")
@@ -126,6 +135,15 @@ WRONG = [
     ),
     Wrong("misspelt option", ["fit", "--modle=SimCLR"], 'there is no option "--modle". Did you mean "--model"?'),
     Wrong("misspelt Trainer option", [*SIMCLR, "--trainer.max_epoks=3"], 'Did you mean "--trainer.max_epochs"?'),
+    *(
+        Wrong(
+            f"an abbreviated option of {verb}",
+            [verb, *SIMCLR[1:-1], "--trainer.max_epoch=3"],
+            'there is no option "--trainer.max_epoch". Did you mean "--trainer.max_epochs"?',
+        )
+        for verb in ("fit", "validate", "test", "predict")
+    ),
+    Wrong("an option that is only begun", [*SIMCLR, "--seed=3"], 'there is no option "--seed".'),
     Wrong("word for a number", [*SIMCLR, "--model.temperature=hot"], 'temperature: expected a number, got "hot"'),
     Wrong("word for a count", [*SIMCLR, "--trainer.max_epochs=three"], 'max_epochs: expected an integer, got "three"'),
     Wrong(
@@ -304,7 +322,7 @@ WRONG = [
     Wrong(
         "no neighbors",
         [*SIMCLR, "--trainer.callbacks=KNNMonitor", "--trainer.callbacks.k=0"],
-        "k=0: the number of neighbors is at least 1.",
+        "k=0: the number of neighbors is at least 1, and whole.",
         lambda files: KNNMonitor(k=0),
     ),
     Wrong(
@@ -381,6 +399,8 @@ WRONG = [
     ),
     *WRONG_ACCIDENTS,
     *WRONG_PLACES_AND_VALUES,
+    *WRONG_DISKS,
+    *WRONG_FORMS,
     *WRONG_EVALUATIONS,
     *WRONG_UNLABELED,
     *OF_SINGLE_METHODS,

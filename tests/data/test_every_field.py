@@ -11,7 +11,7 @@ from sslbolts.data import DatasetDataModule
 from sslbolts.transforms import MultiCrop, View
 from tests.transforms.pictures import pictures
 
-# A change to each field of a view, and nothing else; blur and solarize are switched on to be seen.
+# A change to each field of a view, and nothing else; blur, solarize, noise and erasing are switched on to be seen.
 CHANGES = [
     ("size", 24),
     ("scale", (0.3, 0.6)),
@@ -31,8 +31,26 @@ CHANGES = [
     ("solarize_threshold", 60.0),
     ("color_first", True),
     ("padding", 0.25),
+    ("vertical_flip", 0.5),
+    ("quarter_turns", 0.75),
+    ("rotation", 20.0),
+    ("noise_p", 0.9),
+    ("noise_sigma", (0.2, 0.3)),
+    ("erase_p", 0.9),
+    ("erase_scale", (0.3, 0.5)),
+    ("erase_ratio", (1.0, 1.0)),
+    ("custom", lambda images, generator: 1 - images),
 ]
-BASE = View(32, jitter=(0.4, 0.4, 0.4, 0.1), grayscale_p=0.2, blur_p=0.5, blur_kernel=5, solarize_p=0.3)
+BASE = View(
+    32,
+    jitter=(0.4, 0.4, 0.4, 0.1),
+    grayscale_p=0.2,
+    blur_p=0.5,
+    blur_kernel=5,
+    solarize_p=0.3,
+    noise_p=0.5,
+    erase_p=0.3,
+)
 
 
 def test_the_changes_cover_every_field():

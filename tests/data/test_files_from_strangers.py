@@ -19,6 +19,7 @@ from sslbolts.checks import read_regular
 from sslbolts.cli import main
 from sslbolts.data.decode import as_image, decode
 from sslbolts.data.files import FileImages, find_images
+from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes
 from sslbolts.evaluation.transfer.images import PreparedImages
@@ -30,7 +31,7 @@ PROGRAM = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nsh
 
 
 def read(path, **settings):
-    return FileImages([str(path)], [0], **({"in_chans": 3, "on_bad_image": "raise"} | settings)).read(0)[0]
+    return FileImages([str(path)], [0], **({"form": PixelForm(), "on_bad_image": "raise"} | settings)).read(0)[0]
 
 
 # Doors
@@ -203,7 +204,7 @@ def test_folders_of_any_depth_are_gone_through(tmp_path):
 
 def test_one_long_path_does_not_make_all_paths_long():
     paths = [f"folder/{number}.jpg" for number in range(20_000)] + ["é" * 1850]
-    files = FileImages(paths, [0] * len(paths), in_chans=3, on_bad_image="skip")
+    files = FileImages(paths, [0] * len(paths), form=PixelForm(), on_bad_image="skip")
     assert files.paths == paths
     held = sum(len(part) if isinstance(part, bytes) else getattr(part, "nbytes", 0) for part in vars(files).values())
     assert held < 40 * len(paths)  # bytes of all its blocks; an array of equal widths takes 3,700 for each

@@ -220,7 +220,7 @@ def test_a_held_out_part_is_disjoint_from_training_and_does_not_depend_on_the_se
         ({"labeled_train": "/nowhere"}, 'labeled_train="/nowhere" does not exist'),
         ({"in_memory": True}, "not all of one size"),
         ({"in_chans": 1, "mean": [0.5], "std": [0.2]}, "no effect"),
-        ({"in_chans": 4, "views": "byol"}, "one number per channel, and in_chans=4"),
+        ({"in_chans": 4, "views": "byol", "mean": [0.5], "std": [0.2]}, "one number per channel, and in_chans=4"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(tmp_path, settings, message):

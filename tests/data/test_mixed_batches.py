@@ -50,6 +50,13 @@ def test_more_labeled_places_than_labeled_images_repeat_them():
     assert all(set(batch[:12]) == FEW for batch in plans(batch_size=14, labeled=12))
 
 
+def test_a_global_batch_may_have_more_places_than_there_are_images():
+    labels = torch.tensor([0, -1, -1, -1])
+    batches = [plans(labels, batch_size=3, labeled=2, rank=rank, world_size=2) for rank in range(2)]
+    assert [batch[:2] for batch, *_ in batches] == [[0, 0], [0, 0]]
+    assert len({batch[2] for batch, *_ in batches}) == 2
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_the_images_of_one_process(world_size):
     alone = plans(batch_size=4 * world_size, labeled=2 * world_size)

@@ -134,8 +134,18 @@ def test_the_digest_tells_weights_and_layers_apart(trained):
         ({"source": SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), "teacher": True}, "SimCLR has no teacher"),
         ({"source": TinyBackbone(), "device": "cudda"}, "cudda"),
         ({"source": nn.Linear(4, 2)}, "does not take a blank image"),
+        ({"source": "sslbolts/amdim"}, r"AMDIM's network has no published weights.*--untrained"),
     ],
 )
 def test_what_is_not_there_is_named(arguments, message):
     with pytest.raises(UsageError, match=message):
         load_encoder(**{"device": "cpu", **arguments})
+
+
+def test_weights_that_cannot_be_fetched_are_said_with_what_to_do_instead(monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(UsageError, match=r"cannot be had \(Name or service not known\).*pretrained=False"):
+        load_encoder("timm/resnet10t", device="cpu")

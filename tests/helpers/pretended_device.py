@@ -10,6 +10,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from tests.helpers.pretended_generators import pretended_generators
+
 _NONE = (torch.float64, torch.complex128)
 _DEVICE = torch.device("mps")
 _TAKES_OTHERS = ("aten::copy_", "aten::index.", "aten::index_put", "aten::_to_copy")  # of a real device, too
@@ -40,6 +42,24 @@ class Pretended(Tensor):
         return _run(func, args, kwargs or {})
 
 
+class _Move(torch.autograd.Function):
+    """A copy on the device, or on the CPU; the gradient goes the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, there: bool, dtype: torch.dtype) -> Tensor:
+        ctx.there, ctx.dtype = there, x.dtype
+        inner = x.inner if isinstance(x, Pretended) else x
+        copy = inner.to(dtype, copy=True)
+        return Pretended(copy) if there else copy
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        inner = grad.inner if isinstance(grad, Pretended) else grad
+        copy = inner.to(ctx.dtype)
+        return (copy if ctx.there else Pretended(copy)), None, None
+
+
 class _Factories(TorchDispatchMode):
     """What is made on "mps" is pretended."""
 
@@ -54,6 +74,8 @@ class _Moves(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is Tensor.tolist and isinstance(args[0], Pretended):  # which tensors of other classes refuse
             return args[0].inner.tolist()
+        if func is Tensor.new_tensor and isinstance(args[0], Pretended):  # which the library makes where it was told
+            return Pretended(torch.tensor(args[1], **{"dtype": args[0].dtype, **kwargs}))
         if func is torch.tensor and torch.device(kwargs.get("device") or "cpu").type == "mps":
             return Pretended(torch.tensor(*args, **{**kwargs, "device": "cpu"}))
         if func is not Tensor.to:
@@ -65,14 +87,14 @@ class _Moves(TorchFunctionMode):
         dtype = next((v for v in dtypes if isinstance(v, torch.dtype)), x.dtype)
         if device == x.device:
             return x if dtype == x.dtype else func(x, dtype)
-        inner = x.inner if isinstance(x, Pretended) else x.detach()
-        return Pretended(inner.to(dtype, copy=True)) if device.type == "mps" else inner.to(dtype, copy=True)
+        moved: Tensor = _Move.apply(x, device.type == "mps", dtype)
+        return moved
 
 
 @contextmanager
 def pretended_device() -> Iterator[Callable[[Tensor], Tensor]]:
     """In this context "mps" is there; the function that it gives moves a tensor to it."""
-    with _Factories(), _Moves():
+    with pretended_generators("mps"), _Factories(), _Moves():
         yield Pretended
 
 

@@ -18,9 +18,9 @@ def quiet_trainer(*, world: int = 1, **settings: Any) -> Trainer:
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
+        "strategy": "ddp" if world > 1 else "auto",
     }
-    strategy = "ddp" if world > 1 else "auto"
-    return Trainer(devices=world, strategy=strategy, **{**quiet, **settings})
+    return Trainer(devices=world, **{**quiet, **settings})
 
 
 class Recorder(Callback):

@@ -360,6 +360,18 @@ def compiled_backbone_has_the_same_loss(case: MethodCase, compiler: str) -> None
     assert list(module.state_dict()) == names
 
 
+# ----------------------------------------------------------------------------------------------------- pickling
+
+
+def it_can_be_pickled(case: MethodCase) -> None:
+    """With its default optimizer, and its own settings in the copy's."""
+    module = case.module()
+    again = pickle.loads(pickle.dumps(module))
+    expected, found = (list(m.optimizer([nn.Parameter(torch.zeros(1))]).param_groups) for m in (module, again))
+    assert [{**group, "params": 0} for group in found] == [{**group, "params": 0} for group in expected]
+    assert all(torch.equal(value, again.get_parameter(name)) for name, value in module.named_parameters())
+
+
 # ------------------------------------------------------------------------------------------------------ helpers
 
 
@@ -385,12 +397,3 @@ def _equal(before: list[Tensor], after: list[Tensor]) -> bool:
 
 def _named(name: str) -> Callable[[str], str]:
     return lambda message: f"{name}: {message}"
-
-
-def it_can_be_pickled(case: MethodCase) -> None:
-    """With its default optimizer, and its own settings in the copy's."""
-    module = case.module()
-    again = pickle.loads(pickle.dumps(module))
-    expected, found = (list(m.optimizer([nn.Parameter(torch.zeros(1))]).param_groups) for m in (module, again))
-    assert [{**group, "params": 0} for group in found] == [{**group, "params": 0} for group in expected]
-    assert all(torch.equal(value, again.get_parameter(name)) for name, value in module.named_parameters())

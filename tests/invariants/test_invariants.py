@@ -4,9 +4,10 @@ import functools
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from sslbolts import METHODS
-from tests.invariants import checks, waiting
+from tests.invariants import checks, devices, waiting, without_values
 from tests.invariants.cases import MethodCase, case_of
 
 LEARNS = {"SimCLR", "MoCo", "MeanTeacher", "DeepClusterV2", "RotNet", "TimeContrastive", "Word2Vec", "SemiSupervised"}
@@ -16,6 +17,14 @@ One for each thing that learning depends on: negatives in the batch, a queue, a 
 labels of the method's own, videos, text, labels and another method's loss together. A step of each of the others is
 compared with its official code in tests/trajectories and tests/golden.
 """
+
+OF_EVERY_STATE = {"SimCLR", "MoCo", "InstanceDiscrimination", "DINO", "OBoW", "WMSE", "SwAV", "DeepClusterV2"}
+OF_EVERY_STATE |= {"Colorization", "BiGAN", "TimeContrastive", "MaskedLanguageModel"}
+"""Methods with every kind of state and of arithmetic, likewise: queue, memory, teacher, words, clusters, float64."""
+
+
+def _others_are_slow(quick):
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 
 
 @pytest.fixture(params=list(METHODS), scope="module")
@@ -74,9 +83,7 @@ def test_it_can_be_pickled_and_sent_to_another_process(case):
     checks.it_can_be_pickled(case)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in LEARNS else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
-)
+@pytest.mark.parametrize("name", _others_are_slow(LEARNS))
 def test_short_run_beats_the_untrained_network(name):
     checks.it_learns(case_of(name))
 
@@ -106,6 +113,16 @@ def test_backbone_compiled_by_inductor_has_the_same_loss(case):
 
 def test_training_step_never_waits_for_the_device(case):
     waiting.step_never_waits_for_the_device(case)
+
+
+@pytest.mark.parametrize("name", _others_are_slow(OF_EVERY_STATE))
+def test_training_and_monitors_run_where_there_is_no_float64(name):
+    devices.trains_where_there_is_no_float64(case_of(name))
+
+
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 asks a driver for fake CUDA tensors too")
+def test_step_and_monitors_run_on_a_gpu_that_holds_no_values(case):
+    without_values.step_runs_without_values(case)
 
 
 @pytest.mark.cuda

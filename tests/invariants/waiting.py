@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Sampler
 
+from sslbolts import SSLModule
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.callbacks import NanGuard
 from sslbolts.training.module import TrainingModule
@@ -87,10 +88,16 @@ class _LeavesFirst(Sampler[list[int]]):
             yield rows
 
 
-def _train_watched(case: MethodCase, watch: _Watched, **settings: Any) -> None:
+def without_counts_on_the_host(case: MethodCase) -> SSLModule:
+    """The module, with SGD in place of Adam, which counts its steps on the host."""
     module = case.module()
-    if isinstance(module.optimizer([nn.Parameter(torch.zeros(1))]), torch.optim.Adam):  # it counts steps on the host
-        module = case.module(optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9))
+    if isinstance(module.optimizer([nn.Parameter(torch.zeros(1))]), torch.optim.Adam):
+        return case.module(optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9))
+    return module
+
+
+def _train_watched(case: MethodCase, watch: _Watched, **settings: Any) -> None:
+    module = without_counts_on_the_host(case)
     module.lr_scheduler_step = lambda *args: None  # type: ignore[method-assign]  # host numbers
     loader = case.loader()
     watched = DataLoader(loader.dataset, batch_sampler=_LeavesFirst(loader.batch_sampler, watch.leave))

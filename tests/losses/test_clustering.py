@@ -40,6 +40,12 @@ def test_scores_far_apart_stay_finite():
     assert sinkhorn(scores).isfinite().all()
 
 
+def test_codes_of_a_row_far_from_all_prototypes_are_those_in_float64():
+    scores = torch.tensor([[0.9, 0.1, -0.2], [0.3, 0.8, 0.1], [-0.2, 0.1, 0.95], [-0.99, -0.95, -0.9]])
+    expected = torch.tensor(naive.sinkhorn(scores.tolist(), 0.02, 3))  # of the last row: exp(-92) and less
+    torch.testing.assert_close(sinkhorn(scores, epsilon=0.02), expected, rtol=1e-4, atol=1e-5)
+
+
 def _codes_on_rank(scores: torch.Tensor) -> torch.Tensor:
     return sinkhorn(scores[:5] if rank() == 0 else scores[5:])
 

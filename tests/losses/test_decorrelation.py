@@ -58,3 +58,11 @@ def test_wrong_arguments_are_named():
             loss(z, z[:, :3])
     with pytest.raises(UsageError, match="one of code, listing, equation"):
         vicreg(z, z, scaling="paper")
+
+
+def test_gradient_of_vicreg_in_half_precision_is_rounded_once():
+    z1, z2 = (z.half() for z in torch.randn(2, 8, 4))
+    half, full = z1.clone().requires_grad_(), z1.float().requires_grad_()
+    vicreg(half, z2).backward()
+    vicreg(full, z2).backward()
+    assert torch.equal(half.grad, full.grad.half())

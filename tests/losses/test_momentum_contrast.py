@@ -55,3 +55,10 @@ def test_half_precision_is_computed_in_full(dtype):
 def test_wrong_arguments_are_named(call, words):
     with pytest.raises(UsageError, match=words):
         call(torch.randn(4, 3))
+
+
+def test_float64_beside_float32_is_computed_in_float64():
+    query, key, negatives = torch.randn(3, 4, 8, dtype=torch.float64)
+    found = info_nce(query, key, negatives.float())
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, info_nce(query, key, negatives.float().double()))

@@ -13,7 +13,7 @@ from sslbolts.methods import get_method
 from sslbolts.transforms import recipe
 from tests.invariants.cases import case_of
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
 
 
 @pytest.mark.parametrize("name", list(METHODS))
@@ -37,9 +37,10 @@ def test_every_paper_of_a_line_is_cited_by_the_docstring():
 def test_figures_that_nobody_has_verified_are_marked():
     unverified = {"InstanceDiscrimination", "CPC", "BoWNet"}
     assert {name for name, line in METHODS.items() if "†" in line.published} == unverified
-    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", README.read_text(), flags=re.MULTILINE))
-    assert {name for name, row in rows.items() if "†" in row} == unverified | {"DeepCluster"}
-    assert "\n† quoted from memory, not verified.\n" in README.read_text()
+    text = PAGE.read_text()  # to which the site adds the registry's figures
+    rows = dict(re.findall(r"^\| (\w+) \|(.*)$", text, flags=re.MULTILINE))
+    assert {name for name, row in rows.items() if "†" in row} == {"DeepCluster"}
+    assert "† quoted from memory, not verified." in " ".join(text.split())
 
 
 OTHER_WIDTHS = {

@@ -217,7 +217,7 @@ def test_the_papers_views_are_made_at_their_sizes_and_differ_from_each_other(nam
 @pytest.mark.parametrize(
     ("images", "crop", "says"),
     [
-        (torch.zeros(2, 2, 32, 32, dtype=torch.uint8), True, "1, 3 or 4 channels"),
+        (torch.zeros(2, 0, 32, 32, dtype=torch.uint8), True, "batch, channels, height, width"),
         (torch.zeros(3, 32, 32, dtype=torch.uint8), True, r"\(3, 32, 32\)"),
         (torch.zeros(2, 3, 32, 32, dtype=torch.int64), True, "torch.int64"),
         (torch.zeros(2, 3, 32, 40, dtype=torch.uint8), False, "32x32 pixels.*32x40"),

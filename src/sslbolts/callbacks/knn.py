@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import positive, whole
+from sslbolts.checks.devices import with_float64
 from sslbolts.distributed import all_sum, broadcast_, gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
@@ -99,8 +101,8 @@ class KNNMonitor(QueryMonitor):
         name: str = "",
     ) -> None:
         self.k = (k,) if isinstance(k, int) else tuple(k)
-        if not self.k or min(self.k) < 1:
-            raise UsageError(f"k={k}: the number of neighbors is at least 1.")
+        if not self.k or not all(isinstance(number, Integral) and number >= 1 for number in self.k):
+            raise UsageError(f"k={k}: the number of neighbors is at least 1, and whole.")
         positive(temperature=temperature)
         whole(every_n_epochs=every_n_epochs)
         whole(2, max_bank=max_bank)
@@ -124,7 +126,7 @@ class KNNMonitor(QueryMonitor):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the accuracies: of kNN for each `k`, then of ridge."""
+        """Names of the accuracies, of kNN for each `k` and then of ridge."""
         return self._names(self.k, ridge=True)
 
     @property
@@ -244,7 +246,7 @@ class KNNMonitor(QueryMonitor):
         values = self._accuracies(self.k, True, features[counted], targets[counted], bank, labels)
         shape = bank.new_full((2,), torch.nan)
         if len(bank):
-            shape = torch.stack([rankme(bank), class_separation(bank, labels)])
+            shape = torch.stack([rankme(bank), with_float64(class_separation(bank, labels))])
         broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
         values |= {f"{self._start}{name}": v for name, v in zip(("rankme", "class_separation"), shape.tolist())}
         if not prefix:  # they were measured on the validation images

@@ -10,7 +10,7 @@ from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.callbacks.shared.features import FeatureFunction, agreed_width
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
-from sslbolts.checks import at_least, whole
+from sslbolts.checks import at_least, is_number, whole
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
@@ -73,7 +73,7 @@ class OnlineLinearProbe(QueryMonitor):
         every_n_batches: int = 1,
     ) -> None:
         whole(2, num_classes=num_classes)
-        if not lrs or min(lrs) <= 0:
+        if not lrs or not all(is_number(lr) and lr > 0 for lr in lrs):
             raise UsageError(f"lrs={tuple(lrs)}: at least one learning rate is needed, and all must be positive.")
         at_least(0, weight_decay=weight_decay)
         whole(every_n_batches=every_n_batches)

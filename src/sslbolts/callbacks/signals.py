@@ -60,7 +60,7 @@ class SaveOnSignal(Callback):
         patience: float = 60.0,
         command: Sequence[str] | None = None,
     ) -> None:
-        if patience <= 0:
+        if not patience > 0:
             raise UsageError(f"SaveOnSignal has patience={patience}, and it must be positive: seconds, such as 60.")
         self.dirpath = dirpath
         self.filename = filename

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from sslbolts.checkpoints.files import METADATA, PREPROCESSING, read_safetensors, some, uncompiled
 from sslbolts.checkpoints.foreign.layouts import Layout
 from sslbolts.checkpoints.foreign.reader import ImportReport, read_foreign
+from sslbolts.checkpoints.hub import CONFIG, WEIGHTS, fetch, is_address
+from sslbolts.checkpoints.misfit import misfit
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checkpoints.safe_arguments import arguments_of_shape
+from sslbolts.checkpoints.timm_config import read_timm_config
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
 from sslbolts.transforms.preprocessing import IMAGENET, Preprocessing
@@ -38,6 +41,7 @@ class Loaded:
         report: what was found in another library's checkpoint; None for files of sslbolts.
         source: the file or class, for messages.
         module: the network itself, where there is one already.
+        method: name of the class that trained it; "" where it is not known.
     """
 
     weights: dict[str, Tensor]
@@ -46,6 +50,7 @@ class Loaded:
     report: ImportReport | None
     source: str
     module: nn.Module | None = None
+    method: str = ""
 
     def network(self) -> nn.Module:
         """The network with these weights, in eval mode.
@@ -72,14 +77,16 @@ def load_backbone(
     Args:
         path: a file of :func:`export_backbone`; a checkpoint of a method; one of lightning-bolts, solo-learn or
             lightly; one of the official releases of MoCo v1 to v3, SimSiam, SwAV, DINO, Barlow Twins, VICReg and MAE;
-            or the weights of a timm or torchvision network (:data:`sslbolts.export.LAYOUTS` has the table).
+            or the weights of a timm or torchvision network (:data:`sslbolts.export.LAYOUTS` has the table). Or the
+            address ``hf://OWNER/NAME`` (``@REVISION``) of what `sslbolts push` or timm has put on the Hugging Face Hub.
         teacher: out of a checkpoint, the teacher's backbone instead of the student's.
         backbone: the network to fill, where it was given to the method as a module; of another library's checkpoint
             also its name, where names and shapes of the weights do not tell.
         layout: name of another library's layout, or one of your own; None recognizes it.
 
     Raises:
-        UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network.
+        UsageError: if there is no such file, it holds no backbone, or its weights are not those of the network; or if
+            the Hub has no such repository or cannot be reached.
 
     Example:
         >>> load_backbone("runs/nowhere.safetensors")
@@ -124,6 +131,8 @@ def read_backbone(
     """
     if isinstance(source, nn.Module):
         return _of_module(source, teacher)
+    if is_address(source):
+        return _of_hub(str(source), teacher, layout, backbone)
     suffix = Path(source).suffix
     if suffix in (".onnx", ".pt2"):
         reader = "onnxruntime.InferenceSession" if suffix == ".onnx" else "torch.export.load"
@@ -149,6 +158,21 @@ def read_backbone(
     return Loaded(found.weights, found.spec, entry, found.report, str(source), found.network)
 
 
+def _of_hub(address: str, teacher: bool, layout: str | Layout | None, backbone: str | nn.Module | None) -> Loaded:
+    """The backbone behind an address of the Hub; timm's own files say the network in their ``config.json``."""
+    weights = fetch(address, WEIGHTS)
+    tensors, metadata = read_safetensors(weights)
+    if METADATA in metadata:
+        return replace(read_backbone(weights, teacher=teacher, layout=layout, backbone=backbone), source=address)
+    spec: dict[str, Any] | None = None
+    entry: Preprocessing | None = None
+    if backbone is None:
+        spec, entry = read_timm_config(fetch(address, CONFIG), address)
+        backbone = _rebuild(spec, address)
+    found = read_foreign(address, tensors, teacher=teacher, layout=layout, backbone=backbone)
+    return Loaded(found.weights, spec or found.spec, entry, found.report, address, found.network)
+
+
 def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     network: Any = getattr(module, "backbone", None)
     if not isinstance(network, nn.Module):
@@ -172,7 +196,8 @@ def _of_module(module: nn.Module, teacher: bool) -> Loaded:
     if _is_prepared(*(cls.__name__ for cls in type(module).__mro__)):
         entry = None
     bare = getattr(network, "_orig_mod", network)
-    return Loaded(weights, spec, entry, None, type(module).__name__, None if spec else deepcopy(bare))
+    own = type(module).__name__
+    return Loaded(weights, spec, entry, None, own, None if spec else deepcopy(bare), method=own)
 
 
 def _of_checkpoint(checkpoint: Checkpoint, teacher: bool, backbone: str | nn.Module | None) -> Loaded:
@@ -185,9 +210,9 @@ def _of_checkpoint(checkpoint: Checkpoint, teacher: bool, backbone: str | nn.Mod
         raise UsageError(f'the checkpoint "{checkpoint.path}" holds no {what}.')
     if checkpoint.arguments.get("sobel"):
         raise _filtered(str(checkpoint.class_path).rpartition(".")[2], "Sobel")
-    prepared = _is_prepared(str(checkpoint.class_path).rpartition(".")[2])
-    entry = None if prepared else checkpoint.preprocessing
-    return _ours(weights, _spec(checkpoint.arguments), entry, checkpoint.path, backbone)
+    method = str(checkpoint.class_path).rpartition(".")[2]
+    entry = None if _is_prepared(method) else checkpoint.preprocessing
+    return replace(_ours(weights, _spec(checkpoint.arguments), entry, checkpoint.path, backbone), method=method)
 
 
 def _ours(
@@ -246,13 +271,10 @@ def _rebuild(spec: dict[str, Any] | None, path: str) -> nn.Module:
 
 
 def _fill(network: nn.Module, weights: dict[str, Tensor], path: str) -> None:
-    expected = network.state_dict()
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
-    reshaped = [name for name in expected if name in weights and expected[name].shape != weights[name].shape]
-    if missing or unexpected or reshaped:
+    found = misfit(network, weights)
+    if any(found):
         raise UsageError(
-            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(missing)}; '
-            f"unexpected {some(unexpected)}; of another shape {some(reshaped)}."
+            f'the weights in "{path}" are not those of this {type(network).__name__}: missing {some(found.missing)}; '
+            f"unexpected {some(found.unexpected)}; of another shape {some(found.reshaped)}."
         )
     network.load_state_dict(weights)

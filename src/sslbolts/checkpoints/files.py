@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from sslbolts.checkpoints.hub import is_address
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = [
@@ -214,6 +215,11 @@ def must_be_file(path: str | Path) -> None:
     Raises:
         UsageError: names what is there, or the nearest file.
     """
+    if is_address(path):
+        raise UsageError(
+            f'"{path}" is the address of a backbone alone, which load_backbone, export, evaluate, detect, transfer, '
+            "diagnose and pictures read; a run or a whole method needs the file of a checkpoint."
+        )
     path = Path(path)
     if path.is_dir():
         raise UsageError(f'"{path}" is a folder, and a file is needed: give one that is in it.')

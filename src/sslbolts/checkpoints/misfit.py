@@ -1,13 +1,43 @@
-"""The refusal of a checkpoint that is of something else, in fewer words than a list of all its keys."""
+"""Weights of something else than the network at hand: how they differ, and a refusal in few words."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
 
-__all__ = ["refuse_misfit"]
+__all__ = ["Misfit", "misfit", "refuse_misfit"]
+
+
+class Misfit(NamedTuple):
+    """Names of tensors by which two state dicts differ.
+
+    Attributes:
+        missing: of the network, and not among the weights.
+        unexpected: among the weights, and not of the network.
+        reshaped: in both, with two shapes.
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: list[str]
+
+
+def misfit(network: nn.Module, weights: Mapping[str, Tensor]) -> Misfit:
+    """How weights differ from a network's own; three empty lists where they are its.
+
+    Example:
+        >>> import torch
+        >>> misfit(nn.Linear(2, 1), {"weight": torch.zeros(3, 3), "scale": torch.ones(1)})
+        Misfit(missing=['bias'], unexpected=['scale'], reshaped=['weight'])
+    """
+    own = network.state_dict()
+    return Misfit(
+        [name for name in own if name not in weights],
+        [name for name in weights if name not in own],
+        [name for name in own if name in weights and own[name].shape != weights[name].shape],
+    )
 
 
 def refuse_misfit(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
@@ -20,13 +50,8 @@ def refuse_misfit(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
     Raises:
         UsageError: with one example of every kind of difference.
     """
-    wanted: Mapping[str, Tensor] = module.state_dict()
-    stored: Mapping[str, Tensor] = checkpoint["state_dict"]
-    kinds = {
-        "missing": [key for key in wanted if key not in stored],
-        "unknown": [key for key in stored if key not in wanted],
-        "of other shape": [key for key in wanted if key in stored and wanted[key].shape != stored[key].shape],
-    }
+    found = misfit(module, checkpoint["state_dict"])
+    kinds = {"missing": found.missing, "unknown": found.unexpected, "of other shape": found.reshaped}
     differences = ", ".join(f"{len(keys)} {kind} ({keys[0]})" for kind, keys in kinds.items() if keys)
     if not differences:
         return

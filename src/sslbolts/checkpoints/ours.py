@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sslbolts.checkpoints.files import read_checkpoint, uncompiled
 from sslbolts.checkpoints.safe_arguments import arguments_of_shape, with_checked_classes
 from sslbolts.checks import import_named_in_file, is_plain
-from sslbolts.errors import UsageError, argument_names
+from sslbolts.errors import UsageError, argument_names, first_line
 from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["Checkpoint"]
@@ -104,10 +104,9 @@ class Checkpoint:
         except UsageError:
             raise
         except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
             raise UsageError(
-                f'the arguments in "{self.path}" make no {cls.__name__} ({type(error).__name__}: {reason}): give those '
-                "that are wrong by name."
+                f'the arguments in "{self.path}" make no {cls.__name__} ({type(error).__name__}: '
+                f"{first_line(error)}): give those that are wrong by name."
             ) from error
 
     @property

@@ -1,8 +1,18 @@
 """Checks of arguments, classes, labels and files, and of what a device can do."""
 
-from sslbolts.checks.arguments import as_plain, at_least, below_one, fraction, is_plain, one_of, positive, whole
+from sslbolts.checks.arguments import (
+    as_plain,
+    at_least,
+    below_one,
+    fraction,
+    is_number,
+    is_plain,
+    one_of,
+    positive,
+    whole,
+)
 from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file
-from sslbolts.checks.files import read_regular, whole_file, write_text
+from sslbolts.checks.files import must_be_writable, read_regular, whole_file, write_text
 
 __all__ = [
     "HARMLESS",
@@ -12,7 +22,9 @@ __all__ = [
     "fraction",
     "import_class",
     "import_named_in_file",
+    "is_number",
     "is_plain",
+    "must_be_writable",
     "one_of",
     "positive",
     "read_regular",

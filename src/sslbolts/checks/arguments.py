@@ -6,8 +6,8 @@ Traceback (most recent call last):
 sslbolts.errors.UsageError: momentum=1.5: it must be in 0 to 1.
 """
 
-import math
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from numbers import Real
@@ -20,6 +20,7 @@ __all__ = [
     "at_least",
     "below_one",
     "fraction",
+    "is_number",
     "is_plain",
     "one_of",
     "positive",
@@ -92,6 +93,7 @@ def as_plain(value: Any) -> Any:
     """A value in Python's own numbers, words, lists and mappings, in place of numpy's and of derived classes.
 
     Example:
+        >>> import math
         >>> import numpy as np
         >>> as_plain({"lr": np.float64(0.5), "widths": [np.int64(8)], "norm": math.sqrt})
         {'lr': 0.5, 'widths': [8], 'norm': <built-in function sqrt>}
@@ -112,10 +114,22 @@ def as_plain(value: Any) -> Any:
     return value
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, neither NaN nor infinite; True and False are none.
+
+    Example:
+        >>> [is_number(value) for value in (2, 0.5, "2", None, True, float("nan"), 10**400)]
+        [True, True, False, False, False, False, False]
+    """
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and bool(-sys.float_info.max <= value <= sys.float_info.max)
+
+
 def is_plain(value: Any) -> bool:
     """Whether a value is a number, a word, None, or a list or mapping of them: what every file can hold.
 
     Example:
+        >>> import math
         >>> is_plain({"betas": (0.9, 0.95)}), is_plain({"norm": math.sqrt})
         (True, False)
     """
@@ -131,7 +145,7 @@ def _given(numbers: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         if value is None:
             continue
         _refuse_unless(isinstance(value, Real) and not isinstance(value, bool), name, value, "be a number")
-        _refuse_unless(math.isfinite(value), name, value, "be finite")
+        _refuse_unless(is_number(value), name, value, "be finite")
         yield name, value
 
 

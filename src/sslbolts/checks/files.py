@@ -1,5 +1,6 @@
 """Files: read only where they are regular and bounded, written whole or not at all."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from sslbolts.errors import UsageError
 
-__all__ = ["read_regular", "whole_file", "write_text"]
+__all__ = ["must_be_writable", "read_regular", "whole_file", "write_text"]
 
 # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -46,6 +47,44 @@ def read_regular(path: str | Path, largest: int = 2**30) -> bytes:
         return content
     finally:
         os.close(opened)
+
+
+def must_be_writable(path: str | Path, advice: str = "Make room there, or name another place.") -> None:
+    """Refuse a file that could not be written at the end of long work, before the work starts.
+
+    A few bytes are written beside it and removed: access rights alone do not tell of a read-only or full disk.
+
+    Args:
+        path: of the file; it and its folders need not exist, and none are made.
+        advice: what to do.
+
+    Raises:
+        UsageError: names the file and the reason.
+
+    Example:
+        >>> must_be_writable("/dev/null/results/knn.json")
+        Traceback (most recent call last):
+        sslbolts.errors.UsageError: /dev/null/results/knn.json cannot be written: Not a directory. Make room there, ...
+    """
+    path = Path(path)
+    unfinished: Path | None = None
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is needed")
+        place = target.parent
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if target.exists() and not target.is_file():  # a device or a pipe
+            return
+        unfinished = place / f".part-{secrets.token_hex(4)}"
+        unfinished.write_bytes(bytes(4096))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror or error}. {advice}") from error
+    finally:
+        if unfinished is not None:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -169,7 +169,8 @@ def _help() -> str:
         [
             "usage: sslbolts evaluate PROTOCOL SOURCE [--data NAME] [OPTIONS]",
             "",
-            "How good a representation is. SOURCE is a checkpoint, an exported file, timm/NAME or torchvision/NAME.",
+            "How good a representation is. SOURCE is a checkpoint, an exported file, hf://OWNER/NAME, timm/NAME "
+            "or torchvision/NAME.",
             "",
             *lines,
             "",

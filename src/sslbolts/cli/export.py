@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.parser import Parser
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def main(argv: Sequence[str]) -> int:
         description="Write the backbone of a checkpoint, ours or another library's, to a file that others read: "
         "sslbolts export runs/demo/simclr.ckpt resnet.onnx",
     )
-    parser.add_argument("checkpoint", help="of sslbolts, lightning-bolts, solo-learn, lightly or an official release")
+    parser.add_argument(
+        "checkpoint", help="of sslbolts, lightning-bolts, solo-learn, lightly or an official release, or hf://..."
+    )
     parser.add_argument("output", help="the file: .safetensors, .onnx or .pt2")
     parser.add_argument(
         "--format",
@@ -49,6 +52,7 @@ def main(argv: Sequence[str]) -> int:
     from sslbolts.export import read_backbone, write_backbone
 
     format = choose_format(options.format, Path(options.output))  # told before anything is read
+    must_be_writable(options.output)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* was read as ")
         loaded = read_backbone(

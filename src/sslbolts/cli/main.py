@@ -1,5 +1,6 @@
 """The verbs of the command line, each with its module, and the line that a user's mistake is printed as."""
 
+import errno
 import importlib
 import os
 import sys
@@ -13,6 +14,7 @@ __all__ = ["VERBS", "Verb", "main"]
 
 _TERMINATED = 128 + 15  # as a shell calls a process that SIGTERM has ended
 _INTERRUPTED = 128 + 2  # and SIGINT
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _UNREAD = 128 + 13  # and SIGPIPE
 
 
@@ -45,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "detect": Verb("sslbolts.cli.detect", "fine-tune a Faster R-CNN on boxes, and measure its average precision"),
     "diagnose": Verb("sslbolts.cli.diagnose", "what features hold, what the projector throws away, which classes mix"),
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
+    "push": Verb("sslbolts.cli.push", "put the backbone and its model card on the Hugging Face Hub"),
     "pictures": Verb("sslbolts.cli.pictures", "draw neighbors, embedding, clusters, attention and augmentation"),
     "duplicates": Verb("sslbolts.cli.duplicates", "list near-duplicates of one's images by their features"),
     "report": Verb("sslbolts.cli.report", "one HTML page of a run, or of several beside each other"),
@@ -96,6 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return _UNREAD
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        message = f"{error.filename or 'what is printed'} cannot be written: {error.strerror}. Make room there."
+        if error.filename is None and not _is_read():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     rank = os.environ.get("LOCAL_RANK", "0")
     print(f"error{'' if rank == '0' else f' (rank {rank})'}: {message}", file=sys.stderr)
     return 2
@@ -128,7 +137,7 @@ def _is_read() -> bool:
     """Whether somebody still reads what is printed: `sslbolts methods | head` has soon seen enough."""
     try:
         print(flush=True)
-    except BrokenPipeError:
+    except OSError:  # closed, or full
         return False
     return True
 

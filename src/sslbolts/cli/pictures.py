@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.cli.shared.source import add_data, add_source, encoder_of, instantiated_data
 from sslbolts.errors import UsageError, did_you_mean
@@ -45,14 +46,14 @@ def main(argv: Sequence[str]) -> int:
     if config.output is not None and Path(config.output).is_file():
         raise UsageError(f'--output "{config.output}" is a file: name a folder.')
 
-    from sslbolts.evaluation.features import data_name
     from sslbolts.evaluation.result import result_path
     from sslbolts.pictures.style import digest_of, free_picture, save
 
+    beside = result_path(str(config.source), "pictures", "").parent.parent / "pictures"
+    folder = beside if config.output is None else Path(config.output)
+    must_be_writable(folder / "picture.png", "Make room there, or name another folder with --output.")
     encoder = encoder_of(config)
     data: SSLDataModule = instantiated_data(parser, config)
-    beside = result_path(encoder.source, "pictures", data_name(data)).parent.parent / "pictures"
-    folder = beside if config.output is None else Path(config.output)
     subject = Subject(encoder, data, config.images, config.bank, config.rows, config.seed, config.cache)
     data.prepare_data()
     data.setup()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.cli.shared.source import add_data, instantiated_data
 from sslbolts.errors import UsageError
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     for name in ("images", "draws"):
         if not 1 <= config[name] <= 32:
             raise UsageError(f"--{name} {config[name]}: it must be in 1 to 32.")
+    must_be_writable(config.output or "augmentations.png", "Make room there, or name another file with --output.")
     if config.views is not None:
         config.data.init_args.views = config.views
     data: SSLDataModule = instantiated_data(parser, config)
@@ -61,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
         draws=config.draws,
         seed=config.seed,
         color=data.color,
+        color_channels=data.color_channels,
         title=title,
         examples=_examples(views),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.parser import Parser
 
 __all__ = ["main"]
@@ -32,7 +33,10 @@ def main(argv: Sequence[str]) -> int:
 
     runs = [Path(run) for run in arguments.run]
     beside = runs[0] if len(runs) == 1 else Path()
-    written = write_report(runs, Path(arguments.output or beside / "report.html"))
+    page = Path(arguments.output or beside / "report.html")
+    if all(run.is_dir() for run in runs) and not page.is_dir():  # else that is said
+        must_be_writable(page, "Make room there, or name another file with --output.")
+    written = write_report(runs, page)
     shown = str(written).encode("utf-8", "replace").decode()  # names of files may hold bytes that are no text
     print(f"wrote {shown} ({written.stat().st_size / 2**20:.1f} MB)")
     return 0

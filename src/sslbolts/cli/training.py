@@ -26,7 +26,7 @@ from sslbolts.cli.run.closing import closing_lines
 from sslbolts.cli.run.config_file import ConfigFile
 from sslbolts.cli.run.earlier_runs import earlier_run_kept
 from sslbolts.cli.run.feature_file import FeatureFile
-from sslbolts.cli.run.logs import log_apart
+from sslbolts.cli.run.logs import log_apart, log_nowhere
 from sslbolts.cli.run.nothing_left import nothing_left_said
 from sslbolts.cli.run.passed_on import Parser
 from sslbolts.cli.run.rewinds import Rewinds
@@ -112,7 +112,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
     def init_parser(self, **kwargs: Any) -> Any:
         header = [f"{LIGHTNING}=={sys.modules[LIGHTNING].__version__}"]
         # Lightning 2.5.0 has no parser_class.
-        parser = Parser(**{"prog": "sslbolts", "exit_on_error": False, "dump_header": header, **kwargs})
+        own = {"prog": "sslbolts", "exit_on_error": False, "allow_abbrev": False, "dump_header": header}
+        parser = Parser(**{**own, **kwargs})  # a verb's options are in a parser of their own, made here, too
         parser.add_argument("-c", "--config", action=ActionConfigFile, help="configuration in YAML or JSON")
         return parser
 
@@ -169,6 +170,8 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         if config.ckpt_path == "best":
             raise UsageError("--ckpt_path best is known only to the run that made it: give the file of the checkpoint.")
         check_seed("--seed_everything", config.seed_everything)
+        if self.verb != "fit" and log_nowhere(config.trainer):
+            self.save_config_callback = None
         check_places(config.trainer)
 
     def _parse_ckpt_path(self) -> None:
@@ -235,8 +238,10 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         ended = nothing_left_said(self.trainer)
         with ended_by_signals(self.trainer), kept, accidents_explained(self.trainer), ended:
             self.trainer.fit(**arguments)
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-            print("\n" + "\n".join(closing_lines(self.trainer, self.model)))
+        if not self.trainer.fast_dev_run:
+            lines = closing_lines(self.trainer, self.model)
+            if self.trainer.is_global_zero:
+                print("\n" + "\n".join(lines))
 
     def before_predict(self) -> None:
         self.trainer.callbacks.append(FeatureFile(self.config[self.verb].output))

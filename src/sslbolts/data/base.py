@@ -9,27 +9,28 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import LightningDataModule, Trainer
+from sslbolts._lightning import LightningDataModule, Trainer, rank_zero_info
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
-from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, size_and_views, statistics
+from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, check_colors, size_and_views, statistics
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
 from sslbolts.data.images import Images, check_images
-from sslbolts.data.labels import KeptLabels, labels_of
+from sslbolts.data.labels import KeptLabels
 from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, silence_advice, training_placement
 from sslbolts.data.mixed_sampler import check_mixture
+from sslbolts.data.pixels import PixelForm
 from sslbolts.data.progress import Progress
 from sslbolts.data.rank_sampler import sampler_of
 from sslbolts.data.sampler import EpochSampler
+from sslbolts.data.splits import SplitImages
 from sslbolts.data.views import Draft, TrainingViews, training_views
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
-from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["SSLDataModule", "Split"]
 
 
-class SSLDataModule(LightningDataModule):
+class SSLDataModule(SplitImages, LightningDataModule):
     """Training batches of views, and evaluation batches of the same and of other images.
 
     ``train_dataloader`` gives :class:`~sslbolts.batch.ViewBatch`; ``val_dataloader`` (queries), ``test_dataloader``,
@@ -52,12 +53,6 @@ class SSLDataModule(LightningDataModule):
 
     native_size = 224
     """Side of an image, pixels, where ``image_size`` says nothing."""
-    pixel_mean: tuple[float, ...] = IMAGENET_MEAN
-    """Mean of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
-    pixel_std: tuple[float, ...] = IMAGENET_STD
-    """Standard deviation of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
-    class_names: tuple[str, ...] | None = None
-    """Names of the classes, in the order of their labels; None where there are no labels."""
 
     def __init__(
         self,
@@ -73,7 +68,10 @@ class SSLDataModule(LightningDataModule):
         seed: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        measure_statistics: bool = False,
         in_chans: int = 3,
+        value_range: Sequence[float] | Sequence[Sequence[float]] | None = None,
+        color_channels: Sequence[int] | None = None,
         predict_on: Split = "train",
         persistent_workers: bool | None = None,
         labels_per_class: int | None = None,
@@ -92,8 +90,7 @@ class SSLDataModule(LightningDataModule):
         one_of(get_args(AugmentOn), augment_on=augment_on)
         one_of(get_args(Color), color=color)
         one_of(get_args(Split), predict_on=predict_on)
-        if in_chans not in (1, 3, 4):
-            raise UsageError(f"in_chans={in_chans} must be 1 (grayscale), 3 (RGB) or 4 (RGBA).")
+        self.form = PixelForm(in_chans, value_range)
         if persistent_workers and num_workers == 0:
             raise UsageError("persistent_workers=True needs workers, but num_workers=0: leave one of them out.")
         self.batch_size = batch_size
@@ -103,13 +100,22 @@ class SSLDataModule(LightningDataModule):
         self.color = color
         self.drop_last = drop_last
         self.in_chans = in_chans
+        self.color_channels = color_channels
         self.predict_on = predict_on
         self.persistent_workers = persistent_workers
         self.labeled_batch_size = labeled_batch_size
         self.image_size, self.views = size_and_views(image_size, views, self.native_size)
-        self.mean, self.std = statistics(
-            mean, std, default=(self.pixel_mean, self.pixel_std), normalize=self.views.normalize, in_chans=in_chans
+        if lost := check_colors(in_chans, color_channels, self.views, own=not isinstance(views, str)):
+            rank_zero_info(lost)
+        self._statistics = statistics(
+            mean,
+            std,
+            default=(self.pixel_mean, self.pixel_std) if self.form.pairs is None else ((), ()),
+            normalize=self.views.normalize,
+            in_chans=in_chans,
+            measure=measure_statistics,
         )
+        self._measured = False
         self._given_seed = self._seed = seed
         self._progress = Progress()
         self._images: dict[str, Images | None] = {}
@@ -118,81 +124,16 @@ class SSLDataModule(LightningDataModule):
 
     __init__.__doc__ = DataArguments.__doc__  # for the help of subclasses
 
-    # ------------------------------------------------------------------ what a data set says
-
-    def load(self, split: Split) -> Images | None:
-        """The images of a split, or None where there are none. Called once per split and process.
-
-        Args:
-            split: "train"; "val": queries, monitored while training runs; "test"; "bank": labeled images that
-                queries are compared with.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define load(split).")
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes.
-
-        Raises:
-            UsageError: if there are no labels.
-        """
-        if self.class_names is None:
-            raise UsageError(f"{type(self).__name__} has no labels, so it has no num_classes: {self._labels_hint()}")
-        return len(self.class_names)
-
-    @property
-    def num_train_images(self) -> int:
-        """Number of images that an epoch goes through."""
-        return len(self.images("train"))
+    # ------------------------------------------------------------------ the same images otherwise
 
     @property
     def eval_batch_size(self) -> int:
-        """Images per evaluation batch and device: as given, or ``batch_size``."""
+        """Images per evaluation batch and device, as given or ``batch_size``."""
         return self._eval_batch_size or self.batch_size
 
     @eval_batch_size.setter
     def eval_batch_size(self, images: int) -> None:
         self._eval_batch_size = images
-
-    def has_images(self, split: Split) -> bool:
-        """True if a split has images; they are loaded then."""
-        return self._loaded(split) is not None
-
-    def images(self, split: Split) -> Images:
-        """The images of a split as they are stored, loaded once.
-
-        Raises:
-            UsageError: if the split has none.
-
-        Example:
-            >>> from sslbolts.data import CIFAR10MiniDataModule
-            >>> image, label = CIFAR10MiniDataModule().images("test").read(0)
-            >>> tuple(image.shape), label
-            ((3, 32, 32), 0)
-        """
-        images = self._loaded(split)
-        if images is None:
-            raise UsageError(f'{type(self).__name__} has no images for "{split}".')
-        return images
-
-    def targets(self, split: Split) -> Tensor:
-        """Labels ``(N,)`` of a split's images, -1 where there is none.
-
-        Images are read only where they do not hold their labels. With ``labels_per_class`` or the like the other images
-        of "train" and "bank" count as unlabeled.
-
-        Raises:
-            UsageError: if the split has no images, or so many labels cannot be had.
-
-        Example:
-            >>> from sslbolts.data import CIFAR10MiniDataModule
-            >>> CIFAR10MiniDataModule().targets("bank").bincount().tolist()
-            [500, 500, 500, 500, 500, 500, 500, 500, 500, 500]
-        """
-        images = self.images(split)
-        if not self.kept_labels or split not in ("train", "bank"):
-            return labels_of(images)
-        return self.kept_labels.of(images, seed=self._settled_seed())
 
     def with_views(
         self, views: MultiView | MultiCrop, *, mean: Sequence[float] | None, std: Sequence[float] | None
@@ -211,8 +152,8 @@ class SSLDataModule(LightningDataModule):
             >>> data.mean, len(data.views.views)
             ((0.5, 0.5, 0.5), 1)
         """
-        mean, std = (None, None) if mean is None or std is None else (tuple(mean), tuple(std))
-        return self._changed(views=views, mean=mean, std=std)
+        found = (None, None) if mean is None or std is None else (tuple(mean), tuple(std))
+        return self._changed(views=views, _statistics=found)
 
     def with_images(self, **images: Images) -> Self:
         """The same settings over other images or labels; splits that are not named stay as they are.
@@ -235,7 +176,7 @@ class SSLDataModule(LightningDataModule):
         """
         for split, given in images.items():
             one_of(get_args(Split), split=split)
-            check_images(given, split, owner=type(self).__name__, in_chans=self.in_chans)
+            check_images(given, split, owner=type(self).__name__, form=self.form)
         return self._changed(_images=self._images | images, kept_labels=KeptLabels(), labeled_batch_size=None)
 
     def _changed(self, **attributes: Any) -> Self:
@@ -263,7 +204,7 @@ class SSLDataModule(LightningDataModule):
         place = training_placement(
             images,
             self._current_trainer,
-            views=len(self.views.views),
+            views=self.views,
             augment_on=self.augment_on,
             num_workers=self.num_workers,
             persistent_workers=self.persistent_workers,
@@ -325,7 +266,7 @@ class SSLDataModule(LightningDataModule):
 
     @torch.no_grad()
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Finishes a batch where it lies: views of a :class:`Draft`, and evaluation images that are still uint8."""
+        """Finishes a batch where it lies: views of a :class:`Draft`, and evaluation images still in levels."""
         if isinstance(batch, Draft):
             assert self._train_views is not None
             batch = self._train_views.finish(batch)
@@ -351,11 +292,19 @@ class SSLDataModule(LightningDataModule):
             "std": None if self.std is None else list(self.std),
             "image_size": self.image_size,
             "in_chans": self.in_chans,
+            "value_range": None if self.form.pairs is None else [list(pair) for pair in self.form.pairs],
             **self._progress.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches."""
+        """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches.
+
+        A mean and a deviation that are not given are the checkpoint's then: the network knows no others.
+        """
+        if self._statistics is None or self._measured:
+            mean, std = state_dict.get("mean"), state_dict.get("std")
+            if mean is not None and std is not None and len(mean) == self.in_chans:
+                self._statistics = (tuple(mean), tuple(std))
         if self._given_seed is None:
             self._seed = int(state_dict["seed"])
         if self.trainer is None or self.trainer.state.fn == "fit":  # an evaluation of a checkpoint resumes no run
@@ -369,7 +318,15 @@ class SSLDataModule(LightningDataModule):
     # ------------------------------------------------------------------ inside
 
     def _make_views(self, images: Images, place: Placement) -> TrainingViews:
-        return training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)
+        return training_views(
+            images,
+            self.views,
+            place,
+            mean=self.mean,
+            std=self.std,
+            color=self.color,
+            color_channels=self.color_channels,
+        )
 
     def _make_sampler(self, images: Images) -> EpochSampler:
         return sampler_of(
@@ -387,17 +344,6 @@ class SSLDataModule(LightningDataModule):
             self.setup()
         assert self._seed is not None
         return self._seed
-
-    def _loaded(self, split: Split) -> Images | None:
-        if split not in self._images:
-            images = self.load(split)
-            if images is not None:
-                check_images(images, split, owner=type(self).__name__, in_chans=self.in_chans)
-            self._images[split] = images
-        return self._images[split]
-
-    def _labels_hint(self) -> str:
-        return "labels are needed only for kNN and probes; use a labeled data set for them, or switch them off."
 
     @property
     def _current_trainer(self) -> Trainer | None:

@@ -15,6 +15,7 @@ from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import ImageError, as_image
 from sslbolts.data.images import Images, TensorImages, read_array
+from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
@@ -32,7 +33,8 @@ class DatasetDataModule(SSLDataModule):
     """Any map-style dataset of yours.
 
     Items are an image, or ``(image, label, ...)``. An image is a PIL image, a ``(C, H, W)`` tensor (uint8, or float in
-    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; no random transform should have touched it. A label is the number
+    [0, 1]) or a ``(H, W, C)`` numpy array of uint8; with a ``value_range``, numbers of any type in these shapes. No
+    random transform should have touched it. A label is the number
     of a class, of any type or as the only number of an array, or a vector with a single 1; None or a negative number
     is none, and anything else is refused.
 
@@ -84,10 +86,10 @@ class DatasetDataModule(SSLDataModule):
                 raise UsageError(
                     f"{name}={type(dataset).__name__} must be a map-style dataset, with __len__ and __getitem__."
                 )
-        in_chans = common.get("in_chans", 3)
         unsized = common.get("image_size") is None and isinstance(common.get("views", ""), str)
-        if unsized and len(cast(Sized, train)) > 0 and in_chans in (1, 3, 4):
-            ((height, width),) = Apart(_size, DatasetImages(train, in_chans, "train"), [0])
+        if unsized and len(cast(Sized, train)) > 0:
+            form = PixelForm(common.get("in_chans", 3), common.get("value_range"))
+            ((height, width),) = Apart(_size, DatasetImages(train, form, "train"), [0])
             if height == width <= _SMALL:
                 self.native_size = height
         super().__init__(**common)
@@ -98,7 +100,7 @@ class DatasetDataModule(SSLDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: as given, or as many as the dataset's ``classes``.
+        """Number of classes, as given or as many as the dataset's ``classes``.
 
         Raises:
             UsageError: if neither says.
@@ -110,7 +112,7 @@ class DatasetDataModule(SSLDataModule):
         dataset = self._datasets[split]
         if dataset is None:
             return None
-        images = DatasetImages(dataset, self.in_chans, split)
+        images = DatasetImages(dataset, self.form, split)
         return _in_memory(images) if self.in_memory else images
 
     def _labels_hint(self) -> str:
@@ -122,13 +124,15 @@ class DatasetImages:
 
     Args:
         dataset: map-style.
-        in_chans: channels that its images must have.
+        form: channels and range of values that its images must have.
         name: how messages call it.
     """
 
-    def __init__(self, dataset: Dataset[Any], in_chans: int, name: str) -> None:
+    def __init__(self, dataset: Dataset[Any], form: PixelForm, name: str) -> None:
         self.dataset = dataset
-        self.in_chans = in_chans
+        self.form = form
+        self.in_chans = form.in_chans
+        self.dtype = form.dtype
         self.name = name
 
     @cached_property
@@ -157,14 +161,15 @@ class DatasetImages:
         return len(cast(Sized, self.dataset))
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+        """Image ``(C, H, W)``, uint8 or uint16, and its label, -1 where it has none.
 
         Raises:
             ImageError: if the item is no image, or there is no label in its place.
         """
         image, label = self.item(index)
         try:
-            return as_image(image, self.in_chans), -1 if label is None else label
+            held = as_image(image, self.in_chans) if self.form.pairs is None else self.form.levels_of_item(image)
+            return held, -1 if label is None else label
         except UsageError as error:
             raise ImageError(f"item {index} of the {self.name} dataset is not usable: {error}") from None
 

@@ -147,7 +147,7 @@ def as_image(item: Any, in_chans: int) -> Tensor:
     Args:
         item: PIL image; ``(C, H, W)`` or ``(H, W)`` tensor, uint8 or float in [0, 1]; ``(H, W, C)`` or ``(H, W)``
             numpy array of uint8.
-        in_chans: 1, 3 or 4.
+        in_chans: any number of arrays and tensors; 1, 3 or 4 of PIL images.
 
     Returns:
         ``(in_chans, H, W)`` uint8.
@@ -168,7 +168,9 @@ def as_image(item: Any, in_chans: int) -> Tensor:
         return _from_pil(item, in_chans)
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim not in (2, 3):
-            raise UsageError(f"it is a numpy array of {item.dtype} {item.shape}: give uint8 (H, W, C).")
+            raise UsageError(
+                f"it is a numpy array of {item.dtype} {item.shape}: give uint8 (H, W, C), or value_range=(low, high)."
+            )
         image = torch.from_numpy(np.ascontiguousarray(item))
         image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
     elif isinstance(item, Tensor) and item.ndim in (2, 3) and (item.dtype == torch.uint8 or item.is_floating_point()):
@@ -178,12 +180,16 @@ def as_image(item: Any, in_chans: int) -> Tensor:
             if not (low >= 0 and high <= 1):
                 raise UsageError(
                     f"it is a float tensor with values from {low:.3g} to {high:.3g}: give [0, 1] or uint8; leave "
-                    "Normalize out of the dataset's transform, the DataModule normalizes."
+                    "Normalize out of the dataset's transform, the DataModule normalizes. Of other numbers, give "
+                    "value_range=(low, high)."
                 )
             image = (image.float() * 255).round().to(torch.uint8)
     else:
         kind = f"a tensor of {item.dtype} {tuple(item.shape)}" if isinstance(item, Tensor) else type(item).__name__
-        raise UsageError(f"it is {kind}: give a PIL image, a (C, H, W) tensor or a uint8 (H, W, C) array.")
+        raise UsageError(
+            f"it is {kind}: give a PIL image, a (C, H, W) tensor or a uint8 (H, W, C) array, "
+            "or value_range=(low, high) for numbers of other types."
+        )
     if image.shape[0] == 1 and in_chans == 3:
         return image.expand(3, -1, -1)
     if image.shape[0] != in_chans:
@@ -215,6 +221,8 @@ def _simplejpeg(data: bytes, in_chans: int) -> Tensor | None:
 def _from_pil(image: Any, in_chans: int) -> Tensor:
     import numpy as np
 
+    if in_chans not in _MODES:
+        raise _wrong_channels(f'mode "{image.mode}"', in_chans)
     wanted = _MODES[in_chans]
     if image.mode != wanted or "transparency" in image.info:
         mode = image.mode
@@ -274,10 +282,14 @@ def _refuse_lossy(image: "PILImage") -> None:
     bits, deep = _bits(image), image.mode.startswith(_DEEP)
     if bits > 8 or deep:
         given = f'mode "{image.mode}"' if deep else f"{bits} per channel"
-        raise UsageError(f"its pixels have more than 8 bits ({given}): convert it to 8 bits.")
+        raise UsageError(
+            f"its pixels have more than 8 bits ({given}): give value_range=(low, high), or convert it to 8 bits."
+        )
     tags = getattr(image, "tag_v2", {})
     if not _UNSIGNED.issuperset(tags.get(_SAMPLE_FORMAT, (1,))):
-        raise UsageError("its pixels are signed numbers: convert it to unsigned ones of 8 bits.")
+        raise UsageError(
+            "its pixels are signed numbers: give value_range=(low, high), or convert it to unsigned ones of 8 bits."
+        )
     channels = tags.get(_CHANNELS, 1)
     known = 1 if image.mode == "P" else len(image.getbands())
     if channels > known:
@@ -305,6 +317,5 @@ def _arguments(image: "PILImage") -> Any:
 
 
 def _wrong_channels(has: str, in_chans: int) -> UsageError:
-    return UsageError(
-        f"it has {has}, but in_chans={in_chans} declares {_COUNT[in_chans]}: change in_chans or the image."
-    )
+    count = _COUNT.get(in_chans, f"{in_chans} channels")
+    return UsageError(f"it has {has}, but in_chans={in_chans} declares {count}: change in_chans or the image.")

@@ -10,9 +10,10 @@ from torch.utils.data import Dataset, default_collate
 from sslbolts.batch import ViewBatch
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage, readable
+from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of, readable
 from sslbolts.transforms import BatchedEvaluate, Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
+from sslbolts.transforms.levels import LEVELS, rows_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,8 @@ EvaluationBatch = tuple[Tensor, Tensor, Tensor]
 
 
 class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
-    """Images as evaluation sees them: shorter side resized, center cut out, still uint8 (the device normalizes them).
+    """Images as evaluation sees them: shorter side resized, center cut out, still in levels (the device normalizes
+    them).
 
     ``dataset[i]`` is ``(image, label, i)``, or None for an image that cannot be read and is to be left out.
 
@@ -62,7 +64,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         """
         if isinstance(self.images, TensorImages):
             rows = torch.as_tensor(indices)
-            return self._cut(self.images.data[rows]), self.images.targets[rows], rows
+            return self._cut(rows_of(self.images.data, rows)), self.images.targets[rows], rows
         found = [self[index] for index in indices]
         return found if any(item is not None for item in found) else self._empty()
 
@@ -71,7 +73,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         return readable(self.images, rows, count)
 
     def cut(self, rows: Iterable[int]) -> list[Tensor]:
-        """Images ``(C, S, S)`` uint8 of these rows, of those that can be read."""
+        """Images ``(C, S, S)`` of these rows, of those that can be read."""
         found = Apart(_cut, self, rows, at_a_time=8)
         return [torch.from_numpy(image) for image in found if image is not None]
 
@@ -79,7 +81,7 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         if len(getattr(self.images, "bad_images", ())) == len(self):
             raise ImageError(f"none of {len(self):,} images could be read: check that the folder holds images.")
         size, none = self.evaluation.size, torch.empty(0, dtype=torch.int64)
-        return torch.empty(0, self.images.in_chans, size, size, dtype=torch.uint8), none, none
+        return torch.empty(0, self.images.in_chans, size, size, dtype=dtype_of(self.images)), none, none
 
     def _cut(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size:
@@ -118,8 +120,8 @@ def untouched(size: int) -> Evaluation:
 
 
 def normalized(batch: Any, size: int, *, mean: Sequence[float] | None, std: Sequence[float] | None) -> Any:
-    """An evaluation batch with its images normalized, if they are still uint8; any other batch as it is."""
+    """An evaluation batch with its images normalized, if they are still in levels; any other batch as it is."""
     is_evaluation = isinstance(batch, tuple | list) and not isinstance(batch, ViewBatch) and len(batch) > 0
-    if not is_evaluation or not isinstance(batch[0], Tensor) or batch[0].dtype != torch.uint8:
+    if not is_evaluation or not isinstance(batch[0], Tensor) or batch[0].dtype not in LEVELS:
         return batch
     return (BatchedEvaluate(untouched(size), mean=mean, std=std)(batch[0]), *batch[1:])

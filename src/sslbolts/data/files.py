@@ -12,14 +12,16 @@ from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.checks import read_regular
-from sslbolts.data.decode import FORMATS, ImageError, decode
+from sslbolts.data.decode import FORMATS, ImageError
+from sslbolts.data.formats import MissingPackage, read_image
 from sslbolts.data.images import TensorImages, UnreadableImage
+from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.progress import late_bar
 
 __all__ = ["EXTENSIONS", "FileImages", "Found", "check_exists", "find_images", "hold_in_memory", "walk"]
 
-EXTENSIONS = tuple(extension for extensions in FORMATS.values() for extension in extensions)
+EXTENSIONS = (*(extension for extensions in FORMATS.values() for extension in extensions), ".dcm", ".dicom")
 _TRAINING = {"train", "training", "unlabeled", "unlabelled"}
 _HELD_OUT = {"val", "valid", "validation", "test"}
 _OF_THE_FILE_SYSTEM = "lost+found"  # at the root of a disk, for its administrator's eyes only
@@ -200,7 +202,7 @@ class FileImages:
     Args:
         paths: of the files.
         targets: label of each, -1 where it has none.
-        in_chans: channels that each must have: 1, 3 or 4.
+        form: channels and range of values that each must have.
         on_bad_image: what to do with a file that cannot be read, or has other channels: "raise" names it; "skip"
             counts it.
     """
@@ -208,7 +210,7 @@ class FileImages:
     _advice = 'remove it, or give on_bad_image="skip"'
 
     def __init__(
-        self, paths: Sequence[str], targets: Sequence[int], *, in_chans: int, on_bad_image: Literal["raise", "skip"]
+        self, paths: Sequence[str], targets: Sequence[int], *, form: PixelForm, on_bad_image: Literal["raise", "skip"]
     ) -> None:
         # One block of bytes, not a million objects: worker processes would copy those just by counting references.
         # Nor an array of them, in which each would take as much as the longest.
@@ -217,7 +219,9 @@ class FileImages:
         self._ends = np.cumsum([0, *map(len, encoded)])
         self.targets = torch.tensor(targets, dtype=torch.int64)
         self.labeled = bool((self.targets >= 0).any())
-        self.in_chans = in_chans
+        self.form = form
+        self.in_chans = form.in_chans
+        self.dtype = form.dtype
         self.on_bad_image = on_bad_image
         self._bad = torch.zeros(len(paths), dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]  # workers set, the main process reads
         self._reported = 0
@@ -231,7 +235,7 @@ class FileImages:
         return [self._path(index) for index in range(len(self))]
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+        """Image ``(C, H, W)``, uint8 or uint16, and its label, -1 where it has none.
 
         Raises:
             ImageError: if it cannot be read or is of another kind than declared, and ``on_bad_image="raise"``.
@@ -241,6 +245,8 @@ class FileImages:
         try:
             return self._decode(index), int(self.targets[index])
         except Exception as error:  # the decoders raise whatever a broken file runs them into
+            if isinstance(error, MissingPackage):  # no file of this format can be read
+                raise ImageError(f"{path} cannot be read: {error}") from None
             unfit = isinstance(error, UsageError)
             reason = str(error) if unfit else f"{type(error).__name__}: {error}"
             if self.on_bad_image == "skip":
@@ -256,7 +262,7 @@ class FileImages:
         return [self._path(index) for index in self._bad.nonzero().flatten().tolist()]
 
     def _decode(self, index: int) -> Tensor:
-        return decode(read_regular(self._path(index)), self.in_chans)
+        return read_image(read_regular(self._path(index)), self.form)
 
     def _path(self, index: int) -> str:
         return os.fsdecode(self._block[self._ends[index] : self._ends[index + 1]])
@@ -278,7 +284,7 @@ class HeldFiles(TensorImages):
     """Images that were decoded once and are held in memory, without those that could not be read.
 
     Args:
-        data: ``(N, C, H, W)`` uint8.
+        data: ``(N, C, H, W)``, uint8 or uint16.
         targets: ``(N,)`` labels.
         paths: of the file of each.
     """

@@ -32,8 +32,12 @@ class ImageFolderDataModule(SSLDataModule):
     Bank: ``labeled_train``, or the training images if they have labels.
 
     Images are turned as their EXIF orientation says, and converted where that loses nothing (grayscale to RGB). One
-    that then has other channels than ``in_chans`` declares counts as one that cannot be read; so does one of more than
-    8 bits, of several frames or pages, or of more than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million).
+    that then has other channels than ``in_chans`` declares counts as one that cannot be read; so does one of several
+    frames or pages, or of more than ``PIL.Image.MAX_IMAGE_PIXELS`` (89 million).
+
+    Images of more than 8 bits (PNG, TIFF, GeoTIFF, DICOM) need a ``value_range``, since their type does not say what
+    black and white are; of DICOM files their window says it. TIFF files of other than 1, 3 or 4 channels or other than
+    8 bits, GeoTIFF and DICOM need ``pip install "sslbolts[formats]"``. Pixels without data of a GeoTIFF become 0.
 
     Args:
         root: folder, glob pattern or a list of them: the training images.
@@ -185,7 +189,7 @@ class ImageFolderDataModule(SSLDataModule):
         return held or files
 
     def _file_images(self, argument: str, paths: list[str], labels: list[int]) -> FileImages:
-        return FileImages(paths, labels, in_chans=self.in_chans, on_bad_image=self.on_bad_image)
+        return FileImages(paths, labels, form=self.form, on_bad_image=self.on_bad_image)
 
     def teardown(self, stage: str | None = None) -> None:
         """Names, once, the files that could not be read."""

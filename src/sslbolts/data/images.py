@@ -10,7 +10,9 @@ from torch import Tensor
 
 from sslbolts.checks.labels import as_labels
 from sslbolts.data.apart import Apart
+from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
+from sslbolts.transforms.levels import rows_of
 
 __all__ = [
     "Images",
@@ -19,6 +21,7 @@ __all__ = [
     "UnreadableImage",
     "check_images",
     "chosen",
+    "dtype_of",
     "read_array",
     "readable",
 ]
@@ -33,6 +36,7 @@ class Images(Protocol):
 
     Attributes:
         in_chans: channels of every image.
+        dtype: uint8, which may be left unsaid, or uint16 where a range of values was declared.
     """
 
     in_chans: int
@@ -47,7 +51,7 @@ class Images(Protocol):
         ...
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label, -1 where it has none.
+        """Image ``(C, H, W)``, uint8 or uint16, and its label, -1 where it has none.
 
         Raises:
             UnreadableImage: if it is to be left out.
@@ -59,7 +63,7 @@ class TensorImages:
     """Images of one size, held in memory.
 
     Args:
-        data: ``(N, C, H, W)`` uint8.
+        data: ``(N, C, H, W)``, uint8 or uint16.
         targets: labels of ``N`` images, as :func:`~sslbolts.checks.labels.as_labels` takes them; None where none has.
 
     Raises:
@@ -78,12 +82,13 @@ class TensorImages:
             raise UsageError(f"{len(self.targets):,} labels were given for {len(data):,} images.")
         self.labeled = bool((self.targets >= 0).any())
         self.in_chans = data.shape[1]
+        self.dtype = data.dtype
 
     def __len__(self) -> int:
         return len(self.data)
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label."""
+        """Image ``(C, H, W)``, uint8 or uint16, and its label."""
         return self.data[index], int(self.targets[index])
 
 
@@ -100,13 +105,14 @@ class SomeImages:
         self.rows = list(rows)
         self.labeled = images.labeled
         self.in_chans = images.in_chans
+        self.dtype = dtype_of(images)
         self.on_bad_image = getattr(images, "on_bad_image", "raise")
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, index: int) -> tuple[Tensor, int]:
-        """Image ``(C, H, W)`` uint8 and its label."""
+        """Image ``(C, H, W)``, uint8 or uint16, and its label."""
         return self.images.read(self.rows[index])
 
 
@@ -123,7 +129,7 @@ def chosen(images: Images, rows: Tensor) -> Images:
         3
     """
     if isinstance(images, TensorImages):
-        return TensorImages(images.data[rows], images.targets[rows])
+        return TensorImages(rows_of(images.data, rows), images.targets[rows])
     return SomeImages(images, rows.tolist())
 
 
@@ -152,22 +158,31 @@ def readable(images: Images, rows: Iterable[int], count: int) -> list[Tensor]:
     return found
 
 
-def check_images(images: Images, split: str, *, owner: str, in_chans: int) -> None:
-    """Refuse no images, and those of other channels than a DataModule says.
+def dtype_of(images: Images) -> torch.dtype:
+    """The type of images, uint8 of those that do not say it."""
+    dtype: torch.dtype = getattr(images, "dtype", torch.uint8)
+    return dtype
+
+
+def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> None:
+    """Refuse no images, and those of another form than a DataModule says.
 
     Args:
         images: of a split.
         split: its name.
         owner: name of the DataModule.
-        in_chans: channels that its images must have.
+        form: channels and type that its images must have.
 
     Raises:
         UsageError: says which split.
     """
     if len(images) == 0:
         raise UsageError(f'{owner} has no images in its "{split}" split.')
-    if images.in_chans != in_chans:
-        raise UsageError(f"{owner} has images of {images.in_chans} channels, but in_chans={in_chans}.")
+    if images.in_chans != form.in_chans:
+        raise UsageError(f"{owner} has images of {images.in_chans} channels, but in_chans={form.in_chans}.")
+    if dtype_of(images) != form.dtype:
+        needs = "need no value_range= (uint8 is 0 to 255)" if form.pairs else "need value_range=(low, high)"
+        raise UsageError(f"{owner} has images of {dtype_of(images)}, which {needs}.")
 
 
 def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int]:

@@ -13,16 +13,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslbolts._lightning import Trainer, rank_zero_info
 from sslbolts.data.arguments import AugmentOn
-from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.images import Images, TensorImages, readable
 from sslbolts.data.sampler import EpochSampler
 from sslbolts.errors import UsageError
+from sslbolts.transforms import MultiCrop, MultiView, TransformsView
 from sslbolts.transforms.allocator import tune_malloc
+from sslbolts.transforms.own import seconds_per_image
 
 __all__ = [
     "Placement",
     "TrainLoader",
     "automatic_workers",
     "evaluation_placement",
+    "has_transforms",
     "silence_advice",
     "start_worker",
     "training_placement",
@@ -123,7 +126,7 @@ def training_placement(
     images: Images,
     trainer: Trainer | None,
     *,
-    views: int,
+    views: MultiView | MultiCrop,
     augment_on: AugmentOn,
     num_workers: int | None,
     persistent_workers: bool | None,
@@ -133,7 +136,7 @@ def training_placement(
     Args:
         images: the training images.
         trainer: whose device and processes count; None is one process on the CPU.
-        views: of each image.
+        views: of each image; what transforms of torchvision take for them is measured, and said.
         augment_on, num_workers, persistent_workers: as given to the DataModule.
 
     Raises:
@@ -142,7 +145,8 @@ def training_placement(
     device, processes = _machine(trainer)
     on_device = augment_on == "device" or (augment_on == "auto" and device.type != "cpu")
     workers = num_workers
-    if isinstance(images, TensorImages):
+    in_memory = isinstance(images, TensorImages) and not has_transforms(views)  # and made for a batch at once
+    if in_memory:
         if augment_on == "device" and workers:
             raise UsageError(
                 f'num_workers={workers} has no effect with augment_on="device": images in memory need no workers '
@@ -155,11 +159,25 @@ def training_placement(
     if persistent_workers and workers == 0:
         raise UsageError("persistent_workers=True, but no workers are needed here: leave it out.")
     place = Placement(device, on_device, workers)
-    first = "" if isinstance(images, TensorImages) else "cropped in the loader, "
+    first = "" if in_memory else "cropped in the loader, "
+    count = len(views.views)
     rank_zero_info(
-        f"{len(images):,} training images: {first}augmented {place} (worker processes: {workers}, views: {views})."
+        f"{len(images):,} training images: {first}augmented {place} (worker processes: {workers}, views: {count})."
     )
+    if has_transforms(views):
+        own = [view for view in views.views if isinstance(view, TransformsView)]
+        seconds = seconds_per_image(readable(images, range(len(images)), 5), own)
+        rank_zero_info(
+            f"{len(own)} of {count} views are made by torchvision's transforms, image by image: "
+            f"{1000 * seconds:.1f} ms per image on one core, at most {1 / max(seconds, 1e-6):,.0f} images per second "
+            "and worker."
+        )
     return place
+
+
+def has_transforms(views: MultiView | MultiCrop) -> bool:
+    """True if any view is made by transforms of torchvision, image by image."""
+    return any(isinstance(view, TransformsView) for view in views.views)
 
 
 def evaluation_placement(images: Images, trainer: Trainer | None, *, num_workers: int | None) -> Placement:

@@ -59,7 +59,9 @@ class MixedSampler(EpochSampler):
                 f"unlabeled images, and {len(self.without):,} of {len(labels):,} training images are: give fewer "
                 "labels with labels_fraction= or labels_per_class=, or leave labeled_batch_size out."
             )
-        super().__init__(len(labels), batch_size, seed=seed, rank=rank, world_size=world_size)
+        # Its batches are full, however few images there are: labeled ones come again.
+        super().__init__(len(labels), batch_size, seed=seed, rank=rank, world_size=world_size, drop_last=False)
+        self.drop_last = True
 
     def __len__(self) -> int:
         """Batches of an epoch, per rank."""

@@ -66,7 +66,14 @@ class MovingImagesDataModule(FrameWindows, CIFAR10MiniDataModule):
     def _make_views(self, images: Images, place: Placement) -> FrameViews:
         assert isinstance(images, MovingImages)
         shared_flip = isinstance(self.views, MultiView) and self.views.shared_flip
-        augment = Augment(self.views.views, mean=self.mean, std=self.std, color=self.color, shared_flip=shared_flip)
+        augment = Augment(
+            self.views.views,
+            mean=self.mean,
+            std=self.std,
+            color=self.color,
+            color_channels=self.color_channels,
+            shared_flip=shared_flip,
+        )
         views = MovingViews(images, augment, finish_here=not place.on_device)
         return FrameViews(views, self.clips.places(), pairs=self.pairs != "none")
 
@@ -88,6 +95,7 @@ class MovingImages:
         self.data = images.data
         self.frames = frames
         self.in_chans = images.in_chans
+        self.dtype = images.dtype
         self.labeled = images.labeled
         self.targets = images.targets.repeat_interleave(_CAMERAS * frames)
         drawn = torch.Generator().manual_seed(0)

@@ -10,7 +10,7 @@ from sslbolts.data.files import FileImages, Found
 from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.frame_sampler import Clips
 from sslbolts.data.frame_windows import FrameArguments, FrameViews, FrameWindows
-from sslbolts.data.images import Images, TensorImages
+from sslbolts.data.images import Images, TensorImages, dtype_of
 from sslbolts.data.loader import Placement
 from sslbolts.data.video_files import Clip, FrameFiles, Layout, VideoFileFrames, clips_of, find_clips
 from sslbolts.errors import UsageError
@@ -103,7 +103,7 @@ class VideoFramesDataModule(FrameWindows, ImageFolderDataModule):
         if argument != "root":
             return super()._file_images(argument, paths, labels)
         if not self._clips[0].is_file:
-            return FrameFiles(paths, labels, in_chans=self.in_chans, on_bad_image="raise")
+            return FrameFiles(paths, labels, form=self.form, on_bad_image="raise")
         if self.in_chans != 3:
             raise UsageError(f"in_chans={self.in_chans}, but frames of video files have 3 channels: leave it out.")
         return VideoFileFrames(paths, labels, self.clips.places().times)
@@ -122,6 +122,7 @@ class SquareImages:
     def __init__(self, images: Images) -> None:
         self.images = images
         self.in_chans = images.in_chans
+        self.dtype = dtype_of(images)
         self.labeled = images.labeled
 
     def __len__(self) -> int:

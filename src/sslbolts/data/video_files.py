@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslbolts.data.files import EXTENSIONS, FileImages, check_exists, walk
 from sslbolts.data.frame_sampler import Clips
+from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 
@@ -132,7 +133,7 @@ class VideoFileFrames(FrameFiles):
     """
 
     def __init__(self, paths: Sequence[str], targets: Sequence[int], times: Tensor) -> None:
-        super().__init__(paths, targets, in_chans=3, on_bad_image="raise")
+        super().__init__(paths, targets, form=PixelForm(), on_bad_image="raise")
         self.times = times
         self._decoders: OrderedDict[tuple[int, str], Any] = OrderedDict()
 

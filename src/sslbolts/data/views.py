@@ -11,11 +11,12 @@ from torch.utils.data import Dataset
 from sslbolts.batch import ViewBatch
 from sslbolts.data.arguments import Color
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage
-from sslbolts.data.loader import Placement
+from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of
+from sslbolts.data.loader import Placement, has_transforms
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.training.seeds import generator
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, View, random_crops
+from sslbolts.transforms.levels import rows_of
 
 __all__ = ["Augment", "CroppedViews", "Draft", "TensorViews", "TrainingViews", "training_views"]
 
@@ -28,8 +29,8 @@ class Draft(NamedTuple):
     """A batch whose views are not finished: Lightning moves it to the device, and there they are.
 
     Attributes:
-        images: what the views are made from, uint8: one tensor ``(B, C, H, W)`` of whole images; or one tensor of crops
-            ``(B, C, H_v, W_v)`` per view; or nothing where the images are on the device already.
+        images: what the views are made from, uint8 or uint16: one tensor ``(B, C, H, W)`` of whole images; or one
+            tensor of crops ``(B, C, H_v, W_v)`` per view; or nothing where the images are on the device already.
         targets: ``(B,)`` int64.
         indices: ``(B,)`` int64.
         seed: of the batch.
@@ -60,6 +61,7 @@ class Augment:
         mean: per channel, in [0, 1]; None does not normalize.
         std: per channel, in [0, 1].
         color: "exact" or "linear".
+        color_channels: those that color operations change; see :func:`sslbolts.transforms.color_channels`.
         shared_flip: flip all views of an image, or none.
     """
 
@@ -70,12 +72,15 @@ class Augment:
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
         color: Color,
+        color_channels: Sequence[int] | None = None,
         shared_flip: bool = False,
     ) -> None:
         self.color = color
+        self.color_channels = color_channels
         self.shared_flip = shared_flip
         self.groups = [
-            (BatchedAugment(view, mean=mean, std=std, color=color), len(list(equal))) for view, equal in groupby(views)
+            (BatchedAugment(view, mean=mean, std=std, color=color, color_channels=color_channels), len(list(equal)))
+            for view, equal in groupby(views)
         ]
 
     @torch.no_grad()
@@ -83,7 +88,7 @@ class Augment:
         """All views.
 
         Args:
-            images: uint8, one tensor of whole images if ``crop``, else one tensor of crops per view.
+            images: uint8 or uint16, one tensor of whole images if ``crop``, else one tensor of crops per view.
             seed: of the batch.
             crop: whether the crops are still to be made.
 
@@ -125,7 +130,7 @@ class TensorViews(TrainingViews):
         return len(self.images)
 
     def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
-        pixels = [] if self.resident and not self.finish_here else [self.images.data[plan.indices]]
+        pixels = [] if self.resident and not self.finish_here else [rows_of(self.images.data, plan.indices)]
         draft = Draft(pixels, self.images.targets[plan.indices], plan.indices, plan.seed)
         return self.finish(draft) if self.finish_here else draft
 
@@ -136,12 +141,12 @@ class TensorViews(TrainingViews):
             device = draft.indices.device
             if self._on_device is None or self._on_device.device != device:
                 self._on_device = self.images.data.to(device)
-            images = [self._on_device[draft.indices]]
+            images = [rows_of(self._on_device, draft.indices)]
         return ViewBatch(self.augment(images, draft.seed, crop=True), draft.targets, draft.indices)
 
 
 class CroppedViews(TrainingViews):
-    """Batches of views of images that are read one by one: decoded once, one uint8 crop per view.
+    """Batches of views of images that are read one by one: decoded once, one crop per view, still in levels.
 
     Args:
         images: the training images.
@@ -161,18 +166,25 @@ class CroppedViews(TrainingViews):
 
     def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
         drawn = generator(plan.seed, _CROPS)
-        indices = plan.indices.tolist()
+        images, indices = self.images, plan.indices.tolist()
         targets: list[int] = []
         # Laid out as (B, H, W, C), like the pixels of decoders and of the resize: crops are copied, not transposed.
         crops = [
-            torch.empty(len(indices), view.size, view.size, self.images.in_chans, dtype=torch.uint8).permute(0, 3, 1, 2)
+            torch.empty(len(indices), view.size, view.size, images.in_chans, dtype=dtype_of(images)).permute(0, 3, 1, 2)
             for view in self.views
         ]
         for row in range(len(indices)):
             image, target = self._read(row, indices, drawn)
             targets.append(target)
             out = [view[row] for view in crops]
-            random_crops(image, self.views, generator=drawn, out=out, color=self.augment.color)
+            random_crops(
+                image,
+                self.views,
+                generator=drawn,
+                out=out,
+                color=self.augment.color,
+                color_channels=self.augment.color_channels,
+            )
         draft = Draft(crops, torch.tensor(targets), torch.tensor(indices), plan.seed)
         return self.finish(draft) if self.finish_here else draft
 
@@ -210,6 +222,7 @@ def training_views(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     color: Color,
+    color_channels: Sequence[int] | None = None,
 ) -> TrainingViews:
     """The dataset of a training loader.
 
@@ -217,11 +230,13 @@ def training_views(
         images: the training images.
         views: a recipe.
         place: where they are finished.
-        mean, std, color: as of :class:`Augment`.
+        mean, std, color, color_channels: as of :class:`Augment`.
     """
     shared_flip = isinstance(views, MultiView) and views.shared_flip
-    augment = Augment(views.views, mean=mean, std=std, color=color, shared_flip=shared_flip)
-    if isinstance(images, TensorImages):
+    augment = Augment(
+        views.views, mean=mean, std=std, color=color, color_channels=color_channels, shared_flip=shared_flip
+    )
+    if isinstance(images, TensorImages) and not has_transforms(views):
         resident = place.on_device and images.data.nbytes <= _MOST_RESIDENT_BYTES
         return TensorViews(images, augment, finish_here=not place.on_device, resident=resident)
     return CroppedViews(images, views.views, augment, finish_here=not place.on_device)

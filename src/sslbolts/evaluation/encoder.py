@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import one_of
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.checkpoint import method_of_checkpoint
 from sslbolts.evaluation.library import LIBRARIES, library_network
 from sslbolts.export import FORMATS, read_backbone
 from sslbolts.methods import METHODS, SSLModule
 from sslbolts.networks.backbones import feature_width, first_convolution, warn_classifier
 from sslbolts.networks.taps import Tap, find_layer, pooled
+from sslbolts.networks.widths import blank_images
 from sslbolts.transforms import recipe
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
@@ -149,7 +151,8 @@ def load_encoder(
 
     Args:
         source: a Lightning checkpoint of a method; a file of :func:`sslbolts.export.export_backbone`; another library's
-            checkpoint that :func:`sslbolts.export.load_backbone` reads; ``timm/NAME`` or ``torchvision/NAME``; or a
+            checkpoint or an address of the Hub, hf://OWNER/NAME, that :func:`sslbolts.export.load_backbone` reads;
+            ``timm/NAME`` or ``torchvision/NAME``; or a
             module, of which a copy is taken: a method, or a network ``(B, C, H, W) -> (B, D)``.
         layer: "backbone": its pooled features; "projector": the embeddings; or the name of any submodule of the method
             or its backbone, whose maps and tokens are averaged.
@@ -217,8 +220,9 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(f'device "{device}" is not there: {reason} Give "auto", "cpu", "cuda" or "mps".') from error
+        raise UsageError(
+            f'device "{device}" is not there: {first_line(error)} Give "auto", "cpu", "cuda" or "mps".'
+        ) from error
     return chosen
 
 
@@ -279,7 +283,7 @@ def _root(
         root, known = copy.deepcopy(source), None
         if not isinstance(source, SSLModule):
             warn_classifier(getattr(source, "backbone", source))
-    elif Path(source).suffix in FORMATS.values():  # a backbone alone
+    elif is_address(source) or Path(source).suffix in FORMATS.values():  # a backbone alone
         root, known = None, None
     else:
         checkpoint = Checkpoint.read(source)
@@ -310,16 +314,13 @@ def _width(network: _Features, bare: nn.Module, channels: int, size: int | None)
     if network.layer == "backbone" and not size and isinstance(network.root, SSLModule):
         return feature_width(bare)
     side = size or 64
-    first = next(network.parameters(), torch.empty(0))
-    image = torch.zeros(1, channels, side, side, device=first.device, dtype=first.dtype)
     with torch.no_grad():
         try:
-            return int(network(image).shape[1])
+            return int(network(blank_images(network, channels, side)).shape[1])
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).strip().partition("\n")[0]
             raise UsageError(
                 f"{type(network.root).__name__} does not take a blank image of {channels} x {side} x {side} "
-                f"({reason}): give image_size= (and in_chans=) as it was trained on."
+                f"({first_line(error)}): give image_size= (and in_chans=) as it was trained on."
             ) from error
 
 

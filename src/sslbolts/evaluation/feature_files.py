@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslbolts._lightning import rank_zero_warn
 from sslbolts.checks import whole_file
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.fingerprint import fingerprint
 from sslbolts.readouts.checks import is_finite
 
@@ -55,7 +55,9 @@ def save_columns(columns: Mapping[str, Tensor], file: Path) -> None:
         with whole_file(file, (SafetensorError,)) as unfinished:
             save_file({name: column.contiguous() for name, column in columns.items()}, unfinished)
     except UsageError as error:  # the features are there, and are not to be lost
-        rank_zero_warn(f"features are not kept: {error}")
+        reason = getattr(error.__cause__, "strerror", None) or str(error.__cause__)
+        # The same words for every file of the folder, so that Python shows them once.
+        rank_zero_warn(f"features are not kept: {file.parent} could not be written to: {reason}.")
 
 
 def load_columns(file: Path, dataset: Any, width: int) -> list[Tensor] | None:
@@ -75,7 +77,7 @@ def load_columns(file: Path, dataset: Any, width: int) -> list[Tensor] | None:
         columns = load_file(file)
         features, targets, rows = (columns[name] for name in ("features", "targets", "indices"))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        wrong: str | None = str(error).strip().partition("\n")[0]
+        wrong: str | None = first_line(error)
     else:
         wrong = _mistake(features, targets, rows, dataset, width)
         if wrong is None:

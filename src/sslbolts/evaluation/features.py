@@ -25,6 +25,7 @@ from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts.checks import is_finite
 from sslbolts.transforms import BatchedEvaluate, evaluation
+from sslbolts.transforms.levels import LEVELS, pixels_of
 
 __all__ = [
     "EncodedData",
@@ -101,14 +102,14 @@ class EncodedData:
 
     @property
     def normalization(self) -> tuple[Any, Any]:
-        """Mean and deviation per channel: the encoder's where they are known, else the data's; None for none."""
+        """Mean and deviation per channel, the encoder's where they are known, else the data's; None for none."""
         known = self.encoder.preprocessing
         of_data = known.mean is None or len(known.mean) != self.module.in_chans
         return (self.module.mean, self.module.std) if of_data else (known.mean, known.std)
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """The preparation of an image for the network: for a result's settings, and part of the cache's key."""
+        """The preparation of an image for the network, for a result's settings, and part of the cache's key."""
         if not isinstance(self.data, SSLDataModule):
             return {"transform": "the dataset's own"}
         known, (mean, std) = self.encoder.preprocessing, self.normalization
@@ -134,9 +135,9 @@ class EncodedData:
         return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
 
     def prepared(self, images: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are uint8 still."""
+        """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are levels still."""
         if not isinstance(self.data, SSLDataModule):
-            return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+            return pixels_of(images) if images.dtype in LEVELS else images.float()
         mean, std = self.normalization
         # The loader has cut the images to their size already.
         return BatchedEvaluate(untouched(self.data.image_size), mean=mean, std=std)(images)

@@ -36,7 +36,7 @@ __all__ = [
 _CLASSIFIERS = ("logistic", "linear", "finetune")
 _PENALTIES = tuple(10.0**exponent for exponent in range(-4, 2))  # per image
 _FOLDS = 5
-_FRACTION = 3  # what a seed is for
+_FOLD_DRAWS = 3  # beside a seed, for draws of their own
 
 
 def evaluate_few_label(
@@ -238,7 +238,6 @@ def logistic_on_features(
         penalties: candidates, on half the squared weights and per training image; the larger of equals is chosen.
         seed: of the folds.
         device: where it is computed.
-
     """
     home = choose_device(device)
     x, y = splits.x.to(home), splits.y.to(home)
@@ -281,7 +280,7 @@ def _folds(targets: Tensor, seed: int) -> Tensor:
     start = 0
     for label in (sizes > 1).nonzero().squeeze(1).tolist():
         rows = (targets == label).nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=generator(seed, _FRACTION, label, count))
+        order = torch.randperm(len(rows), generator=generator(seed, _FOLD_DRAWS, label, count))
         fold[rows[order]] = (start + torch.arange(len(rows))) % count
         start += len(rows)
     return fold

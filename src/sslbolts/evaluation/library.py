@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from sslbolts.errors import UsageError
-from sslbolts.networks.backbones import create_backbone
+from sslbolts.networks.backbones import MissingWeights, create_backbone
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 __all__ = ["LIBRARIES", "library_network"]
@@ -33,16 +33,8 @@ def library_network(name: str, *, pretrained: bool, in_chans: int = 3) -> tuple[
     weights: dict[str, Any] = {"pretrained": True} if name.startswith("timm/") else {"weights": "DEFAULT"}
     try:
         network = create_backbone(name, in_chans=in_chans, **(weights if pretrained else {}))
-    except UsageError:
-        raise
-    except Exception as error:  # the hub's client has many kinds of them, and its releases differ
-        if not pretrained:
-            raise
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise UsageError(
-            f'the weights of "{name}" cannot be had ({type(error).__name__}: {reason}): get them where there is a '
-            "network, or evaluate the untrained network with pretrained=False (--untrained)."
-        ) from error
+    except MissingWeights as error:
+        raise UsageError(f"{error} The untrained network is had with pretrained=False (--untrained).") from error
     if config := getattr(network, "pretrained_cfg", None):
         mean, std, size = config.get("mean"), config.get("std"), config.get("input_size", (3, None, None))[-1]
         cut = {"interpolation": config.get("interpolation"), "crop_pct": config.get("crop_pct")}

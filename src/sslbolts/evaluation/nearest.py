@@ -1,12 +1,14 @@
 """Nearest neighbors and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder, choose_device
@@ -79,7 +81,7 @@ def evaluate_ridge(
     Raises:
         UsageError: for a penalty that is not positive, or data without labels.
     """
-    if not penalty or min(penalty) <= 0:
+    if not penalty or not all(is_number(value) and value > 0 for value in penalty):
         raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
     subject = EncodedData(encoder, data, test=test, cache=cache)
     splits = labeled_splits(subject)
@@ -176,7 +178,6 @@ def ridge_on_features(
         splits: labeled features.
         penalties: candidates, per training image.
         device: where it is computed.
-
     """
     home = choose_device(device)
     ridge = ridge_classifier(
@@ -207,9 +208,9 @@ def _named(temperature: float) -> float | str:
 
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:
-    if not ks or min(ks) < 1:
-        raise UsageError(f"k={tuple(ks)}: numbers of neighbors are at least 1.")
-    if not temperatures or min(temperatures) <= 0:
+    if not ks or not all(isinstance(k, Integral) and k >= 1 for k in ks):
+        raise UsageError(f"k={tuple(ks)}: numbers of neighbors are at least 1, and whole.")
+    if not temperatures or not all(isinstance(value, Real) and value > 0 for value in temperatures):
         raise UsageError(f"temperature={tuple(temperatures)}: they are positive (inf for equal votes).")
     known = get_args(Metric)
     for metric in metrics or [""]:

@@ -16,7 +16,7 @@ from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.data.paths import paths_of
-from sslbolts.errors import UsageError
+from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, Features, data_name, features_of
@@ -30,6 +30,7 @@ from sslbolts.pictures.embedding import draw_embedding
 from sslbolts.pictures.neighbors import choose_queries, draw_neighbors, nearest_beside_pixels
 from sslbolts.pictures.projections import available_projections, project
 from sslbolts.pictures.style import thumbnails
+from sslbolts.transforms.levels import pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ class ChosenImages(Dataset[Any]):
     """Some images of a split, normalized.
 
     Args:
-        images: of the split, uint8.
+        images: of the split, uint8 or uint16.
         rows: which of them.
         mean: per channel; None for none.
         std: as ``mean``.
@@ -69,7 +70,7 @@ class ChosenImages(Dataset[Any]):
         item = self.images[self.rows[place]]
         if item is None:
             return None
-        image = item[0].float() / 255
+        image = pixels_of(item[0])
         if self.mean is not None and self.std is not None:
             image = (image - self.mean) / self.std
         return image, item[1], item[2]
@@ -182,7 +183,7 @@ class Subject:
         return torch.tensor([place.get(os.path.abspath(paths[0][row]), -1) for row in queries])
 
     def split(self, name: Split) -> EvaluationImages:
-        """Images of a split as evaluation sees them, uint8."""
+        """Images of a split as evaluation sees them, uint8 or uint16."""
         return cast(EvaluationImages, self._loader(name).dataset)
 
     def normalized(self, name: Split, rows: Tensor) -> DataLoader[Any]:
@@ -215,8 +216,7 @@ class Subject:
 def _misfit(subject: Subject, error: Exception) -> str:
     size, given = subject.encoder.preprocessing.image_size, subject.data.image_size
     hint = f"give --data.image_size={size}" if size and size != given else "give another --data.image_size"
-    reason = str(error).strip().partition("\n")[0]
-    return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({reason}): {hint}."
+    return f"{subject.encoder.name} does not take images of {given} x {given} pixels ({first_line(error)}): {hint}."
 
 
 def _neighbors(subject: Subject) -> "Figure":
@@ -285,7 +285,14 @@ def _augmentations(subject: Subject) -> "Figure":
     others = (row for row in range(len(images)) if row not in chosen)  # for those that cannot be read
     shown = images.stored(chain(chosen, others), subject.rows)
     title = f"Augmentation of {subject.shown_data}"
-    return draw_augmentations(shown, subject.data.views, seed=subject.seed, color=subject.data.color, title=title)
+    return draw_augmentations(
+        shown,
+        subject.data.views,
+        seed=subject.seed,
+        color=subject.data.color,
+        color_channels=subject.data.color_channels,
+        title=title,
+    )
 
 
 DRAW: dict[str, Callable[[Subject], "Figure"]] = {

@@ -11,6 +11,7 @@ import torch
 
 from sslbolts._lightning import LIGHTNING, Trainer, rank_zero_warn
 from sslbolts.checks import whole
+from sslbolts.errors import first_line
 
 __all__ = ["protocol_trainer", "quiet", "saved"]
 
@@ -61,14 +62,14 @@ def protocol_trainer(device: torch.device, *, devices: int = 1, precision: str =
         1
     """
     whole(devices=devices)
-    quiet = {
+    defaults = {
         "logger": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,
         "num_sanity_val_steps": 0,
         "accelerator": "gpu" if device.type == "cuda" else device.type,
     }
-    return Trainer(devices=devices, precision=precision, **{**quiet, **settings})  # type: ignore[arg-type]
+    return Trainer(devices=devices, precision=precision, **{**defaults, **settings})  # type: ignore[arg-type]
 
 
 def saved(trainer: Trainer, path: str | Path | None) -> list[str]:
@@ -81,7 +82,7 @@ def saved(trainer: Trainer, path: str | Path | None) -> list[str]:
     try:
         trainer.save_checkpoint(path)
     except (OSError, RuntimeError) as error:
-        note = f"the checkpoint {path} could not be written: {str(error).strip().partition(chr(10))[0]}."
+        note = f"the checkpoint {path} could not be written: {first_line(error)}."
         rank_zero_warn(note)
         return [note]
     return []

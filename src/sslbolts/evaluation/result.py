@@ -16,7 +16,7 @@ from sslbolts.checks import read_regular, write_text
 from sslbolts.errors import UsageError
 from sslbolts.tables import TextTable
 
-__all__ = ["Found", "Result", "free_path", "result_path"]
+__all__ = ["Found", "Result", "format_metric", "format_setting", "free_path", "result_path"]
 
 _SHARES = ("top1", "top5", "mean_per_class", "map", "map_11point", "map50", "map75", "purity", "per_class")
 """Last words of the names of metrics that are shares, printed in percent."""
@@ -142,7 +142,9 @@ def result_path(source: str, protocol: str, data: str, *, features: str = "backb
         >>> print(result_path("timm/resnet18.a1_in1k", "linear", "CIFAR10Mini", settings="moco"))
         runs/timm-resnet18.a1_in1k/evaluation/linear-CIFAR10Mini-moco.json
     """
-    named = source.startswith(("timm/", "torchvision/", "sslbolts/"))  # whose tags look like the endings of files
+    named = source.startswith(
+        ("timm/", "torchvision/", "sslbolts/", "hf:/")
+    )  # whose tags look like the endings of files
     file = Path(source) if not named and (Path(source).suffix or Path(source).is_file()) else None
     folder = Path("runs") / _plain_word(source) if file is None else file.parent
     words = [protocol, data, "" if features == "backbone" else features, settings, "" if file is None else file.stem]

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from sslbolts.distributed import gather, rank
+from sslbolts.distributed import gather, own_rows
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
@@ -54,8 +54,7 @@ def amdim(source: Tensor, target: Tensor, *, clip: float = 20.0, regularization:
         raise UsageError("amdim needs two images or more: the locations of the others are the negatives.")
     raw = (source @ everything.flatten(0, 1).T / math.sqrt(width)).view(images, -1, locations)  # (B, N, L)
     scores = clip * torch.tanh(raw / clip)
-    itself = torch.arange(images, device=source.device) + rank() * images  # where this rank's images stand
-    itself = itself[:, None, None].expand(-1, 1, locations)
+    itself = own_rows(target)[:, None, None].expand(-1, 1, locations)  # where this rank's images stand
     positives = scores.gather(1, itself).squeeze(1)  # (B, L)
     negatives = scores.scatter(1, itself, -torch.inf).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
     loss: Tensor = (torch.logaddexp(positives, negatives) - positives).mean() + regularization * raw.square().mean()

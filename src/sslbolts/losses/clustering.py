@@ -12,6 +12,8 @@ from sslbolts.losses.precision import full_precision
 
 __all__ = ["balanced_cross_entropy", "deepcluster_v2", "sinkhorn", "swapped_prediction"]
 
+_LEAST_EXPONENT = -60.0  # exp(-87) is float32's least normal number, and sums of 10^7 entries divide what is left
+
 
 @torch.no_grad()
 @full_precision
@@ -48,7 +50,10 @@ def sinkhorn(scores: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
     images = all_sum(scores.new_full((), len(scores)))  # made on the device: new_tensor would copy, and wait
     # The largest exponent is 0 on all ranks, which changes no code: the first thing that happens is a division.
     most = gather(scores.max().reshape(1)).max()
-    codes = ((scores - most) / epsilon).exp()
+    exponents = (scores - most) / epsilon
+    # A row that is far from all prototypes, beyond what exp can tell from 0, keeps its preferences.
+    exponents = exponents + (_LEAST_EXPONENT - exponents.amax(1, keepdim=True)).clamp(0, 1e30)
+    codes = exponents.exp()
     codes = codes / all_sum(codes.sum())
     tiny = torch.finfo(codes.dtype).tiny  # a prototype that is infinitely far from everything stays unused
     for _ in range(iterations):

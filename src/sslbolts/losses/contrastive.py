@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts.checks import one_of
-from sslbolts.distributed import gather, rank
+from sslbolts.distributed import gather, own_rows
 from sslbolts.errors import UsageError
 from sslbolts.losses.in_chunks import cross_entropy_in_chunks
 from sslbolts.losses.precision import full_precision
@@ -16,8 +16,7 @@ from sslbolts.losses.shapes import one_shape
 __all__ = ["Negatives", "margin_triplet", "matching_accuracy", "nt_logistic", "nt_xent"]
 
 Negatives = Literal["mean", "sum", "semi_hard"]
-"""Weights of an anchor's negatives: their mean, their sum, or one of them, the nearest that is farther than the
-positive."""
+"""Negatives of an anchor: the mean over all, their sum, or one alone, the nearest that is farther than the positive."""
 
 
 @full_precision
@@ -184,10 +183,14 @@ def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> T
     Returns:
         Scalar float32 in [0, 1], on the device of ``z1``; over this rank's images only.
 
+    Raises:
+        UsageError: if the shapes differ.
+
     Example:
         >>> matching_accuracy(torch.eye(3), torch.eye(3)).item()
         1.0
     """
+    one_shape("matching_accuracy", z1=z1, z2=z2)
     z1, z2 = F.normalize(z1, dim=1), F.normalize(z2, dim=1)
     if others is None:
         similarity = z1 @ z2.T
@@ -201,7 +204,7 @@ def matching_accuracy(z1: Tensor, z2: Tensor, others: Tensor | None = None) -> T
 def _anchors_and_candidates(z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """This rank's rows ``(2B, D)``, those of all ranks ``(2N, D)``, and where in them each anchor and partner is."""
     k1, k2 = gather(z1), gather(z2)  # (N, D)
-    own = torch.arange(len(z1), device=z1.device) + rank() * len(z1)
+    own = own_rows(z1)
     itself, partner = torch.cat([own, own + len(k1)]), torch.cat([own + len(k1), own])
     return torch.cat([z1, z2]), torch.cat([k1, k2]), itself, partner
 

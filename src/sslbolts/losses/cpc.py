@@ -1,10 +1,9 @@
 """InfoNCE over a grid of patches: a row's context predicts the patches some rows below."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbolts.distributed import gather, rank
+from sslbolts.distributed import gather, own_rows
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 
@@ -38,6 +37,7 @@ def cpc(prediction: Tensor, target: Tensor, offset: int, *, scale: float = 0.1) 
     arXiv:1905.09272; van den Oord et al., arXiv:1807.03748, equation 4.
 
     Example:
+        >>> import torch
         >>> prediction, target = torch.zeros(2, 4, 3, 8), torch.randn(2, 4, 3, 8)
         >>> round(cpc(prediction, target, 1).exp().item())  # guessing among 2 x 4 x 3 patches
         24
@@ -54,6 +54,6 @@ def cpc(prediction: Tensor, target: Tensor, offset: int, *, scale: float = 0.1) 
         )
     candidates = gather(target).flatten(0, 2)  # (N * H * W, D)
     logits = scale * prediction[:, :-offset].flatten(0, 2) @ candidates.T
-    places = torch.arange(images * rows * columns, device=target.device) + rank() * images * rows * columns
-    own = places.view(images, rows, columns)[:, offset:].flatten()
+    places = own_rows(target.flatten(0, 2)).view(images, rows, columns)
+    own = places[:, offset:].flatten()
     return F.cross_entropy(logits, own)

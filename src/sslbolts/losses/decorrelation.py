@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, gather, world_size
+from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
 
@@ -134,6 +135,7 @@ def barlow_twins(z1: Tensor, z2: Tensor, lambd: float = 0.0051, *, normalize: bo
     return redundancy(cross_correlation(z1, z2, normalize=normalize, eps=eps), lambd)
 
 
+@full_precision
 def vicreg_terms(z1: Tensor, z2: Tensor, *, scaling: VICRegScaling = "code", eps: float = 1e-4) -> VICRegTerms:
     """The three terms of :func:`vicreg` before they are weighed, for a method that logs them.
 
@@ -148,31 +150,20 @@ def vicreg_terms(z1: Tensor, z2: Tensor, *, scaling: VICRegScaling = "code", eps
     """
     one_shape("vicreg", z1=z1, z2=z2)
     one_of(get_args(VICRegScaling), scaling=scaling)
-    invariance = _mean_square(z1, z2)
+    invariance = F.mse_loss(z1, z2)
     if scaling == "equation":
         invariance = invariance * z1.shape[1]
-    z1, z2 = _of_all_ranks(z1), _of_all_ranks(z2)  # (N, D)
+    z1, z2 = gather(z1), gather(z2)  # (N, D)
+    if len(z1) < 2:
+        raise UsageError("vicreg needs two images or more: one has no variance.")
     variance = (_missing_variance(z1, eps) + _missing_variance(z2, eps)) / (2 if scaling == "code" else 1)
     return VICRegTerms(invariance, variance, _covariance(z1) + _covariance(z2))
 
 
-@full_precision
-def _mean_square(z1: Tensor, z2: Tensor) -> Tensor:
-    return F.mse_loss(z1, z2)
-
-
-@full_precision
-def _of_all_ranks(z: Tensor) -> Tensor:
-    gathered: Tensor = gather(z)
-    return gathered
-
-
-@full_precision
 def _missing_variance(z: Tensor, eps: float) -> Tensor:
     return (1 - (z.var(0) + eps).sqrt()).relu().mean()
 
 
-@full_precision
 def _covariance(z: Tensor) -> Tensor:
     z = z - z.mean(0)
     covariance = z.T @ z / (len(z) - 1)
@@ -215,7 +206,7 @@ def vicreg(
         Scalar in float32 (float64 for float64 embeddings).
 
     Raises:
-        UsageError: if the shapes differ or the scaling is unknown.
+        UsageError: if the shapes differ, the scaling is unknown, or there is only one image.
 
     Source: Bardes, Ponce, LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning,
     ICLR 2022, arXiv:2105.04906.

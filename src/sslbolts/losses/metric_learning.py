@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import checks
-from sslbolts.distributed import all_sum, gather, rank, world_size
+from sslbolts.distributed import all_sum, gather, own_rows, world_size
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
@@ -97,9 +97,8 @@ def semi_hard_mean(z: Tensor, positive: Tensor, negative: Tensor, margin: float)
         margin: `m` > 0.
     """
     all_z = gather(z)
-    own = torch.arange(len(z), device=z.device) + rank() * len(z)
     distances = z.square().sum(1, keepdim=True) + all_z.square().sum(1) - 2 * z @ all_z.T
-    pairs = positive.scatter(1, own[:, None], False) & negative.any(1, keepdim=True)
+    pairs = positive.scatter(1, own_rows(z)[:, None], False) & negative.any(1, keepdim=True)
     terms = F.relu(distances - _semi_hard_distances(distances, negative) + margin)
     number = all_sum(pairs.sum())  # of pairs on all ranks, whose mean DDP takes
     mean: Tensor = terms.masked_fill(~pairs, 0).sum() * world_size() / number.clamp(min=1)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslbolts.distributed import gather, rank
+from sslbolts.distributed import gather, own_rows
 from sslbolts.errors import UsageError
 from sslbolts.losses.precision import full_precision
 from sslbolts.losses.shapes import one_shape
@@ -89,5 +89,4 @@ def moco_v3_contrastive(query: Tensor, key: Tensor, temperature: float = 1.0) ->
     one_shape("moco_v3_contrastive", query=query, key=key)
     query, key = F.normalize(query, dim=1), F.normalize(key, dim=1)
     logits = query @ gather(key.detach()).T / temperature  # (B, N)
-    own = torch.arange(len(query), device=query.device) + rank() * len(query)
-    return 2 * temperature * F.cross_entropy(logits, own)
+    return 2 * temperature * F.cross_entropy(logits, own_rows(query))

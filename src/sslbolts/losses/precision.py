@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,16 +10,15 @@ from torch import Tensor
 __all__ = ["full_precision"]
 
 P = ParamSpec("P")
+R = TypeVar("R")  # a loss, or its terms
 
 
-def _widen(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
+def _widen(value: Any, dtype: torch.dtype) -> Any:
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
-def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Decorate a loss so that its half-precision arguments become float32 and autocast is off inside.
+def full_precision(loss: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a loss so that its arguments become float32, or float64 if one of them is, and autocast is off inside.
 
     Example:
         >>> @full_precision
@@ -30,10 +29,13 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """
 
     @wraps(loss)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         device = tensors[0].device.type if tensors else "cpu"
+        double = any(value.dtype == torch.float64 and value.dim() for value in tensors)
+        dtype = torch.float64 if double else torch.float32
         with torch.autocast(device, enabled=False):
-            return loss(*map(_widen, args), **{name: _widen(value) for name, value in kwargs.items()})
+            widened = {name: _widen(value, dtype) for name, value in kwargs.items()}
+            return loss(*(_widen(value, dtype) for value in args), **widened)
 
     return wrapped

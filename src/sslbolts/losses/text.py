@@ -70,8 +70,10 @@ def negative_sampling(
 
 
 def compared_words(words: Tensor, present: Tensor) -> Tensor:
-    """Which of target and negatives ``(N, 1 + K)`` count: those of groups with a context, but for negatives that are
-    the target."""
+    """Which of target and negatives ``(N, 1 + K)`` count.
+
+    Those of groups with a context, but for negatives that are the target.
+    """
     target, negatives = words[:, :1], words[:, 1:]
     return torch.cat([torch.ones_like(target, dtype=torch.bool), negatives != target], dim=1) & present.any(1)[:, None]
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslbolts import checks
-from sslbolts.distributed import gather, rank
+from sslbolts.distributed import gather, own_rows
 from sslbolts.errors import UsageError
 from sslbolts.losses.metric_learning import semi_hard_mean
 from sslbolts.losses.precision import full_precision
@@ -104,8 +104,7 @@ def n_pairs(anchor: Tensor, positive: Tensor, regularization: float = 0.002) -> 
     """
     one_shape("n_pairs", anchor=anchor, positive=positive)
     checks.at_least(0, regularization=regularization)
-    own = torch.arange(len(anchor), device=anchor.device) + rank() * len(anchor)
-    entropy = F.cross_entropy(anchor @ gather(positive).T, own)
+    entropy = F.cross_entropy(anchor @ gather(positive).T, own_rows(anchor))
     return entropy + regularization / 4 * (anchor.square().sum(1).mean() + positive.square().sum(1).mean())
 
 
@@ -130,7 +129,7 @@ def pair_triplet(
         Scalar >= 0; ``margin`` when all embeddings are equal.
 
     Raises:
-        UsageError: if the shapes do not fit or a number is out of its range.
+        UsageError: if the shapes do not fit, a number is out of its range, or there is only one pair.
 
     Source: Wang and Gupta, Unsupervised Learning of Visual Representations using Videos, ICCV 2015, arXiv:1505.00687,
     who take the sum.
@@ -146,13 +145,14 @@ def pair_triplet(
     anchor, positive = F.normalize(anchor, dim=1), F.normalize(positive, dim=1)
     everything = torch.cat((gather(anchor), gather(positive)))  # (2 N, D)
     pairs = len(everything) // 2
+    if pairs < 2:
+        raise UsageError("pair_triplet needs two pairs or more: the frames of the others are the negatives.")
     if draws is not None and draws.shape != (len(anchor), 2 * pairs):
         raise UsageError(
             f"draws must be {(len(anchor), 2 * pairs)}, one for each frame of all ranks, got {draws.shape}."
         )
     similarity = anchor @ everything.T  # (B, 2 N)
-    own = torch.arange(len(anchor), device=anchor.device) + rank() * len(anchor)
-    own_pair = torch.arange(2 * pairs, device=anchor.device) % pairs == own[:, None]
+    own_pair = torch.arange(2 * pairs, device=anchor.device) % pairs == own_rows(anchor)[:, None]
     ranked = (similarity.detach() if draws is None else draws).masked_fill(own_pair, -torch.inf)
     chosen = ranked.topk(min(negatives, 2 * (pairs - 1)), dim=1).indices
     nearness = (anchor * positive).sum(1, keepdim=True)

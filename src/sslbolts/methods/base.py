@@ -83,6 +83,8 @@ class SSLModule(FromCheckpoint, TrainingModule):
             in torchvision.
         decay_vectors: whether weight decay is on biases and the scales of norms too, as the papers have it that use SGD
             or Adam.
+        bias_lr_scale: learning rate of the parameters that are not decayed, biases and norms, over that of the others;
+            None where it is the same.
         milestone_factor: by which each of the milestones multiplies the learning rate.
         warmup_lead: steps of the warm-up that count as done before the first: 0 begins at a learning rate of 0, 1 at
             that of one step.
@@ -97,6 +99,7 @@ class SSLModule(FromCheckpoint, TrainingModule):
     own_statistics_from: ClassVar[float] = math.inf
     starts_at_identity: ClassVar[bool | None] = None
     decay_vectors: bool = False
+    bias_lr_scale: float | None = None
     milestone_factor: float = 0.1
     warmup_lead: ClassVar[int] = 0
     _resumed_optimizers: StoredOptimizers | None = None
@@ -178,7 +181,11 @@ class SSLModule(FromCheckpoint, TrainingModule):
         A method may return others. Besides the optimizer's own settings a group may have ``lr_scale``, by which its
         learning rate differs from the others', and ``fixed_lr=True``, for no warm-up and no cosine.
         """
-        return parameter_groups(self, decay_vectors=self.decay_vectors)
+        groups = parameter_groups(self, decay_vectors=self.decay_vectors)
+        for group in groups:
+            if self.bias_lr_scale is not None and group.get("weight_decay") == 0:
+                group["lr_scale"] = self.bias_lr_scale
+        return groups
 
     def input_module(self) -> nn.Module:
         """The module that images enter: the backbone, unless a method filters them first."""

@@ -256,7 +256,7 @@ def configs_of(name: str) -> list[str]:
         config
         for config in configurations.names()
         if config.startswith(f"{file}_cifar10mini")
-        or f"class_path: sslbolts.{name}\n" in configurations.configuration(config).read_text(encoding="utf-8")
+        or f"\n  class_path: sslbolts.{name}\n" in configurations.configuration(config).read_text(encoding="utf-8")
     ]
 
 

@@ -8,11 +8,12 @@ from typing import Any, Literal, TypedDict, get_args
 
 from torch import nn
 
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError, did_you_mean, first_line
 from sslbolts.networks.widths import feature_width, first_convolution
 
 __all__ = [
     "BackboneLike",
+    "MissingWeights",
     "NetworkArguments",
     "Stem",
     "create_backbone",
@@ -43,6 +44,10 @@ Stem = Literal["imagenet", "cifar", "cifar_pad2", "cifar_no_relu", "no_pool"]
 
 Positions = Literal["timm", "dino"]
 """The resampling of position embeddings for images of another size, timm's or that of DINO's official code."""
+
+
+class MissingWeights(UsageError):
+    """The trained weights of a network were asked for, and are not there, or cannot be fetched."""
 
 
 class NetworkArguments(TypedDict, total=False):
@@ -210,10 +215,9 @@ def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: d
     except Exception as error:  # the hub's client has many kinds of them, and its releases differ
         if is_untrained(name, kwargs):
             raise
-        reason = str(error).strip().partition("\n")[0]
-        raise UsageError(
-            f'the trained weights of "{name}" cannot be had ({reason}): fetch them where there is a network, or leave '
-            "pretrained, weights and checkpoint_path out."
+        raise MissingWeights(
+            f'the trained weights of "{name}" cannot be had ({first_line(error)}): fetch them where there '
+            "is a network, or leave pretrained, weights and checkpoint_path out."
         ) from error
     names = [] if library == "torchvision" else timm.list_models()
     names += [] if library == "timm" else torchvision.models.list_models(module=torchvision.models)
@@ -230,6 +234,10 @@ def _create_own(backbone: str, in_chans: int, stem: str, kwargs: dict[str, Any])
         raise UsageError(
             f'stem="{stem}" is for ResNets; {whose} network has a form for small images: image_size=32 among the '
             "backbone_kwargs."
+        )
+    if not is_untrained(backbone, kwargs):
+        raise MissingWeights(
+            f"{whose} network has no published weights: leave pretrained, weights and checkpoint_path out."
         )
     try:
         network: nn.Module = make(in_chans=in_chans, **kwargs)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sslbolts.errors import UsageError
 from sslbolts.networks.deconvolution import deconvolution, doublings
 
-__all__ = ["ContextEncoderNet", "HoleDecoder", "HoleDiscriminator", "start_as_published"]
+__all__ = ["ContextEncoderNet", "HoleDecoder", "HoleDiscriminator"]
 
 
 def _widths(side: int, width: int, name: str) -> list[int]:
@@ -26,7 +26,7 @@ def _convolutions(in_chans: int, widths: list[int]) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def start_as_published(network: nn.Module) -> None:
+def _start_as_published(network: nn.Module) -> None:
     """Weights from `N(0, 0.02^2)`, scales of batch norms from `N(1, 0.02^2)`, biases at 0.
 
     Biases of convolutions stay there: the official code sets them to 0 before every step.
@@ -74,7 +74,7 @@ class ContextEncoderNet(nn.Module):
         self.bottleneck = nn.Conv2d(widths[-1], bottleneck_dim, 4)
         activations = [place for place, layer in enumerate(self.layers) if isinstance(layer, nn.LeakyReLU)]
         self.feature_info = tuple({"module": f"layers.{place}"} for place in activations)
-        start_as_published(self)
+        _start_as_published(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, D)`` of images ``(B, C, image_size, image_size)``, before norm and activation."""
@@ -114,7 +114,7 @@ class HoleDecoder(nn.Module):
         self.layers = nn.Sequential(
             *layers, nn.ConvTranspose2d(widths[-1], out_chans, 4, stride=2, padding=1), nn.Tanh()
         )
-        start_as_published(self)
+        _start_as_published(self)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, out_chans, side, side)`` in [-1, 1] of features ``(B, D)``."""
@@ -139,7 +139,7 @@ class HoleDiscriminator(nn.Module):
         super().__init__()
         widths = _widths(side, width, "output_size")
         self.layers = nn.Sequential(*_convolutions(in_chans, widths), nn.Conv2d(widths[-1], 1, 4))
-        start_as_published(self)
+        _start_as_published(self)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """``(B,)`` of squares ``(B, C, side, side)`` in [-1, 1]."""

@@ -1,11 +1,9 @@
 """Decoders of transposed convolutions, from a small map to an image."""
 
-import torch
 from torch import nn
 
 from sslbolts.errors import UsageError
-from sslbolts.networks.modes import eval_mode
-from sslbolts.networks.taps import feature_maps
+from sslbolts.networks.taps import map_shapes
 
 __all__ = ["MapDecoder", "deconvolution", "doublings", "map_form"]
 
@@ -55,11 +53,8 @@ def map_form(network: nn.Module, layer: str, in_chans: int = 3) -> tuple[int, in
         >>> map_form(nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU()), "1")
         (8, 4)
     """
-    example = next(network.parameters(), torch.empty(0))
-    image = torch.zeros(1, in_chans, 64, 64, device=example.device, dtype=example.dtype)
-    with torch.no_grad(), eval_mode(network):
-        (maps,) = feature_maps(network, [layer], image)
-    return maps.shape[1], 64 // maps.shape[2]
+    ((_, width, height, _),) = map_shapes(network, [layer], in_chans)
+    return width, 64 // height
 
 
 class MapDecoder(nn.Sequential):
@@ -77,6 +72,7 @@ class MapDecoder(nn.Sequential):
         UsageError: for another stride.
 
     Example:
+        >>> import torch
         >>> MapDecoder(512, 3, 8, dim=64)(torch.zeros(2, 512, 4, 4)).shape
         torch.Size([2, 3, 32, 32])
     """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sslbolts.networks.modes import eval_mode
 from sslbolts.networks.taps import find_layer, maps_of
+from sslbolts.networks.widths import blank_images
 
 __all__ = ["freeze_behind", "maps_until"]
 
@@ -74,10 +75,8 @@ def freeze_behind(network: nn.Module, name: str, in_chans: int = 3) -> int:
         (8, [True, True, False, False])
     """
     trained = [p for p in network.parameters() if p.requires_grad]
-    example = next(network.parameters(), torch.empty(0))
-    image = torch.zeros(2, in_chans, _SIZE, _SIZE, device=example.device, dtype=example.dtype)
     with torch.enable_grad(), eval_mode(network):
-        maps = maps_until(network, name, image)
+        maps = maps_until(network, name, blank_images(network, in_chans, _SIZE, count=2))
         gradients = torch.autograd.grad(maps.sum(), trained, allow_unused=True) if maps.requires_grad else ()
     for p, gradient in zip(trained, gradients or [None] * len(trained)):
         p.requires_grad_(gradient is not None)

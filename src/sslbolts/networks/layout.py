@@ -29,8 +29,9 @@ _WIDTHS = ("out_channels", "num_features", "num_channels", "out_features", "norm
 
 
 def channel_axis(output: Tensor, name: str, layer: nn.Module, network: nn.Module) -> int:
-    """The axis of the channels: 1 of maps ``(B, C, H, W)`` and rows ``(B, C, L)``; the last of ``(B, H, W, C)`` and
-    tokens ``(B, T, C)``.
+    """The axis of the channels, of maps in either layout, of rows and of tokens.
+
+    It is 1 of ``(B, C, H, W)`` and ``(B, C, L)``, and the last of ``(B, H, W, C)`` and ``(B, T, C)``.
 
     Convolutions and their norms have channels first, linear layers and layer norms last. Where a layer has both, the
     one size counts that is a width of one of them, and height and width, which are mostly equal. A layer that has

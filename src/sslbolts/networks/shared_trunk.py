@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbolts.errors import UsageError
-from sslbolts.networks.modes import eval_mode
-from sslbolts.networks.taps import block_names, feature_maps
+from sslbolts.networks.taps import block_names, feature_maps, map_shapes
 from sslbolts.networks.widths import feature_width, first_convolution
 
 __all__ = ["SharedTrunk"]
@@ -74,13 +73,9 @@ class SharedTrunk(nn.Module):
         return images.expand(-1, first.in_channels, -1, -1)
 
 
-@torch.no_grad()
 def _common_shape(network: nn.Module, layers: Sequence[str]) -> torch.Size:
-    first, example = first_convolution(network), next(network.parameters(), torch.empty(0))
-    channels = 3 if first is None else first.in_channels
-    with eval_mode(network):
-        blank = torch.zeros(1, channels, 64, 64, device=example.device, dtype=example.dtype)
-        shapes = [maps.shape for maps in feature_maps(network, layers, blank)]
+    first = first_convolution(network)
+    shapes = map_shapes(network, layers, 3 if first is None else first.in_channels)
     if len(set(shapes)) > 1:
         found = ", ".join(f"{name} {tuple(shape[1:])}" for name, shape in zip(layers, shapes))
         raise UsageError(

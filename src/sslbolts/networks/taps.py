@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.networks.layout import channel_axis
 from sslbolts.networks.modes import eval_mode
+from sslbolts.networks.widths import blank_images
 
 __all__ = [
     "Tap",
@@ -18,6 +19,7 @@ __all__ = [
     "find_layer",
     "last_stages",
     "layer_outputs",
+    "map_shapes",
     "map_widths",
     "maps_of",
     "pooled",
@@ -238,8 +240,24 @@ def feature_maps(network: nn.Module, layers: Sequence[str], images: Tensor) -> l
     ]
 
 
+def map_shapes(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> list[torch.Size]:
+    """Shapes ``(1, C, h, w)`` of some layers' maps of an image of 64 pixels, without disturbing batch-norm statistics.
+
+    Args:
+        network: any module.
+        layers: names of submodules.
+        in_chans: channels of the images.
+
+    Example:
+        >>> map_shapes(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), ["1"])
+        [torch.Size([1, 8, 62, 62])]
+    """
+    with torch.no_grad(), eval_mode(network):
+        return [maps.shape for maps in feature_maps(network, layers, blank_images(network, in_chans))]
+
+
 def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> list[int]:
-    """Numbers of channels of some layers' maps, without disturbing batch-norm statistics.
+    """Numbers of channels of some layers' maps, as of :func:`map_shapes`.
 
     Args:
         network: any module.
@@ -250,10 +268,7 @@ def map_widths(network: nn.Module, layers: Sequence[str], in_chans: int = 3) -> 
         >>> map_widths(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), ["1"])
         [8]
     """
-    example = next(network.parameters(), torch.empty(0))
-    image = torch.zeros(1, in_chans, 64, 64, device=example.device, dtype=example.dtype)
-    with torch.no_grad(), eval_mode(network):
-        return [maps.shape[1] for maps in feature_maps(network, layers, image)]
+    return [shape[1] for shape in map_shapes(network, layers, in_chans)]
 
 
 def block_names(network: nn.Module) -> list[str]:

@@ -1,4 +1,4 @@
-"""The channels that enter a network, and the width of its features."""
+"""The channels that enter a network, the width of its features, and the blank images by which it is asked."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,18 @@ from torch import Tensor, nn
 from sslbolts.errors import UsageError
 from sslbolts.networks.modes import eval_mode
 
-__all__ = ["feature_width", "first_convolution"]
+__all__ = ["blank_images", "feature_width", "first_convolution"]
+
+
+def blank_images(network: nn.Module, channels: int, side: int = 64, *, count: int = 1) -> Tensor:
+    """Zeros ``(count, channels, side, side)`` on the device of a network, and of the type of its parameters.
+
+    Example:
+        >>> blank_images(nn.Conv2d(3, 8, 3).double(), 3).dtype
+        torch.float64
+    """
+    example = next(network.parameters(), torch.empty(0))
+    return torch.zeros(count, channels, side, side, device=example.device, dtype=example.dtype)
 
 
 def feature_width(backbone: nn.Module) -> int:
@@ -23,8 +34,7 @@ def feature_width(backbone: nn.Module) -> int:
         if isinstance(width, int):
             return width
     first = first_convolution(backbone)
-    example = next(backbone.parameters(), torch.empty(0))
-    image = torch.zeros(1, first.in_channels if first else 3, 64, 64, device=example.device, dtype=example.dtype)
+    image = blank_images(backbone, first.in_channels if first else 3)
     try:
         with torch.no_grad(), eval_mode(backbone):
             features = backbone(image)

@@ -19,8 +19,8 @@ class LARC(LayerwiseSGD):
               p \leftarrow p - \gamma m
 
     A tensor whose value or gradient is 0 throughout moves by `d = g`, without decay: zero-initialized biases take the
-    raw learning rate at first. It differs from :class:`LARS` in these tensors, and in the sum of norms (instead of the
-    norm of the sum) that divides. It is the rule of apex's LARC with ``clip=False``, in one optimizer.
+    raw learning rate at first. It differs from :class:`~sslbolts.optim.LARS` in these tensors, and in the sum of norms
+    (instead of the norm of the sum) that divides. It is the rule of apex's LARC with ``clip=False``, in one optimizer.
 
     Args:
         params: parameters or groups. Those of :func:`sslbolts.optim.parameter_groups` would exempt 1-d ones from the

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.checks import read_regular, whole_file
+from sslbolts.transforms.levels import as_levels, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,7 @@ __all__ = [
     "plain",
     "save",
     "show_image",
+    "shown_channels",
     "thumbnails",
     "tidy",
     "write_on",
@@ -158,12 +160,32 @@ def header_height(lines: int) -> float:
 
 
 def show_image(axes: "Axes", image: Tensor) -> None:
-    """Draw an image ``(C, H, W)``, uint8 or float in [0, 1], of 1, 3 or 4 channels, without axes."""
-    pixels = image[:3].cpu()
+    """Draw an image ``(C, H, W)``, uint8, uint16 or float in [0, 1], without axes; of many channels the first three."""
+    pixels = shown_channels(image.cpu())
+    if pixels.dtype == torch.uint16:
+        pixels = pixels_of(pixels)
     array = (pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)).numpy()
     smooth = "nearest" if max(image.shape[-2:]) <= 64 else "antialiased"
-    axes.imshow(array, cmap="gray", vmin=0, vmax=1 if image.is_floating_point() else 255, interpolation=smooth)
+    axes.imshow(array, cmap="gray", vmin=0, vmax=1 if pixels.is_floating_point() else 255, interpolation=smooth)
     axes.set_axis_off()
+
+
+def shown_channels(images: Tensor, color_channels: Sequence[int] | None = None) -> Tensor:
+    """The channels of images ``(..., C, H, W)`` that a picture shows: three, or one as gray.
+
+    Args:
+        images: of any number of channels.
+        color_channels: red, green and blue, or the one that is shown; None, or none, is the first three, or the first
+            of fewer.
+
+    Example:
+        >>> shown_channels(torch.zeros(2, 13, 8, 8), (3, 2, 1)).shape, shown_channels(torch.zeros(2, 8, 8)).shape
+        (torch.Size([2, 3, 8, 8]), torch.Size([1, 8, 8]))
+    """
+    channels = images.shape[-3]
+    if color_channels:
+        return torch.stack([images[..., channel, :, :] for channel in color_channels], -3)
+    return images[..., : 3 if channels >= 3 else 1, :, :]
 
 
 def write_on(axes: "Axes", text: str) -> None:
@@ -174,12 +196,14 @@ def write_on(axes: "Axes", text: str) -> None:
 
 
 def thumbnails(images: Tensor) -> Tensor:
-    """The same images ``(N, C, H, W)`` uint8, averaged down to at most 96 pixels on the longer side.
+    """Images ``(N, C, H, W)``, uint8 or uint16, as uint8, averaged down to at most 96 pixels on the longer side.
 
     Example:
         >>> thumbnails(torch.zeros(1, 3, 128, 192, dtype=torch.uint8)).shape
         torch.Size([1, 3, 64, 96])
     """
+    if images.dtype == torch.uint16:
+        images = as_levels(pixels_of(images), torch.uint8)
     if max(images.shape[2:]) <= _THUMBNAIL:
         return images
     scale = _THUMBNAIL / max(images.shape[2:])

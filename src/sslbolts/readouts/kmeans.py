@@ -10,6 +10,7 @@ from sslbolts.checks import one_of
 from sslbolts.distributed import all_sum, gather_ragged, rank, world_size
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
+from sslbolts.readouts.checks import without_autocast
 
 __all__ = ["Clusters", "EmptyClusters", "kmeans", "shard"]
 
@@ -94,7 +95,7 @@ def kmeans(
         raise UsageError(f"init has shape {tuple(init.shape)}: {k} centroids of width {features.shape[1]} are needed.")
     features = features if features.dtype == torch.float64 else features.float()
     centroids = _drawn(features, k, generator) if init is None else init.to(features)
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         for _ in late_bar(range(iterations), f"k-means, {k:,} clusters", shown=progress):
             sums, sizes, _ = _assign(features, _unit(centroids, spherical), spherical)
             means = torch.where(sizes[:, None] > 0, sums / sizes[:, None].clamp(min=1), centroids)

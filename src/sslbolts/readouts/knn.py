@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Literal
 
 import torch
@@ -64,8 +65,8 @@ def knn_predict(
     """
     several = not isinstance(k, int)
     ks = list(k) if isinstance(k, Sequence) else [k]
-    if not ks or min(ks) < 1:
-        raise UsageError(f"k={k}: the number of neighbors is at least 1.")
+    if not ks or not all(isinstance(number, Integral) and number >= 1 for number in ks):
+        raise UsageError(f"k={k}: the number of neighbors is at least 1, and whole.")
     positive(temperature=temperature)
     queries = as_features(queries, "queries", min_rows=0)
     bank, targets = labeled(bank, bank_targets, width=queries.shape[1])

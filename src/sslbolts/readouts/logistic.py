@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import is_number
 from sslbolts.errors import UsageError
 from sslbolts.readouts.checks import as_features, without_autocast
 
@@ -75,7 +76,7 @@ def fit_logistic(
             f"targets has shape {tuple(targets.shape)}: there must be one label, or one row of labels, for each of the "
             f"{len(features)} rows of features."
         )
-    if not penalties or min(penalties) < 0:
+    if not penalties or not all(is_number(penalty) and penalty >= 0 for penalty in penalties):
         raise UsageError(f"penalties={list(penalties)}: at least one is needed, and none can be negative.")
     targets = targets.to(features.device)
     classes = targets.shape[1] if targets.ndim == 2 else num_classes or int(targets.max()) + 1

@@ -8,6 +8,7 @@ from torch import Tensor
 from sslbolts.checks.devices import with_float64
 from sslbolts.distributed import all_sum, broadcast_
 from sslbolts.errors import UsageError
+from sslbolts.readouts.checks import without_autocast
 
 __all__ = ["Whitening", "pca_whiten"]
 
@@ -27,7 +28,7 @@ class Whitening(NamedTuple):
 
     def __call__(self, features: Tensor) -> Tensor:
         """``(N, d)`` of features ``(N, D)``."""
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             white: Tensor = (features.to(self.mean.dtype) - self.mean) @ self.projection
         return white
 
@@ -70,7 +71,7 @@ def pca_whiten(features: Tensor, dim: int, *, eps: float = 1e-6) -> Whitening:
     total = all_sum(total)
     mean = total[:width] / total[width].clamp(min=1)
     products = torch.zeros(width, width, dtype=torch.float64, device=features.device)
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         for part in torch.split(features, rows):
             centered = part.double() - mean
             products += centered.T @ centered

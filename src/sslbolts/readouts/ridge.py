@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslbolts.checks import is_number
 from sslbolts.checks.devices import with_float64
 from sslbolts.errors import UsageError
 from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
@@ -74,7 +75,7 @@ def ridge_classifier(
         >>> (readout.scores.argmax(-1) == (bank[:50, 0] > 0)).float().mean().item() > 0.9
         True
     """
-    if not penalties or min(penalties) <= 0:
+    if not penalties or not all(is_number(penalty) and penalty > 0 for penalty in penalties):
         raise UsageError(f"penalties={tuple(penalties)}: at least one is needed, and all must be positive.")
     queries = as_features(queries, "queries", min_rows=0)
     bank, targets = labeled(bank, bank_targets, width=queries.shape[1])

@@ -1,18 +1,20 @@
 """Curves as SVG, with their values under the pointer, and the most important ones in a table."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sslbolts.report.layout import Markup, render
 from sslbolts.report.metrics import Gap, Point, Series
 
-__all__ = ["Chart", "draw_chart", "draw_charts"]
+__all__ = ["MOST_POINTS", "Chart", "draw_chart", "draw_charts"]
+
+MOST_POINTS = 120
+"""Points of a line; of more, groups are averaged."""
 
 _WIDTH, _HEIGHT = 420, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 12, 40
-_MOST_POINTS = 120
 _COLORS, _DASHES = 6, 4
 _MOST = 1e100  # what is drawn of larger values
 
@@ -72,7 +74,7 @@ def draw_chart(chart: Chart) -> Markup:
         True
     """
     factor = 100 if chart.percent else 1
-    series, looks = chart.drawn, chart.looks
+    series = chart.drawn
     baselines = chart.baselines or {}
     values = [_drawable(point.value) * factor for points in series.values() for point in points]
     values += [value * factor for value in baselines.values()]
@@ -89,23 +91,6 @@ def draw_chart(chart: Chart) -> Markup:
         value = _drawable(value)
         return round(_HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * (value - low) / (high - low), 1)
 
-    curves = []
-    for label, points in series.items():
-        whose = f"{label}, " if len(series) > 1 else ""
-        gap, lost = chart.lost.get(label), None
-        if gap:
-            before = [point for point in points if point.epoch <= gap.first] or points[:1]
-            lost = {"x": x(gap.first), "y": y(before[-1].value * factor) + 5, "said": f"{label}: {gap}"}
-        dots = [
-            {
-                "x": x(point.epoch),
-                "y": y(point.value * factor),
-                "said": f"{whose}epoch {point.epoch:.4g}: {_value(point.value, chart.percent)}",
-            }
-            for point in points
-        ]
-        line = " ".join(f"{dot['x']},{dot['y']}" for dot in dots)
-        curves.append({"points": line, "look": looks[label], "dots": dots, "many": len(points) > 40, "lost": lost})
     gaps = [f"{label}: {gap}" if len(chart.series) > 1 else str(gap) for label, gap in chart.lost.items()]
     return render(
         "chart",
@@ -124,9 +109,30 @@ def draw_chart(chart: Chart) -> Markup:
             {"at": y(value * factor), "said": f"{label}: {_value(value, chart.percent)}", "look": f"b{number % 3}"}
             for number, (label, value) in enumerate(baselines.items())
         ],
-        curves=curves,
+        curves=[_curve(chart, label, points, x, lambda value: y(value * factor)) for label, points in series.items()],
         values=_values(chart),
     )
+
+
+def _curve(
+    chart: Chart, label: str, points: Series, x: Callable[[float], float], y: Callable[[float], float]
+) -> dict[str, Any]:
+    """A line, its points with their values, and the place from which on there are none."""
+    whose = f"{label}, " if len(chart.drawn) > 1 else ""
+    dots = [
+        {
+            "x": x(point.epoch),
+            "y": y(point.value),
+            "said": f"{whose}epoch {point.epoch:.4g}: {_value(point.value, chart.percent)}",
+        }
+        for point in points
+    ]
+    gap, lost = chart.lost.get(label), None
+    if gap:
+        before = [point for point in points if point.epoch <= gap.first] or points[:1]
+        lost = {"x": x(gap.first), "y": y(before[-1].value) + 5, "said": f"{label}: {gap}"}
+    line = " ".join(f"{dot['x']},{dot['y']}" for dot in dots)
+    return {"points": line, "look": chart.looks[label], "dots": dots, "many": len(points) > 40, "lost": lost}
 
 
 def _legend(chart: Chart) -> list[dict[str, str]]:
@@ -168,7 +174,7 @@ def _values(chart: Chart) -> list[dict[str, Any]]:
 
 def _thinned(points: Series) -> Series:
     """At most so many points that they can be told apart; each the mean of as many."""
-    group = math.ceil(len(points) / _MOST_POINTS)
+    group = math.ceil(len(points) / MOST_POINTS)
     if group == 1:
         return list(points)
     parts = [points[start : start + group] for start in range(0, len(points), group)]

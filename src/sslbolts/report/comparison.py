@@ -73,7 +73,7 @@ def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Acc
     for of_run in found:
         for accuracy in of_run:
             for name, value in accuracy.baselines.items():
-                baselines.setdefault((name, accuracy.label), set()).add(f"{100 * value:.1f}")
+                baselines.setdefault((name, accuracy.label), set()).add(percent(value))
     rows: list[list[str | Cell]] = []
     for name in dict.fromkeys(name for name, _ in baselines):
         cells = [", ".join(sorted(baselines.get((name, label), set()))) for label in labels]

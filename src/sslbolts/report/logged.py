@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from sslbolts.report.metrics import Gap, Series
 from sslbolts.report.run import Run
 
-__all__ = ["Accuracy", "accuracies", "losses", "others", "percent", "quotients", "title_of"]
+__all__ = ["BASELINES", "Accuracy", "accuracies", "losses", "others", "percent", "quotients", "title_of"]
 
-_BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
+BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
+"""Last word of the name of a baseline in the log -> the same in words."""
+
 _ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|k\d+_t[\d.]+)$", re.IGNORECASE)
 _TESTING = re.compile(r"(^|[/_])train[/_]|^test/")
 _QUOTIENT = re.compile(r"_(of|over)_", re.IGNORECASE)
@@ -69,7 +71,7 @@ def accuracies(run: Run) -> list[Accuracy]:
             continue
         known = {
             label: run.metrics[f"{metric}/{suffix}"][-1].value
-            for suffix, label in _BASELINES.items()
+            for suffix, label in BASELINES.items()
             if f"{metric}/{suffix}" in run.metrics
         }
         found.append(Accuracy(metric, _label(metric), series, known, run.gaps.get(metric)))
@@ -92,7 +94,7 @@ def others(run: Run) -> dict[str, Series]:
     return {
         name: series
         for name, series in run.metrics.items()
-        if name not in taken and name.rpartition("/")[2] not in _BASELINES and len(series) > 1
+        if name not in taken and name.rpartition("/")[2] not in BASELINES and len(series) > 1
     }
 
 

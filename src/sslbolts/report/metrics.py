@@ -11,7 +11,6 @@ from sslbolts.report.plain_files import read_inside, refuse_link_out
 
 __all__ = ["Gap", "Log", "Point", "Series", "read_log"]
 
-
 _MOST = 1e15  # epochs and steps: more are none
 _LARGEST_TABLE, _LARGEST_EVENTS = 2**27, 2**30  # bytes
 

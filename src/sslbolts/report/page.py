@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from sslbolts.methods.registry import METHODS
-from sslbolts.report.charts import Chart, draw_charts
+from sslbolts.report.charts import MOST_POINTS, Chart, draw_charts
 from sslbolts.report.evaluations import evaluations
 from sslbolts.report.layout import Cell, Markup, Section, document, render, settings_table, table
-from sslbolts.report.logged import accuracies, losses, others, percent, quotients, title_of
+from sslbolts.report.logged import BASELINES, accuracies, losses, others, percent, quotients, title_of
 from sslbolts.report.pictures import pictures
 from sslbolts.report.run import Run
 from sslbolts.report.verdict import LABELS_WOULD_SAY, verdict
@@ -109,7 +109,7 @@ def _curves(run: Run) -> Section:
     found = losses(run)
     if found:
         most = max(len(series) for series in found.values())
-        detail = f"mean of every {-(-most // 120)} logged values" if most > 120 else ""
+        detail = f"mean of every {-(-most // MOST_POINTS)} logged values" if most > MOST_POINTS else ""
         charts.append(Chart("Loss", found, detail=detail, gaps=run.gaps))
     for accuracy in accuracies(run):
         charts.append(
@@ -142,15 +142,15 @@ def _results(run: Run) -> Section:
     if not found:
         return Section("results", "Results")
     rows: list[list[str | Cell]] = []
-    for name in ("raw pixels", "untrained network"):
+    for name in BASELINES.values():
         if any(name in accuracy.baselines for accuracy in found):
             values = [accuracy.baselines.get(name) for accuracy in found]
-            rows.append([name, *("" if value is None else f"{100 * value:.1f}" for value in values)])
+            rows.append([name, *("" if value is None else percent(value) for value in values)])
     rows.append([f"{run.model}, at the end", *(percent(accuracy.last) for accuracy in found)])
     best: list[str | Cell] = [f"{run.model}, best of all epochs"]
     for accuracy in found:
         value, epoch = accuracy.best
-        best.append(Cell(f"{100 * value:.1f}", [f"epoch {epoch:.4g}"]))
+        best.append(Cell(percent(value), [f"epoch {epoch:.4g}"]))
     rows.append(best)
     return Section(
         "results",

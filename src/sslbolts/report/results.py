@@ -12,8 +12,10 @@ _MOST_SETTINGS, _LONGEST = 3, 60
 
 
 def titles(runs: Sequence[Sequence[Result]]) -> list[list[str]]:
-    """Protocol and data of each result; where a run has several of these, also in what they differ; and the folder of
-    the images, where results of these names are of several.
+    """Protocol and data of each result, and what tells those of equal names apart.
+
+    That is, of several in a run, the settings in which they differ; and, of results on images of several folders, the
+    folder.
 
     Args:
         runs: results of each run. What tells results of one run apart is named for the others, too.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbolts.callbacks.shared.redaction import redact, redact_command
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError, did_you_mean, first_line
 from sslbolts.evaluation.result import Result, format_metric
 from sslbolts.report.metrics import Gap, Log, Series, read_log
 from sslbolts.report.plain_files import load_json, load_yaml, refuse_link_out
@@ -166,7 +166,7 @@ def _config(folder: Path, notes: list[str]) -> tuple[dict[str, Any], bool]:
         try:
             found = load_yaml(folder, path)
         except (OSError, ValueError) as error:
-            notes.append(f"{name} cannot be read: {str(error).splitlines()[0]}")
+            notes.append(f"{name} cannot be read: {first_line(error)}")
             continue
         if isinstance(found, dict) and found:
             cleaned: dict[str, Any] = redact(found)

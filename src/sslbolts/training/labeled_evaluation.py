@@ -28,7 +28,7 @@ class LabeledEvaluation(TrainingModule):
         Under the name ``finite``, where it is given, the rows that have an answer at all: finite scores. Under
         ``margin``, of two classes, how much more likely the second is: its ROC curve's area is reported as ``auc``.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define answers(batch).")
 
     def report(self, stage: str, shares: dict[str, Any]) -> None:
         """Take what share was right over all labeled images; ``stage`` is "val" or "test".

@@ -122,7 +122,7 @@ class OwnLoader:
         """Batches that hold the images of these rows and, of a loader that cannot be rebuilt, others as well.
 
         Args:
-            order: ``(rows,)``, part of a pass's :attr:`Pass.order`.
+            order: ``(rows,)``, part of a pass's ``Pass.order``.
 
         Yields:
             a batch, and pairs (place in ``order``, row of the batch). A single rank may call it.

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from sslbolts.training.memory import Memory
 
-__all__ = ["ImageMemory", "resize_to_checkpoint"]
+__all__ = ["ImageMemory", "mean_of_same_image", "resize_to_checkpoint"]
 
 
 class ImageMemory(Memory):
@@ -29,6 +29,24 @@ class ImageMemory(Memory):
     def resize(self, num_images: int) -> None:
         """Start over, for so many images."""
         raise NotImplementedError(f"{type(self).__name__} must define resize(num_images).")
+
+
+def mean_of_same_image(rows: Tensor, indices: Tensor) -> Tensor:
+    """Each row as the mean of all rows of its image, so that an image that came twice is written twice alike.
+
+    Where a memory is written row by row, its ranks then end up with the same.
+
+    Args:
+        rows: ``(B, ...)``.
+        indices: ``(B,)``, the image of each row.
+
+    Example:
+        >>> import torch
+        >>> mean_of_same_image(torch.tensor([[1.0], [3.0], [8.0]]), torch.tensor([4, 4, 7])).flatten().tolist()
+        [2.0, 2.0, 8.0]
+    """
+    same = (indices[:, None] == indices).to(rows.dtype)
+    return (same @ rows.flatten(1) / same.sum(1, keepdim=True)).view_as(rows)
 
 
 def resize_to_checkpoint(module: nn.Module, state: Mapping[str, Any]) -> None:

@@ -17,8 +17,9 @@ class EvaluationRows:
 
     Samplers of several ranks repeat images so that all ranks have equally many. Repetitions are known by the order in
     which an unshuffled ``DistributedSampler`` deals images out. With another sampler they are known by the dataset
-    index where batches carry one: of :class:`~sslbolts.ViewBatch` always, and elsewhere where what might be an index
-    repeats exactly as often as images must, since the third item of a batch may as well be the number of a patient.
+    index where batches carry one: of :class:`~sslbolts.batch.ViewBatch` always, and elsewhere where what might be an
+    index repeats exactly as often as images must, since the third item of a batch may as well be the number of a
+    patient.
 
     Args:
         loader: the evaluation loader.

@@ -38,7 +38,8 @@ def gaussian_weights(sigma: Tensor, kernel: int) -> Tensor:
         ``(n, kernel)``.
     """
     distance = torch.arange(kernel, device=sigma.device, dtype=sigma.dtype) - kernel // 2
-    return torch.softmax(-0.5 * (distance / sigma[:, None]) ** 2, 1)
+    # Below a millionth of a pixel all weight is in the middle, and so it is where float32 would round to 0.
+    return torch.softmax(-0.5 * (distance / sigma[:, None].clamp(min=1e-6)) ** 2, 1)
 
 
 def _by_matrices(images: Tensor, weights: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Color operations with torchvision's semantics, every image with its own parameters.
 
 All take ``(n, C, H, W)`` float images in [0, 1], of any strides, and one row of parameters per image, and change the
-images in place. Of 4 channels the first three are colors; images of 1 channel know brightness and contrast only.
+images in place. They get the channels that are colors, 3 or 1 (:mod:`sslbolts.transforms.channels`): one channel
+knows brightness and contrast only.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ __all__ = [
     "adjust_contrast_",
     "adjust_hue_",
     "adjust_saturation_",
-    "colors",
     "grayscale_",
     "jitter_",
     "jitter_branch_free",
@@ -28,11 +28,6 @@ __all__ = [
 
 # ITU-R 601-2 as PIL and torchvision round it.
 LUMA = (0.2989, 0.587, 0.114)
-
-
-def colors(images: Tensor) -> Tensor:
-    """The channels that are colors: all of 1 or 3, the first three of 4; a view of ``images``."""
-    return images[:, :3]
 
 
 def luma(images: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslbolts.transforms.levels import greatest_level, mirrored
+
 __all__ = ["flipped", "padded", "resized_crop"]
 
 # The greatest table of all interpolation matrices, in bytes: 32 pixel images need 4 MB per table and flip.
@@ -24,7 +26,7 @@ def resized_crop(images: Tensor, box: Tensor, flip: Tensor, size: int, interpola
     for bicubic, which overshoots, a clamp.
 
     Args:
-        images: ``(n, C, H, W)`` uint8, or float in [0, 1].
+        images: ``(n, C, H, W)`` uint8 or uint16, or float in [0, 1].
         box: ``(n, 4)`` top, left, height and width in whole pixels, within the image.
         flip: ``(n,)`` bool.
         size: side of the result, pixels.
@@ -49,7 +51,7 @@ def flipped(images: Tensor, flip: Tensor) -> Tensor:
     """Images as float32 from 0 to 1, mirrored where ``flip`` is true.
 
     Args:
-        images: ``(n, C, H, W)`` uint8, or float in [0, 1]; not changed.
+        images: ``(n, C, H, W)`` uint8 or uint16, or float in [0, 1]; not changed.
         flip: ``(n,)`` bool.
 
     Returns:
@@ -57,17 +59,18 @@ def flipped(images: Tensor, flip: Tensor) -> Tensor:
     """
     if images.device.type == "cpu":  # bytes are mirrored four times as fast as floats, and only where needed
         pixels = torch.empty(images.shape)
-        for image, mirrored, target in zip(images, flip.tolist(), pixels, strict=True):
-            target.copy_(image.flip(-1) if mirrored else image)
+        for image, mirror, target in zip(images, flip.tolist(), pixels, strict=True):
+            target.copy_(mirrored(image) if mirror else image)
     else:
-        pixels = torch.where(flip[:, None, None, None], images.flip(-1), images).to(torch.float32)
-    return pixels if images.is_floating_point() else pixels.div_(255)
+        same = images if images.dtype == torch.uint8 else images.to(torch.float32)  # few kernels know 16 bits
+        pixels = torch.where(flip[:, None, None, None], same.flip(-1), same).to(torch.float32)
+    return pixels if images.is_floating_point() else pixels.div_(greatest_level(images))
 
 
 def _by_matrices(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
     n, channels, height, width = images.shape
     top, left, h, w = box.unbind(1)
-    gain = 1.0 if images.is_floating_point() else 1 / 255
+    gain = 1 / greatest_level(images)
     if _table_bytes(max(height, width), size) <= _TABLE_LIMIT:
         rows = _table(height, size, interpolation, gain, images.device).index_select(0, _place(top, h, height))
         columns = _mirrored_table(width, size, interpolation, images.device).index_select(
@@ -89,13 +92,13 @@ def _by_matrices(images: Tensor, box: Tensor, flip: Tensor, size: int, interpola
 def _one_by_one(images: Tensor, box: Tensor, flip: Tensor, size: int, interpolation: str) -> Tensor:
     """On a CPU, from about 48 pixels on, resizing crop by crop costs less than matrices full of zeros."""
     out = torch.empty(len(images), images.shape[1], size, size)
-    for image, (top, left, h, w), mirrored, target in zip(images, box.long().tolist(), flip.tolist(), out, strict=True):
+    for image, (top, left, h, w), mirror, target in zip(images, box.long().tolist(), flip.tolist(), out, strict=True):
         crop = image[None, :, top : top + h, left : left + w]
         crop = crop.to(torch.float32, memory_format=torch.channels_last)
         crop = F.interpolate(crop, (size, size), mode=interpolation, antialias=True)[0]
-        target.copy_(crop.flip(-1) if mirrored else crop)
+        target.copy_(crop.flip(-1) if mirror else crop)
     if not images.is_floating_point():
-        out.mul_(1 / 255)
+        out.mul_(1 / greatest_level(images))
     return out.clamp_(0, 1) if interpolation == "bicubic" else out
 
 

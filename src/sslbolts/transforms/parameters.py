@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from sslbolts.transforms.extras import ExtraParameters, draw_extras
 from sslbolts.transforms.recipes import View
 
 __all__ = [
@@ -45,6 +46,7 @@ class ViewParameters:
         blur: ``(n,)`` bool.
         sigma: ``(n,)`` standard deviation of the blur, pixels.
         solarize: ``(n,)`` bool.
+        extras: turns, noise and holes; None where the view has none.
     """
 
     box: Tensor | None
@@ -55,20 +57,27 @@ class ViewParameters:
     blur: Tensor
     sigma: Tensor
     solarize: Tensor
+    extras: ExtraParameters | None = None
 
     def take(self, rows: Tensor | slice) -> "ViewParameters":
         """The parameters of some of the images."""
-        rest = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "box"}
-        return ViewParameters(box=None if self.box is None else self.box[rows], **rest)
+        each = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("box", "extras")}
+        return ViewParameters(
+            box=None if self.box is None else self.box[rows],
+            extras=None if self.extras is None else self.extras.take(rows),
+            **{name: values[rows] for name, values in each.items()},
+        )
 
 
 def draw_parameters(
-    view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True
+    view: View, n: int, height: int, width: int, *, generator: torch.Generator, crop: bool = True, channels: int = 3
 ) -> ViewParameters:
     """Draws one view's parameters for ``n`` images of ``height x width`` pixels, on the generator's device.
 
     How much is taken from the generator depends on ``n`` and ``crop`` alone, so that changing a probability or a
-    strength leaves the rest of what is drawn as it was. Nothing here waits for an accelerator.
+    strength leaves the rest of what is drawn as it was. What few recipes do (``View.extras``) is drawn last, and only
+    for views that do any of it; of it the noise, of as many ``channels`` as the images have. Nothing here waits for an
+    accelerator.
 
     From 20 images on, an operation of probability p hits ``p n`` images in random positions, rounded up or down at
     random, so that each image is hit with probability p and no batch has unusually many. In smaller batches every image
@@ -107,6 +116,7 @@ def draw_parameters(
         blur=blur,
         sigma=sigma,
         solarize=hit(view.solarize_p),
+        extras=draw_extras(view, n, channels=channels, generator=generator),
     )
 
 
@@ -145,9 +155,9 @@ def central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[in
     """
     h, w = height, width
     if width / height < ratio[0]:
-        h = round(width / ratio[0])
+        h = max(1, round(width / ratio[0]))
     elif width / height > ratio[1]:
-        w = round(height * ratio[1])
+        w = max(1, round(height * ratio[1]))
     return (height - h) // 2, (width - w) // 2, h, w
 
 

@@ -75,7 +75,14 @@ class AugmentationSheet(Callback):
         step = max(1, len(images) // self.images)  # data sets are often sorted by class
         spread = (row for first in range(step) for row in range(first, len(images), step))
         shown = images.stored(spread, self.images)
-        return draw_augmentations(shown, data.views, draws=self.draws, seed=self.seed, color=data.color)
+        return draw_augmentations(
+            shown,
+            data.views,
+            draws=self.draws,
+            seed=self.seed,
+            color=data.color,
+            color_channels=getattr(data, "color_channels", None),
+        )
 
     def _of_batch(self, trainer: Trainer, batch: Any) -> "Figure":
         views = batch.views if isinstance(batch, ViewBatch) else [images_of(batch)]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslbolts.checkpoints.files import some, uncompiled
 from sslbolts.checkpoints.foreign.architectures import infer_network, named_children, shape_arguments, united_statistics
 from sslbolts.checkpoints.foreign.layouts import LAYOUTS, Layout, get_layout
+from sslbolts.checkpoints.misfit import misfit
 from sslbolts.errors import UsageError
 from sslbolts.networks.backbones import create_backbone
 
@@ -221,10 +222,8 @@ def _fitted(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The weights of a network, and what of it the file lacks without harm."""
     expected = network.state_dict()
-    matching = [name for name in expected if name in weights and weights[name].shape == expected[name].shape]
-    missing = [name for name in expected if name not in weights]
-    reshaped = [name for name in expected if name in weights and weights[name].shape != expected[name].shape]
-    unexpected = [name for name in weights if name not in expected]
+    missing, unexpected, reshaped = misfit(network, weights)
+    matching = [name for name in expected if name not in missing and name not in reshaped]
     counters = [name for name in missing if name.endswith("num_batches_tracked")]  # older than torch 0.4.1
     if len(counters) < len(missing) or reshaped or unexpected:
         what = "nothing" if not matching else f"only {len(matching)} of {len(expected)} tensors"

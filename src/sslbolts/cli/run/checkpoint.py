@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 import yaml  # type: ignore[import-untyped]
 
 from sslbolts._lightning import LightningModule
-from sslbolts.checkpoints.files import refused_classes, some
+from sslbolts.checkpoints.files import must_be_file, refused_classes, some
+from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import import_class, import_named_in_file
 from sslbolts.cli.shared.classes import annotations
@@ -38,6 +39,8 @@ def read(path: str | None) -> Checkpoint | None:
     Raises:
         UsageError: if there is no such file, or it is no checkpoint of Lightning.
     """
+    if path is not None and is_address(path):
+        must_be_file(path)  # which it is not, and says what it is good for
     if path is None or not is_file_name(path):
         return None
     checkpoint = Checkpoint.read(path)

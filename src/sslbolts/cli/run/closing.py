@@ -11,7 +11,10 @@ __all__ = ["closing_lines"]
 
 
 def closing_lines(trainer: Trainer, module: LightningModule) -> list[str]:
-    """Five lines on a run that has ended, or fewer where it kept no checkpoint or wrote no log."""
+    """Five lines on a run that has ended, or fewer where it kept no checkpoint or wrote no log.
+
+    All ranks must call it: the loggers tell each other the folder.
+    """
     images = length_of(getattr(first_loader(trainer.train_dataloader), "dataset", None))
     on = f" on {images:,} images" if images else ""
     found = verdict({name: float(value) for name, value in trainer.callback_metrics.items()})

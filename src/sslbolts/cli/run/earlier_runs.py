@@ -59,6 +59,8 @@ def earlier_run_kept(trainer: Trainer, ckpt_path: str | None = None) -> Iterator
 class _EarlierRun(Callback):
     """The files that stand in a run's folder before it begins."""
 
+    keeps_earlier_runs = True  # so that pictures need no folder of their own
+
     def __init__(self, trainer: Trainer, ckpt_path: str | None) -> None:
         self.renamed: dict[Path, Path] = {}
         self.is_settled = False

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info
-from sslbolts.checks import whole_file
+from sslbolts.checks import must_be_writable, whole_file
 from sslbolts.cli.shared.checks import check_folder
 from sslbolts.data.paths import paths_of
 from sslbolts.distributed import gather_ragged, rank
@@ -64,6 +64,7 @@ class FeatureFile(Callback):
         if Path(path).is_dir():
             raise UsageError(f'--output "{path}" is a folder: give the name of a file in it.')
         check_folder("--output: the folder of the file,", Path(path).parent)
+        must_be_writable(path)
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows = []

@@ -1,9 +1,13 @@
-"""Folders apart for the logs of validate, test and predict: a CSVLogger first deletes the metrics.csv in its own."""
+"""The logs of validate, test and predict: in folders apart, as a CSVLogger first deletes the metrics.csv in its own."""
 
 from pathlib import Path
 from typing import Any
 
-__all__ = ["log_apart"]
+from sslbolts._lightning import rank_zero_info
+from sslbolts.cli.shared.checks import check_folder
+from sslbolts.errors import UsageError
+
+__all__ = ["log_apart", "log_nowhere"]
 
 
 def log_apart(trainer: Any, verb: str) -> None:
@@ -27,3 +31,29 @@ def log_apart(trainer: Any, verb: str) -> None:
             if arguments.get("version") is not None:
                 arguments.name = str(Path(arguments.name or "", str(arguments.version), verb))
                 arguments.version = None
+
+
+def log_nowhere(trainer: Any) -> bool:
+    """Leave out the log that nobody has asked for, where no file of it could be: what is measured is printed anyway.
+
+    Args:
+        trainer: the Trainer's part of the configuration; changed in place.
+
+    Returns:
+        whether it was left out, which is said in one line.
+
+    Example:
+        >>> from jsonargparse import Namespace
+        >>> log_nowhere(Namespace(logger=None, default_root_dir="."))
+        False
+    """
+    root = trainer.get("default_root_dir")
+    if root is None or trainer.get("logger") not in (None, True, False):
+        return False
+    try:
+        check_folder("--trainer.default_root_dir", root)
+    except UsageError as error:
+        rank_zero_info(f"There is no log, and no config.yaml: {error}")
+        trainer.logger, trainer.default_root_dir = False, None
+        return True
+    return False

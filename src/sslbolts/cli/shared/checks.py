@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sslbolts.checks import must_be_writable
 from sslbolts.errors import UsageError
 
 __all__ = ["check_folder", "check_places", "check_seed"]
@@ -35,8 +36,11 @@ def check_folder(option: str, folder: str | os.PathLike[str]) -> None:
         place = place.parent
     if not place.is_dir():
         raise UsageError(f"{option} {folder}: {place} is a file, and a folder is needed: give another one.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"{option} {folder}: {place} cannot be written to: give another folder.")
+    try:
+        must_be_writable(place / ".sslbolts")
+    except UsageError as error:
+        reason = getattr(error.__cause__, "strerror", None) or "no file can be made there"
+        raise UsageError(f"{option} {folder}: {place} cannot be written to ({reason}): give another folder.") from error
 
 
 def check_places(trainer: Any) -> None:

@@ -42,6 +42,12 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
         ...     - Expected a <class 'NoneType'>
         ...   Given value: NestedArg(key='temperature', val='warm')''')
         'model.temperature: expected a number, got "warm".'
+        >>> explain('''Parser key "model":
+        ...   Errors:
+        ...     - int too large to convert to float
+        ...     - Expected a <class 'NoneType'>
+        ...   Given value: NestedArg(key='temperature', val='1')''')
+        'model.temperature: int too large to convert to float'
     """
     if found := re.search(r"unrecognized arguments: ([^\s=]+)", message):
         return f'there is no option "{found[1]}".{did_you_mean(found[1], options)} Add --help for a list.'
@@ -50,7 +56,10 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     if found := re.search(r"Option '([\w.]+)' is not accepted|does not accept option '([\w.]+)'", message):
         key, known = found[1] or found[2], [option.lstrip("-") for option in options]
         return f'the configuration has an unknown key "{key}".{did_you_mean(key, known)}'
-    where = ".".join(dict.fromkeys(re.findall(r'Parser key "([\w.]+)"', message)))
+    keys = re.findall(r'Parser key "([\w.]+)"', message)
+    if len(keys) == 1:  # an error of Python's own: the value says whose it is
+        keys += re.findall(r"NestedArg\(key='([\w.]+)'", message)
+    where = ".".join(dict.fromkeys(keys))
     if found := _NO_CLASS.search(message):
         name = found[1] or found[2] or found[3]
         return f"{where}: there is no class {name}.{did_you_mean(name.rpartition('.')[2], _neighbors(where, name))}"
@@ -100,6 +109,7 @@ def _innermost(where: str, message: str) -> str:
     lines = [line for line in message.splitlines() if line.strip(" -") and not line.strip(" -").startswith(_FRAME)]
     depth = max((_indentation(line) for line in lines), default=0)
     said = list(dict.fromkeys(line.strip(" -") for line in lines if _indentation(line) == depth))
+    said = [line for line in said if line != "Expected a <class 'NoneType'>"] or said
     expected = [line for line in said if re.match(r"Expected an? (<class '(?!NoneType)|typing)", line)]
     given = re.search(r"(?:Got|Given) value: (.+)", message[message.index(said[0]) :]) if said else None
     if not expected or given is None:

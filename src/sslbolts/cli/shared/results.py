@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.checks import check_seed
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.errors import UsageError
@@ -29,11 +30,18 @@ def check(config: Any) -> None:
     """Refuse what could not be used at the end.
 
     Raises:
-        UsageError: for a result that is no ``.json``, or what is no seed.
+        UsageError: for a result that is no ``.json`` or could not be written, or what is no seed.
     """
+    from sslbolts.evaluation.result import result_path
+
     if config.output is not None and Path(config.output).suffix != ".json":
         raise UsageError(f'--output "{config.output}": the file must end in .json.')
     check_seed("--seed", config.seed)
+    if config.output is None:
+        place = result_path(str(config.source), "result", "").parent / "result.json"
+        must_be_writable(place, "Make room there, or name another file with --output.")
+    else:
+        must_be_writable(config.output)
 
 
 def finish(

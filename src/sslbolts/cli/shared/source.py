@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslbolts.cli.shared.parser import Parser
+from sslbolts.errors import UsageError
 
 if TYPE_CHECKING:
     from sslbolts.evaluation import Encoder
@@ -31,7 +32,7 @@ def add_source(parser: Parser, *, layer: bool = True) -> None:
         parser: gets the options.
         layer: whether it may be asked for other features than the backbone's.
     """
-    parser.add_argument("source", help="a checkpoint, an exported file, timm/NAME or torchvision/NAME")
+    parser.add_argument("source", help="a checkpoint, an exported file, hf://OWNER/NAME, timm/NAME or torchvision/NAME")
     if layer:
         parser.add_argument("--layer", default="backbone", help="backbone, projector, or the name of any layer")
     parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
@@ -89,7 +90,6 @@ def encoder_of(config: Any) -> "Encoder":
 
 def drawn_anew(config: Any, encoder: "Encoder", data: Any) -> "Encoder":
     """The network with other weights, if the command line asks for them."""
-    from sslbolts.errors import UsageError
     from sslbolts.evaluation import initialized
 
     if config.init is None:

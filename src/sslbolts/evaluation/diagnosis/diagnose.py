@@ -204,9 +204,8 @@ def _two_views(subject: EncodedData, max_images: int, seed: int) -> list[Tensor]
     images = data.images("val")
     first, second = (*data.views.views, data.views.views[0])[:2]
     mean, std = subject.normalization
-    views = CroppedViews(
-        images, (first, second), Augment((first, second), mean=mean, std=std, color=data.color), finish_here=True
-    )
+    augment = Augment((first, second), mean=mean, std=std, color=data.color, color_channels=data.color_channels)
+    views = CroppedViews(images, (first, second), augment, finish_here=True)
     rows = torch.split(chosen_rows(len(images), max_images, seed, _VIEWS), data.eval_batch_size)
     features: tuple[list[Tensor], list[Tensor]] = ([], [])
     plans = [BatchPlan(indices, mix(seed, _VIEWS, number)) for number, indices in enumerate(rows)]

@@ -88,7 +88,7 @@ class FineTuneSettings:
         one_of(get_args(Interpolation), interpolation=self.interpolation)
         at_least(0, lr=self.lr, head_lr=self.head_lr, min_lr=self.min_lr, weight_decay=self.weight_decay)
         at_least(0, warmup_epochs=self.warmup_epochs, mixup=self.mixup, cutmix=self.cutmix, head_std=self.head_std)
-        whole(epochs=self.epochs)
+        whole(epochs=self.epochs, batch_size=self.batch_size)
         if not self.lr and not self.head_lr:
             raise UsageError("lr=0 without a head_lr: nothing would be trained; give the head its own rate, head_lr=.")
         for name in ("label_smoothing", "drop_path"):

@@ -251,7 +251,7 @@ def _on_images(
         metrics,
         {
             "features": probe.features_in_words(encoder),
-            "network": encoder.name,
+            "network": encoder.description,
             "preprocessing": subject.preprocessing,
             "images": f"{len(kept):,} labeled, under flips and random crops {crop_in_words(settings)}",
             **settings_in_words(named, probe.hidden_dim, probe.dropout, lr=lr, batch_size=batch_size),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from sslbolts.checks import at_least, one_of, whole
+from sslbolts.checks import at_least, is_number, one_of, whole
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.base import LRScaling
 
@@ -85,9 +85,9 @@ class ProbeSettings:
         whole(epochs=self.epochs, batch_size=self.batch_size)
         for name in ("sweep", "milestones", "betas", "crop", "ratio"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.sweep or min(self.sweep) <= 0:
+        if not self.sweep or not all(is_number(factor) and factor > 0 for factor in self.sweep):
             raise UsageError(f"sweep={self.sweep}: at least one factor is needed, and all must be positive.")
-        if not all(0 < milestone < 1 for milestone in self.milestones):
+        if not all(is_number(milestone) and 0 < milestone < 1 for milestone in self.milestones):
             raise UsageError(f"milestones={self.milestones}: they are parts of the run, in (0, 1).")
 
     @property
@@ -263,7 +263,7 @@ def probe_settings(
         settings = ProbeSettings(**settings)
     changes = {name: value for name, value in changes.items() if value is not None}
     if isinstance(lr, Sequence):
-        if not lr or min(lr) <= 0:
+        if not lr or not all(is_number(rate) and rate > 0 for rate in lr):
             raise UsageError(f"lr={list(lr)}: at least one learning rate is needed, and all must be positive.")
         changes |= {"lr": 1.0, "sweep": tuple(map(float, lr))}
     elif lr is not None:

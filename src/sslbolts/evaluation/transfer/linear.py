@@ -43,7 +43,7 @@ def score_transfer(
 
     Args:
         train, val, test: features ``(N, D)`` and labels ``(N,)``, or ``(N, C)`` of images with several.
-        metric: "top1", "mean_per_class" or "map_11point".
+        metric: see :func:`~sslbolts.evaluation.transfer.metrics.measure`.
         num_classes: number of classes.
         penalties: candidates for the l2 penalty, see :func:`sslbolts.readouts.logistic.fit_logistic`.
         max_iter: L-BFGS steps of each fit.

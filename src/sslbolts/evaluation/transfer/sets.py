@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Subset
 
 from sslbolts.checks import one_of
 from sslbolts.data.torchvision_sets import check_files
-from sslbolts.errors import UsageError, did_you_mean
+from sslbolts.errors import UsageError, did_you_mean, first_line
 from sslbolts.evaluation.transfer.folders import FolderImages, folder_images
 from sslbolts.training.seeds import generator
 
@@ -85,7 +85,7 @@ def _build(name: str, root: str, download: bool, **arguments: Any) -> Any:
     try:
         return constructor(root, download=True, **arguments)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
+        reason = first_line(error)[:200]
         raise UsageError(f'it is not in "{root}" and cannot be downloaded ({reason}).') from error
 
 

@@ -25,6 +25,7 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import LARC, OptimizerCallable
 from sslbolts.readouts.kmeans import kmeans, shard
+from sslbolts.training.resized import mean_of_same_image
 from sslbolts.training.seeds import generator
 
 __all__ = ["DeepClusterV2", "EmbeddingBank"]
@@ -218,10 +219,7 @@ class EmbeddingBank(ClusterMemory):
 
     def update(self, embeddings: Tensor, indices: Tensor) -> None:
         embeddings, indices = gather(embeddings).to(self.rows.dtype), gather(indices)
-        # An image that came twice writes one and the same row twice, so that all ranks end up with the same.
-        again = (indices[:, None] == indices).to(embeddings.dtype)
-        mean = (again @ embeddings.flatten(1) / again.sum(1, keepdim=True)).view_as(embeddings)
-        self.rows.index_copy_(1, indices, mean.transpose(0, 1))
+        self.rows.index_copy_(1, indices, mean_of_same_image(embeddings, indices).transpose(0, 1))
         self.seen.index_fill_(0, indices, True)
 
     def cluster(self, seed: int, epoch: int, *, iterations: int, progress: bool = False) -> None:

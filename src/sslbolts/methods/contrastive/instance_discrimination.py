@@ -20,7 +20,7 @@ from sslbolts.methods.training_features import number_of_training_images
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable
-from sslbolts.training.resized import ImageMemory
+from sslbolts.training.resized import ImageMemory, mean_of_same_image
 from sslbolts.training.seeds import generator
 from sslbolts.training.shared_draws import integers
 
@@ -198,10 +198,7 @@ class InstanceBank(ImageMemory):
 
     def update(self, v: Tensor, indices: Tensor, estimates: Tensor | None = None) -> None:
         v, indices = gather(v).to(self.rows.dtype), gather(indices)
-        # An image that came twice writes one and the same row twice, so that all ranks end up with the same.
-        again = (indices[:, None] == indices).to(v.dtype)
-        v = again @ v / again.sum(1, keepdim=True)
-        moved = self.momentum * self.rows[indices] + (1 - self.momentum) * v
+        moved = self.momentum * self.rows[indices] + (1 - self.momentum) * mean_of_same_image(v, indices)
         self.rows.index_copy_(0, indices, F.normalize(moved, dim=1))
         if estimates is not None:
             first = gather(estimates).mean().to(self.normalizer.dtype)

@@ -49,6 +49,9 @@ class MoCoV3(SSLModule):
         optimizer: LARS; 0.6 for 100 epochs.
         lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range.
+
     Source: Chen et al., An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021,
     arXiv:2104.02057.
 

@@ -1,6 +1,6 @@
 """Barlow Twins: self-supervised learning via redundancy reduction."""
 
-from typing import Any, Unpack
+from typing import Unpack
 
 from torch import Tensor
 
@@ -103,11 +103,3 @@ class BarlowTwins(SSLModule):
         off_diagonal = (c.abs().sum() - c.diagonal().abs().sum()) / (len(c) * (len(c) - 1))
         self.log("train/off_diagonal", off_diagonal, batch_size=len(z1))
         return loss
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights; and biases and norms, without decay and with a learning rate of their own."""
-        groups = super().parameter_groups()
-        for group in groups:
-            if group.get("weight_decay") == 0:
-                group["lr_scale"] = self.bias_lr_scale
-        return groups

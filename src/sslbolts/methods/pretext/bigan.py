@@ -155,8 +155,10 @@ class BiGAN(PretextModule):
         return [group for group in groups if group["params"]]
 
     def lr_factor(self, step: int, *, total: int, warmup: int) -> float:
-        """Constant, then falling from epoch to epoch; from step to step in a run of less than two epochs, or whose
-        epochs have no known length."""
+        """Constant, then falling from epoch to epoch.
+
+        From step to step in a run of less than two epochs, or whose epochs have no known length.
+        """
         if step < warmup:
             return step / warmup
         try:

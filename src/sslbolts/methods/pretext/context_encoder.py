@@ -143,8 +143,7 @@ class ContextEncoder(PretextModule):
         return _mask(self.masks, images, self.output_size - 2 * self.overlap, generator)
 
     def error_weights(self, hidden: Tensor) -> Tensor | None:
-        """Weights ``(h, w)`` of the squared errors of what is predicted: ten where a prediction overlaps with what is
-        seen."""
+        """Weights ``(h, w)`` of the squared errors of predicted pixels: ten where they overlap with what is seen."""
         if not self.overlap:
             return None
         if self.masks == "regions":

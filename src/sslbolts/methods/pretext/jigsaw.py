@@ -202,14 +202,6 @@ class Jigsaw(PretextModule):
     def prepare(self, images: Tensor) -> Tensor:
         return self.normalize(images)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights; and biases and norms, without decay and with a learning rate of their own."""
-        groups = super().parameter_groups()
-        for group in groups:
-            if group.get("weight_decay") == 0:
-                group["lr_scale"] = self.bias_lr_scale
-        return groups
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         self.grid.room(min(batch.views[0].shape[-2:]))

@@ -23,7 +23,7 @@ __all__ = [
     "lightness_alone",
     "pixels",
     "pixels_at",
-    "refuse_normalizing",
+    "refuse_other_data",
     "refuse_other_images",
     "scaled_lab",
 ]
@@ -118,22 +118,14 @@ class LabModule(PretextModule):
             self._looked_at.add(self.training)
         return rgb_to_lab(images)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Weights; and biases and norms, without decay and with a learning rate of their own."""
-        groups = super().parameter_groups()
-        for group in groups:
-            if group.get("weight_decay") == 0:
-                group["lr_scale"] = self.bias_lr_scale
-        return groups
-
     def setup(self, stage: str) -> None:
         """Refuses a DataModule that normalizes images, before any of them is made."""
         self._looked_at.clear()
-        refuse_normalizing(getattr(self.trainer, "datamodule", None), type(self).__name__)
+        refuse_other_data(getattr(self.trainer, "datamodule", None), type(self).__name__)
         super().setup(stage)
 
 
-def refuse_normalizing(data: Any, name: str) -> None:
+def refuse_other_data(data: Any, name: str) -> None:
     """Refuse a DataModule whose images are normalized, or have other than three channels."""
     channels = getattr(data, "in_chans", 3)
     if channels != 3:

@@ -16,7 +16,7 @@ from sslbolts.health import Indicator
 from sslbolts.methods.base import LRScaling, SSLModule
 from sslbolts.methods.host import MethodHost, class_and_arguments, described, logging_as, refuse_labels
 from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
-from sslbolts.methods.pretext.lab import LabModule, lightness_alone, refuse_normalizing, refuse_other_images
+from sslbolts.methods.pretext.lab import LabModule, lightness_alone, refuse_other_data, refuse_other_images
 from sslbolts.methods.registry import METHODS, get_method
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.shared_trunk import SharedTrunk
@@ -202,7 +202,7 @@ class MultiTask(MethodHost, PretextModule):
     def setup(self, stage: str) -> None:
         self._looked_at = False
         if self.harmonize:
-            refuse_normalizing(getattr(self.trainer, "datamodule", None), "MultiTask with harmonize=True")
+            refuse_other_data(getattr(self.trainer, "datamodule", None), "MultiTask with harmonize=True")
         super().setup(stage)
 
     @classmethod

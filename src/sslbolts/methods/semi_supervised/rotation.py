@@ -29,6 +29,9 @@ class JointRotation(PretextModule):
         optimizer: of a run of its own.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`~sslbolts.SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range, or a layer that the backbone does not have.
+
     Source: Zhai et al., S4L: Self-Supervised Semi-Supervised Learning, ICCV 2019, arXiv:1905.03670, section 3.1.
 
     Example:

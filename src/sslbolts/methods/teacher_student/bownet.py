@@ -108,6 +108,10 @@ class BoWNet(SSLModule):
         optimizer: SGD, with decay on all parameters as in OBoW.
         lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`; the paper has no warm-up.
 
+    Raises:
+        UsageError: for a value out of its range, a teacher that cannot be had, or a level that it does not have; when
+            training starts, for maps of fewer than 3 x 3 pixels, or fewer local features than words.
+
     Source: Gidaris et al., Learning Representations by Predicting Bags of Visual Words, CVPR 2020, arXiv:2002.12247;
     CutMix: Yun et al., ICCV 2019, arXiv:1905.04899.
 

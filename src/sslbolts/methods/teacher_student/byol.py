@@ -33,6 +33,9 @@ class BYOL(SSLModule):
         optimizer: LARS as in the official code.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range.
+
     Source: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020,
     arXiv:2006.07733.
 

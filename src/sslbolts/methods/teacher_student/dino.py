@@ -91,6 +91,9 @@ class DINO(SSLModule):
         final_lr: the official runs end at a learning rate of 1e-6, which is this fraction at batch 1024.
         backbone, lr_scaling, warmup_epochs, network: see :class:`SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range; when training, if the first two views are not of one size.
+
     Source: Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021, arXiv:2104.14294.
 
     Example:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslbolts.checkpoints.hub import is_address
 from sslbolts.errors import UsageError
 from sslbolts.export import read_backbone
 from sslbolts.networks.backbones import create_backbone
@@ -82,7 +83,7 @@ def teacher_network(teacher: str | nn.Module | Mapping[str, Any]) -> tuple[nn.Mo
         kwargs = spec["backbone_kwargs"]
         rest = {name: value for name, value in spec.items() if name not in ("backbone", "backbone_kwargs")}
         return create_backbone(spec["backbone"], **rest, **kwargs), {**spec, "backbone_kwargs": _untrained(kwargs)}
-    if Path(teacher).suffix in _FILES:
+    if is_address(teacher) or Path(teacher).suffix in _FILES:
         loaded = read_backbone(teacher)
         return loaded.network(), loaded.spec
     return create_backbone(teacher, **_published_weights(teacher)), {"backbone": teacher}

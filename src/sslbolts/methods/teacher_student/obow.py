@@ -135,6 +135,10 @@ class OBoW(SSLModule):
         optimizer: SGD as in the paper, with decay on all parameters.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range, or a network whose levels are not known; when training, for maps of
+            fewer than 3 x 3 pixels, patches that do not fit into the view, or a batch without views for the student.
+
     Source: Gidaris et al., OBoW: Online Bag-of-Visual-Words Generation for Self-Supervised Learning, CVPR 2021,
     arXiv:2012.11552.
 

@@ -35,6 +35,9 @@ class SimSiam(SSLModule):
         optimizer: SGD as in the paper, which has no warm-up.
         backbone, lr_scaling, warmup_epochs, final_lr, network: see :class:`SSLModule`.
 
+    Raises:
+        UsageError: for a value out of its range.
+
     Source: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021, arXiv:2011.10566.
 
     Example:

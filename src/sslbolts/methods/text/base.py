@@ -28,7 +28,6 @@ class TextModule(SSLModule):
         optimizer, lr_scaling: see :class:`~sslbolts.SSLModule`.
         warmup_epochs: epochs of linear rise from 0; from step 0 on the learning rate falls in a straight line.
         final_lr: the least learning rate after the rise, as a fraction of the peak.
-        counts: how often each word occurs, the sentence end first; None takes those of the DataModule.
         compile_backbone: run the backbone through ``torch.compile``.
 
     Attributes:

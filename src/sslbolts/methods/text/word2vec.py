@@ -22,7 +22,7 @@ from sslbolts.optim import OptimizerCallable
 from sslbolts.training.seeds import generator
 from sslbolts.training.shared_draws import uniform
 
-__all__ = ["Mode", "Word2Vec"]
+__all__ = ["Groups", "Mode", "Word2Vec"]
 
 Mode = Literal["skip_gram", "cbow"]
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from sslbolts._lightning import Trainer
 from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
+from sslbolts.transforms.levels import as_levels, pixels_of
 
 __all__ = ["class_names_of", "displayable", "targets_or_none"]
 
@@ -17,24 +18,25 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
     """Images in their own colors, ``(N, C, H, W)`` uint8 on the CPU.
 
     Args:
-        images: ``(N, C, H, W)``, uint8; or float, normalized with the ``mean`` and ``std`` of ``source`` if it has
-            them, else in [0, 1], else of any range: then the range of each image is stretched to what can be shown.
+        images: ``(N, C, H, W)``, uint8 or uint16; or float, normalized with the ``mean`` and ``std`` of ``source``
+            if it has them, else in [0, 1], else of any range: then the range of each image is stretched to what can
+            be shown.
         source: the DataModule.
 
     Raises:
-        UsageError: for anything else than images of 1, 3 or more channels.
+        UsageError: for anything else than images.
 
     Example:
         >>> displayable(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 1, 3)).flatten().tolist()
         [0, 128, 255]
     """
-    if images.ndim != 4 or images.shape[1] in (0, 2):
-        raise UsageError(
-            f"pictures show images (N, C, H, W) of 1, 3 or more channels, got shape {tuple(images.shape)}."
-        )
+    if images.ndim != 4 or images.shape[1] == 0:
+        raise UsageError(f"pictures show images (N, C, H, W), got shape {tuple(images.shape)}.")
     images = images.detach().cpu()
     if images.dtype == torch.uint8 or not images.numel():
         return images.to(torch.uint8)
+    if images.dtype == torch.uint16:
+        return as_levels(pixels_of(images), torch.uint8)
     images = images.float()
     mean, std = getattr(source, "mean", None), getattr(source, "std", None)
     if _per_channel(mean, images) and _per_channel(std, images):

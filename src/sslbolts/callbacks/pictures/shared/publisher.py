@@ -23,14 +23,18 @@ __all__ = ["Publisher"]
 class Publisher:
     """Sends a figure to the Trainer's loggers that take pictures, and to ``FOLDER/pictures/NAME-epoch0010.png``.
 
-    TensorBoard loggers get it by ``add_image``, others that have ``log_image`` (Weights & Biases) by that. What draws
-    is only called on rank 0.
+    TensorBoard loggers get it by ``add_image``, MLflow as an artifact of the run, others that have ``log_image``
+    (Weights & Biases) by that. What draws is only called on rank 0.
+
+    No run overwrites another's pictures: FOLDER is the run's own where its first logger has one, and else, where
+    pictures of that name are there already, the first of ``pictures-1``, ``pictures-2``, ... without any.
 
     Args:
         name: of the picture: the tag in loggers is ``pictures/NAME``.
         every_n_epochs: drawn at the first validation that ends an epoch when so many more are over, and at the last
             that ``max_epochs`` and ``max_steps`` leave room for; always in ``validate`` and ``test``.
-        folder: None is the folder of the first logger, or the Trainer's ``default_root_dir``.
+        folder: None is the folder of the first logger, or the Trainer's ``default_root_dir``; with a folder of your
+            own, what is there is overwritten.
 
     Raises:
         UsageError: for fewer than one epoch.
@@ -47,6 +51,8 @@ class Publisher:
         self.folder = folder
         self._drawn = 0  # epochs that were over at the last picture
         self._off = self._told = False
+        self._goes_on = False  # from a checkpoint
+        self._places: dict[tuple[str, str], Path] = {}
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -73,6 +79,8 @@ class Publisher:
     def begin(self, trainer: Trainer) -> None:
         """Count epochs from here; where training starts or is resumed."""
         self._drawn = trainer.current_epoch
+        self._goes_on = trainer.global_step > 0
+        self._places = {}
 
     def due(self, trainer: Trainer) -> bool:
         """Whether this epoch ends with a picture, and this validation is its last as far as one can know.
@@ -93,9 +101,22 @@ class Publisher:
         """The file of the picture that is drawn now. All ranks must call it: the loggers tell each other the folder."""
         if trainer.state.fn == "fit":
             self._drawn = self.passed(trainer)
-        folder = self.folder or trainer.log_dir or trainer.default_root_dir
         stage = "" if trainer.state.fn in ("fit", None) else f"{trainer.state.fn.value}-"
-        return Path(folder) / "pictures" / f"{stage}{self.name}-epoch{self.passed(trainer):04d}.png"
+        return self._place(trainer, f"{stage}{self.name}") / f"{stage}{self.name}-epoch{self.passed(trainer):04d}.png"
+
+    def _place(self, trainer: Trainer, name: str) -> Path:
+        if self.folder is not None:
+            return Path(self.folder) / "pictures"
+        root = trainer.log_dir or trainer.default_root_dir
+        key = (str(root), name)
+        if key not in self._places:
+            place = _folder_of_run(trainer, Path(root)) / "pictures"
+            kept = any(getattr(callback, "keeps_earlier_runs", False) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+            if not (self._goes_on or kept):
+                tried = [place, *(place.with_name(f"pictures-{number}") for number in range(1, 1000))]
+                place = next((folder for folder in tried if not any(folder.glob(f"{name}-epoch*.png"))), place)
+            self._places[key] = Path(trainer.strategy.broadcast(str(place)))  # rank 0 alone sees its own files
+        return self._places[key]
 
     @staticmethod
     def passed(trainer: Trainer) -> int:
@@ -117,14 +138,27 @@ class Publisher:
             rank_zero_warn(str(error))
         tag = f"pictures/{self.name}"
         for logger in trainer.loggers:
-            # Only TensorBoard's experiment is looked at: asking others for theirs may start a connection.
+            # Others' experiments are not looked at: asking for them may start a connection.
             if type(logger).__name__ == "TensorBoardLogger":
                 import numpy as np
 
                 pixels = np.asarray(Image.open(png, formats=("PNG",)).convert("RGB"))
                 logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")  # type: ignore[attr-defined]
+            elif type(logger).__name__ == "MLFlowLogger":
+                image = Image.open(png, formats=("PNG",)).convert("RGB")
+                logger.experiment.log_image(logger.run_id, image, f"pictures/{path.name}")  # type: ignore[attr-defined]
             elif callable(log_image := getattr(logger, "log_image", None)):
                 log_image(key=tag, images=[Image.open(png, formats=("PNG",)).convert("RGB")], step=trainer.global_step)
+
+
+def _folder_of_run(trainer: Trainer, root: Path) -> Path:
+    """The folder of this run alone; of loggers that name none (MLflow, Weights & Biases) where ModelCheckpoint's is."""
+    logger: Any = trainer.logger
+    shared = getattr(logger, "save_dir", None)
+    if logger is None or (shared is not None and Path(shared) != root):
+        return root
+    parts = (getattr(logger, "name", None), getattr(logger, "version", None))
+    return root.joinpath(*(str(part) for part in parts if part not in (None, "")))
 
 
 def _is_last_validation(trainer: Trainer) -> bool:
