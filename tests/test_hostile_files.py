@@ -131,6 +131,7 @@ COMMANDS = {
     "diagnose": ["diagnose", "{}", "--device=cpu"],
     "export": ["export", "{}", "out.safetensors"],
     "pictures": ["pictures", "{}", "--device=cpu"],
+    "duplicates": ["duplicates", "{}", "--device=cpu"],
 }
 
 

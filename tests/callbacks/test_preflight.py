@@ -1,5 +1,6 @@
 """The look before the start: its table, what it refuses, what it warns of."""
 
+from argparse import Namespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 
-from sslbolts._lightning import LightningDataModule, lightning_module
+from sslbolts._lightning import Callback, LightningDataModule, lightning_module
 from sslbolts.callbacks import KNNMonitor, OnlineLinearProbe, Preflight
+from sslbolts.callbacks.shared.pace import Pace
 from sslbolts.errors import UsageError
 from sslbolts.optim import WarmupCosine
 from tests.callbacks.host import Host, bank_loader, train_loader, trainer, val_loader
@@ -240,3 +242,99 @@ def test_a_monitor_that_never_runs():
 def test_a_sound_run_has_no_warning(recwarn):
     facts(Host())
     assert not [w for w in recwarn if "sslbolts" in str(w.filename) or "Preflight" in str(w.message)]
+
+
+class Ticking:
+    """A clock that another part of the program moves on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Timed(Callback):
+    """Moves a clock on by what each batch, waiting for the next, and validation take."""
+
+    def __init__(self, clock: Ticking, *, batch: float, waiting: float, validation: float = 0.0) -> None:
+        self.clock, self.batch, self.waiting, self.validation = clock, batch, waiting, validation
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.clock.now += self.batch if trainer.global_step > 1 else 100.0  # the first two take their time
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.clock.now += self.waiting
+
+    def on_validation_epoch_start(self, *args: Any) -> None:
+        self.clock.now += self.validation
+
+
+def speed(monkeypatch: Any, *, batch: float, waiting: float, validation: float = 0.0, **settings: Any) -> str:
+    clock = Ticking()
+    monkeypatch.setattr(Preflight, "clock", staticmethod(clock))
+    preflight = Preflight()
+    timed = Timed(clock, batch=batch, waiting=waiting, validation=validation)
+    with_validation = (val_loader(),) if validation else ()
+    trainer(preflight, timed, **settings).fit(Host(), train_loader(), *with_validation)
+    return preflight.speed
+
+
+def test_the_speed_is_told_after_a_short_epoch_and_once(monkeypatch, capsys):
+    line = speed(monkeypatch, batch=3.0, waiting=1.0, max_epochs=3)
+    # 160 images in 10 batches of 16, each of 4 seconds.
+    assert line == (
+        "40 s an epoch and 2 min 0 s for the run, without validation: 4 images a second, limited by the network, with "
+        "25 % of the time spent waiting for batches (measured on batches 3 to 10)."
+    )
+    assert capsys.readouterr().out.count("images a second") == 1
+
+
+def test_a_loader_that_is_waited_for_is_named_and_validation_does_not_count(monkeypatch):
+    settings = {"max_epochs": 1, "val_check_interval": 3}
+    line = speed(monkeypatch, batch=1.0, waiting=3.0, validation=1000.0, **settings)
+    assert line.startswith("40 s an epoch and 40 s for the run")
+    assert "limited by the loader, with 75 % of the time" in line
+
+
+def test_a_resumed_run_tells_what_is_left(monkeypatch, tmp_path):
+    first = trainer(max_steps=4, max_epochs=-1)
+    first.fit(Host(), train_loader())
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    clock = Ticking()
+    monkeypatch.setattr(Preflight, "clock", staticmethod(clock))
+    preflight = Preflight()
+    resumed = trainer(preflight, Timed(clock, batch=1.0, waiting=0.0), max_epochs=2)
+    resumed.fit(Host(), train_loader(), ckpt_path=tmp_path / "a.ckpt")
+    assert preflight.speed.startswith("10 s an epoch and 16 s for the rest of the run")
+
+
+def test_a_single_batch_and_a_loader_without_length(monkeypatch):
+    line = speed(monkeypatch, batch=0.0, waiting=0.0, max_steps=1, limit_train_batches=1, max_epochs=-1)
+    assert line.endswith("and one batch does not tell what limits it (measured on batch 1 alone).")
+    pace = Pace(Ticking())
+    pace.begin()
+    pace.end()
+    words = pace.words(images_per_batch=None, batches_per_epoch=float("inf"), batches_left=float("inf"), resumed=False)
+    assert words.startswith("1e-06 s a batch, without validation: and one batch")
+
+
+def test_after_twenty_batches_nothing_more_is_measured(monkeypatch):
+    clock = Ticking()
+    preflight = Preflight()
+    monkeypatch.setattr(Preflight, "clock", staticmethod(clock))
+    run = Namespace(
+        fast_dev_run=False, is_last_batch=False, num_training_batches=100, max_epochs=10, max_steps=-1, world_size=2
+    )
+    run.fit_loop = Namespace(epoch_loop=Namespace(batch_progress=Namespace(total=Namespace(ready=20))))
+    monkeypatch.setattr("sslbolts.callbacks.preflight.per_device_batch_size", lambda run: 8)
+    preflight._pace = Pace(clock)
+    told: list[str] = []
+    for number in range(25):
+        preflight.on_train_batch_start(run, None, None, number)
+        clock.now += 0.5
+        preflight.on_train_batch_end(run, Namespace(print=told.append), None, None, number)
+    assert told == [
+        "50 s an epoch and 8 min 20 s for the run, without validation: 32 images a second, limited by the network, "
+        "with 0 % of the time spent waiting for batches (measured on batches 3 to 20)."
+    ]

@@ -60,8 +60,19 @@ def test_a_folder_of_photos_is_all_that_it_takes(photos, capsys):
 
 def test_without_labels_and_held_out_images_views_are_compared(photos):
     names, left_out = chosen(ImageFolderDataModule(str(photos), num_workers=0))
-    assert left_out == ["KNNMonitor", "OnlineLinearProbe", "NeighborSheet", "EmbeddingPlot"]
+    held_out = "no validation images (--data.val_fraction holds some out)"
+    assert left_out == [
+        f"KNNMonitor: no labels and {held_out}",
+        "OnlineLinearProbe: no labels",
+        *(f"{name}: {held_out}" for name in ("NeighborSheet", "EmbeddingPlot")),
+    ]
     assert "agreement" in names
+
+
+def test_pictures_of_features_need_no_labels(photos):
+    names, left_out = chosen(ImageFolderDataModule(str(photos), num_workers=0, val_fraction=0.25))
+    assert left_out == ["KNNMonitor: no labels", "OnlineLinearProbe: no labels"]
+    assert {"neighbors", "embedding", "agreement"} <= set(names)
 
 
 def test_nothing_is_advertised():

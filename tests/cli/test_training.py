@@ -242,8 +242,8 @@ def test_predict_writes_features_labels_and_indices_in_order(ending, by_command,
         features, targets, indices = file["features"], file["targets"], file["indices"]
     else:
         table = pd.read_parquet(output)
-        features = table.filter(regex="^f").to_numpy()
-        targets, indices = table["target"].to_numpy(), table["index"].to_numpy()
+        features = np.stack(table["features"])
+        targets, indices = table["label"].to_numpy(), table["index"].to_numpy()
     images, labels, rows = next(iter(cli.datamodule.predict_dataloader()))
     images = cli.datamodule.on_after_batch_transfer((images, labels, rows), 0)[0]
     with torch.no_grad():

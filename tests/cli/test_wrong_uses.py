@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslbolts import BYOL, SimCLR
+from sslbolts import BYOL, SimCLR, Word2Vec
 from sslbolts._lightning import LIGHTNING, Trainer
 from sslbolts.callbacks import EMATeacher, KNNMonitor, OnlineLinearProbe, Preflight
 from sslbolts.cli import main
@@ -30,6 +30,7 @@ from tests.cli.wrong_places import WRONG_PLACES_AND_VALUES
 from tests.cli.wrong_pretext import WRONG_PRETEXT_TASKS
 from tests.cli.wrong_texts import WRONG_TEXTS
 from tests.cli.wrong_tiles import WRONG_TILES
+from tests.cli.wrong_unlabeled import WRONG_UNLABELED
 from tests.helpers.nets import TinyBackbone
 
 BYOL_RUN = ["fit", "--model=BYOL", *MODEL, *DATA, *TRAINER, "--trainer.max_epochs=1"]
@@ -75,6 +76,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     (folder / "empty").mkdir()
     (folder / "folder.npz").mkdir()
+    (folder / "folder.csv").mkdir()
     (folder / "folder.json").mkdir()
     (folder / "run").mkdir()
     (folder / "run" / "metrics.csv").write_text("epoch,step,loss\n0,0,1.0\n")
@@ -100,6 +102,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = torch.load(folder / "simclr.ckpt", weights_only=True)
     trained = {name: whole[name] for name in whole if name not in ("optimizer_states", "lr_schedulers", "callbacks")}
     torch.save(trained, folder / "weights_alone.ckpt")
+    words = Word2Vec(dim=8, counts=[3, 5, 4, 2])
+    content = {"state_dict": words.state_dict(), "hyper_parameters": dict(words.hparams)}
+    words.on_save_checkpoint(content)
+    torch.save(content, folder / "words.ckpt")
     del whole["optimizer_states"][0]["param_groups"][1]
     torch.save(whole, folder / "groups.ckpt")
     return folder
@@ -399,6 +405,7 @@ WRONG = [
     *WRONG_FORMS,
     *WRONG_DATASETS,
     *WRONG_EVALUATIONS,
+    *WRONG_UNLABELED,
     *OF_SINGLE_METHODS,
     Wrong(
         "no file for a checkpoint's data",

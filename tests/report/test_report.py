@@ -4,13 +4,18 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
 from sslbolts.cli.main import main
 from sslbolts.evaluation.result import Result
+from sslbolts.report import page as page_of_run
 from sslbolts.report import read_run, write_report
+from sslbolts.report.metrics import Point
+from sslbolts.report.run import Run
+from sslbolts.report.verdict import Verdict
 from tests.report.folders import make_run
 from tests.report.page_reader import Page
 
@@ -220,6 +225,35 @@ def test_a_run_that_diverged_says_so_first(folder, tmp_path):
     assert "run: train/loss is NaN from epoch 1.3 on." in page.text
     assert any("run: NaN from epoch 1.3 on" in text for text in page.of("span"))
     assert ["runSimCLRdiverged", "2", "NaN"] in [row[:3] for row in page.rows()]
+
+
+def test_whether_it_has_learned_anything_stands_before_the_sections(folder, tmp_path):
+    page = write_report([folder], tmp_path / "page.html").read_text()
+    above = page.partition("<section")[0]
+    said = (
+        "knn/k20_t0.07 is 45.0 % (raw pixels 38.3 %, untrained network 31.0 %): it has learned what pixels do not show"
+    )
+    assert f"{said} (RankMe 14.5)." in above
+    assert "labeled_train" not in above
+
+
+def test_without_labels_the_page_says_what_they_would_add_and_what_to_do(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,step,agreement/top1,agreement/top1/untrained\n0,9,0.25,0.5\n")
+    above = write_report([tmp_path], tmp_path / "page.html").read_text().partition("<section")[0]
+    assert "agreement/top1 is 25.0 % (untrained network 50.0 %): it has learned nothing" in above
+    assert "Train longer; try another learning rate" in above
+    assert "--data.labeled_train" in above
+
+
+def test_the_name_of_a_metric_is_escaped_in_the_verdict():
+    series = [Point(1.0, 0.5)]
+    found = Run(Path("runs/a"), metrics={"agreement/top1": series})
+    hostile = Verdict("agreement/top1", None, "<script>1</script>", "& more")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_of_run, "verdict", lambda values: hostile)
+        shown = page_of_run.run_page(found)
+    assert "&lt;script&gt;1&lt;/script&gt; &amp; more" in shown
+    assert "<script>1" not in shown
 
 
 def test_a_run_that_logged_no_number_is_a_run(folder, tmp_path):

@@ -1,6 +1,7 @@
 """A look at the run before its first batch."""
 
 import math
+import time
 from collections.abc import Iterator
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from sslbolts._lightning import Callback, LightningModule, Trainer, lightning_module, rank_zero_warn
 from sslbolts.callbacks.knn import KNNMonitor
 from sslbolts.callbacks.probe import OnlineLinearProbe
+from sslbolts.callbacks.shared.pace import LAST, Pace
 from sslbolts.errors import UsageError
 from sslbolts.optim.scheduler import Schedule
 from sslbolts.tables import TextTable
@@ -34,8 +36,14 @@ class Preflight(Callback):
     teacher; a warm-up as long as the run; a monitor that never runs, since there is no validation; a checkpoint that
     has no state for a callback that keeps one.
 
+    After the first 20 batches, or those of a shorter epoch, one line follows: the time of an epoch and of the run (of
+    what is left of it, if it was resumed), images per second, and whether the loader or the network limits it: the
+    share of the time that passes between a batch's end and the next one's beginning, in which the loader is waited for,
+    the device finishes its views, and callbacks after this one end their step. Only the host's clock is read.
+
     Attributes:
         facts: the rows of the table.
+        speed: the line; empty until it is known.
 
     Raises:
         UsageError: when fit starts, for labels that are not there; when the training loader is, if it has no batch.
@@ -45,8 +53,12 @@ class Preflight(Callback):
         {}
     """
 
+    clock = staticmethod(time.perf_counter)
+
     def __init__(self) -> None:
         self.facts: dict[str, str] = {}
+        self.speed = ""
+        self._pace: Pace | None = None  # while it is measured
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_missing_labels(trainer)
@@ -57,6 +69,31 @@ class Preflight(Callback):
         self.facts = _facts(trainer, pl_module)
         if trainer.is_global_zero:
             _show(type(pl_module).__name__, self.facts)
+        self.speed = ""
+        self._pace = None if trainer.fast_dev_run else Pace(self.clock)  # type: ignore[attr-defined]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self._pace is not None:
+            self._pace.begin()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._pace is None:
+            return
+        self._pace.end()
+        if self._pace.batches == LAST or trainer.is_last_batch:
+            self.speed = _speed(trainer, self._pace)
+            self._pace = None
+            pl_module.print(self.speed)  # on rank 0, and beside a progress bar
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._pace is not None:
+            self._pace.pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._pace is not None:
+            self._pace.resume()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_empty_training(trainer)  # without a batch, training does not start
@@ -97,6 +134,25 @@ def _facts(trainer: Trainer, module: LightningModule) -> dict[str, str]:
         "trainable parameters": _number(trainable),
         "frozen parameters": _number(frozen),
     }
+
+
+def _speed(trainer: Trainer, pace: Pace) -> str:
+    """The line on the speed. Batches are counted: gradients may be accumulated, or several optimizers may step."""
+    size = _or_none(per_device_batch_size, trainer)
+    total = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    per_epoch = float(trainer.num_training_batches)
+    left = math.inf
+    if (trainer.max_epochs or -1) > 0:
+        left = per_epoch * trainer.max_epochs - (total - pace.batches)  # type: ignore[operator]
+    if trainer.max_steps > 0:
+        done = max(1, trainer.global_step)
+        left = min(left, pace.batches + (trainer.max_steps - done) * total / done)
+    return pace.words(
+        images_per_batch=None if size is None else size * trainer.world_size,
+        batches_per_epoch=per_epoch,
+        batches_left=left,
+        resumed=total > pace.batches,
+    )
 
 
 def _refuse_empty_training(trainer: Trainer) -> None:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
-from sslbolts.callbacks.pictures.shared.queries import even
 from sslbolts.callbacks.shared.features import FeatureFunction, FeatureReader
 from sslbolts.checks import whole
 from sslbolts.distributed import gather_ragged, rank, world_size
@@ -16,6 +15,7 @@ from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import rankme
 from sslbolts.training.facts import epochs_done, is_new_run, steps_done
 from sslbolts.training.logs import log_reduced
+from sslbolts.training.stratified import even
 from sslbolts.training.undisturbed import undisturbed
 from sslbolts.transforms import BatchedAugment, BatchedEvaluate, Evaluation, View
 

@@ -37,7 +37,7 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("sslbolts.cli.training", "train a method: --model SimCLR --data CIFAR10, or --config FILE", True),
     "validate": Verb("sslbolts.cli.training", "measure a checkpoint on the validation images", True),
     "test": Verb("sslbolts.cli.training", "measure a checkpoint on the test images", True),
-    "predict": Verb("sslbolts.cli.training", "write features, labels and indices to a file: --output FILE", True),
+    "predict": Verb("sslbolts.cli.training", "write features, labels and paths to a file: --output FILE", True),
     "evaluate": Verb(
         "sslbolts.cli.evaluate", "judge a checkpoint: knn, ridge, linear, mlp, layers, svm, finetune, few-label, ..."
     ),
@@ -49,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "export": Verb("sslbolts.cli.export", "write the backbone of any checkpoint for timm, torchvision, ONNX, ..."),
     "push": Verb("sslbolts.cli.push", "put the backbone and its model card on the Hugging Face Hub"),
     "pictures": Verb("sslbolts.cli.pictures", "draw neighbors, embedding, clusters, attention and augmentation"),
+    "duplicates": Verb("sslbolts.cli.duplicates", "list near-duplicates of one's images by their features"),
     "report": Verb("sslbolts.cli.report", "one HTML page of a run, or of several beside each other"),
     "methods": Verb("sslbolts.cli.methods", "list the methods, what they need and where they come from"),
     "configs": Verb("sslbolts.cli.configs", "list the configurations that come with the package, or print one"),

@@ -63,11 +63,15 @@ def main(argv: Sequence[str]) -> int:
     for name in wanted or subject.fitting():
         path = free_picture(folder / f"{name}.png", digest)
         print(f"wrote {save(DRAW[name](subject), path, digest=digest)}")
+    if wanted != ["augmentations"]:
+        for note in subject.notes:
+            print(note)
     return 0
 
 
 def _names(what: str | None, known: list[str]) -> list[str]:
-    names = [] if what is None else [name.strip() for name in what.split(",") if name.strip()]
+    given = [] if what is None else [name.strip() for name in what.split(",") if name.strip()]
+    names = [name.replace("bours", "bors") if name.endswith("bours") else name for name in given]  # British spelling
     for name in names:
         if name not in known:
             raise UsageError(f'--what has no "{name}".{did_you_mean(name, known)} It is of {", ".join(known)}.')

@@ -208,7 +208,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         )
         given += monitors
         if left_out:
-            rank_zero_info(f"Left out, since the data has no labels or no validation images: {', '.join(left_out)}.")
+            rank_zero_info(f"Left out, for what the data lacks: {'; '.join(left_out)}.")
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except _MISTAKES as error:

@@ -3,6 +3,7 @@
 from sslbolts.evaluation.detection.detector import Detector
 from sslbolts.evaluation.detection.run import evaluate_detection
 from sslbolts.evaluation.diagnosis.diagnose import Diagnosis, diagnose
+from sslbolts.evaluation.duplicates import Duplicates, find_duplicates
 from sslbolts.evaluation.encoder import Encoder, load_encoder
 from sslbolts.evaluation.features import Features, features_of
 from sslbolts.evaluation.few_label import evaluate_few_label, few_label_rows
@@ -29,6 +30,7 @@ __all__ = [
     "TRANSFER_SETS",
     "Detector",
     "Diagnosis",
+    "Duplicates",
     "Encoder",
     "Features",
     "FineTune",
@@ -54,6 +56,7 @@ __all__ = [
     "evaluate_transfer",
     "features_of",
     "few_label_rows",
+    "find_duplicates",
     "initialized",
     "load_encoder",
     "probe_views",

@@ -1,5 +1,6 @@
 """Pictures of what a network has learned, drawn after training."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sslbolts.data import SSLDataModule
+from sslbolts.data.arguments import Split
 from sslbolts.data.evaluation import EvaluationImages, collate
+from sslbolts.data.paths import paths_of
 from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
@@ -32,7 +35,13 @@ from sslbolts.transforms.levels import pixels_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["DRAW", "FEWEST_IMAGES", "ChosenImages", "Subject"]
+__all__ = ["DRAW", "FEWEST_IMAGES", "LABELS_WOULD_SHOW", "ChosenImages", "Subject"]
+
+LABELS_WOULD_SHOW = (
+    "There are no labels. With a folder for each class, neighbors of the same class are framed, and points and "
+    "clusters have the colors and names of their classes."
+)
+"""Of pictures of unlabeled images."""
 
 FEWEST_IMAGES = 4
 """Of a picture of features."""
@@ -123,20 +132,61 @@ class Subject:
         return data_name(self.data) + (f" ({PurePath(folder).name})" if folder else "")
 
     @cached_property
+    def query_split(self) -> Split:
+        """The validation images; where none are held out, the training images."""
+        return "val" if self.data.has_images("val") else "train"
+
+    @cached_property
+    def bank_split(self) -> Split:
+        """The labeled training images; where there are none, all training images."""
+        return "bank" if self.data.has_images("bank") and self.data.images("bank").labeled else "train"
+
+    @cached_property
     def queries(self) -> tuple[Tensor, Features]:
-        """Small copies of validation images, and their features."""
-        return self._read("val", self.images)
+        """Small copies of images that are not trained on (or, where none are held out, of any), and their features."""
+        return self._read(self.query_split, self.images)
 
     @cached_property
     def bank(self) -> tuple[Tensor, Features]:
-        """Small copies of labeled training images, and their features."""
-        return self._read("bank", self.bank_images)
+        """Small copies of the images among which neighbors are sought, and their features."""
+        return self._read(self.bank_split, self.bank_images)
 
-    def split(self, name: str) -> EvaluationImages:
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on images that are not held out, and on what labels would add."""
+        notes = []
+        if self.query_split == "train":
+            hint = " (--data.val_fraction holds a part out.)" if hasattr(self.data, "val_fraction") else ""
+            notes.append(
+                "No images are held out, so pictures show images that the network has trained on; each is left out of "
+                f"its own neighbors.{hint}"
+            )
+        if not any(self.data.images(split).labeled for split in {self.query_split, self.bank_split}):
+            notes.append(LABELS_WOULD_SHOW)
+        return notes
+
+    def itself(self, rows: Tensor) -> Tensor | None:
+        """The place of each image of :attr:`queries` in :attr:`bank`, -1 where it is not there; None for other images.
+
+        Args:
+            rows: ``(Q,)`` positions in the queries.
+        """
+        of_queries, of_bank = (self.data.images(split) for split in (self.query_split, self.bank_split))
+        queries, bank = self.queries[1].indices[rows].tolist(), self.bank[1].indices.tolist()
+        paths = paths_of(of_queries), paths_of(of_bank)
+        if of_queries is of_bank:
+            place: dict[Any, int] = {row: number for number, row in enumerate(bank)}
+            return torch.tensor([place.get(row, -1) for row in queries])
+        if paths[0] is None or paths[1] is None:
+            return None
+        place = {os.path.abspath(paths[1][row]): number for number, row in enumerate(bank)}
+        return torch.tensor([place.get(os.path.abspath(paths[0][row]), -1) for row in queries])
+
+    def split(self, name: Split) -> EvaluationImages:
         """Images of a split as evaluation sees them, uint8 or uint16."""
         return cast(EvaluationImages, self._loader(name).dataset)
 
-    def normalized(self, name: str, rows: Tensor) -> DataLoader[Any]:
+    def normalized(self, name: Split, rows: Tensor) -> DataLoader[Any]:
         """These images of a split, as the network takes them."""
         chosen = ChosenImages(self.split(name), rows, *EncodedData(self.encoder, self.data).normalization)
         return DataLoader(
@@ -146,13 +196,10 @@ class Subject:
             collate_fn=collate,
         )
 
-    def _loader(self, name: str) -> DataLoader[Any]:
-        loader = self.data.bank_dataloader() if name == "bank" else self.data.val_dataloader()
-        if isinstance(loader, list):
-            raise UsageError(f"{type(self.data).__name__} has no validation images to draw.")
-        return loader
+    def _loader(self, name: Split) -> DataLoader[Any]:
+        return self.data.evaluation_dataloader(name)
 
-    def _read(self, name: str, most: int) -> tuple[Tensor, Features]:
+    def _read(self, name: Split, most: int) -> tuple[Tensor, Features]:
         split = self.split(name)
         loader = self.normalized(name, chosen_rows(len(split), most, self.seed))
         try:
@@ -188,6 +235,7 @@ def _neighbors(subject: Subject) -> "Figure":
             _NEIGHBORS,
             query_pixels=raw_pixels(images[chosen]),
             bank_pixels=raw_pixels(bank_images),
+            itself=subject.itself(chosen),
         ),
         class_names=subject.data.class_names,
         title=f"Nearest neighbors: {subject.title}",
@@ -215,9 +263,9 @@ def _clusters(subject: Subject) -> "Figure":
 
 @torch.no_grad()
 def _attention(subject: Subject) -> "Figure":
-    split = subject.split("val")
+    split = subject.split(subject.query_split)
     rows = chosen_rows(len(split), subject.rows, subject.seed)
-    batch, targets, indices = next(iter(subject.normalized("val", rows)))
+    batch, targets, indices = next(iter(subject.normalized(subject.query_split, rows)))
     try:
         maps = class_attention(subject.encoder.backbone, batch.to(subject.encoder.device))
     except UsageError:

@@ -22,7 +22,9 @@ _GAP = 0.22  # width of the gap before a group of columns, in images
 _ROWS_AT_ONCE = 8192
 
 
-def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0) -> Tensor:
+def nearest(
+    queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0, itself: Tensor | None = None
+) -> Tensor:
     """The rows of a bank that are most similar to each query, by the cosine; features that are not finite come last.
 
     Args:
@@ -30,6 +32,7 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0
         bank: ``(N, D)``, of any type of number.
         k: how many, in [1, N].
         mean: ``(D,)``, taken from both.
+        itself: ``(Q,)`` the row of the bank that is the query itself, which is left out; -1 where it is not there.
 
     Returns:
         ``(Q, k)`` int64 on the CPU, nearest first; of equals, any.
@@ -37,14 +40,28 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, mean: Tensor | float = 0.0
     Example:
         >>> nearest(torch.tensor([[1.0, 0.1]]), torch.tensor([[0.0, 2.0], [5.0, 0.0], [1.0, 1.0]]), 2).tolist()
         [[1, 2]]
+        >>> bank = torch.tensor([[0.0, 2.0], [5.0, 0.0], [1.0, 1.0]])
+        >>> nearest(bank[:2], bank, 1, itself=torch.arange(2)).tolist()
+        [[2], [2]]
     """
     of = F.normalize(queries.to(bank.device).float() - mean, dim=1)
     parts = [of @ F.normalize(part.float() - mean, dim=1).T for part in torch.split(bank, _ROWS_AT_ONCE)]
-    return torch.cat(parts, 1).nan_to_num(nan=-2.0).topk(k).indices.cpu()  # topk takes NaN for the largest
+    similarity = torch.cat(parts, 1).nan_to_num(nan=-2.0)  # topk takes NaN for the largest
+    if itself is not None:
+        there = (itself >= 0).nonzero().flatten()
+        similarity[there.to(bank.device), itself[there].to(bank.device)] = -3.0
+    return similarity.topk(k).indices.cpu()
 
 
 def nearest_beside_pixels(
-    name: str, queries: Tensor, bank: Tensor, k: int, *, query_pixels: Tensor, bank_pixels: Tensor
+    name: str,
+    queries: Tensor,
+    bank: Tensor,
+    k: int,
+    *,
+    query_pixels: Tensor,
+    bank_pixels: Tensor,
+    itself: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The rows of a bank nearest to each query by a network's features and, to compare, by the images' raw pixels.
 
@@ -55,6 +72,7 @@ def nearest_beside_pixels(
         k: how many; as many as there are, if the bank has fewer.
         query_pixels: ``(Q, P)``, see :func:`~sslbolts.networks.raw_pixels.raw_pixels`.
         bank_pixels: ``(N, P)``.
+        itself: ``(Q,)`` the row of the bank that is the query itself, which is left out; -1 where it is not there.
 
     Returns:
         Of both kinds of features ``(Q, min(k, N))``, as :func:`draw_neighbors` takes them.
@@ -64,22 +82,30 @@ def nearest_beside_pixels(
         >>> nearest_beside_pixels("SimCLR", bank[:1], bank, 1, query_pixels=pixels[1:], bank_pixels=pixels)
         {'SimCLR': tensor([[0]]), 'raw pixels': tensor([[1]])}
     """
-    k = min(k, len(bank))
+    k = min(k, len(bank) - int(itself is not None and bool((itself >= 0).any())))
     mean = bank_pixels.float().mean(0)  # with their mean image, all images are similar to each other
-    return {name: nearest(queries, bank, k), "raw pixels": nearest(query_pixels, bank_pixels, k, mean=mean)}
+    return {
+        name: nearest(queries, bank, k, itself=itself),
+        "raw pixels": nearest(query_pixels, bank_pixels, k, mean=mean, itself=itself),
+    }
 
 
 def choose_queries(targets: Tensor, count: int) -> Tensor:
     """Positions of images to show, of different classes as far as there are, in the order of their classes.
 
     Args:
-        targets: ``(N,)`` labels; those of -1 count as one more class.
+        targets: ``(N,)`` labels; those of -1 count as one more class. Where there is no other, positions are at equal
+            distances.
         count: how many; fewer where there are fewer images.
 
     Example:
         >>> choose_queries(torch.tensor([2, 2, 0, 2, 1, 0]), 4).tolist()
         [2, 5, 4, 0]
+        >>> choose_queries(torch.full((9,), -1), 3).tolist()
+        [0, 3, 6]
     """
+    if len(targets) > count and bool((targets < 0).all()):
+        return torch.arange(count) * len(targets) // count
     by_class = torch.argsort(targets, stable=True)
     _, sizes = torch.unique(targets, return_counts=True)
     turn = torch.cat([torch.arange(size) for size in sizes.tolist()]) if len(targets) else by_class

@@ -11,6 +11,7 @@ from sslbolts.readouts.clustering import (
 from sslbolts.readouts.confusion import class_accuracies, confusion_matrix
 from sslbolts.readouts.geometry import alignment, class_separation, normalized_std, uniformity
 from sslbolts.readouts.knn import knn_predict, nearest_neighbors, neighbor_votes
+from sslbolts.readouts.near_duplicates import groups_of, near_duplicates
 from sslbolts.readouts.rank import effective_rank, rankme
 from sslbolts.readouts.ridge import RIDGE_PENALTIES, RidgeReadout, ridge_classifier
 
@@ -26,8 +27,10 @@ __all__ = [
     "class_separation",
     "confusion_matrix",
     "effective_rank",
+    "groups_of",
     "knn_predict",
     "matched_accuracy",
+    "near_duplicates",
     "nearest_neighbors",
     "neighbor_votes",
     "normalized_mutual_information",

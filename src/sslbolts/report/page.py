@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from sslbolts.methods.registry import METHODS
 from sslbolts.report.charts import MOST_POINTS, Chart, draw_charts
 from sslbolts.report.evaluations import evaluations
 from sslbolts.report.layout import Cell, Markup, Section, document, render, settings_table, table
 from sslbolts.report.logged import BASELINES, accuracies, losses, others, percent, quotients, title_of
 from sslbolts.report.pictures import pictures
 from sslbolts.report.run import Run
+from sslbolts.report.verdict import LABELS_WOULD_SAY, verdict
 
 __all__ = ["alert", "dump_config", "run_page"]
 
@@ -32,7 +34,7 @@ def run_page(run: Run) -> str:
         title=title[0].upper() + title[1:],
         eyebrow=f"Run {run.name}",
         lead=_lead(run),
-        above=[alert(run.diverged), _tiles(run)],
+        above=[alert(run.diverged), _verdict(run), _tiles(run)],
         sections=[
             _curves(run),
             _results(run),
@@ -49,6 +51,20 @@ def run_page(run: Run) -> str:
 def alert(diverged: Sequence[str]) -> Markup | None:
     """A warning above all numbers, if losses have diverged."""
     return render("alert", title="Diverged.", text=f"{'; '.join(diverged)}.") if diverged else None
+
+
+def _verdict(run: Run) -> Markup | None:
+    """Whether the run has learned anything, by its last numbers, and what to do if not."""
+    line = METHODS.get(run.model)
+    if line is not None and line.learns_from == "text":
+        return None  # it is judged by features of images
+    last = {name: series[-1].value for name, series in run.metrics.items()}
+    last |= {name: math.nan for name, gap in run.gaps.items() if gap.lasting}
+    if not last:
+        return None
+    found = verdict(last)
+    words = [found.line, found.advice, "" if found.labels else LABELS_WOULD_SAY]
+    return render("verdict", title="Has it learned anything?", text=" ".join(filter(None, words)))
 
 
 def _lead(run: Run) -> str:

@@ -5,7 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["LABELS_WOULD_SAY", "Verdict", "verdict"]
+
+LABELS_WOULD_SAY = (
+    "Labels of a few images would say more: with a folder for each class (--data.labeled_train, --data.labeled_val), a "
+    "run also measures how often neighbors and linear classifiers find the class."
+)
+"""Of a run that was judged without labels."""
 
 _MEASURES = (r"(?:[\w.-]+/)?knn/k\d+_t[\d.e-]+", r"(?:[\w.-]+/)?ridge/top1", r"(?:[\w.-]+/)?agreement/top1")
 _RANKS = (r"(?:[\w.-]+/)?rankme", r"(?:[\w.-]+/)?agreement/rankme")
@@ -27,6 +33,11 @@ class Verdict(NamedTuple):
     line: str
     advice: str
 
+    @property
+    def labels(self) -> bool:
+        """Whether what it is judged by needs labels, or nothing was measured."""
+        return self.measure is None or not self.measure.endswith("agreement/top1")
+
 
 def verdict(values: Mapping[str, float]) -> Verdict:
     """Judge a run by its last metrics.
@@ -45,8 +56,8 @@ def verdict(values: Mapping[str, float]) -> Verdict:
     measure = next((name for pattern in _MEASURES for name in values if re.fullmatch(pattern, name)), None)
     rank = next((values[name] for pattern in _RANKS for name in values if re.fullmatch(pattern, name)), None)
     chance = values.get("train/loss_of_chance")
-    asides = [] if chance is None else [f"the loss is {chance:.2f} of chance's"]
-    asides += [] if rank is None else [f"RankMe {rank:.1f}"]
+    asides = [f"the loss is {chance:.2f} of chance's"] if chance is not None and math.isfinite(chance) else []
+    asides += [f"RankMe {rank:.1f}"] if rank is not None and math.isfinite(rank) else []
     aside = f" ({', '.join(asides)})" if asides else ""
     if measure is None:
         line = f"nothing was measured that says whether it has learned anything{aside}."

@@ -1,9 +1,9 @@
-"""A choice of labeled images in which each class has its share."""
+"""Choices of images: of labeled ones, each class with its share; of any, at equal distances."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["stratified"]
+__all__ = ["even", "stratified"]
 
 
 def stratified(targets: Tensor, rows: int) -> Tensor:
@@ -21,3 +21,13 @@ def stratified(targets: Tensor, rows: int) -> Tensor:
     # The i-th of a class's n images stands at (i + 1/2) / n: the first `rows` places have each class in proportion.
     places = torch.cat([(torch.arange(len(group)) + 0.5) / len(group) for group in by_class])
     return torch.cat(by_class)[places.argsort(stable=True)[:rows]].sort().values
+
+
+def even(size: int, most: int) -> Tensor:
+    """At most ``most`` rows of ``size``, in order and at equal distances.
+
+    Example:
+        >>> even(10, 5).tolist(), even(3, 5).tolist()
+        ([0, 2, 4, 6, 8], [0, 1, 2])
+    """
+    return torch.arange(size) if size <= most else torch.arange(most) * size // most

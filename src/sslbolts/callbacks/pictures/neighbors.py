@@ -1,4 +1,4 @@
-"""Validation images beside their nearest labeled images, drawn at validation."""
+"""Validation images beside their nearest images of a bank, drawn at validation."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,10 +39,11 @@ class _Found(NamedTuple):
 
 
 class NeighborSheet(QueryPicture):
-    """Draws validation images beside the labeled images whose features are nearest, and those of nearest raw pixels.
+    """Draws validation images beside the bank's images whose features are nearest, and those of nearest raw pixels.
 
     Works on any module. Beside a :class:`KNNMonitor` of the same features it uses that monitor's pass over the bank;
-    else it makes one of its own. Weights, random states and the Trainer's loaders stay as they are.
+    else it makes one of its own, over the training images themselves where a DataModule of :mod:`sslbolts.data` has no
+    labels. Weights, random states and the Trainer's loaders stay as they are.
 
     Args:
         k: neighbors of each image.
@@ -53,7 +54,8 @@ class NeighborSheet(QueryPicture):
             name of a submodule takes its output; or a callable ``(module, batch, outputs) -> (B, D)``, ``outputs``
             being None for batches of the bank.
         targets: callable ``batch -> (B,)``; None knows ``(x, y, ...)`` and mappings, and does without labels.
-        max_bank: at most so many images in a bank of its own, each class in proportion; None for all.
+        max_bank: at most so many images in a bank of its own, each class in proportion (or, without labels, at equal
+            distances); None for all.
         class_names: None takes those of the DataModule.
         every_n_epochs: draw when so many epochs are over, and after the last.
         folder: where ``pictures/neighbors-epoch0010.png`` goes; None is the run's folder.
@@ -96,7 +98,7 @@ class NeighborSheet(QueryPicture):
         self.k = k
         self.queries = queries
         self.custom_targets = targets is not None
-        self._bank = Bank(bank, max_rows=max_bank, targets=self.targets)
+        self._bank = Bank(bank, max_rows=max_bank, targets=self.targets, labels=False)
         self._pixels: Pass | None = None  # of the bank's images, which stay the same
         self._share: tuple[Pass, Bank] | None = None
 

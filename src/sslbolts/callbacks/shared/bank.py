@@ -10,7 +10,7 @@ from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
-from sslbolts.training.stratified import stratified
+from sslbolts.training.stratified import even, stratified
 from sslbolts.training.undisturbed import isolated
 
 __all__ = ["Bank"]
@@ -21,12 +21,16 @@ class Bank:
 
     Args:
         source: a loader, a callable that makes one, or None for the DataModule's.
-        max_rows: at most so many images, each class in proportion; None for all.
+        max_rows: at most so many images, each class in proportion (without labels, at equal distances); None for all.
         targets: labels of a batch.
+        labels: whether its images must have labels; else a DataModule without any gives its training images.
     """
 
-    def __init__(self, source: Any, *, max_rows: int | None, targets: Callable[[Any], Tensor]) -> None:
+    def __init__(
+        self, source: Any, *, max_rows: int | None, targets: Callable[[Any], Tensor], labels: bool = True
+    ) -> None:
         self.source = source
+        self.labels = labels
         self.max_rows = max_rows
         self.targets = targets
         self._loader: OwnLoader | None = None
@@ -48,8 +52,8 @@ class Bank:
                 labels = bank.labels()
                 if labels is None:  # load the images once, without the network
                     labels = run_pass(trainer, module, bank, readers=[], targets=self.targets).gathered().targets
-                if int((labels >= 0).sum()) > self.max_rows:
-                    bank = bank.only(stratified(labels, self.max_rows))
+                if self._counted(labels) > self.max_rows:
+                    bank = bank.only(self._share(labels))
             self._loader = bank.first(most)
         return self._loader
 
@@ -63,13 +67,25 @@ class Bank:
         if self.max_rows is None or len(bank.targets) <= self.max_rows:
             return bank
         # The loader is one that cannot be told which images to give.
-        rows = stratified(bank.targets, self.max_rows).to(bank.targets.device)
+        rows = self._share(bank.targets).to(bank.targets.device)
         return Pass([x[rows] for x in bank.features], bank.targets[rows], bank.order[rows])
+
+    def _counted(self, labels: Tensor) -> int:
+        labeled = int((labels >= 0).sum())
+        return labeled if labeled or self.labels else len(labels)
+
+    def _share(self, labels: Tensor) -> Tensor:
+        assert self.max_rows is not None
+        if bool((labels >= 0).any()) or self.labels:
+            return stratified(labels, self.max_rows)
+        return even(len(labels), self.max_rows)
 
     def _find(self, trainer: Trainer) -> Any:
         if self.source is not None:
             return self.source() if callable(self.source) else self.source
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        if not self.labels and _is_unlabeled(datamodule):
+            return datamodule.train_images_dataloader()
         if hasattr(datamodule, "bank_dataloader"):
             return datamodule.bank_dataloader()
         lack = (
@@ -79,3 +95,10 @@ class Bank:
             f"KNNMonitor has no bank: bank= was not given and {lack}. Pass bank= a DataLoader of labeled (x, y) "
             "batches, or a callable that makes one: usually the training images without augmentation."
         )
+
+
+def _is_unlabeled(datamodule: Any) -> bool:
+    """Whether this is a DataModule of ``sslbolts.data`` whose bank would have no labels."""
+    if not all(hasattr(datamodule, name) for name in ("has_images", "images", "train_images_dataloader")):
+        return False
+    return not (datamodule.has_images("bank") and datamodule.images("bank").labeled)

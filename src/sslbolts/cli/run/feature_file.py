@@ -1,16 +1,20 @@
-"""``sslbolts predict``: features, labels and indices of a dataset in one file."""
+"""``sslbolts predict``: features, labels, indices and files of a dataset in one file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info
 from sslbolts.checks import must_be_writable, whole_file
 from sslbolts.cli.shared.checks import check_folder
+from sslbolts.data.paths import paths_of
 from sslbolts.distributed import gather_ragged, rank
 from sslbolts.errors import UsageError
+from sslbolts.training.rows import first_loader
 
 __all__ = ["FeatureFile"]
 
@@ -24,8 +28,10 @@ class FeatureFile(Callback):
     indices are those of the batch ``(images, targets, indices)``.
 
     Args:
-        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabeled) and
-            ``indices (N,)`` int64; ``.parquet`` a table of columns ``index``, ``target``, ``f0`` ... ``f{D-1}``.
+        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabeled),
+            ``indices (N,)`` int64 and ``paths (N,)`` text; ``.parquet`` a table of columns ``features`` (lists of D
+            float32), ``path``, ``label`` and ``index``. Paths are as the DataModule was given the folder, and empty
+            where images are in no files of their own; what is no UTF-8 in them is written as ``\\x..``.
 
     Raises:
         UsageError: for another ending, a place where no file can be, several predict loaders (each would count its
@@ -36,6 +42,7 @@ class FeatureFile(Callback):
         self.check(path)
         self.path = Path(path)
         self._rows: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._dataset: Any = None
 
     @staticmethod
     def check(path: str) -> None:
@@ -61,6 +68,7 @@ class FeatureFile(Callback):
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._rows = []
+        self._dataset = getattr(first_loader(trainer.predict_dataloaders), "dataset", None)
         loaders = len(trainer.num_predict_batches)
         if loaders != 1:
             raise UsageError(
@@ -93,8 +101,10 @@ class FeatureFile(Callback):
         if rank() > 0:
             return
         _, first = _first_of_each(indices)
+        paths = _paths(self._dataset, indices[first].tolist())
+        self._dataset = None
         with whole_file(self.path) as unfinished:
-            _write(unfinished, features[first], targets[first], indices[first])
+            _write(unfinished, features[first], targets[first], indices[first], paths)
         rank_zero_info(f"{len(first)} x {features.shape[1]} features in {self.path}")
 
 
@@ -116,18 +126,40 @@ def _first_of_each(indices: Tensor) -> tuple[Tensor, Tensor]:
     return ascending[is_first], order[is_first]
 
 
-def _write(path: Path, features: Tensor, targets: Tensor, indices: Tensor) -> None:
+def _paths(dataset: Any, rows: list[int]) -> list[str]:
+    """The file of each row, as text; empty where there is none.
+
+    What a subset numbers, its own rows or those of the dataset inside, nobody knows.
+    """
+    paths = None if isinstance(dataset, Subset) else paths_of(dataset)
+    if paths is None or not all(0 <= row < len(paths) for row in rows):
+        return [""] * len(rows)
+    return [os.fsencode(paths[row]).decode("utf-8", "backslashreplace") for row in rows]
+
+
+def _write(path: Path, features: Tensor, targets: Tensor, indices: Tensor, paths: list[str]) -> None:
     if path.suffix == ".npz":
         import numpy as np
 
-        np.savez(path, features=features.numpy(), targets=targets.numpy(), indices=indices.numpy())
+        np.savez(
+            path,
+            features=features.numpy(),
+            targets=targets.numpy(),
+            indices=indices.numpy(),
+            paths=np.array(paths, dtype=np.str_),
+        )
         return
     import pyarrow
     from pyarrow import parquet
 
-    columns = {"index": indices.numpy(), "target": targets.numpy()}
-    columns |= {f"f{column}": features[:, column].numpy() for column in range(features.shape[1])}
-    parquet.write_table(pyarrow.table(columns), path)
+    vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(features.reshape(-1).numpy()), features.shape[1])
+    table = {
+        "features": vectors,
+        "path": pyarrow.array(paths, pyarrow.string()),
+        "label": targets.numpy(),
+        "index": indices.numpy(),
+    }
+    parquet.write_table(pyarrow.table(table), path)
 
 
 def _describe(value: Any) -> str:

@@ -40,7 +40,7 @@ MONITORS: dict[str, type] = {
 }
 """Name after ``--monitors.`` -> callback."""
 
-_OF_LABELS = (KNNMonitor, OnlineLinearProbe, NeighborSheet)
+_OF_LABELS = (KNNMonitor, OnlineLinearProbe)
 _OF_VALIDATION_IMAGES = (KNNMonitor, NeighborSheet, EmbeddingPlot)
 _OF_FEATURES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, CollapseMonitor, ViewAgreement, AugmentationSheet)
 
@@ -110,7 +110,7 @@ def defaults(name: str) -> dict[str, Any]:
 def that_fit(
     monitors: Mapping[str, Callback | None], settings: Any, *, data: Any, method: Any
 ) -> tuple[list[Callback], list[str]]:
-    """The monitors that a run can use, and the names of those that its images have nothing for.
+    """The monitors that a run can use, and those that its images have nothing for, with what these lack.
 
     Left out without a word are those of a kind that the run has in ``trainer.callbacks``, what the Trainer is told to
     do without, what measures agreement of views where labels tell more, and of a module that is no method of images
@@ -132,9 +132,17 @@ def that_fit(
     unwanted += (MONITORS["learning_rate"],) if settings.logger is False else ()
     unwanted += (MONITORS["checkpoint"],) if settings.enable_checkpointing is False or settings.barebones else ()
     wanted = [monitor for monitor in monitors.values() if monitor is not None and not isinstance(monitor, unwanted)]
-    lacking = (() if labeled else _OF_LABELS) + (() if held_out else _OF_VALIDATION_IMAGES)
-    left_out = [type(monitor).__name__ for monitor in wanted if isinstance(monitor, lacking)]
-    return [monitor for monitor in wanted if not isinstance(monitor, lacking)], left_out
+    hint = " (--data.val_fraction holds some out)" if hasattr(data, "val_fraction") else ""
+    lacking: dict[tuple[type, ...], str] = {} if labeled else {_OF_LABELS: "no labels"}
+    lacking |= {} if held_out else {_OF_VALIDATION_IMAGES: f"no validation images{hint}"}
+    used, left_out = [], []
+    for monitor in wanted:
+        lacks = [words for kinds, words in lacking.items() if isinstance(monitor, kinds)]
+        if lacks:
+            left_out.append(f"{type(monitor).__name__}: {' and '.join(lacks)}")
+        else:
+            used.append(monitor)
+    return used, left_out
 
 
 def _has_labels(data: SSLDataModule) -> bool:

@@ -13,6 +13,7 @@ from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.views import Augment, CroppedViews
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.diagnosis.distortions import NOISE_STD
+from sslbolts.evaluation.diagnosis.drawn_queries import with_queries
 from sslbolts.evaluation.diagnosis.information import Reader, chosen_rows, held_information
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, Features, check_features
@@ -83,7 +84,8 @@ def diagnose(
 
     Args:
         encoder: of layer "backbone". A source without a projector, such as a network of timm, has no `g(h)`.
-        data: its images; without labels, what needs them is left out.
+        data: its images; without labels, what needs them is left out. Where it has no validation images, a fifth of
+            the training images are taken in their place, and out of these.
         max_images: at most so many images of a split are distorted or augmented, drawn with the seed.
         seed: of everything that is drawn.
         cache: folder of :func:`sslbolts.evaluation.features.features_of`.
@@ -92,7 +94,7 @@ def diagnose(
         the numbers, and the confusions.
 
     Raises:
-        UsageError: for another layer, or without validation images.
+        UsageError: for another layer, or too few images.
 
     Source: Chen et al., arXiv:2002.05709, section 4.2; for the others see their functions in ``sslbolts.readouts``.
 
@@ -108,14 +110,17 @@ def diagnose(
         raise UsageError(f'layer="{encoder.layer}": a diagnosis sets the backbone beside the projector, leave it out.')
     if max_images < 8:
         raise UsageError(f"max_images={max_images}: a diagnosis needs 8 images or more.")
-    subject = EncodedData(encoder, data, cache=cache)
+    data = EncodedData(encoder, data).module
     data.prepare_data()
     data.setup()
+    data, drawn = with_queries(data, seed=seed)
+    subject = EncodedData(encoder, data, cache=cache)
     embedding, head = _projector(encoder)
     readers: dict[str, Reader] = {"h": lambda h: h} | ({} if head is None else {"g(h)": _in_chunks(head, encoder.name)})
     notes = [f"{encoder.name} has no projector here, so there is no g(h)."] if head is None else []
     if data.in_chans < 3:
         notes.append("images without colors have none to lose.")
+    notes += drawn
 
     queries = subject.features("val")
     bank = _bank(subject, queries)
@@ -125,7 +130,8 @@ def diagnose(
     names = _names(data, targets, bank.targets) if bank is not None else None
     if bank is None or names is None:
         few = "there are no labels" if bank is None else "one class is all that there is"
-        notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.")
+        more = " Labels (a folder for each class) would add them." if bank is None else ""
+        notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.{more}")
     else:
         for reader, read in readers.items():
             votes = _neighbors(read(h), read(bank.features.to(encoder.device)), bank.targets, len(names))

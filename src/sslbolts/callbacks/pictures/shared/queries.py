@@ -17,11 +17,12 @@ from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import whole
 from sslbolts.distributed import gather_or_none, rank, world_size
 from sslbolts.pictures.style import thumbnails
+from sslbolts.training.stratified import even
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QueryPicture", "even"]
+__all__ = ["QueryPicture"]
 
 _FEWEST = 4  # images of a picture
 
@@ -144,13 +145,3 @@ class QueryPicture(QueryMonitor):
         if number == float("inf"):  # nobody knows how many will come: the first
             return max(0, -(-self.max_images // world_size()) - sum(len(kept[0]) for kept in self._kept))
         return -(-self.max_images // (max(1, int(number)) * world_size()))
-
-
-def even(size: int, most: int) -> Tensor:
-    """At most ``most`` rows of ``size``, in order and at equal distances.
-
-    Example:
-        >>> even(10, 5).tolist(), even(3, 5).tolist()
-        ([0, 2, 4, 6, 8], [0, 1, 2])
-    """
-    return torch.arange(size) if size <= most else torch.arange(most) * size // most
