@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-import torch
 
 from sslbolts.networks.backbones import create_backbone
 from tests.golden.reference import architectures
+from tests.helpers.nets import without_memory
 
 
 def _count(name: str, **arguments: Any) -> int:
-    with torch.device("meta"):  # sizes without memory
+    with without_memory():  # sizes without memory
         network = create_backbone(name, **arguments)
     return sum(p.numel() for p in network.parameters())
 

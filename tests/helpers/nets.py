@@ -1,7 +1,11 @@
 """Networks small enough that a test of them takes milliseconds."""
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TypeVar
+from unittest.mock import patch
 
 import timm
 import torch
@@ -91,3 +95,13 @@ def without_batch_norm(network: Network) -> Network:
             ours.requires_grad_(theirs.requires_grad)  # a teacher's are frozen
         setattr(network, name, norm)
     return network
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Networks that are built in it have shapes but no values.
+
+    Older versions of timm read the rates of stochastic depth out of a tensor, which therefore stays on the CPU.
+    """
+    with patch.object(torch, "linspace", functools.partial(torch.linspace, device="cpu")), torch.device("meta"):
+        yield

@@ -11,6 +11,7 @@ import sslbolts
 from sslbolts import METHODS, SSLModule, UsageError
 from sslbolts.methods import get_method
 from sslbolts.transforms import recipe
+from tests.helpers.nets import without_memory
 from tests.invariants.cases import case_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods" / "index.md"
@@ -64,7 +65,7 @@ REQUIRED = {name: {"teacher": {"backbone": "resnet50"}} for name in ("Distillati
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_the_papers_network_is_the_default(name):
-    with torch.device("meta"):
+    with without_memory():
         assert get_method(name)(**REQUIRED.get(name, {})).num_features == OTHER_WIDTHS.get(name, 2048)
 
 
@@ -138,7 +139,7 @@ def test_trained_weights_and_modules_keep_their_scales(tmp_path):
 
 
 def test_a_network_without_residual_blocks_is_as_it_is():
-    with torch.device("meta"):
+    with without_memory():
         assert SSLModule("torchvision/vgg11", zero_init_residual=True).num_features == 4096
         assert SSLModule("vit_tiny_patch16_224", zero_init_residual=True).num_features == 192
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from sslbolts import UsageError
 from sslbolts.networks.backbones import create_backbone, feature_width, warn_small_images
-from tests.helpers.nets import TinyBackbone, WithBatchNorm
+from tests.helpers.nets import TinyBackbone, WithBatchNorm, without_memory
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.helpers.nets import TinyBackbone, WithBatchNorm
     ],
 )
 def test_width_is_that_of_the_features(name):
-    with torch.device("meta"):
+    with without_memory():
         network = create_backbone(name).eval()
         assert network(torch.empty(2, 3, 224, 224)).shape == (2, feature_width(network))
 
@@ -54,7 +54,7 @@ def test_cifar_stem_is_a_small_convolution_without_pooling(name, in_chans):
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18", "torchvision/convnext_tiny"])
 @pytest.mark.parametrize("in_chans", [1, 4])
 def test_first_convolution_takes_the_channels_asked_for(name, in_chans):
-    with torch.device("meta"):
+    with without_memory():
         network = create_backbone(name, in_chans=in_chans).eval()
         assert network(torch.empty(1, in_chans, 64, 64)).shape == (1, feature_width(network))
 
@@ -172,7 +172,7 @@ def test_no_warning_where_there_is_no_reason(stem, size):
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_0", "alexnet"])
 def test_a_ready_made_network_with_its_classifier_is_said(name):
-    with torch.device("meta"):
+    with without_memory():
         network = torchvision.models.get_model(name)
     with pytest.warns(UserWarning, match=r"ends in (fc|classifier), \d+ -> 1000.*nn\.Identity\(\)"):
         create_backbone(network)

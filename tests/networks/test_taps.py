@@ -10,6 +10,7 @@ from torchvision.models.convnext import CNBlockConfig
 from sslbolts import UsageError
 from sslbolts.networks.backbones import create_backbone
 from sslbolts.networks.taps import Tap, feature_maps, find_layer, last_stages, layer_outputs, map_widths, pooled
+from tests.helpers.nets import without_memory
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18", "torchvision/resnet18"])
@@ -23,7 +24,7 @@ def test_maps_of_a_resnets_stages_are_those_that_are_pooled(name):
 
 
 def test_other_networks_of_timm_have_stages_too():
-    with torch.device("meta"):
+    with without_memory():
         network = create_backbone("convnext_atto")
     assert last_stages(network, 3) == ["stages.1", "stages.2", "stages.3"]
     assert map_widths(network, last_stages(network)) == [160, 320]
