@@ -35,8 +35,16 @@ TEXTS = [
 named = pytest.mark.parametrize
 
 THEIRS = {"--help", "--version", "--error-unmatch", "--porcelain", "--untracked-files", "--shm-size"}
-THEIRS |= {"--nnodes", "--nproc-per-node", "--nproc_per_node", "--config-path", "--config-name"}
-"""Options of git, torchrun, Docker, solo-learn and the like that our texts speak of, and those of every program."""
+THEIRS |= {
+    "--nnodes",
+    "--nproc-per-node",
+    "--nproc_per_node",
+    "--config-path",
+    "--config-name",
+    "--ntasks-per-node",
+    "--signal",
+}
+"""Options of git, torchrun, SLURM, Docker, solo-learn and the like that our texts speak of, and those of every program."""
 
 
 def name_of(path: Path) -> str:
@@ -117,7 +125,8 @@ def test_every_option_that_is_spoken_of_exists():
 
 def is_option(option: str, known: frozenset[str]) -> bool:
     name = option.rstrip(".")
-    return name in known or name in THEIRS or is_of_a_class(name)
+    heads_others = any(other.startswith(f"{name}.") for other in known)
+    return name in known or heads_others or name in THEIRS or is_of_a_class(name)
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sslbolts.methods import configurations
 from tests.helpers import command_lines
 from tests.helpers.pages import ROOT
 from tests.test_pages import is_option
@@ -88,7 +89,7 @@ def test_the_other_commands_in_the_comment_of_a_configuration_are_understood():
             ):  # as many as configurations: reading each takes half a second
                 given = {word.partition("=")[0] for word in words if word.startswith("--")}
                 assert given <= command_lines.options(), f"there is no {given - command_lines.options()}"
-                assert (ROOT / words[words.index("--config") + 1]).exists()
+                assert words[words.index("--config") + 1] in configurations.names()
             else:
                 command_lines.try_command(words)
         except AssertionError as error:

@@ -328,13 +328,6 @@ WRONG = [
         lambda files: KNNMonitor(k=0),
     ),
     Wrong(
-        "a probe that does not know the classes",
-        [*SIMCLR, "--trainer.callbacks=OnlineLinearProbe"],
-        "num_classes",
-        lambda files: OnlineLinearProbe(),
-        TypeError,
-    ),
-    Wrong(
         "a probe of too few classes",
         [
             *SIMCLR,

@@ -167,8 +167,9 @@ def test_the_diagnosis_has_it_of_the_neighbors() -> None:
     votes = knn_predict(test_x, x, y, k=20, temperature=0.07)
     expected = roc_auc_score(test_y, (votes[:, 1] / votes.sum(1)).numpy())
     assert found.result.metrics["h/knn/auc"] == pytest.approx(expected, abs=1e-5)
-    (column,) = [table.columns[0] for table in tables(found) if "RankMe, dimensions" in table.columns[0]._cells]
-    assert "20 nearest neighbors, area under the ROC curve" in column._cells
+    columns = [[row[0] for row in table.rows] for table in tables(found)]
+    (column,) = [column for column in columns if "RankMe, dimensions" in column]
+    assert "20 nearest neighbors, area under the ROC curve" in column
 
 
 def test_as_a_measure_it_is_of_two_classes_or_the_mean_over_labels() -> None:

@@ -25,7 +25,7 @@ from tests.helpers.pages import ROOT
 
 NOT_OURS = {
     "cd", "cp", "echo", "export", "git", "kill", "ls", "mkdir", "mv", "nvidia-smi", "sbatch", "scancel", "scp",
-    "source", "ssh", "tar", "tensorboard", "unzip", "wget", "curl", "wandb", "rsync", "ulimit", "nohup",
+    "source", "ssh", "tar", "tensorboard", "unzip", "wget", "curl", "wandb", "rsync", "ulimit", "nohup", "pre-commit",
 }  # fmt: skip
 """Programs whose arguments are not looked at."""
 _TRAINING = ("fit", "validate", "test", "predict")
@@ -56,7 +56,7 @@ def command_lines(code: str) -> Iterator[tuple[int, list[str]]]:
         lexer = shlex.shlex(joined, posix=True, punctuation_chars="|&;")
         lexer.whitespace_split = True
         command: list[str] = []
-        for word in [*lexer, ";"]:
+        for word in without_redirection([*lexer, ";"]):
             if set(word) <= set("|&;"):
                 while command and re.fullmatch(r"\w+=.*", command[0]):
                     command.pop(0)
@@ -66,6 +66,15 @@ def command_lines(code: str) -> Iterator[tuple[int, list[str]]]:
             else:
                 command.append(re.sub(r"\$\{?\w+\}?", "1", word))
         joined = ""
+
+
+def without_redirection(words: Sequence[str]) -> list[str]:
+    """Words of a command line, those left out that send what it prints to a file.
+
+    >>> without_redirection(["sslbolts", "configs", "byol_cifar10", ">", "mine.yaml", ";"])
+    ['sslbolts', 'configs', 'byol_cifar10', ';']
+    """
+    return [word for before, word in zip(["", *words], words) if word != ">" and before != ">"]
 
 
 def try_command(words: Sequence[str]) -> None:

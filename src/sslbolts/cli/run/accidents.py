@@ -64,6 +64,8 @@ def accidents_explained(trainer: Trainer) -> Iterator[None]:
 def _explanation(error: Exception, trainer: Trainer) -> str | None:
     """The line for an exception; None for one that is no accident."""
     text = str(error)
+    if isinstance(error, ConnectionError | EOFError):  # a worker's tensors are fetched from it, and it is gone
+        return _of_a_worker(None)
     if (system := cause_of(error, OSError)) is not None:
         return _of_files(system, run_folder(trainer))
     if found := _WORKER.search(text):
