@@ -126,7 +126,7 @@ def _run_tests(source: Path, tests: Sequence[str], answer: int, log: Path) -> No
     sys.modules["__main__"] = ModuleType("__main__")  # which processes that tests start would run again
     os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     first = FirstFailure()
-    status = int(pytest.main(["-x", "-q", "-m", "not slow", *tests], plugins=[first]))
+    status = int(pytest.main(["-x", "-q", "-m", "not slow and not kill", *tests], plugins=[first]))
     where = Path(sys.modules["sslbolts"].__file__ or "")
     if not where.is_relative_to(source):
         raise SystemExit(f"the tests ran on {where}, not on the copy.")
