@@ -5,9 +5,9 @@
 The tests that are named with the mistakes are among those of ``make test``. Each mistake is made in a temporary copy of
 ``src``, never in the tree, and its tests run on the copy until one fails; then all tests that failed run on the source
 as it is, where they must pass. A mistake that no test notices survives, and the exit status is 1. What was noticed
-before on the same source, mistake and files of tests is kept, so that a run with ``--minutes`` goes on where the last one ended,
-and several with a ``--part`` each go side by side; ``--only`` tries the mistakes whose name, family or file has the
-text, and writes nothing.
+before on the same source, mistake and files of tests is kept: a run with ``--minutes`` goes on where the last one
+ended, and several with a ``--part`` each go side by side. ``--only`` tries the mistakes whose name, family or file has
+the text, and writes nothing.
 
 It needs fork, so it runs on Linux and macOS: libraries are imported once, and every run of pytest is a fork.
 """
