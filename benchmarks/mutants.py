@@ -4,10 +4,10 @@
 
 The tests that are named with the mistakes are among those of ``make test``. Each mistake is made in a temporary copy of
 ``src``, never in the tree, and its tests run on the copy until one fails; then all tests that failed run on the source
-as it is, where they must pass. A mistake that no test notices survives, and the exit status is 1. What was measured
-before on the same source, mistake and tests is kept, so that a run with ``--minutes`` goes on where the last one ended,
-and several with a ``--part`` each go side by side; ``--only`` tries the mistakes whose name, family or file has the
-text, and writes nothing.
+as it is, where they must pass. A mistake that no test notices survives, and the exit status is 1. What was noticed
+before on the same source, mistake and files of tests is kept: a run with ``--minutes`` goes on where the last one
+ended, and several with a ``--part`` each go side by side. ``--only`` tries the mistakes whose name, family or file has
+the text, and writes nothing.
 
 It needs fork, so it runs on Linux and macOS: libraries are imported once, and every run of pytest is a fork.
 """
@@ -126,7 +126,7 @@ def _run_tests(source: Path, tests: Sequence[str], answer: int, log: Path) -> No
     sys.modules["__main__"] = ModuleType("__main__")  # which processes that tests start would run again
     os.environ |= {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     first = FirstFailure()
-    status = int(pytest.main(["-x", "-q", "-m", "not slow", *tests], plugins=[first]))
+    status = int(pytest.main(["-x", "-q", "-m", "not slow and not kill", *tests], plugins=[first]))
     where = Path(sys.modules["sslbolts"].__file__ or "")
     if not where.is_relative_to(source):
         raise SystemExit(f"the tests ran on {where}, not on the copy.")
@@ -267,7 +267,7 @@ def main() -> None:
     if not options.only:
         commit_of_the_tree()
         known = keep({})
-        chosen = [mutant for mutant in chosen if mutant.name not in known]
+        chosen = [mutant for mutant in chosen if not known.get(mutant.name, {}).get("test")]
     import_libraries()
     until = time.monotonic() + 60 * options.minutes
     survivors, wrong_names, found = [], [], {}

@@ -20,7 +20,7 @@ from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.data.base import Split
 from sslbolts.distributed import rank
 from sslbolts.readouts import knn_predict
-from sslbolts.training.memory import Memory
+from sslbolts.training.memory import Memory, memory_names
 from tests.helpers.nets import SmallConvNet, TinyBackbone, without_batch_norm
 from tests.helpers.trainers import Recorder, quiet_trainer, state_of
 from tests.invariants.cases import MethodCase
@@ -152,12 +152,18 @@ class _Names(Callback):
 
 
 def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two epochs of three steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics."""
-    module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5)
+    """Two epochs of three steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics.
+
+    Queues are as long as three batches: none starts over where a run is interrupted.
+    """
+    queues = {name: 48 for name in ("queue_length", "num_words") if name in case.small}
+    module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5, **queues)
     if fit:
         with torch.no_grad():
             for p in module.parameters():
                 p.add_(1)  # whatever a resumed module starts from does not matter
+        torch.manual_seed(1234)  # another process would have drawn something else
+        torch.randn(11)
     saves = any("Checkpoint" in type(callback).__name__ for callback in callbacks)
     settings = {"max_epochs": 2, "limit_train_batches": 3, "limit_val_batches": 1, "enable_checkpointing": saves}
     trainer = quiet_trainer(callbacks=callbacks, **settings)
@@ -215,11 +221,10 @@ def places_of(case: MethodCase) -> tuple[str, ...]:
 
 
 def resumed_run_is_the_uninterrupted_one(case: MethodCase, watched: Watched, places: Iterable[str] = ()) -> None:
-    """Weights, teacher, optimizer, probe, the Trainer's counts and all metrics, bit for bit."""
+    """Weights, teacher, memories, optimizer, probe, the Trainer's counts and all metrics, bit for bit."""
+    assert set(memory_names(case.module())) <= watched.end["state_dict"].keys()
     for name in places or places_of(case):
         torch.load(watched.folder / name, weights_only=True)
-        torch.manual_seed(1234)  # another process would have drawn something else
-        torch.randn(11)
         resumed_end, resumed_metrics = _run(case, _monitors(case), ckpt_path=str(watched.folder / name))
         for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops"):
             assert_same(resumed_end[part], watched.end[part], f"{name}: {part}")

@@ -28,7 +28,7 @@ MUTANTS = (
         file="losses/clustering.py",
         before="        if other != view\n",
         after="",
-        tests=("tests/methods/clustering/test_swav.py::test_every_crop_predicts_the_codes_of_the_large_ones",),
+        tests=("tests/golden/test_golden.py::test_output_and_gradient_equal_the_reference[swav_multicrop-float64]",),
     ),
     _mutant(
         name="SwAV: prototypes are not normalized after a step",
@@ -60,10 +60,19 @@ MUTANTS = (
     _mutant(
         name="SwAV: the queue is used one batch late",
         file="methods/clustering/swav.py",
+        before="        self.is_full = self._pushed >= len(self.rows)\n\n\n@torch",
+        after="        self.is_full = self._pushed > len(self.rows)\n\n\n@torch",
+        tests=(
+            "tests/methods/clustering/test_swav.py::test_a_full_queue_joins_the_codes_of_its_view_and_a_filling_one_does_not",
+        ),
+    ),
+    _mutant(
+        name="SwAV: in a run that is resumed the queue is used one batch late",
+        file="methods/clustering/swav.py",
         before="        self.is_full = self._pushed >= len(self.rows)\n\n    def view",
         after="        self.is_full = self._pushed > len(self.rows)\n\n    def view",
         tests=(
-            "tests/methods/clustering/test_swav.py::test_a_full_queue_joins_the_codes_of_its_view_and_a_filling_one_does_not",
+            "tests/methods/clustering/test_swav.py::test_the_queue_waits_for_its_epoch_and_knows_after_loading_whether_it_is_full",
         ),
     ),
     _mutant(

@@ -30,7 +30,7 @@ MUTANTS = (
         file="methods/masked/masks.py",
         before="restore = order.argsort(1)",
         after="restore = order",
-        tests=("tests/methods/masked/test_mae.py::test_patches_are_put_back",),
+        tests=("tests/methods/masked/test_mae.py::test_mae_sees_the_official_number_of_patches",),
     ),
     _mutant(
         name="MAE: seen patches count in the loss",

@@ -38,9 +38,9 @@ MUTANTS = (
     _monitor(
         name="the probe's head is in the module, and in its optimizer",
         file="callbacks/probe.py",
-        before="    # ------------------------------------------------------------------ training\n",
+        before="    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:\n",
         after="    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:\n"
-        '        pl_module.add_module("probe_head", torch.nn.Linear(8, self.num_classes))\n\n',
+        '        pl_module.add_module("probe_head", torch.nn.Linear(8, self.num_classes))\n',
         tests=(
             "tests/callbacks/test_monitors_leave_no_trace.py::test_the_host_has_no_further_parameters_hooks_or_modules",
         ),
@@ -97,7 +97,7 @@ MUTANTS = (
         file="callbacks/collapse.py",
         before="even, most = 1 / math.sqrt(z.shape[1]), min(z.shape)",
         after="even, most = 1.0, min(z.shape)",
-        tests=("tests/callbacks/test_collapse.py::test_healthy_embeddings_are_measured_in_silence",),
+        tests=("tests/callbacks/test_collapse.py::test_each_illness_is_told_once_with_value_meaning_and_fixes",),
     ),
     _monitor(
         name="collapse: one bad measurement is enough for a warning",

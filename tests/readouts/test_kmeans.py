@@ -30,7 +30,9 @@ def test_euclidean_kmeans_equals_scikit_learns_from_the_same_start():
 def test_spherical_kmeans_equals_the_loop(dtype):
     x = torch.nn.functional.normalize(torch.randn(30, 4, dtype=torch.float64))
     centroids, assignments = naive.spherical_kmeans(x.tolist(), x[:6].tolist(), 4)
-    ours = kmeans(3 * x.to(dtype), 6, iterations=4, spherical=True, init=x[:6].to(dtype), empty="keep")
+    lengths = torch.arange(1, 31, dtype=dtype)[:, None]  # count for nothing, in rows and in first centroids
+    rows = lengths * x.to(dtype)
+    ours = kmeans(rows, 6, iterations=4, spherical=True, init=rows[:6], empty="keep")
     assert ours.centroids.dtype == dtype
     torch.testing.assert_close(ours.centroids, torch.tensor(centroids, dtype=dtype))
     assert ours.assignments.tolist() == assignments

@@ -41,6 +41,7 @@ def boxes_one_by_one(view, height, width, count):
         (View(32), 32, 32),
         (View(224), 375, 500),
         (View(96, scale=(0.05, 0.14)), 500, 333),
+        (View(32, scale=(0.05, 0.1), ratio=(1 / 8, 8.0)), 128, 128),  # of a uniform ratio most would be wide
         (View(32, scale=(0.9, 1.0)), 40, 120),  # most tries do not fit: the central crop
     ],
 )

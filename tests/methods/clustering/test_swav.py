@@ -103,17 +103,20 @@ def _scores_of(method, views, weight):
 
 
 def test_the_queue_waits_for_its_epoch_and_knows_after_loading_whether_it_is_full():
-    method = _method(queue_length=16, queue_from_epoch=1)
+    method = _method(queue_length=32, queue_from_epoch=1)
     quiet_trainer(max_epochs=1).fit(method, noise_loader(32, 8, SIZES))
     assert method.queue.pushed == 0
     quiet_trainer(max_epochs=2).fit(method, noise_loader(32, 8, SIZES))
     assert method.queue.pushed == 32
     assert method.queue.is_full
-    again = CodeQueue(16, 2, 8)
+    again = CodeQueue(32, 2, 8)
     again.load_state_dict(method.queue.state_dict())
     assert not again.is_full
     again.count()
-    assert again.is_full
+    assert again.is_full  # of its 32 rows 32 were written
+    again.pushed.fill_(31)
+    again.count()
+    assert not again.is_full
 
 
 def test_every_parameter_is_adapted_and_decayed_alike():
