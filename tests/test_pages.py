@@ -44,7 +44,7 @@ THEIRS |= {
     "--ntasks-per-node",
     "--signal",
 }
-"""Options of git, torchrun, SLURM, Docker, solo-learn and the like that our texts speak of, and those of every program."""
+"""Options of git, torchrun, SLURM, Docker, solo-learn and the like that our texts name, and those of every program."""
 
 
 def name_of(path: Path) -> str:
