@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
@@ -131,7 +132,8 @@ def test_a_worker_that_is_killed(said):
             os.kill(process.pid, signal.SIGKILL)
 
     line = said([*RUN, "--data.num_workers=1", "--trainer.limit_train_batches=30"], 3, kill)
-    assert "a worker process that loads images was ended by a signal (Killed)" in line
+    # The signal is known unless the training was just fetching a batch from the process.
+    assert re.search(r"a worker process that loads images (was ended by a signal \(Killed\)|has ended)", line)
     assert "a smaller --data.num_workers or --data.batch_size" in line
 
 

@@ -2,12 +2,10 @@
 
 import dataclasses
 
-import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sslbolts.errors import UsageError
 from sslbolts.transforms import BatchedAugment, BatchedEvaluate, Evaluation, MultiView, View, random_crops
 from sslbolts.transforms.crops import center_crop
 from sslbolts.transforms.parameters import central_box, draw_parameters
@@ -83,9 +81,10 @@ def test_an_accelerator_makes_what_the_cpu_makes(view, shape, seed):
 
 
 @given(st.tuples(st.integers(1, 3), st.sampled_from([2, 5, 13]), sides, sides), seeds)
-def test_images_of_other_channels_are_refused(shape, seed):
-    with pytest.raises(UsageError, match=f"\\({shape[0]}, {shape[1]}, "):
-        BatchedAugment(View(8))(images(seed, shape), generator=torch.Generator())
+def test_images_of_any_channels_keep_them(shape, seed):
+    view = BatchedAugment(View(8))(images(seed, shape), generator=torch.Generator())
+    assert view.shape == (*shape[:2], 8, 8)
+    assert _in_range(view)
 
 
 @given(st.fixed_dictionaries({}, optional={name: mostly_right for name in FIELDS if name != "interpolation"}), seeds)

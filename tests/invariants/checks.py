@@ -151,13 +151,14 @@ class _Names(Callback):
         self.names |= trainer.callback_metrics.keys()
 
 
-def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two epochs of three steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics.
+def _long_queues(case: MethodCase) -> dict[str, int]:
+    """Arguments by which queues are as long as three batches: none starts over where a run is interrupted."""
+    return {name: 48 for name in ("queue_length", "num_words") if name in case.small}
 
-    Queues are as long as three batches: none starts over where a run is interrupted.
-    """
-    queues = {name: 48 for name in ("queue_length", "num_words") if name in case.small}
-    module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5, **queues)
+
+def _run(case: MethodCase, callbacks: list[Callback], **fit: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two epochs of three steps on real images, with dropout; the checkpoint at the end, and the monitors' metrics."""
+    module = case.module(partial(TinyBackbone, dropout=0.1), warmup_epochs=0.5, **_long_queues(case))
     if fit:
         with torch.no_grad():
             for p in module.parameters():
@@ -250,7 +251,8 @@ def _evaluate(case: MethodCase, world: int, checkpoint: Path) -> dict[str, float
     monitors = [OnlineLinearProbe(num_classes=10), KNNMonitor(max_bank=240)]
     trainer = quiet_trainer(world=world, callbacks=monitors, use_distributed_sampler=True)
     images = OddImages(batch_size=16, views=case.views, eval_batch_size=25, num_workers=0)
-    trainer.validate(case.module(), datamodule=images, ckpt_path=str(checkpoint), verbose=False)
+    module = case.module(**_long_queues(case))
+    trainer.validate(module, datamodule=images, ckpt_path=str(checkpoint), verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 

@@ -117,8 +117,8 @@ MUTANTS = (
     _mutant(
         name="Instance discrimination: memory and new embedding change places in the average",
         file="methods/contrastive/instance_discrimination.py",
-        before="self.momentum * self.rows[indices] + (1 - self.momentum) * v",
-        after="(1 - self.momentum) * self.rows[indices] + self.momentum * v",
+        before="self.momentum * self.rows[indices] + (1 - self.momentum) * mean_of",
+        after="(1 - self.momentum) * self.rows[indices] + self.momentum * mean_of",
         tests=(
             "tests/methods/contrastive/test_instance_discrimination.py::test_an_image_that_came_twice_moves_to_the_mean",
         ),

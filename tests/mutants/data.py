@@ -128,8 +128,8 @@ MUTANTS = (
     _data(
         name="every epoch has the images in one order",
         file="data/sampler.py",
-        before="drawn = generator(self.seed, _ORDER, epoch)\n        return torch.randperm(self.images",
-        after="drawn = generator(self.seed, _ORDER)\n        return torch.randperm(self.images",
+        before="drawn = generator(self.seed, _ORDER, epoch)\n",
+        after="drawn = generator(self.seed, _ORDER)\n",
         tests=("tests/data/test_sampler.py::test_an_epoch_holds_every_image_once_in_another_order_each_epoch",),
     ),
     _data(
@@ -142,8 +142,8 @@ MUTANTS = (
     _data(
         name="training images are not normalized",
         file="data/base.py",
-        before="return training_views(images, self.views, place, mean=self.mean, std=self.std, color=self.color)",
-        after="return training_views(images, self.views, place, mean=None, std=None, color=self.color)",
+        before="            mean=self.mean,\n            std=self.std,\n            color=self.color,",
+        after="            mean=None,\n            std=None,\n            color=self.color,",
         tests=("tests/data/test_views.py::test_training_views_are_normalized",),
     ),
     _data(

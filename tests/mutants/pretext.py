@@ -75,7 +75,7 @@ MUTANTS = (
     ),
     _mutant(
         name="Jigsaw: biases learn at the weights' rate",
-        file="methods/pretext/jigsaw.py",
+        file="methods/base.py",
         before='                group["lr_scale"] = self.bias_lr_scale\n',
         after="                pass\n",
         tests=("tests/methods/pretext/test_jigsaw.py::test_biases_learn_twice_as_fast_and_are_not_decayed",),

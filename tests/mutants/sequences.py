@@ -18,15 +18,15 @@ MUTANTS = (
     _video(
         name="time contrastive: a frame is its own positive",
         file="losses/metric_learning.py",
-        before="positive.scatter(1, own[:, None], False)",
+        before="positive.scatter(1, own_rows(z)[:, None], False)",
         after="positive",
         tests=("tests/losses/test_time_contrast.py::test_time_contrastive_is_a_loop_over_pairs",),
     ),
     _video(
         name="pair triplets: the own positive is among the negatives",
         file="losses/time_contrast.py",
-        before="torch.arange(2 * pairs, device=anchor.device) % pairs == own[:, None]",
-        after="torch.arange(2 * pairs, device=anchor.device) == own[:, None]",
+        before="torch.arange(2 * pairs, device=anchor.device) % pairs == own_rows(anchor)[:, None]",
+        after="torch.arange(2 * pairs, device=anchor.device) == own_rows(anchor)[:, None]",
         tests=("tests/losses/test_time_contrast.py::test_triplets_of_pairs_are_a_loop_over_hard_or_random_negatives",),
     ),
     _video(

@@ -29,8 +29,8 @@ MUTANTS = (
     _ranks(
         name="an image's partner is looked for among the first rank's",
         file="losses/contrastive.py",
-        before="own = torch.arange(len(z1), device=z1.device) + rank() * len(z1)",
-        after="own = torch.arange(len(z1), device=z1.device)",
+        before="own = own_rows(z1)\n    itself",
+        after="own = torch.arange(len(z1), device=z1.device)\n    itself",
         tests=("tests/losses/test_contrastive.py::test_loss_and_gradient_on_two_ranks_are_those_of_the_whole_batch",),
     ),
     _ranks(

@@ -406,7 +406,7 @@ def test_results_on_several_folders_say_which(tmp_path):
 def test_a_page_that_cannot_be_written_is_named(folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["report", str(folder), f"--output={tmp_path}/file/page.html"]) == 2
-    assert f"error: {tmp_path}/file/page.html could not be written: " in capsys.readouterr().err
+    assert f"error: {tmp_path}/file/page.html cannot be written: " in capsys.readouterr().err
 
 
 def test_several_runs_are_compared(tmp_path):
