@@ -299,8 +299,9 @@ class HereAlone(Items):
         return super().__getitem__(index)
 
 
-def test_each_fresh_fit_has_the_seed_of_its_time():
+def test_each_fresh_fit_has_the_seed_of_its_time(monkeypatch):
     """One DataModule, two runs: the orders are those of the two seeds, and a seed of its own stays."""
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)  # of a seed_everything before
     orders = {}
     for seed in (None, 5):
         data = DatasetDataModule(Items(ARRAYS), batch_size=8, num_workers=0, in_memory=True, seed=seed)

@@ -23,7 +23,8 @@ def paths_of(dataset: Any) -> list[str] | None:
 
     Example:
         >>> from sslbolts.data.files import FileImages
-        >>> files = FileImages(["a.png", "b.png"], [-1, -1], in_chans=3, on_bad_image="raise")
+        >>> from sslbolts.data.pixels import PixelForm
+        >>> files = FileImages(["a.png", "b.png"], [-1, -1], form=PixelForm(), on_bad_image="raise")
         >>> paths_of(Subset(files, [1])), paths_of([1, 2])
         (['b.png'], None)
     """

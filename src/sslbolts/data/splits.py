@@ -15,7 +15,10 @@ __all__ = ["SplitImages"]
 
 
 class SplitImages:
-    """The part of a DataModule that says where its images come from; :class:`~sslbolts.data.SSLDataModule` sets its attributes."""
+    """The part of a DataModule that says where its images come from.
+
+    :class:`~sslbolts.data.SSLDataModule` sets its attributes.
+    """
 
     form: PixelForm
     kept_labels: KeptLabels
