@@ -123,7 +123,7 @@ def test_the_datas_own_loader_tells_the_rows_of_images_that_were_left_out():
             return super().read(index)
 
     data = DatasetDataModule(TensorDataset(images, labels), num_classes=3, views="byol", num_workers=0)
-    data.load = lambda split: Holes(TensorDataset(images, labels), 3, split)
+    data.load = lambda split: Holes(TensorDataset(images, labels), data.reader, split)
     for given in (data, data.bank_dataloader()):
         assert features_of(_encoder(), given).indices.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
 
