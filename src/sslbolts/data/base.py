@@ -39,7 +39,8 @@ class SSLDataModule(SplitImages, LightningDataModule):
     evaluation transforms: every image once, in order. The images of a batch may be uint8, and views may be missing,
     until :meth:`on_after_batch_transfer` finishes them on the device.
 
-    A data set is a subclass with one method, :meth:`load`, which says where the images of a split come from.
+    A data set is a subclass with one method, :meth:`~sslbolts.data.splits.SplitImages.load`, which says where the
+    images of a split come from.
 
     What views draw is a function of (seed, epoch, batch, rank), whatever the number of workers. The seed is in the
     checkpoint, and a resumed run goes on with the batch that would have come next, also in the middle of an epoch. With

@@ -56,7 +56,7 @@ class PixelForm:
 
     @property
     def plain(self) -> bool:
-        """True for what common image files hold: 8 bits, and one, three or four channels."""
+        """True for the pixels of common image files, which have 8 bits, and one, three or four channels."""
         return self.pairs is None and self.converts
 
     def levels(self, values: Any, *, declared: tuple[float, float] | None = None, inverted: bool = False) -> Tensor:

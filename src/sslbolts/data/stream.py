@@ -25,7 +25,7 @@ from sslbolts.data.views import CroppedViews, Draft, training_views
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import mix
 
-__all__ = ["StreamDataModule"]
+__all__ = ["StreamBatches", "StreamDataModule", "StreamLoader"]
 
 _VIEWS = 1  # what a seed is for, as of EpochSampler
 
