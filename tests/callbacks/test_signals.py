@@ -1,8 +1,10 @@
 """Signals: a checkpoint at the end of a step, from which training goes on exactly."""
 
 import os
+import resource
 import signal
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -240,6 +242,29 @@ def test_a_second_sigint_ends_at_once_also_while_a_collective_waits():
     watching.tick(0.5, bytes([signal.SIGTERM]))
     with pytest.raises(Ended, match=r"130, 'a second SIGINT"):
         watching.tick(0.5, bytes([signal.SIGINT]))
+
+
+def test_a_process_of_a_thousand_open_files_is_watched_too(monkeypatch):
+    """``select`` refuses file descriptors from 1024 on."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 1200:
+        pytest.skip("this process may not open so many files")
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    failed: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    try:
+        watching = watch()
+        watching.start()
+        watching._writer.send(bytes([signal.SIGTERM]))
+        deadline = time.monotonic() + 10
+        while signal.SIGTERM not in watching._received and time.monotonic() < deadline:
+            time.sleep(0.01)
+        watching.close(together=False)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    assert not failed
+    assert watching._received == [signal.SIGTERM]
 
 
 def test_after_a_signal_a_training_that_stands_still_is_ended():
