@@ -62,6 +62,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.data.items",
             "sslbolts.data.loader",
             "sslbolts.data.pixels",
+            "sslbolts.data.resumable",
             "sslbolts.data.sampler",
             "sslbolts.data.splits",
             "sslbolts.data.stream",

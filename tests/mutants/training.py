@@ -137,7 +137,7 @@ MUTANTS = (
     ),
     _state(
         name="a resumed run's views are drawn from a new seed",
-        file="data/base.py",
+        file="data/resumable.py",
         before='            self._seed = int(state_dict["seed"])\n',
         after="            pass\n",
         tests=(

@@ -1,7 +1,6 @@
 """The base of all DataModules: their arguments, images and loaders, and where augmentation runs."""
 
 import copy
-import os
 from collections.abc import Sequence
 from typing import Any, Never, Self, get_args
 
@@ -9,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import LightningDataModule, Trainer, rank_zero_info
+from sslbolts._lightning import rank_zero_info
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, check_colors, size_and_views, statistics
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
 from sslbolts.data.images import Images, check_images
 from sslbolts.data.labels import KeptLabels
-from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, silence_advice, training_placement
+from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, training_placement
 from sslbolts.data.mixed_sampler import check_mixture
 from sslbolts.data.pixels import PixelForm
 from sslbolts.data.progress import Progress
@@ -31,7 +30,7 @@ from sslbolts.transforms import MultiCrop, MultiView, evaluation
 __all__ = ["SSLDataModule", "Split"]
 
 
-class SSLDataModule(SplitImages, LightningDataModule):
+class SSLDataModule(SplitImages):
     """Training batches of views, and evaluation batches of the same and of other images.
 
     ``train_dataloader`` gives :class:`~sslbolts.batch.ViewBatch`; ``val_dataloader`` (queries), ``test_dataloader``,
@@ -85,7 +84,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
     ) -> None:
         if unknown:
             raise UsageError(no_such_argument(type(self), *unknown))
-        super().__init__()
+        super().__init__(seed)
         whole(batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
         self.kept_labels = KeptLabels(labels_per_class, labels_fraction, labels_rows)
         check_mixture(labeled_batch_size, batch_size, drop_last=drop_last)
@@ -121,8 +120,6 @@ class SSLDataModule(SplitImages, LightningDataModule):
             measure=measure_statistics,
         )
         self._measured = False
-        self._given_seed = self._seed = seed
-        self._progress = Progress()
         self._images: dict[str, Images | None] = {}
         self._train_views: TrainingViews | None = None
         self._labels: Tensor | None = None  # of the training images, where not all keep theirs
@@ -192,15 +189,6 @@ class SSLDataModule(SplitImages, LightningDataModule):
         return other
 
     # ------------------------------------------------------------------ loaders
-
-    def setup(self, stage: str | None = None) -> None:
-        """Settles the seed of a run, which is equal on all ranks. Images are loaded when a loader first needs them."""
-        if stage == "fit" and self._progress.begins(self.trainer):
-            self._seed, self._progress = self._given_seed, Progress()
-        if self._seed is None:
-            seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
-            self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
-        silence_advice()
 
     def train_dataloader(self) -> TrainLoader:
         """Batches of views; outside a Trainer, :meth:`on_after_batch_transfer` finishes them."""
@@ -292,13 +280,12 @@ class SSLDataModule(SplitImages, LightningDataModule):
         What comes after training, such as evaluation on other data, so finds the normalization that the network knows.
         """
         return {
-            "seed": self._settled_seed(),
+            **super().state_dict(),
             "mean": None if self.mean is None else list(self.mean),
             "std": None if self.std is None else list(self.std),
             "image_size": self.image_size,
             "in_chans": self.in_chans,
             "value_range": None if self.form.pairs is None else [list(pair) for pair in self.form.pairs],
-            **self._progress.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -310,10 +297,7 @@ class SSLDataModule(SplitImages, LightningDataModule):
             mean, std = state_dict.get("mean"), state_dict.get("std")
             if mean is not None and std is not None and len(mean) == self.in_chans:
                 self._statistics = (tuple(mean), tuple(std))
-        if self._given_seed is None:
-            self._seed = int(state_dict["seed"])
-        if self.trainer is None or self.trainer.state.fn == "fit":  # an evaluation of a checkpoint resumes no run
-            self._progress.load_state_dict(state_dict)
+        super().load_state_dict(state_dict)
 
     @classmethod
     def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
@@ -363,17 +347,3 @@ class SSLDataModule(SplitImages, LightningDataModule):
             return self.num_classes
         except UsageError:
             return None
-
-    def _settled_seed(self) -> int:
-        if self._seed is None:
-            self.setup()
-        assert self._seed is not None
-        return self._seed
-
-    @property
-    def _current_trainer(self) -> Trainer | None:
-        """The Trainer until its run is over: its devices, ranks and precision say nothing of what comes later."""
-        return None if self.trainer is None or self.trainer.state.stopped else self.trainer
-
-    def _position(self) -> tuple[int, int] | None:
-        return self._progress.position(self.trainer)

@@ -8,13 +8,14 @@ from sslbolts.data.images import Images, check_images
 from sslbolts.data.labels import KeptLabels, labels_of
 from sslbolts.data.measured import measured
 from sslbolts.data.pixels import PixelForm
+from sslbolts.data.resumable import ResumableDataModule
 from sslbolts.errors import UsageError
 from sslbolts.transforms.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["SplitImages"]
 
 
-class SplitImages:
+class SplitImages(ResumableDataModule):
     """The part of a DataModule that says where its images come from.
 
     :class:`~sslbolts.data.SSLDataModule` sets its attributes.
@@ -107,9 +108,6 @@ class SplitImages:
         if not self.kept_labels or split not in ("train", "bank"):
             return labels_of(images)
         return self.kept_labels.of(images, seed=self._settled_seed())
-
-    def _settled_seed(self) -> int:
-        raise NotImplementedError
 
     def _settled_statistics(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
         if self._statistics is None:

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sslbolts import distributed
-from sslbolts._lightning import LightningDataModule, Trainer
+from sslbolts._lightning import Trainer
 from sslbolts.batch import TextBatch
 from sslbolts.checks import one_of, whole
-from sslbolts.data.loader import TrainLoader, silence_advice
-from sslbolts.data.progress import Progress
+from sslbolts.data.loader import TrainLoader
 from sslbolts.data.rank_sampler import sampler_of
+from sslbolts.data.resumable import ResumableDataModule
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.vocabulary import RareWords, Split, Vocabulary, numbered, pieces, texts
 from sslbolts.errors import UsageError
@@ -47,7 +47,7 @@ class TextRows(Dataset[TextBatch]):
         return TextBatch(self.rows[indices], torch.full_like(indices, -1), indices)
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(ResumableDataModule):
     """A text, cut into pieces of equal length, of which batches of :class:`~sslbolts.batch.TextBatch` are made.
 
     The words of all files are one long text. Its last part is for validation, the rest is counted: the vocabulary has
@@ -99,7 +99,7 @@ class TextDataModule(LightningDataModule):
         seed: int | None = None,
         predict_on: Part = "train",
     ) -> None:
-        super().__init__()
+        super().__init__(seed)
         whole(sequence_length=sequence_length, batch_size=batch_size, min_count=min_count)
         whole(eval_batch_size=eval_batch_size)
         whole(0, seed=seed)
@@ -121,8 +121,6 @@ class TextDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size or batch_size
         self.drop_last = drop_last
         self.predict_on = predict_on
-        self._given_seed = self._seed = seed
-        self._progress = Progress()
         self._text: tuple[Vocabulary, dict[str, Tensor]] | None = None
 
     # ------------------------------------------------------------------ the text
@@ -161,15 +159,6 @@ class TextDataModule(LightningDataModule):
 
     # ------------------------------------------------------------------ loaders
 
-    def setup(self, stage: str | None = None) -> None:
-        """Settles the seed of a run, which is equal on all ranks."""
-        if stage == "fit" and self._progress.begins(self.trainer):
-            self._seed, self._progress = self._given_seed, Progress()
-        if self._seed is None:
-            seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed() % 2**63))
-            self._seed = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
-        silence_advice()
-
     def train_dataloader(self) -> TrainLoader:
         """Batches of pieces in random order."""
         rows = self.rows("train")
@@ -205,32 +194,6 @@ class TextDataModule(LightningDataModule):
         if not len(self.rows(part)):
             raise UsageError(f'the "{part}" part of the text is empty: give another val_fraction.')
         return DataLoader(TextRows(self.rows(part)), batch_size=self.eval_batch_size, collate_fn=_as_it_is)
-
-    # ------------------------------------------------------------------ state
-
-    def state_dict(self) -> dict[str, Any]:
-        """The seed, and the place among the batches."""
-        return {"seed": self._settled_seed(), **self._progress.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches."""
-        if self._given_seed is None:
-            self._seed = int(state_dict["seed"])
-        if self.trainer is None or self.trainer.state.fn == "fit":
-            self._progress.load_state_dict(state_dict)
-
-    def _settled_seed(self) -> int:
-        if self._seed is None:
-            self.setup()
-        assert self._seed is not None
-        return self._seed
-
-    @property
-    def _current_trainer(self) -> Trainer | None:
-        return None if self.trainer is None or self.trainer.state.stopped else self.trainer
-
-    def _position(self) -> tuple[int, int] | None:
-        return self._progress.position(self.trainer)
 
 
 def _on_cuda(trainer: Trainer | None) -> bool:
