@@ -47,5 +47,8 @@ def test_what_cannot_be_split_is_named():
     split_batch_norms(network, 4)
     with pytest.raises(UsageError, match="6 images cannot be split into 4 equal groups"):
         network(torch.randn(6, 3, 2, 2))
+    with pytest.raises(UsageError, match="4 groups of a batch of 4 images have one image each"):
+        network(torch.randn(4, 3, 1, 1))
+    assert network(torch.randn(4, 3, 2, 1)).isfinite().all()
     with pytest.raises(UsageError, match="0 is a SyncBatchNorm"):
         split_batch_norms(nn.Sequential(nn.SyncBatchNorm(3)), 4)

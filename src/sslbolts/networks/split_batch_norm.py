@@ -35,6 +35,11 @@ class _Split(nn.Module):
                 f"it a multiple of {self.groups}, pass a bn_splits that divides it, or, if it is the last batch of an "
                 "epoch, give the loader drop_last=True."
             )
+        if samples == self.groups and x[0, 0].numel() == 1:
+            raise UsageError(
+                f"{self.groups} groups of a batch of {samples} images have one image each, and batch norm needs two on "
+                "features of 1x1: make the batch larger, or pass a smaller bn_splits."
+            )
         # Neighbors become channels of one image, so that one call normalizes every group by itself.
         folded = x.reshape(samples // self.groups, self.groups * channels, *x.shape[2:])
         mean, var, weight, bias = (
