@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def configuration(name: str, epochs: int, seed: int) -> dict[str, Any]:
         "accelerator": "cpu",
         "precision": "32-true",
         "logger": False,
+        "default_root_dir": str(Path(checkpoint_of(name)).parent),
         "enable_checkpointing": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
@@ -158,7 +159,7 @@ def in_a_process(name: str, seconds: float, seed: int) -> dict[str, Any]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER)
     if done.returncode != 0:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
     print(
         f"{name}: kNN-20 {100 * result['knn']:.1f}, ridge {100 * result['ridge']:.1f}, {result['epochs']} epochs",
@@ -167,9 +168,10 @@ def in_a_process(name: str, seconds: float, seed: int) -> dict[str, Any]:
     return result
 
 
-HEAD = """# Every method at one equal budget on the packaged images
+HEAD = """\
+# Every method at one equal budget on the packaged images
 
-    python benchmarks/methods_mini.py --seconds 150 --jobs 2
+    python benchmarks/methods_mini.py --seconds {seconds:g} --jobs 2
 
 The configurations are `configs/<method>_cifar10mini.yaml`, the seed is 0; the notes have commits and hardware.
 """
@@ -239,20 +241,28 @@ def main() -> None:
         return
     file = RESULTS.with_suffix(".json")
     results: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+    failed = []
     for taught in (False, True):
         with ThreadPoolExecutor(arguments.jobs) as pool:
             names = [name for name in arguments.methods if (name in TEACHERS) == taught]
-            runs = {name: pool.submit(in_a_process, name, arguments.seconds, arguments.seed) for name in names}
-            results |= {name: run.result() for name, run in runs.items()}
-    results = {name: results[name] for name in METHODS if name in results}
-    file.write_text(json.dumps(results, indent=1) + "\n")
+            runs = {pool.submit(in_a_process, name, arguments.seconds, arguments.seed): name for name in names}
+            for run in as_completed(runs):
+                if error := run.exception():
+                    print(error, flush=True)
+                    failed.append(runs[run])
+                    continue
+                results[runs[run]] = run.result()
+                results = {name: results[name] for name in METHODS if name in results}
+                file.write_text(json.dumps(results, indent=1) + "\n")
     page = RESULTS.with_suffix(".md")
     _, heading, notes = (page.read_text() if page.exists() else "").partition("\n## Notes")
-    page.write_text(
-        f"{HEAD}\n{table(results)}\n\n![kNN and ridge of every method]({RESULTS.name}.png)\n{heading}{notes}"
-    )
+    head = HEAD.format(seconds=arguments.seconds)
+    picture = f"![kNN and ridge of every method]({RESULTS.name}.png)"
+    page.write_text(f"{head}\n{table(results)}\n\n{picture}\n{heading}{notes}")
     plot(results, arguments.seconds, RESULTS.with_suffix(".png"))
     print(table(results))
+    if failed:
+        raise SystemExit(f"No new result: {', '.join(failed)}.")
 
 
 if __name__ == "__main__":
