@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # Empty: compiled tests are kept, where it is set each process would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check test test-slow test-kill test-bolts test-oldest test-lightning audit lint format docs docs-links benchmarks clean
+.PHONY: demo check test test-slow test-kill test-bolts test-oldest test-lightning audit lint format notebooks docs docs-links benchmarks clean
 
 $(BIN)/.base: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -35,8 +35,8 @@ demo: $(BIN)/.base  ## train, evaluate and draw SimCLR on the packaged images
 	$(BIN)/sslbolts demo
 
 lint: $(BIN)/.test
-	$(BIN)/ruff format --check src tests benchmarks docs
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs notebooks
+	$(BIN)/ruff check src tests benchmarks docs notebooks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -82,15 +82,19 @@ audit: $(BIN)/.test  ## known vulnerabilities of what is installed; test-slow do
 	$(PYTEST) -m slow tests/test_audit.py
 
 docs: $(BIN)/.docs  ## the documentation site, in build/docs: warnings and references that lead nowhere are errors
+	@echo "The documentation site: about a minute on 2 cores."
 	$(BIN)/python -m sphinx -W --keep-going -n -q -j auto -b html -d build/doctrees docs build/docs
 	@echo "The site: build/docs/index.html"
 
 docs-links: $(BIN)/.docs  ## links to other sites, which needs the network
 	$(BIN)/python -m sphinx -q -t online -b linkcheck -d build/doctrees-links docs build/docs-links
 
+notebooks: $(BIN)/.test  ## run the notebooks and store what they show, some minutes
+	$(BIN)/python notebooks/run.py
+
 format: $(BIN)/.test
-	$(BIN)/ruff format src tests benchmarks docs
-	$(BIN)/ruff check --fix src tests benchmarks docs
+	$(BIN)/ruff format src tests benchmarks docs notebooks
+	$(BIN)/ruff check --fix src tests benchmarks docs notebooks
 
 clean:
 	rm -rf $(VENV) $(BOLTS_VENV) $(OLDEST_VENV) build dist src/*.egg-info runs

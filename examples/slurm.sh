@@ -1,7 +1,7 @@
 #!/bin/bash
 # Two nodes of eight GPUs, requeued at the time limit until training is over:
 #
-#   sbatch examples/slurm.sh --data.root /datasets/imagenet
+#   sbatch examples/slurm.sh --data.root /datasets/imagenet/train --data.labeled_val /datasets/imagenet/val
 #
 # Two minutes before the limit SLURM sends SIGUSR1 to every process. Lightning's SLURM plugin takes it, saves a
 # checkpoint in default_root_dir and requeues the job, which goes on from there. On a cluster without requeueing

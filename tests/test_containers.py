@@ -6,6 +6,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from tests.helpers.command_lines import command_lines, try_command
 from tests.helpers.pages import ROOT
@@ -43,11 +44,37 @@ def test_the_dockerfile_installs_what_there_is():
     assert "whl/${DEVICE}" in text
 
 
+def test_what_the_dockerfile_copies_holds_all_that_it_links_to():
+    """Configurations of the package are a link to those of the repository."""
+    copied = [
+        ROOT / source
+        for name, rest in instructions((ROOT / "Dockerfile").read_text())
+        if name == "COPY"
+        for source in rest.split()[:-1]
+    ]
+    links = [path for source in copied for path in source.rglob("*") if path.is_symlink()]
+    assert ROOT / "src" / "sslbolts" / "configs" in links
+    assert all(any(link.resolve().is_relative_to(source) for source in copied) for link in links)
+
+
+def test_an_image_that_is_built_on_has_a_version():
+    bases = [rest for name, rest in instructions((ROOT / "Dockerfile").read_text()) if name == "FROM"]
+    bases.append(json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())["image"])
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE))
+    for base in bases:
+        tag = re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], base).partition(":")[2]
+        assert re.match(r"\d+\.\d+", tag), base
+
+
 def test_the_dockerfile_s_commands_are_understood(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    commands = commands_of((ROOT / "Dockerfile").read_text())
-    assert len(commands) == 2
-    for command in commands:
+    text = (ROOT / "Dockerfile").read_text()
+    shown = commands_of(text)
+    assert len(shown) == 2
+    run = [words for name, rest in instructions(text) if name == "RUN" for _, words in command_lines(rest)]
+    built = [words for words in run if words[0] == "sslbolts"]
+    assert len(built) == 2
+    for command in [*shown, *built]:
         try_command(command)
 
 
@@ -63,8 +90,11 @@ def test_the_slurm_job_is_bash_and_its_command_is_understood(tmp_path, monkeypat
     options = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in re.findall(r"#SBATCH .+", text))
     assert options["signal"] == "SIGUSR1@120"
     assert "requeue" in options
-    body = text[text.index("\nsrun") :].replace('"$@"', "")
+    (added,) = re.findall(r"^#   sbatch examples/slurm\.sh (.*)$", text, flags=re.MULTILINE)
+    body = text[text.index("\nsrun") :].replace('"$@"', added)
     (command,) = [words for _, words in command_lines(body)]
+    data = yaml.safe_load((ROOT / "configs" / "simclr_imagenet.yaml").read_text())["data"]["init_args"]
+    assert {f"--data.{name}" for name in data if name in ("root", "labeled_val")} <= set(command)
     monkeypatch.chdir(tmp_path)
     try_command(command[command.index("sslbolts") :])
     for option, name in (("nodes", "num_nodes"), ("ntasks-per-node", "devices"), ("gpus-per-node", "devices")):

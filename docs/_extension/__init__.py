@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from _extension import api, benchmarks, methods, references
+from _extension import api, benchmarks, methods, navigation, references
 
 DOCS = Path(__file__).parents[1]
 
@@ -12,6 +12,7 @@ def setup(app: Any) -> dict[str, bool]:
     """What sphinx calls."""
     app.connect("builder-inited", _write_pages)
     references.setup(app)
+    navigation.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 

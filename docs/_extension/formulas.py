@@ -1,4 +1,4 @@
-"""The loss of every method as LaTeX; its plain form is ``formula`` in ``sslbolts.methods.pages``."""
+"""The loss of every method as LaTeX, and formulas in lines; ``sslbolts.methods.pages`` has plain ones, ``formula``."""
 
 FORMULAS = {
     "SimCLR": r"""L = -\log \frac{\exp(\operatorname{sim}(z_i, z_j) / \tau)}
@@ -75,3 +75,41 @@ FORMULAS = {
     "SemiSupervised": r"""L = L_l(\text{labeled}) + w\, L_u(\text{unlabeled})""",
 }
 """Name of the class -> its loss."""
+
+
+def in_lines(formula: str) -> str:
+    """A formula whose definitions stand below it, so that it fits a narrow page.
+
+    >>> print(in_lines(r"L = Q, \\qquad Q = 1"))
+    \\begin{gathered}
+    L = Q, \\\\[4pt]
+    Q = 1
+    \\end{gathered}
+    """
+    parts = [" ".join(part.split()) for part in formula.split(r"\qquad")]
+    return "\\begin{gathered}\n" + " \\\\[4pt]\n".join(parts) + "\n\\end{gathered}" if len(parts) > 1 else parts[0]
+
+
+def in_docstring(lines: list[str]) -> list[str]:
+    r"""The lines of a docstring, in which each formula has its definitions below it.
+
+    >>> in_docstring([r".. math:: L = Q, \qquad", "    Q = 1", "", "Args:"])
+    ['.. math::', '', '    \\begin{gathered}', '    L = Q, \\\\[4pt]', '    Q = 1', '    \\end{gathered}', '', 'Args:']
+    """
+    found: list[str] = []
+    rest = list(lines)
+    while rest:
+        found.append(line := rest.pop(0))
+        indent = len(line) - len(line.lstrip())
+        mark, directive, text = line.partition(".. math::")
+        if mark.strip() or not directive:
+            continue
+        body: list[str] = []
+        while rest and (not rest[0].strip() or len(rest[0]) - len(rest[0].lstrip()) > indent):
+            body.append(rest.pop(0))
+        formula = " ".join([text, *body])
+        if "qquad" in formula:
+            found[-1] = mark + directive
+            body = ["", *(" " * (indent + 4) + part for part in in_lines(formula).splitlines()), ""]
+        found += body
+    return found

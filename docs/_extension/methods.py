@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from _extension.formulas import FORMULAS
+from _extension.formulas import FORMULAS, in_lines
 from sslbolts.cli import preview
 from sslbolts.methods.configurations import configuration
 from sslbolts.methods.pages import PAGES, configs_of, defaults_of, views_of
@@ -45,7 +45,7 @@ def slug(name: str) -> str:
 
 
 def _page(name: str, method: Method) -> str:
-    formula = _in_lines(FORMULAS[name])
+    formula = in_lines(FORMULAS[name])
     facts = "\n".join(_facts(name, method))
     parts = [
         f"# {name}",
@@ -72,19 +72,6 @@ def _page(name: str, method: Method) -> str:
     if configs := configs_of(name):
         parts += ["## Configurations", *map(_config, configs)]
     return "\n\n".join(parts) + "\n"
-
-
-def _in_lines(formula: str) -> str:
-    """A formula whose definitions stand below it, so that it fits a narrow page.
-
-    >>> print(_in_lines(r"L = Q, \\qquad Q = 1"))
-    \\begin{gathered}
-    L = Q, \\\\[4pt]
-    Q = 1
-    \\end{gathered}
-    """
-    parts = [" ".join(part.split()) for part in formula.split(r"\qquad")]
-    return "\\begin{gathered}\n" + " \\\\[4pt]\n".join(parts) + "\n\\end{gathered}" if len(parts) > 1 else parts[0]
 
 
 def _facts(name: str, method: Method) -> list[str]:
@@ -160,7 +147,7 @@ def _table() -> str:
 
 def _choosing() -> str:
     columns = ("method", "needs", "images per step", "epochs", "MiB", "s per epoch", "kNN-20", "ridge")
-    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    lines = [f"| {' | '.join(columns)} |", "|---|---|" + "---:|" * (len(columns) - 2)]
     for name, method in METHODS.items():
         row = MEASURED.get(name)
         if row is None:
@@ -183,6 +170,6 @@ def _published_run(name: str) -> tuple[str, str]:
                     continue
                 batch, devices = config["data"]["init_args"]["batch_size"], config["trainer"].get("devices", 1)
                 where = "" if "imagenet" in ending else " (CIFAR-10)"
-                gpus = f"{devices * batch:,} ({devices} x {batch})" if devices != 1 else f"{batch}"
+                gpus = f"{devices * batch:,} ({devices}\u00a0x\u00a0{batch})" if devices != 1 else f"{batch}"
                 return f"{gpus}{where}", f"{config['trainer']['max_epochs']}"
     return "", ""

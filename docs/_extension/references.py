@@ -12,6 +12,7 @@ from typing import Any
 from docutils import nodes
 
 from _extension import api
+from _extension.formulas import in_docstring
 
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
@@ -19,6 +20,7 @@ ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 def setup(app: Any) -> None:
     app.connect("missing-reference", _resolve)
     app.connect("autodoc-process-docstring", _link_papers)
+    app.connect("autodoc-process-docstring", _break_formulas)
 
 
 def _link_papers(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -26,6 +28,10 @@ def _link_papers(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
     for number, line in enumerate(lines):
         if ">>>" not in line and "``" not in line:
             lines[number] = ARXIV.sub(r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", line)
+
+
+def _break_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = in_docstring(lines)
 
 
 def _resolve(app: Any, env: Any, node: Any, contnode: nodes.Node) -> nodes.Node | None:

@@ -14,6 +14,8 @@ _PATIENCE = 2.0  # seconds without a bar
 def late_bar(items: Iterable[T], description: str, *, shown: bool = True) -> Iterable[T]:
     """Walks through ``items``; a bar appears on rank 0 if it is not over after two seconds, and goes at the end.
 
+    With ``TQDM_DISABLE=1`` in the environment there is none.
+
     Args:
         items: what is walked through.
         description: stands before the bar.
@@ -25,5 +27,7 @@ def late_bar(items: Iterable[T], description: str, *, shown: bool = True) -> Ite
     """
     from tqdm import tqdm  # type: ignore[import-untyped]  # here, not at the top: most imports never need it
 
-    bar: Iterable[T] = tqdm(items, desc=description, delay=_PATIENCE, leave=False, disable=not shown or rank() > 0)
+    if not shown or rank() > 0:
+        return items
+    bar: Iterable[T] = tqdm(items, desc=description, delay=_PATIENCE, leave=False)
     return bar

@@ -1,8 +1,10 @@
 """Formulas of the methods' pages: one for each method, and each is whole."""
 
+import doctest
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -12,13 +14,21 @@ from sslbolts.methods.pages import PAGES
 FILE = Path(__file__).parents[2] / "docs" / "_extension" / "formulas.py"
 
 
-def formulas() -> dict[str, str]:
+def module() -> ModuleType:
     spec = importlib.util.spec_from_file_location("formulas", FILE)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FORMULAS
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def formulas() -> dict[str, str]:
+    return module().FORMULAS
+
+
+def test_a_formula_is_broken_before_its_definitions():
+    assert doctest.testmod(module()) == (0, 2)
 
 
 def test_every_method_has_one_in_plain_characters_and_one_as_latex():

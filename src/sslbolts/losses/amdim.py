@@ -18,7 +18,7 @@ def amdim(source: Tensor, target: Tensor, *, clip: float = 20.0, regularization:
 
     .. math:: \frac{1}{BL} \sum_{il} -\log \frac{e^{c(s_{iil})}}{e^{c(s_{iil})} + \sum_{j \ne i, m} e^{c(s_{ijm})}}
               + \frac{\lambda}{B^2 L} \sum_{ijl} s_{ijl}^2, \qquad
-              s_{ijl} = \frac{\langle u_i, v_{jl} \rangle}{\sqrt D}, \quad c(s) = C \tanh(s / C)
+              s_{ijl} = \frac{\langle u_i, v_{jl} \rangle}{\sqrt D}, \qquad c(s) = C \tanh(s / C)
 
     The other locations of the own image are no negatives. The regularization takes the scores as they are before they
     are clipped. Each rank has its own images as sources and the locations of all ranks as targets, with gradient
