@@ -253,8 +253,8 @@ MUTANTS = (
     _checkpoint(
         name="what the data's normalization was is not exported",
         file="checkpoints/backbone.py",
-        before='_DATA = ("image_size", "mean", "std", "in_chans")',
-        after='_DATA = ("image_size", "in_chans")',
+        before='_DATA = ("image_size", "mean", "std", "in_chans", "value_range")',
+        after='_DATA = ("image_size", "in_chans", "value_range")',
         tests=(
             "tests/checkpoints/test_formats.py::test_size_and_statistics_of_the_images_go_from_the_data_into_the_file",
         ),

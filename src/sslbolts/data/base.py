@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import rank_zero_info
+from sslbolts._lightning import rank_zero_info, rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, check_colors, size_and_views, statistics
@@ -26,6 +26,7 @@ from sslbolts.data.views import Draft, TrainingViews, training_views
 from sslbolts.data.weights import check_sampling, sampling_weights
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
+from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -134,6 +135,11 @@ class SSLDataModule(SplitImages):
         return self._eval_batch_size or self.batch_size
 
     @eval_batch_size.setter
+    @property
+    def value_range(self) -> tuple[tuple[float, float], ...] | None:
+        """The values that 0 and 1 in an image stand for: one pair, or one per channel; None of 8 bits."""
+        return self.form.pairs
+
     def eval_batch_size(self, images: int) -> None:
         self._eval_batch_size = images
 
@@ -285,7 +291,7 @@ class SSLDataModule(SplitImages):
             "std": None if self.std is None else list(self.std),
             "image_size": self.image_size,
             "in_chans": self.in_chans,
-            "value_range": None if self.form.pairs is None else [list(pair) for pair in self.form.pairs],
+            "value_range": None if self.value_range is None else [list(pair) for pair in self.value_range],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -302,6 +308,9 @@ class SSLDataModule(SplitImages):
     @classmethod
     def load_from_checkpoint(cls, *_: Any, **__: Any) -> Self:
         """Refused, since no checkpoint holds the arguments."""
+        if known := Preprocessing.of(state_dict):
+            for note in (*known.size_notes(self.image_size), *known.range_notes(self.value_range or ())):
+                rank_zero_warn(f"{type(self).__name__}: {note}")
         raise UsageError(f"no checkpoint holds the arguments of {cls.__name__}: make it with those of config.yaml.")
 
     # ------------------------------------------------------------------ inside

@@ -27,6 +27,7 @@ from sslbolts.readouts.checks import is_finite
 from sslbolts.transforms import BatchedEvaluate, evaluation
 from sslbolts.transforms.levels import LEVELS, pixels_of
 
+from sslbolts.transforms.preprocessing import range_in_words
 __all__ = [
     "EncodedData",
     "EvaluationData",
@@ -121,18 +122,23 @@ class EncodedData:
             "mean": "none" if mean is None else [round(value, 4) for value in mean],
             "std": "none" if std is None else [round(value, 4) for value in std],
         }
-        if self.notes:
+        if size_notes(self.encoder, self.data.image_size):
             found["size of training"] = known.image_size
         if known.crop_pct and known.image_size and view.size != view.resize:
             own = (known.image_size, round(known.image_size / known.crop_pct), known.interpolation)
             if own != (view.size, view.resize, view.interpolation):
+        if self.data.value_range is not None:
+            found["value range"] = range_in_words(self.data.value_range)
                 found["the network's own"] = f"{own[0]} of a shorter side of {own[1]}, {own[2]}"
         return found
 
     @property
     def notes(self) -> list[str]:
-        """A sentence on images that are not of the size that the network was trained on; none on others."""
-        return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
+        """Sentences on images that are not of the size or range of values that the network was trained on."""
+        if not isinstance(self.data, SSLDataModule):
+            return []
+        ranges = [] if _is_drawn(self.encoder) else self.encoder.preprocessing.range_notes(self.data.value_range or ())
+        return [*size_notes(self.encoder, self.data.image_size), *ranges]
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are levels still."""
@@ -285,11 +291,11 @@ def size_notes(encoder: Encoder, size: int | None) -> list[str]:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    drawn = encoder.pretrained is False or encoder.initialization
-    own = None if drawn else encoder.preprocessing.image_size
-    if own is None or size is None or size == own:
-        return []
-    return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
+    return [] if _is_drawn(encoder) or size is None else encoder.preprocessing.size_notes(size)
+
+
+def _is_drawn(encoder: Encoder) -> bool:
+    return encoder.pretrained is False or bool(encoder.initialization)
 
 
 def data_name(data: EvaluationData) -> str:

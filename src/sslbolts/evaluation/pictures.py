@@ -153,8 +153,8 @@ class Subject:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on images that are not held out, and on what labels would add."""
-        notes = []
+        """Sentences on images that are other than in training, or not held out, and on what labels would add."""
+        notes = EncodedData(self.encoder, self.data).notes
         if self.query_split == "train":
             hint = " (--data.val_fraction holds a part out.)" if hasattr(self.data, "val_fraction") else ""
             notes.append(
