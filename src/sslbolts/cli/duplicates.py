@@ -167,5 +167,7 @@ def _draw(found: "Duplicates", encoder: "Encoder", data: "SSLDataModule", path: 
         [(Path(a.name).name, Path(b.name).name) for a, b in places],
         found.pairs.similarity[: len(rows)].tolist(),
         title=f"Nearest pairs by {encoder.name} on {data_name(data)}",
+        color_channels=data.color_channels,
+        stretch=data.value_range is not None,
     )
     return save(figure, free_picture(path, digest), digest=digest)

@@ -163,7 +163,12 @@ class Subject:
             )
         if not any(self.data.images(split).labeled for split in {self.query_split, self.bank_split}):
             notes.append(LABELS_WOULD_SHOW)
-        return notes
+        return [*notes, _SEVERAL] if self.data.multi_label else notes
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How images are shown, as arguments of what draws a sheet."""
+        return {"color_channels": self.data.color_channels, "stretch": self.data.value_range is not None}
 
     def itself(self, rows: Tensor) -> Tensor | None:
         """The place of each image of :attr:`queries` in :attr:`bank`, -1 where it is not there; None for other images.
@@ -242,6 +247,7 @@ def _neighbors(subject: Subject) -> "Figure":
     )
 
 
+        **subject.look,
 def _embedding(subject: Subject) -> "Figure":
     _, found = subject.queries
     planes = {str(how): project(found.features, how, seed=subject.seed) for how in available_projections()}
@@ -261,6 +267,7 @@ def _clusters(subject: Subject) -> "Figure":
     )
 
 
+        **subject.look,
 @torch.no_grad()
 def _attention(subject: Subject) -> "Figure":
     split = subject.split(subject.query_split)
@@ -276,7 +283,7 @@ def _attention(subject: Subject) -> "Figure":
     names = subject.data.class_names
     labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
     title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"
-    return draw_attention(images, maps, labels=labels, title=title)
+    return draw_attention(images, maps, labels=labels, title=title, **subject.look)
 
 
 def _augmentations(subject: Subject) -> "Figure":

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.batch import ViewBatch, images_of
-from sslbolts.callbacks.pictures.shared.images import displayable
+from sslbolts.callbacks.pictures.shared.images import displayable, look_of
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
@@ -86,7 +86,7 @@ class AugmentationSheet(Callback):
 
     def _of_batch(self, trainer: Trainer, batch: Any) -> "Figure":
         views = batch.views if isinstance(batch, ViewBatch) else [images_of(batch)]
-        return draw_views([self._shown(trainer, view) for view in views])
+        return draw_views([self._shown(trainer, view) for view in views], **look_of(trainer))
 
     def _shown(self, trainer: Trainer, view: Tensor) -> Tensor:
         return thumbnails(displayable(view[: self.images], trainer.datamodule))  # type: ignore[attr-defined]

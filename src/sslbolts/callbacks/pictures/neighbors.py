@@ -11,8 +11,8 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable
-from sslbolts.callbacks.pictures.shared.queries import QueryPicture
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, look_of
+from sslbolts.callbacks.pictures.shared.queries import QueryPicture, rows_of
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
@@ -168,6 +168,7 @@ class NeighborSheet(QueryPicture):
         super().forget()
         self._share = None
 
+            **look_of(trainer),
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._monitor(trainer) is None:
             self._bank.loader(trainer, pl_module)  # a missing bank is better named now than after an epoch
