@@ -21,7 +21,7 @@ from sslbolts.data.pixels import PixelForm
 from sslbolts.data.rank_sampler import overfits, place_of
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.stream_shares import Share, SplitBy, check_stream, engine_of, share_of, shuffled, useful_workers
-from sslbolts.data.views import CroppedViews, Draft, training_views
+from sslbolts.data.views import CroppedViews, Draft
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import mix
 
@@ -88,6 +88,8 @@ class StreamDataModule(SSLDataModule):
 
     def __init__(
         self,
+    has_rows = False
+
         train: IterableDataset[Any],
         *,
         epoch_images: int | None = None,
@@ -196,7 +198,7 @@ class StreamDataModule(SSLDataModule):
                 f"epoch_images={self.epoch_images:,}, but one batch takes {per_step:,} (batch_size={self.batch_size}"
                 f" x {place['world_size']} devices): give a smaller batch_size, or more images."
             )
-        views = training_views(images, self.views, where, mean=self.mean, std=self.std, color=self.color)
+        views = self._make_views(images, where)
         assert isinstance(views, CroppedViews)
         self._train_views = views
         self._progress.per_epoch = steps
@@ -214,6 +216,14 @@ class StreamDataModule(SSLDataModule):
     def _labels_hint(self) -> str:
         return "give num_classes= and bank= a labeled map-style dataset, or switch off what needs labels."
 
+
+    def _settled_statistics(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        if self._statistics is None:
+            raise UsageError(
+                f"mean and std of {self.in_chans} channels are not known, and those of a stream are not measured: give "
+                "mean= and std=, one number per channel in [0, 1]."
+            )
+        return super()._settled_statistics()
 
 class _Nameless:
     """As many images of which none can be asked for."""

@@ -25,8 +25,8 @@ __all__ = ["AugmentationSheet"]
 class AugmentationSheet(Callback):
     """Draws once, before the first step, what augmentation does to training images.
 
-    With a DataModule of :mod:`sslbolts.data` it shows several draws of each kind of view, beside the image; with any
-    other data the first training batch as the network gets it. Random states stay as they are.
+    With a DataModule of :mod:`sslbolts.data` it shows several draws of each kind of view, beside the image; with a
+    stream or any other data the first training batch as the network gets it. Random states stay as they are.
 
     Args:
         images: rows, 1 to 32.
@@ -70,6 +70,8 @@ class AugmentationSheet(Callback):
         """Of a DataModule with a recipe of views and images that can be read one by one; None for others."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if not all(hasattr(data, name) for name in ("views", "color", "train_images_dataloader")):
+            return None
+        if not getattr(data, "has_rows", True):  # a stream, of which the batch is all that can be had
             return None
         images = data.train_images_dataloader().dataset
         step = max(1, len(images) // self.images)  # data sets are often sorted by class

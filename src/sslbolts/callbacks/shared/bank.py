@@ -10,7 +10,8 @@ from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
-from sslbolts.training.stratified import even, stratified
+from sslbolts.training.rows import refuse_stream
+from sslbolts.training.stratified import even, spread, stratified
 from sslbolts.training.undisturbed import isolated
 
 __all__ = ["Bank"]
@@ -96,6 +97,7 @@ class Bank:
             "batches, or a callable that makes one: usually the training images without augmentation."
         )
 
+            refuse_stream(datamodule, "NeighborSheet (without bank=)")
 
 def _is_unlabeled(datamodule: Any) -> bool:
     """Whether this is a DataModule of ``sslbolts.data`` whose bank would have no labels."""
