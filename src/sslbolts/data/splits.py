@@ -96,7 +96,7 @@ class SplitImages(ResumableDataModule):
         return images
 
     def targets(self, split: Split) -> Tensor:
-        """Labels ``(N,)`` of a split's images, -1 where there is none.
+        """Labels ``(N,)`` of a split's images, -1 where there is none; with :attr:`multi_label` rows ``(N, C)``.
 
         Images are read only where they do not hold their labels. With ``labels_per_class`` or the like the other images
         of "train" and "bank" count as unlabeled.
@@ -125,7 +125,7 @@ class SplitImages(ResumableDataModule):
         if split not in self._images:
             images = self.load(split)
             if images is not None:
-                check_images(images, split, owner=type(self).__name__, form=self.form)
+                check_images(images, split, owner=type(self).__name__, form=self.form, multi_label=self.multi_label)
             self._images[split] = images
         return self._images[split]
 

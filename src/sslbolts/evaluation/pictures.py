@@ -42,6 +42,7 @@ LABELS_WOULD_SHOW = (
     "clusters have the colors and names of their classes."
 )
 """Of pictures of unlabeled images."""
+_SEVERAL = "Images may show several classes (multi_label=True), of which pictures have no names or colors."
 
 FEWEST_IMAGES = 4
 """Of a picture of features."""
@@ -215,6 +216,8 @@ class Subject:
             raise UsageError(
                 f"{type(self.data).__name__} has {len(found.features)} images: a picture takes {FEWEST_IMAGES}."
             )
+        if found.targets.ndim == 2:
+            found = found._replace(targets=torch.full((len(found.targets),), -1))
         return torch.cat([thumbnails(image[None]) for image in split.cut(found.indices.tolist())]), found
 
 
@@ -244,10 +247,10 @@ def _neighbors(subject: Subject) -> "Figure":
         ),
         class_names=subject.data.class_names,
         title=f"Nearest neighbors: {subject.title}",
+        **subject.look,
     )
 
 
-        **subject.look,
 def _embedding(subject: Subject) -> "Figure":
     _, found = subject.queries
     planes = {str(how): project(found.features, how, seed=subject.seed) for how in available_projections()}
@@ -264,10 +267,10 @@ def _clusters(subject: Subject) -> "Figure":
         cluster_directions(found.features, cluster_count(found.targets), seed=subject.seed),
         class_names=subject.data.class_names,
         title=f"Spherical k-means clusters: {subject.title}",
+        **subject.look,
     )
 
 
-        **subject.look,
 @torch.no_grad()
 def _attention(subject: Subject) -> "Figure":
     split = subject.split(subject.query_split)
@@ -281,7 +284,8 @@ def _attention(subject: Subject) -> "Figure":
         raise UsageError(_misfit(subject, error)) from error
     images = torch.stack(split.cut(indices.tolist()))
     names = subject.data.class_names
-    labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
+    named = names is not None and targets.ndim == 1
+    labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if named else None  # type: ignore[index]
     title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"
     return draw_attention(images, maps, labels=labels, title=title, **subject.look)
 

@@ -61,6 +61,8 @@ def look_of(trainer: Trainer) -> dict[str, Any]:
 def targets_or_none(batch: Any, *, multi_label: bool = False) -> Tensor:
     """Labels ``(B,)`` of a batch, -1 where it has none, or several classes for an image: a picture can do without."""
     try:
+        if multi_label:
+            return torch.full((len(images_of(batch)),), -1)
         return targets_of(batch)
     except UsageError:
         return torch.full((len(images_of(batch)),), -1)

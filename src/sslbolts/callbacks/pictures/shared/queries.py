@@ -58,7 +58,7 @@ class QueryPicture(QueryMonitor):
         folder: str | Path | None,
     ) -> None:
         whole(_FEWEST, max_images=max_images)
-        super().__init__(type(self).__name__, features, targets or targets_or_none)
+        super().__init__(type(self).__name__, features, targets or self._targets_or_none, multi_label=None)
         self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
         self.max_images = max_images
         self.class_names = class_names
@@ -87,6 +87,15 @@ class QueryPicture(QueryMonitor):
     ) -> Any:
         """Results that :meth:`draw` needs besides, found on all ranks, which all have the same images."""
 
+    def _targets_or_none(self, batch: Any) -> Tensor:
+        return targets_or_none(batch, multi_label=self.multi_label)
+
+    def targets(self, batch: Any) -> Tensor:
+        """Labels ``(B,)``; all -1 where images may show several classes, which pictures do not show."""
+        if self.multi_label:
+            return targets_or_none(batch, multi_label=True)
+        return super().targets(batch)
+
     @property
     def state_key(self) -> str:
         return self._generate_state_key(name=self.publisher.name)
@@ -95,18 +104,9 @@ class QueryPicture(QueryMonitor):
         self.publisher.begin(trainer)
 
     def due(self, trainer: Trainer) -> bool:
+        self.of_training = False
         return self.publisher.due(trainer)
 
-    def collect(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
-    ) -> None:
-        rows = even(len(features), self._per_batch(trainer))
-        if len(rows):
-            with self.publisher.attempt():
-                images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
-        self.of_training = False
-                self._kept.append((thumbnails(images), features[rows], targets[rows].long(), self._seen + rows))
-        self._seen += len(features)
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -132,6 +132,15 @@ class QueryPicture(QueryMonitor):
         self._picture(trainer, pl_module, path, images, features, found.targets.cpu())
         self.forget()
 
+    def collect(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
+    ) -> None:
+        rows = even(len(features), self._per_batch(trainer))
+        if len(rows):
+            with self.publisher.attempt():
+                images = displayable(images_of(batch)[rows], trainer.datamodule)  # type: ignore[attr-defined]
+                self._kept.append((thumbnails(images), features[rows], targets[rows].long(), self._seen + rows))
+        self._seen += len(features)
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
         device = pl_module.device
@@ -147,17 +156,6 @@ class QueryPicture(QueryMonitor):
         if not gathered:
             return
         images, features, targets = gathered
-        finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
-        missing = int((~finite).sum())
-        whose = ", of training images, as none are held out" if self.of_training else ""
-        self.left_out = whose + (f", without {missing:,} whose features are not finite" if missing else "")
-        if missing and len(finite) - missing < _FEWEST:
-            rank_zero_warn(
-                f"{type(self).__name__} draws nothing after epoch {self.publisher.passed(trainer)}: features of "
-                f"{missing:,} of {len(finite):,} {'training' if self.of_training else 'validation'} images are NaN or "
-                "infinite."
-            )
-            return
         self._picture(trainer, pl_module, self.publisher.path(trainer), images, features, targets)
 
     def _picture(
@@ -170,9 +168,22 @@ class QueryPicture(QueryMonitor):
         targets: Tensor,
     ) -> None:
         """Draw what all ranks have found, and publish it."""
+        finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
+        missing = int((~finite).sum())
+        whose = ", of training images, as none are held out" if self.of_training else ""
+        self.left_out = whose + (f", without {missing:,} whose features are not finite" if missing else "")
+        if missing and len(finite) - missing < _FEWEST:
+            rank_zero_warn(
+                f"{type(self).__name__} draws nothing after epoch {self.publisher.passed(trainer)}: features of "
+                f"{missing:,} of {len(finite):,} {'training' if self.of_training else 'validation'} images are NaN or "
+                "infinite."
+            )
+            return
         images, features, targets = images[finite], features[finite], targets[finite]
         chosen = even(len(images), self.max_images)
         images, features, targets = (x[chosen] for x in (images, features, targets))
+        if self.of_training:
+            self.rows = self.rows[finite][chosen]
         with self.publisher.attempt():
             computed = self.compute(trainer, pl_module, images, features, targets)
             if rank() == 0:
@@ -182,8 +193,6 @@ class QueryPicture(QueryMonitor):
 
     def forget(self) -> None:
         self._kept, self._seen = [], 0
-        if self.of_training:
-            self.rows = self.rows[finite][chosen]
 
     def _per_batch(self, trainer: Trainer) -> int:
         """Number of images of a batch that are kept."""
