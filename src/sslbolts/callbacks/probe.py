@@ -289,9 +289,9 @@ class OnlineLinearProbe(QueryMonitor):
         log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
 
     def _report_precision(self, trainer: Trainer, pl_module: LightningModule, seen: Tensor, *, prefix: str) -> None:
-        nothing = torch.empty(0, len(self.lrs), self.num_classes, device=seen.device), seen.new_empty(0).float()
-        parts = self._scores or [(nothing[0], nothing[1].new_empty(0, self.num_classes), seen[:0])]
-        logits, targets, finite = (torch.cat(part) for part in zip(*parts))
+        empty = torch.empty(0, len(self.lrs), self.num_classes, device=seen.device)
+        none = (empty, empty[:, 0], seen[:0])  # of a rank without a batch
+        logits, targets, finite = (torch.cat(part) for part in zip(*(self._scores or [none])))
         counted = seen & has_label(targets)
         found = [
             precision_of_all(logits[counted, head], targets[counted], finite=finite[counted])
