@@ -136,7 +136,7 @@ WRONG_DATASETS_IN_PYTHON = {
     "fine-tuning on several classes": (
         lambda: evaluate_finetune(
             load_encoder(nn.Flatten(), image_size=8, device="cpu"),
-            DatasetDataModule([(_IMAGE, [1, 0])] * 2, multi_label=True),
+            DatasetDataModule([(_IMAGE, [1, 0])] * 2, val=[(_IMAGE, [1, 0])] * 2, multi_label=True),
         ),
         "one label per image, but DatasetDataModule has multi_label=True: its labels are rows (N, 2)",
     ),
