@@ -7,9 +7,19 @@ import torch
 from torch import Tensor
 
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot
 from sslbolts.errors import UsageError
 
-__all__ = ["TextBatch", "ViewBatch", "class_labels", "images_of", "indices_of", "targets_of"]
+__all__ = [
+    "TextBatch",
+    "ViewBatch",
+    "class_labels",
+    "given_targets",
+    "images_of",
+    "indices_of",
+    "multi_hot_labels",
+    "targets_of",
+]
 
 _IMAGES = ("image", "images", "pixel_values", "x", "input", "inputs")
 _TARGETS = ("target", "targets", "label", "labels", "y")
@@ -24,7 +34,8 @@ class ViewBatch(NamedTuple):
     Attributes:
         views: one tensor per view, each ``(B, C, H_v, W_v)``: float, augmented and normalized, by the time a training
             step sees it (``uint8`` where the photometric part is still to be done on the device).
-        targets: ``(B,)`` int64 class labels, -1 where an image has none.
+        targets: ``(B,)`` int64 class labels, -1 where an image has none; where the data declares several classes per
+            image (``multi_label``), ``(B, C)`` float32 of 1, 0, and -1 for what is not known.
         indices: ``(B,)`` int64 row of each image in its dataset.
 
     Example:
@@ -85,6 +96,19 @@ def targets_of(batch: Any) -> Tensor:
         >>> targets_of((torch.zeros(4, 3, 8, 8), torch.arange(4)))
         tensor([0, 1, 2, 3])
     """
+    return class_labels(given_targets(batch))
+
+
+def given_targets(batch: Any) -> Any:
+    """The labels of a batch as they are, of whatever form.
+
+    Raises:
+        UsageError: if there are none.
+
+    Example:
+        >>> given_targets({"x": torch.zeros(2, 3), "y": torch.eye(2)}).shape
+        torch.Size([2, 2])
+    """
     found = batch.targets if isinstance(batch, ViewBatch) else _find(batch, 1, _TARGETS)
     if found is None:
         raise UsageError(
@@ -92,7 +116,7 @@ def targets_of(batch: Any) -> Tensor:
             f"ViewBatch, or a mapping with one of {', '.join(_TARGETS)}. Pass targets= a callable on the batch for "
             "others."
         )
-    return class_labels(found)
+    return found
 
 
 def class_labels(found: Any) -> Tensor:
@@ -108,13 +132,30 @@ def class_labels(found: Any) -> Tensor:
         >>> class_labels([[3], [-1]]), class_labels(torch.tensor([True, False]))
         (tensor([ 3, -1]), tensor([1, 0]))
     """
-    kind = (
-        f"shape {tuple(found.shape)} and {found.dtype}" if hasattr(found, "dtype") else f"type {type(found).__name__}"
-    )
     try:
         return as_labels(found)
     except UsageError as error:
-        raise UsageError(f"the labels of a batch have {kind}: {error}") from None
+        raise UsageError(f"the labels of a batch have {_form(found)}: {error}") from None
+
+
+def multi_hot_labels(found: Any, classes: int | None = None) -> Tensor:
+    """Rows ``(B, C)`` of several classes of what a callable makes of a batch.
+
+    Args:
+        found: a tensor, an array or a list; see :func:`~sslbolts.checks.multi_hot.as_multi_hot`.
+        classes: `C`, if it is known.
+
+    Raises:
+        UsageError: for another shape; the message says it.
+
+    Example:
+        >>> multi_hot_labels(torch.tensor([[True, True, False]]))
+        tensor([[1., 1., 0.]])
+    """
+    try:
+        return as_multi_hot(found, classes=classes)
+    except UsageError as error:
+        raise UsageError(f"the labels of a batch have {_form(found)}: {error}") from None
 
 
 def indices_of(batch: Any) -> Tensor | None:
@@ -126,6 +167,12 @@ def indices_of(batch: Any) -> Tensor | None:
     """
     found = batch.indices if isinstance(batch, ViewBatch) else _find(batch, 2, _INDICES)
     return found if isinstance(found, Tensor) and found.ndim == 1 and found.dtype == torch.int64 else None
+
+
+def _form(found: Any) -> str:
+    if hasattr(found, "dtype"):
+        return f"shape {tuple(found.shape)} and {found.dtype}"
+    return f"type {type(found).__name__}"
 
 
 def _find(batch: Any, position: int, names: tuple[str, ...]) -> Any:

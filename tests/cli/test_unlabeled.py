@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
+from torch.utils.data import TensorDataset
 
 from sslbolts import SimCLR
-from sslbolts.callbacks import NeighborSheet
+from sslbolts.callbacks import ClusterSheet, EmbeddingPlot, NeighborSheet
 from sslbolts.cli.main import main
-from sslbolts.data import ImageFolderDataModule
+from sslbolts.data import DatasetDataModule, ImageFolderDataModule
 from sslbolts.evaluation import find_duplicates, load_encoder
 from sslbolts.evaluation.diagnosis.drawn_queries import with_queries
 from sslbolts.evaluation.pictures import Subject, _neighbors
 from tests.cli.wrong import TINY
+from tests.helpers.nets import TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 
 COPIES = {5: 2, 20: 11}  # of equal pixels
@@ -172,3 +175,36 @@ def test_a_sheet_in_training_seeks_neighbors_among_the_training_images(monkeypat
     assert all(rows.shape == (3, 2) for rows in drawn["rows"].values())
     for image in drawn["bank"]:
         assert any(np.abs(image.permute(1, 2, 0).numpy().astype(int) - pixels).max() <= 1 for pixels in bank)
+
+
+def test_where_nothing_is_held_out_pictures_in_training_are_of_training_images(monkeypatch, tmp_path):
+    drawn = {}
+
+    def draw(queries, _, bank, targets, rows, *, title, **look):
+        drawn.update(queries=queries, bank=bank, targets=targets, rows=rows, title=title)
+        return Figure()
+
+    monkeypatch.setattr("sslbolts.callbacks.pictures.neighbors.draw_neighbors", draw)
+    pixels = torch.randint(0, 256, (24, 3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    data = DatasetDataModule(TensorDataset(pixels), batch_size=8, num_workers=0)
+    pictures = [
+        NeighborSheet(k=3, queries=4, every_n_epochs=2),
+        EmbeddingPlot(projections=["pca"]),
+        ClusterSheet(clusters=2),
+    ]
+    trainer = quiet_trainer(callbacks=pictures, max_epochs=3, default_root_dir=tmp_path)
+    trainer.fit(SimCLR(TinyBackbone(), hidden_dim=8, output_dim=4), data)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == [
+        "clusters-epoch0003.png",
+        "embedding-epoch0003.png",
+        "neighbors-epoch0002.png",
+        "neighbors-epoch0003.png",
+    ]
+    assert drawn["title"] == "Nearest neighbors after 3 epochs, of training images, as none are held out"
+    assert torch.equal(drawn["queries"], pixels[[0, 6, 12, 18]])
+    for rows in drawn["rows"].values():
+        assert rows.shape == (4, 3)
+        for query, neighbors in zip(drawn["queries"], drawn["bank"][rows]):
+            assert not any(torch.equal(query, neighbor) for neighbor in neighbors), "an image is not its own neighbor"
+    assert all(any(torch.equal(image, one) for one in pixels) for image in drawn["bank"])

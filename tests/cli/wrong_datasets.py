@@ -1,9 +1,11 @@
 """Wrong uses of weights, labels and streams."""
 
 import torch
+from torch import nn
 from torch.utils.data import IterableDataset
 
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule, StreamDataModule
+from sslbolts.evaluation import evaluate_finetune, load_encoder
 from tests.cli.wrong import SIMCLR, Wrong
 
 _FOLDER = [*SIMCLR, "--data=ImageFolder", "--data.image_size=32"]
@@ -105,6 +107,37 @@ WRONG_DATASETS_IN_PYTHON = {
     ),
     "several classes of an image": (
         lambda: DatasetDataModule([(_IMAGE, torch.tensor([1, 1, 0]))] * 2, num_classes=3).targets("train"),
-        "labels of several classes are not judged here",
+        "several classes of one image are declared, by multi_label=True",
+    ),
+    "class numbers where several classes are declared": (
+        lambda: DatasetDataModule([(_IMAGE, 3)] * 2, num_classes=5, multi_label=True).targets("train"),
+        "3 is no row of several classes: with multi_label=True a label is 5 numbers",
+    ),
+    "a row of several classes that is too short": (
+        lambda: DatasetDataModule([(_IMAGE, [1, 0])] * 2, num_classes=5, multi_label=True).targets("train"),
+        "[1, 0] is no row of several classes",
+    ),
+    "shares of several classes": (
+        lambda: DatasetDataModule([(_IMAGE, [0.2, 0.8])] * 2, multi_label=True).targets("train"),
+        "hold the number 0.2",
+    ),
+    "labels per class where an image has several": (
+        lambda: DatasetDataModule([(_IMAGE, [1, 0])] * 2, multi_label=True, labels_per_class=1),
+        "labels_per_class= goes by the one class of an image",
+    ),
+    "balanced sampling where an image has several classes": (
+        lambda: DatasetDataModule([(_IMAGE, [1, 0])] * 2, multi_label=True, sampling="balanced"),
+        "sampling= goes by the one class of an image",
+    ),
+    "a stream of several classes without their number": (
+        lambda: StreamDataModule(_Stream(), epoch_images=8, multi_label=True),
+        "multi_label=True of a stream needs num_classes=",
+    ),
+    "fine-tuning on several classes": (
+        lambda: evaluate_finetune(
+            load_encoder(nn.Flatten(), image_size=8, device="cpu"),
+            DatasetDataModule([(_IMAGE, [1, 0])] * 2, val=[(_IMAGE, [1, 0])] * 2, multi_label=True),
+        ),
+        "one label per image, but DatasetDataModule has multi_label=True: its labels are rows (N, 2)",
     ),
 }

@@ -2,6 +2,7 @@
 
 import itertools
 import tarfile
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset
 
+from sslbolts import DeepCluster, DeepClusterV2, Exemplar, InstanceDiscrimination
+from sslbolts.callbacks import AugmentationSheet, NeighborSheet, ViewAgreement, WhitenedStem
 from sslbolts.data import DatasetDataModule, StreamDataModule
 from sslbolts.data.stream_shares import Share, share_of, shuffled, useful_workers
 from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiView, View
 from tests.data.helpers import Recorder, quiet_trainer
+from tests.helpers.nets import TinyBackbone
 
 VIEWS = MultiView((View(8),), normalize=False)  # crops and flips of one-colored images change nothing
 COUNT = 48
@@ -186,6 +190,90 @@ def test_a_trainer_resumes_in_the_middle_of_an_epoch(tmp_path):
     whole = run(10)
     assert run(6) == whole[:6]
     assert run(10, tmp_path / "stopped.ckpt") == whole[6:]
+
+
+def fit_rank(steps, folder, ckpt_path=None):
+    """What this process of two trains on."""
+    module = Recorder()
+    trainer = quiet_trainer(max_steps=steps, devices=2, strategy="ddp", default_root_dir=folder)
+    data = StreamDataModule(Plain(), epoch_images=COUNT, batch_size=4, views=VIEWS, num_workers=0, seed=0)
+    trainer.fit(module, data, ckpt_path=ckpt_path)
+    trainer.save_checkpoint(f"{folder}/stopped.ckpt")
+    return [batch.targets.tolist() for batch in module.batches]
+
+
+def test_two_processes_read_every_image_of_an_epoch_once_and_go_on_exactly_in_its_middle(two_ranks, tmp_path):
+    whole = two_ranks(fit_rank, 10, str(tmp_path))  # of 6 steps an epoch
+    for rank, other in ((0, 1), (1, 0)):
+        epoch = [number for batch in whole[rank][:6] for number in batch]
+        assert sorted(epoch + [number for batch in whole[other][:6] for number in batch]) == list(range(COUNT))
+    begun = two_ranks(fit_rank, 4, str(tmp_path))
+    assert [*begun] == [batches[:4] for batches in whole]
+    resumed = two_ranks(fit_rank, 10, str(tmp_path), str(tmp_path / "stopped.ckpt"))
+    assert [*resumed] == [batches[4:] for batches in whole]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ranks_and_workers_together_read_every_image_once_also_when_resumed(streams, engine, monkeypatch):
+    read, done = [], 3
+    for rank in range(2):
+        monkeypatch.setattr("sslbolts.data.stream.place_of", lambda trainer, rank=rank: {"rank": rank, "world_size": 2})
+        whole = labels(data_of(streams[engine](), num_workers=2).train_dataloader())
+        loader = data_of(streams[engine](), num_workers=2).train_dataloader()
+        loader.position = lambda: (done, done)
+        resumed = labels(loader)
+        assert resumed == whole[done:]
+        read += whole[:done] + resumed
+    assert sorted(itertools.chain.from_iterable(read)) == list(range(COUNT))
+
+
+def test_a_sheet_of_augmentations_shows_the_first_batch_of_a_stream(tmp_path):
+    sheet = AugmentationSheet(images=3, folder=tmp_path)
+    data = data_of(Plain())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the picture augmentations cannot be drawn")
+        quiet_trainer(max_steps=1, callbacks=[sheet]).fit(Recorder(), data)
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["augmentations-epoch0001.png"]
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: (Recorder(), NeighborSheet()), "NeighborSheet"),
+        (lambda: (Recorder(), ViewAgreement()), "ViewAgreement"),
+        (lambda: (Recorder(), WhitenedStem(network="net")), "WhitenedStem"),
+        (lambda: (InstanceDiscrimination(TinyBackbone(), num_images=COUNT), None), "InstanceDiscrimination"),
+        (lambda: (DeepCluster(TinyBackbone(), num_clusters=4, pca_dim=None), None), "DeepCluster"),
+        (lambda: (DeepClusterV2(TinyBackbone()), None), "DeepClusterV2"),
+        (lambda: (Exemplar(TinyBackbone(), objective="batch_hard"), None), "Exemplar"),
+    ],
+)
+def test_what_needs_rows_refuses_a_stream_by_its_name(make, name):
+    module, callback = make()
+    trainer = quiet_trainer(max_steps=1, callbacks=[] if callback is None else [callback])
+    with pytest.raises(
+        UsageError, match=rf"^{name}\b.* looks at single training images, and those of StreamDataModule"
+    ):
+        trainer.fit(module, data_of(Plain(), image_size=None))
+
+
+def test_a_stream_of_other_channels_asks_for_mean_and_deviation():
+    settings = {"epoch_images": 8, "batch_size": 4, "num_workers": 0, "views": MultiView((View(8),))}
+    data = StreamDataModule(Plain(), in_chans=5, **settings)
+    with pytest.raises(UsageError, match=r"mean and std of 5 channels are not known, .* give mean= and std="):
+        data.train_dataloader()
+
+
+def test_color_operations_of_a_stream_change_the_channels_that_are_named():
+    class Gray(IterableDataset):
+        def __iter__(self):
+            yield from (torch.full((5, 8, 8), 100, dtype=torch.uint8) for _ in range(8))
+
+    jitter = MultiView((View(8, jitter=(0.8, 0, 0, 0), jitter_p=1.0),), normalize=False)
+    settings = {"epoch_images": 8, "batch_size": 8, "in_chans": 5, "views": jitter, "num_workers": 0}
+    (batch,) = StreamDataModule(Gray(), color_channels=[3, 2, 1], **settings).train_dataloader()
+    changed = (batch.views[0] - 100 / 255).abs().amax((0, 2, 3)) > 0.01
+    assert changed.tolist() == [False, True, True, True, False]
 
 
 def test_a_buffer_gives_each_item_once_in_another_order():

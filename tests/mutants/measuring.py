@@ -31,8 +31,8 @@ MUTANTS = (
     _monitor(
         name="labels of the probe's rows are laid out image by image",
         file="callbacks/probe.py",
-        before="targets.to(features.device).repeat(len(features) // max(1, len(targets)))",
-        after="targets.to(features.device).repeat_interleave(len(features) // max(1, len(targets)))",
+        before="else targets.repeat(views)",
+        after="else targets.repeat_interleave(views)",
         tests=("tests/callbacks/test_probe.py::test_rows_that_repeat_per_view_get_the_labels_of_each_view",),
     ),
     _monitor(
@@ -62,7 +62,7 @@ MUTANTS = (
     _monitor(
         name="the probe learns from images without a label",
         file="callbacks/shared/linear_heads.py",
-        before="valid = (targets >= 0) & ~beyond & x.isfinite().all(1)",
+        before="valid = has_label & ~beyond & x.isfinite().all(1)",
         after="valid = ~beyond & x.isfinite().all(1)",
         tests=("tests/callbacks/test_probe.py::test_rows_without_label_or_with_nan_have_no_part",),
     ),
@@ -137,8 +137,8 @@ MUTANTS = (
     _readout(
         name="ridge: the intercept is left out",
         file="readouts/ridge.py",
-        before="@ weight.to(x.dtype) + prior.to(x.dtype)",
-        after="@ weight.to(x.dtype)",
+        before="@ weight.to(mean.dtype) + prior.to(mean.dtype)",
+        after="@ weight.to(mean.dtype)",
         tests=("tests/readouts/test_ridge.py::test_scores_equal_scikit_learns_ridge",),
     ),
     _readout(
@@ -253,8 +253,8 @@ MUTANTS = (
     _checkpoint(
         name="what the data's normalization was is not exported",
         file="checkpoints/backbone.py",
-        before='_DATA = ("image_size", "mean", "std", "in_chans")',
-        after='_DATA = ("image_size", "in_chans")',
+        before='_DATA = ("image_size", "mean", "std", "in_chans", "value_range")',
+        after='_DATA = ("image_size", "in_chans", "value_range")',
         tests=(
             "tests/checkpoints/test_formats.py::test_size_and_statistics_of_the_images_go_from_the_data_into_the_file",
         ),

@@ -13,9 +13,10 @@ from sslbolts.cli.main import main
 from sslbolts.evaluation.result import Result
 from sslbolts.report import page as page_of_run
 from sslbolts.report import read_run, write_report
+from sslbolts.report.logged import accuracies
 from sslbolts.report.metrics import Point
 from sslbolts.report.run import Run
-from sslbolts.report.verdict import Verdict
+from sslbolts.report.verdict import Verdict, verdict
 from tests.report.folders import make_run
 from tests.report.page_reader import Page
 
@@ -250,7 +251,7 @@ def test_the_name_of_a_metric_is_escaped_in_the_verdict():
     found = Run(Path("runs/a"), metrics={"agreement/top1": series})
     hostile = Verdict("agreement/top1", None, "<script>1</script>", "& more")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_of_run, "verdict", lambda values: hostile)
+        patch.setattr(page_of_run, "verdict", lambda *_: hostile)
         shown = page_of_run.run_page(found)
     assert "&lt;script&gt;1&lt;/script&gt; &amp; more" in shown
     assert "<script>1" not in shown
@@ -459,3 +460,46 @@ def test_the_page_of_one_run_goes_into_its_folder(folder, capsys):
 
 def test_python_can_write_it_too(folder, tmp_path):
     assert write_report([folder], tmp_path / "page.html") == tmp_path / "page.html"
+
+
+def test_a_comparison_says_of_each_run_what_its_own_page_says(tmp_path):
+    good, bad = make_run(tmp_path / "good"), make_run(tmp_path / "bad", knn=(0.3, 0.2))
+    rows = report(good, bad, output=tmp_path / "both.html").rows()
+    head = rows.index(["run", "by its last numbers"])
+    assert [row[0] for row in rows[head + 1 : head + 3]] == ["good", "bad"]
+    assert "it has learned what pixels do not show" in rows[head + 1][1]
+    assert "it has learned nothing that this shows" in rows[head + 2][1]
+    for folder, (_, said) in zip((good, bad), rows[head + 1 : head + 3]):
+        assert said.partition(" Train longer")[0] in report(folder, output=tmp_path / "one.html").text
+
+
+@pytest.mark.parametrize(
+    ("values", "learned", "words"),
+    [
+        ({"train/loss_of_chance": 0.6}, True, "0.60 of that of guessing: it has learned"),
+        (
+            {"train/loss_of_frequencies": 1.1, "val/loss": 3.0},
+            False,
+            "by the words' frequencies: it has learned nothing",
+        ),
+        ({"train/loss_of_chance": float("nan")}, False, "the network has diverged"),
+        ({"train/loss": 2.0}, None, "nothing was measured"),
+    ],
+)
+@pytest.mark.parametrize("model", ["Word2Vec", "MaskedLanguageModel"])
+def test_a_run_on_text_is_judged_by_its_loss_and_no_monitor_of_images_is_advised(values, learned, words, model):
+    found = verdict(values, model)
+    assert found.learned is learned
+    said = f"{found.line} {found.advice}"
+    assert words in said
+    assert not any(of_images in said for of_images in ("KNNMonitor", "ViewAgreement", "views", "pixels", "collapse"))
+    assert found.labels, "labels of images are not asked for either"
+
+
+def test_precision_of_several_classes_is_a_measure_like_accuracy():
+    found = verdict({"knn/k20_t0.07/map": 0.4, "knn/k20_t0.07/map/raw_pixels": 0.3, "knn/k20_t0.07/map/untrained": 0.2})
+    assert (found.measure, found.learned) == ("knn/k20_t0.07/map", True)
+    series = {name: [Point(1, 0.5)] for name in ("knn/k20_t0.07/map", "knn/k20_t0.07/map/raw_pixels", "probe/map")}
+    first, second = accuracies(Run(Path("runs/a"), metrics=series))
+    assert (first.label, first.baselines) == ("20 nearest neighbors, mAP", {"raw pixels": 0.5})
+    assert second.label == "Online linear probe, mAP"

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
 from sslbolts.batch import images_of
-from sslbolts.callbacks.shared.accuracies import accuracies, is_finite
+from sslbolts.callbacks.shared.accuracies import accuracies, is_finite, precisions
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import positive, whole
 from sslbolts.checks.devices import with_float64
+from sslbolts.checks.multi_hot import has_label
 from sslbolts.distributed import all_sum, broadcast_, gather_ragged, world_size
 from sslbolts.errors import UsageError
 from sslbolts.networks.raw_pixels import raw_pixels
@@ -53,6 +54,10 @@ class KNNMonitor(QueryMonitor):
     the Trainer's loaders are untouched. Features of the bank are kept in float32 on the device: 0.4 GB for 50,000 of
     width 2048.
 
+    Where an image may show several classes (``multi_label``), a query's score for a class is the share of its
+    neighbors' weighted votes, and logged are mean average precisions, ``knn/k20_t0.07/map`` and ``ridge/map``: over the
+    classes that some query shows, since a class without any has no precision. There is no ``class_separation`` then.
+
     Images of the bank with a feature that is not finite (or has no finite square in float32) are left out, with a
     warning; such queries count as wrong. If nothing is left, all numbers are NaN, so a run that diverges goes on.
 
@@ -71,9 +76,12 @@ class KNNMonitor(QueryMonitor):
         every_n_epochs: measure at the first validation, then when ``n`` epochs have passed, and at the end of the run;
             and in between where ``ModelCheckpoint``, ``EarlyStopping`` or a learning-rate schedule compares one of the
             metrics, which are not there at a validation that is not measured.
-        max_bank: at most so many images in the bank, each class in proportion; None for all.
+        max_bank: at most so many images in the bank, each class in proportion (drawn from all, where images may show
+            several); None for all.
         baselines: measure raw pixels and the untrained network.
         name: prefix of the metrics, ``name/knn/...``; needed when there are two of these callbacks.
+        multi_label: whether labels are rows ``(B, C)`` of several classes, of 1, 0, and -1 for what is not known; None
+            is what the DataModule declares, else False. Rows with a single 1 are class numbers then.
 
     Raises:
         UsageError: for a value out of range; when evaluation starts, if there is no bank; with its first batch, if
@@ -99,6 +107,7 @@ class KNNMonitor(QueryMonitor):
         max_bank: int | None = None,
         baselines: bool = True,
         name: str = "",
+        multi_label: bool | None = None,
     ) -> None:
         self.k = (k,) if isinstance(k, int) else tuple(k)
         if not self.k or not all(isinstance(number, Integral) and number >= 1 for number in self.k):
@@ -106,7 +115,7 @@ class KNNMonitor(QueryMonitor):
         positive(temperature=temperature)
         whole(every_n_epochs=every_n_epochs)
         whole(2, max_bank=max_bank)
-        super().__init__(name or "KNNMonitor", features, targets)
+        super().__init__(name or "KNNMonitor", features, targets, multi_label=multi_label)
         self.temperature = temperature
         self.every_n_epochs = every_n_epochs
         self.baselines = baselines
@@ -115,7 +124,7 @@ class KNNMonitor(QueryMonitor):
         self.baseline_values: dict[str, float] = {}
         """Accuracies of the baselines, by metric name."""
         self._measured = -every_n_epochs  # the last epoch that was
-        self.bank = Bank(bank, max_rows=max_bank, targets=self.targets)
+        self.bank = Bank(bank, max_rows=max_bank, targets=self.targets, several=lambda: self.multi_label)
         self._share: Pass | None = None  # what this rank has read of the bank
         self._queries: list[tuple[Tensor, Tensor]] = []
         self._warned = False  # of features that are not finite
@@ -126,13 +135,14 @@ class KNNMonitor(QueryMonitor):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the accuracies, of kNN for each `k` and then of ridge."""
+        """Names of the accuracies (or precisions), of kNN for each `k` and then of ridge."""
         return self._names(self.k, ridge=True)
 
     @property
     def _logged(self) -> tuple[str, ...]:
         """Names of all that is measured anew."""
-        return (*self.metrics, f"{self._start}rankme", f"{self._start}class_separation")
+        shape = ("rankme",) if self.multi_label else ("rankme", "class_separation")
+        return (*self.metrics, *(f"{self._start}{name}" for name in shape))
 
     # ------------------------------------------------------------------ baselines
 
@@ -179,7 +189,7 @@ class KNNMonitor(QueryMonitor):
 
         bank = self.bank.whole(read(self.bank.loader(trainer, pl_module)))
         queries = read(OwnLoader(loader, most_batches=most))
-        known = queries.targets >= 0
+        known = has_label(queries.targets)
         for (name, _, k, ridge), x, features in zip(plans, bank.features, queries.features):
             if not x.shape[1]:
                 continue
@@ -242,10 +252,12 @@ class KNNMonitor(QueryMonitor):
         bank, labels = self._finite(found.features[0], found.targets)
         features, targets = (torch.cat(parts) for parts in zip(*(self._queries or [(bank[:0], labels[:0])])))
         self.forget()
-        counted = first_seen & (targets >= 0)
+        counted = first_seen & has_label(targets)
         values = self._accuracies(self.k, True, features[counted], targets[counted], bank, labels)
-        shape = bank.new_full((2,), torch.nan)
-        if len(bank):
+        shape = bank.new_full((1 if self.multi_label else 2,), torch.nan)
+        if len(bank) and self.multi_label:
+            shape = rankme(bank)[None]
+        elif len(bank):
             shape = torch.stack([rankme(bank), with_float64(class_separation(bank, labels))])
         broadcast_([shape])  # devices of one kind agree to the last bit, but a decision to stop must not depend on it
         values |= {f"{self._start}{name}": v for name, v in zip(("rankme", "class_separation"), shape.tolist())}
@@ -276,7 +288,7 @@ class KNNMonitor(QueryMonitor):
                 f"{self.name}: {share:.2%} of the bank's images have features that are not finite, and are left out: "
                 "the network has diverged, or is about to (a smaller learning rate, or a longer warm-up)."
             )
-        if not bool((targets[finite] >= 0).any()):
+        if not bool(has_label(targets[finite]).any()):
             finite = torch.zeros_like(finite)
         return bank[finite], targets[finite]
 
@@ -284,14 +296,16 @@ class KNNMonitor(QueryMonitor):
         self, k: Sequence[int], ridge: bool, features: Tensor, targets: Tensor, bank: Tensor, bank_targets: Tensor
     ) -> dict[str, float]:
         """Accuracies by metric name: of kNN for each ``k``, and of ridge if it is asked for."""
-        found = accuracies(features, targets, bank, bank_targets, k=k, temperature=self.temperature, ridge=ridge)
+        measure = precisions if self.multi_label else accuracies
+        found = measure(features, targets, bank, bank_targets, k=k, temperature=self.temperature, ridge=ridge)
         if not found:
             rank_zero_warn("KNNMonitor: no query has a label (all are -1), so there are no accuracies to log.")
         return dict(zip(self._names(k, ridge), found))
 
     def _names(self, k: Sequence[int], ridge: bool) -> tuple[str, ...]:
-        knn = [f"{self._start}knn/k{neighbors}_t{self.temperature:g}" for neighbors in k]
-        return (*knn, *([f"{self._start}ridge/top1"] if ridge else []))
+        end, ridges = ("/map", "map") if self.multi_label else ("", "top1")
+        knn = [f"{self._start}knn/k{neighbors}_t{self.temperature:g}{end}" for neighbors in k]
+        return (*knn, *([f"{self._start}ridge/{ridges}"] if ridge else []))
 
     # ------------------------------------------------------------------ state
 

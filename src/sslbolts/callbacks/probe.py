@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
+from sslbolts.callbacks.shared.accuracies import precision_of_all
 from sslbolts.callbacks.shared.features import FeatureFunction, agreed_width
 from sslbolts.callbacks.shared.linear_heads import LinearHeads
 from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import at_least, is_number, whole
+from sslbolts.checks.multi_hot import check_values, has_label
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import is_new_run
@@ -36,6 +38,11 @@ class OnlineLinearProbe(QueryMonitor):
     one best on the test images themselves, which a warning says); ``probe/train_top1`` at the end of the epoch, over
     its batches before each was learned from; ``top5`` beside them from 20 classes on. ``probe`` is ``name``.
 
+    Where an image may show several classes (``multi_label``), the heads are logistic regressions, one for each class,
+    trained by binary cross-entropy, and logged is the mean average precision, ``probe/map``: over the classes that some
+    image shows, since a class without any has no precision. There is no number of training then: scores of heads that
+    change from batch to batch cannot be ranked.
+
     A fit that continues no other starts with new heads.
 
     Args:
@@ -50,6 +57,8 @@ class OnlineLinearProbe(QueryMonitor):
         weight_decay: of the probe's weights.
         name: prefix of the metrics, and the key of the state in checkpoints: two probes need two names.
         every_n_batches: train on each n-th batch only.
+        multi_label: whether labels are rows ``(B, num_classes)`` of 1, 0, and -1 for what is not known; None is what
+            the DataModule declares, else False. Rows with a single 1 are class numbers then.
 
     Raises:
         UsageError: for a value out of range; when fit starts, for the name of no submodule, or a DataModule that does
@@ -71,6 +80,7 @@ class OnlineLinearProbe(QueryMonitor):
         weight_decay: float = 0.0,
         name: str = "probe",
         every_n_batches: int = 1,
+        multi_label: bool | None = None,
     ) -> None:
         whole(2, num_classes=num_classes)
         if not lrs or not all(is_number(lr) and lr > 0 for lr in lrs):
@@ -79,20 +89,21 @@ class OnlineLinearProbe(QueryMonitor):
         whole(every_n_batches=every_n_batches)
         if not name:
             raise UsageError("name is empty: it is the prefix of the probe's metrics.")
-        super().__init__(name, features, targets)
+        super().__init__(name, features, targets, multi_label=multi_label)
         self._of_data = num_classes is None
         self.num_classes = num_classes or 0  # which setup replaces
         self.lrs = tuple(lrs)
         self.weight_decay = weight_decay
         self.every_n_batches = every_n_batches
         self.accuracies: dict[float, float] = {}
-        """Top-1 accuracy of each learning rate at the last evaluation."""
+        """Top-1 accuracy (with ``multi_label`` mean average precision) of each learning rate at the last evaluation."""
         self._heads: LinearHeads | None = None
         self._train_counts: Tensor | None = None  # of all ranks, see LinearHeads.step
         self._chosen: int | None = None  # the head that was best in the last validation
         self._checked = False
         self._right: list[Tensor] = []  # (rows, 2, heads): among the first, among the first five
         self._labeled: list[Tensor] = []
+        self._scores: list[tuple[Tensor, Tensor, Tensor]] = []  # of several classes: logits, labels, whether finite
 
     @property
     def state_key(self) -> str:
@@ -101,6 +112,7 @@ class OnlineLinearProbe(QueryMonitor):
     # ------------------------------------------------------------------ training
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if self._of_data:
             data = trainer.datamodule  # type: ignore[attr-defined]
             try:
@@ -153,7 +165,9 @@ class OnlineLinearProbe(QueryMonitor):
                 f"{len(targets)} labels: the rows must be the labels' number, or that for each view, view after view. "
                 "Pass features= or targets= a callable."
             )
-        targets = targets.to(features.device).repeat(len(features) // max(1, len(targets)))
+        views = len(features) // max(1, len(targets))
+        targets = targets.to(features.device)
+        targets = targets.repeat(views, 1) if self.multi_label else targets.repeat(views)
         self._check(targets)
         heads = self._heads_for(features)
         with torch.autocast(features.device.type, enabled=False):
@@ -171,13 +185,19 @@ class OnlineLinearProbe(QueryMonitor):
             return
         labeled, *right, rows, beyond = self._train_counts.tolist()
         self._train_counts = None
+        if beyond and self.multi_label:
+            raise UsageError(
+                f"{self.name}: {beyond} rows of labels of this epoch hold other numbers than 1, 0, and -1 for what is "
+                "not known."
+            )
         if beyond:
             raise UsageError(
                 f"{self.name}: {beyond} labels of this epoch are {self.num_classes} or more, but num_classes="
                 f"{self.num_classes}: labels are 0 to num_classes - 1, and -1 for none."
             )
         if rows:
-            log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
+            if not self.multi_label:
+                log_reduced(pl_module, {f"{self.name}/train_top1": max(right) / rows})
             return
         drop_metrics(trainer, [f"{self.name}/train_top1"])
         if labeled:
@@ -193,6 +213,13 @@ class OnlineLinearProbe(QueryMonitor):
 
     def _check(self, targets: Tensor) -> None:
         """Once per fit, since looking at a value makes the host wait; later labels are judged after the epoch."""
+        if self.multi_label and targets.shape[1] != self.num_classes:
+            raise UsageError(
+                f"{self.name}: labels are rows of {targets.shape[1]} classes, but num_classes={self.num_classes}."
+            )
+        if self.multi_label and not self._checked:
+            self._checked = True
+            check_values(targets)
         if not self._checked and len(targets):
             self._checked = True
             if (largest := int(targets.max())) >= self.num_classes:
@@ -205,7 +232,12 @@ class OnlineLinearProbe(QueryMonitor):
         width = features.shape[1]
         if self._heads is None:
             self._heads = LinearHeads(
-                width, self.num_classes, self.lrs, weight_decay=self.weight_decay, device=features.device
+                width,
+                self.num_classes,
+                self.lrs,
+                weight_decay=self.weight_decay,
+                device=features.device,
+                several=self.multi_label,
             )
         if self._heads.width != width:
             raise UsageError(
@@ -228,12 +260,18 @@ class OnlineLinearProbe(QueryMonitor):
     ) -> None:
         with torch.autocast(features.device.type, enabled=False):
             logits = self._heads_for(features).logits(features)
+        if self.multi_label:
+            self._scores.append((logits, targets, features.isfinite().all(1)))
+            return
         best = logits.topk(min(5, self.num_classes), dim=2).indices == targets[:, None, None]  # (rows, heads, 5)
         best &= features.isfinite().all(1)[:, None, None]  # by chance, NaN would be right at times
         self._right.append(torch.stack([best[..., 0], best.any(2)], 1))
         self._labeled.append(targets >= 0)
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
+        if self.multi_label:
+            self._report_precision(trainer, pl_module, first_seen, prefix=prefix)
+            return
         nothing = torch.empty(0, dtype=torch.bool, device=first_seen.device)
         counted = first_seen & torch.cat([*self._labeled, nothing])
         right = torch.cat([*self._right, nothing.new_empty(0, 2, len(self.lrs))])[counted].sum(0)  # (2, heads)
@@ -244,7 +282,33 @@ class OnlineLinearProbe(QueryMonitor):
             return
         top1, top5 = hits[: len(self.lrs)], hits[len(self.lrs) :]
         self.accuracies = {lr: count / rows for lr, count in zip(self.lrs, top1)}
-        chosen = top1.index(max(top1))
+        chosen = self._best(top1, prefix)
+        values = {f"{prefix}{self.name}/top1": top1[chosen] / rows}
+        if self.num_classes >= _TOP5_FROM:
+            values[f"{prefix}{self.name}/top5"] = top5[chosen] / rows
+        log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
+
+    def _report_precision(self, trainer: Trainer, pl_module: LightningModule, seen: Tensor, *, prefix: str) -> None:
+        empty = torch.empty(0, len(self.lrs), self.num_classes, device=seen.device)
+        none = (empty, empty[:, 0], seen[:0])  # of a rank without a batch
+        logits, targets, finite = (torch.cat(part) for part in zip(*(self._scores or [none])))
+        counted = seen & has_label(targets)
+        found = [
+            precision_of_all(logits[counted, head], targets[counted], finite=finite[counted])
+            for head in range(len(self.lrs))
+        ]
+        reached = [value for value in found if value is not None]
+        if not reached:
+            rank_zero_warn(f"{self.name}: no evaluation image has a label (all are -1): nothing is logged.")
+            drop_metrics(trainer, [f"{prefix}{self.name}/map"])
+            return
+        self.accuracies = dict(zip(self.lrs, reached))
+        value = reached[self._best(reached, prefix)]
+        log_reduced(pl_module, {f"{prefix}{self.name}/map": value}, prog_bar=(f"{self.name}/map",))
+
+    def _best(self, reached: Sequence[float], prefix: str) -> int:
+        """Which head is reported: the best one in validation, which from then on is the chosen one."""
+        chosen = max(range(len(reached)), key=lambda head: reached[head])
         if not prefix:
             self._chosen = chosen
         elif self._chosen is not None:
@@ -254,13 +318,10 @@ class OnlineLinearProbe(QueryMonitor):
                 f"{self.name}: there was no validation, so the best of {len(self.lrs)} learning rates is chosen on the "
                 "test images themselves: validate first, or give one learning rate, for a clean number."
             )
-        values = {f"{prefix}{self.name}/top1": top1[chosen] / rows}
-        if self.num_classes >= _TOP5_FROM:
-            values[f"{prefix}{self.name}/top5"] = top5[chosen] / rows
-        log_reduced(pl_module, values, prog_bar=(f"{self.name}/top1",))
+        return chosen
 
     def forget(self) -> None:
-        self._right, self._labeled = [], []
+        self._right, self._labeled, self._scores = [], [], []
 
     # ------------------------------------------------------------------ state
 
@@ -278,6 +339,10 @@ class OnlineLinearProbe(QueryMonitor):
                 f"{self.name}: the checkpoint's probe has {state['classes']} classes and lrs={tuple(state['lrs'])}, "
                 f"but this one {self.num_classes} and {self.lrs}: it starts afresh."
             )
+            return
+        if state.get("several", False) != self.multi_label:
+            other = "several classes per image" if state.get("several", False) else "one class per image"
+            rank_zero_warn(f"{self.name}: the checkpoint's probe is of {other}, and this one is not: it starts afresh.")
             return
         self._heads = LinearHeads.from_state(state, weight_decay=self.weight_decay)
         counts = state_dict["train_counts"]

@@ -15,6 +15,7 @@ from sslbolts.networks.raw_pixels import raw_pixels
 from sslbolts.readouts import rankme
 from sslbolts.training.facts import epochs_done, is_new_run, steps_done
 from sslbolts.training.logs import log_reduced
+from sslbolts.training.rows import refuse_stream
 from sslbolts.training.stratified import even
 from sslbolts.training.undisturbed import undisturbed
 from sslbolts.transforms import BatchedAugment, BatchedEvaluate, Evaluation, View
@@ -97,6 +98,8 @@ class ViewAgreement(Callback):
                 f"ViewAgreement draws the views of a DataModule of sslbolts.data, not of {type(data).__name__}: "
                 "give it one, or leave the callback out."
             )
+        if not data.has_images("val"):
+            refuse_stream(data, "ViewAgreement (without validation images)")
         self._reader.check(pl_module)
         if is_new_run(trainer):
             self.baseline_values = {}
@@ -195,7 +198,8 @@ def _makers(data: Any) -> list[Callable[[Tensor, torch.Generator], Tensor]]:
     """What makes of uint8 images two views of the DataModule's recipe (of one view, that twice), and no view."""
 
     def drawn(view: View) -> Callable[[Tensor, torch.Generator], Tensor]:
-        augment = BatchedAugment(view, mean=data.mean, std=data.std, color=data.color)
+        colors = getattr(data, "color_channels", None)
+        augment = BatchedAugment(view, mean=data.mean, std=data.std, color=data.color, color_channels=colors)
         return lambda pixels, generator: augment(pixels, generator=generator)
 
     evaluate = BatchedEvaluate(Evaluation(data.image_size, data.image_size), mean=data.mean, std=data.std)

@@ -16,6 +16,7 @@ from sslbolts.networks.whitened_filters import patches_for, set_whitening_filter
 from sslbolts.training.facts import is_new_run
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import run_pass
+from sslbolts.training.rows import refuse_stream
 
 __all__ = ["WhitenedStem"]
 
@@ -92,4 +93,5 @@ class WhitenedStem(Callback):
                 "WhitenedStem has no images to look at: pass images= a loader of training images without augmentation, "
                 "or use a DataModule of sslbolts."
             )
+        refuse_stream(datamodule, "WhitenedStem (without images=)")
         return datamodule.train_images_dataloader()

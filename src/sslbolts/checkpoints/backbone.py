@@ -23,7 +23,7 @@ from sslbolts.transforms.preprocessing import IMAGENET, Preprocessing
 
 __all__ = ["Loaded", "backbone_spec", "load_backbone", "read_backbone"]
 
-_DATA = ("image_size", "mean", "std", "in_chans")  # what a DataModule says of its images
+_DATA = ("image_size", "mean", "std", "in_chans", "value_range")  # what a DataModule says of its images
 _SPEC = ("backbone", "stem", "in_chans", "backbone_kwargs")
 
 # Methods whose backbone takes other channels than images have, which their prepare(images) makes.

@@ -108,7 +108,7 @@ def _of_array(label: Any) -> int:
         raise _refused(described, "give the number of one class: a vector has a single 1, and zeros")
     if flat.sum() != 1:
         count = f"{int(flat.sum())} classes" if flat.any() else "no class"
-        several = "; labels of several classes are not judged here" if flat.sum() > 1 else ""
+        several = "; several classes of one image are declared, by multi_label=True" if flat.sum() > 1 else ""
         raise _refused(f"{described}, which marks {count}", f"give the number of one class{several}")
     return int(flat.argmax())
 

@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     from sslbolts.cli.shared.parser import Parser
     from sslbolts.data import SSLDataModule
     from sslbolts.evaluation import find_duplicates
+    from sslbolts.evaluation.features import EncodedData
 
     parser = Parser(
         "sslbolts duplicates",
@@ -55,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     config.cache = source.cache_folder(config, encoder)
     found = find_duplicates(encoder, data, **source.arguments_of(find_duplicates, config))
     _show(found, config.threshold)
+    for note in EncodedData(encoder, data).notes:
+        print(note)
     written = []
     if config.output is not None:
         written.append(_write(found, Path(config.output)))
@@ -164,5 +167,7 @@ def _draw(found: "Duplicates", encoder: "Encoder", data: "SSLDataModule", path: 
         [(Path(a.name).name, Path(b.name).name) for a, b in places],
         found.pairs.similarity[: len(rows)].tolist(),
         title=f"Nearest pairs by {encoder.name} on {data_name(data)}",
+        color_channels=data.color_channels,
+        stretch=data.value_range is not None,
     )
     return save(figure, free_picture(path, digest), digest=digest)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sslbolts.checks import must_be_writable
 from sslbolts.cli.shared.parser import Parser
-from sslbolts.cli.shared.source import add_data, add_source, encoder_of, instantiated_data
+from sslbolts.cli.shared.source import add_data, add_source, data_of, encoder_of
 from sslbolts.errors import UsageError, did_you_mean
 
 __all__ = ["main"]
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
     folder = beside if config.output is None else Path(config.output)
     must_be_writable(folder / "picture.png", "Make room there, or name another folder with --output.")
     encoder = encoder_of(config)
-    data: SSLDataModule = instantiated_data(parser, config)
+    data: SSLDataModule = data_of(parser, config, encoder)
     subject = Subject(encoder, data, config.images, config.bank, config.rows, config.seed, config.cache)
     data.prepare_data()
     data.setup()

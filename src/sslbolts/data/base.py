@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import rank_zero_info
+from sslbolts._lightning import rank_zero_info, rank_zero_warn
 from sslbolts.batch import ViewBatch
 from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import AugmentOn, Color, DataArguments, Split, check_colors, size_and_views, statistics
 from sslbolts.data.evaluation import EvaluationImages, collate, normalized
 from sslbolts.data.images import Images, check_images
-from sslbolts.data.labels import KeptLabels
+from sslbolts.data.labels import KeptLabels, check_multi_label
 from sslbolts.data.loader import Placement, TrainLoader, evaluation_placement, training_placement
 from sslbolts.data.mixed_sampler import check_mixture
 from sslbolts.data.pixels import PixelForm
@@ -26,6 +26,7 @@ from sslbolts.data.views import Draft, TrainingViews, training_views
 from sslbolts.data.weights import check_sampling, sampling_weights
 from sslbolts.errors import UsageError, no_such_argument
 from sslbolts.transforms import MultiCrop, MultiView, evaluation
+from sslbolts.transforms.preprocessing import Preprocessing
 
 __all__ = ["SSLDataModule", "Split"]
 
@@ -86,6 +87,14 @@ class SSLDataModule(SplitImages):
             raise UsageError(no_such_argument(type(self), *unknown))
         super().__init__(seed)
         whole(batch_size=batch_size, eval_batch_size=eval_batch_size, image_size=image_size)
+        if self.multi_label:
+            check_multi_label(
+                labels_per_class=labels_per_class,
+                labels_fraction=labels_fraction,
+                labels_rows=labels_rows,
+                labeled_batch_size=labeled_batch_size,
+                sampling=sampling if isinstance(sampling, str) else None,
+            )
         self.kept_labels = KeptLabels(labels_per_class, labels_fraction, labels_rows)
         check_mixture(labeled_batch_size, batch_size, drop_last=drop_last)
         check_sampling(sampling, labeled_batch_size)
@@ -125,6 +134,11 @@ class SSLDataModule(SplitImages):
         self._labels: Tensor | None = None  # of the training images, where not all keep theirs
 
     __init__.__doc__ = DataArguments.__doc__  # for the help of subclasses
+
+    @property
+    def value_range(self) -> tuple[tuple[float, float], ...] | None:
+        """The values that 0 and 1 in an image stand for: one pair, or one per channel; None of 8 bits."""
+        return self.form.pairs
 
     # ------------------------------------------------------------------ the same images otherwise
 
@@ -178,7 +192,7 @@ class SSLDataModule(SplitImages):
         """
         for split, given in images.items():
             one_of(get_args(Split), split=split)
-            check_images(given, split, owner=type(self).__name__, form=self.form)
+            check_images(given, split, owner=type(self).__name__, form=self.form, multi_label=self.multi_label)
         return self._changed(_images=self._images | images, kept_labels=KeptLabels(), labeled_batch_size=None)
 
     def _changed(self, **attributes: Any) -> Self:
@@ -285,14 +299,18 @@ class SSLDataModule(SplitImages):
             "std": None if self.std is None else list(self.std),
             "image_size": self.image_size,
             "in_chans": self.in_chans,
-            "value_range": None if self.form.pairs is None else [list(pair) for pair in self.form.pairs],
+            "value_range": None if self.value_range is None else [list(pair) for pair in self.value_range],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the seed of the checkpoint, unless ``seed=`` was given, and its place among the batches.
 
-        A mean and a deviation that are not given are the checkpoint's then: the network knows no others.
+        A mean and a deviation that are not given are the checkpoint's then: the network knows no others. Another size
+        or range of values than the checkpoint's is said.
         """
+        if known := Preprocessing.of(state_dict):
+            for note in (*known.size_notes(self.image_size), *known.range_notes(self.value_range or ())):
+                rank_zero_warn(f"{type(self).__name__}: {note}")
         if self._statistics is None or self._measured:
             mean, std = state_dict.get("mean"), state_dict.get("std")
             if mean is not None and std is not None and len(mean) == self.in_chans:
@@ -339,6 +357,8 @@ class SSLDataModule(SplitImages):
             return None
         classes = self._class_count() if not isinstance(self.draws, str) else None
         each = not isinstance(self.draws, str) and len(self.draws) == self.num_train_images
+        if self.multi_label and not each:
+            check_multi_label(sampling=self.draws)
         labels = torch.full((self.num_train_images,), -1) if each else self.targets("train")
         return sampling_weights(self.draws, labels, classes)
 

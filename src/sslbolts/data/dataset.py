@@ -4,18 +4,21 @@ from collections.abc import Sized
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sslbolts._lightning import rank_zero_info
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot, has_label, is_one_hot, multi_hot_row
 from sslbolts.data.apart import Apart
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, read_array
+from sslbolts.data.images import Images, Label, TensorImages, plain_label, read_array
 from sslbolts.data.items import ItemReader
-from sslbolts.data.listed_labels import classes_of, listed_labels
+from sslbolts.data.listed_labels import classes_of, columns_of, listed_labels
 from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
@@ -37,8 +40,9 @@ class DatasetDataModule(SSLDataModule):
     PIL image, a ``(C, H, W)`` tensor (uint8, or float in [0, 1]) or a ``(H, W, C)`` numpy array of uint8; with a
     ``value_range``, numbers of any type in these shapes. No random transform should have touched it. A label is the
     number of a class, of any type or as the only number of an array, a vector with a single 1, or one of the names of
-    the classes; None or a negative number is none, and anything else, such as several classes of one image, is refused.
-    Streams are for :class:`~sslbolts.data.StreamDataModule`.
+    the classes; None or a negative number is none, and anything else is refused. Several classes of one image are
+    declared, by ``multi_label=True``: a label is then a row of one number per class, 1 where the image shows it, 0
+    where not, -1 or NaN where nobody knows, in any type. Streams are for :class:`~sslbolts.data.StreamDataModule`.
 
     Where the dataset lists its labels (as ``targets``, ``labels``, or a column of Hugging Face), names become numbers
     in their sorted order, and numbers with gaps, such as 7 and 100,000, become 0 and 1; ``class_names`` keeps them.
@@ -54,6 +58,8 @@ class DatasetDataModule(SSLDataModule):
         num_classes: number of classes; None takes ``class_names``, or the dataset's ``classes``.
         image_key: of items that are mappings; None is the first of image, img, jpg, jpeg, png, webp.
         label_key: likewise; None is the first of label, labels, target, cls, fine_label, if there is one.
+        multi_label: an image may show several classes: labels are rows. The number of classes is ``num_classes``, or
+            that of the dataset's ``classes``, of the rows that it lists, or of the first item's.
         in_memory: read every image once at the start and keep all as one tensor, which is much faster for small
             images; they must be of one size.
         **common: :class:`~sslbolts.data.arguments.DataArguments`. ``image_size=None`` is the size of the first image
@@ -81,9 +87,11 @@ class DatasetDataModule(SSLDataModule):
         num_classes: int | None = None,
         image_key: str | None = None,
         label_key: str | None = None,
+        multi_label: bool = False,
         in_memory: bool = False,
         **common: Unpack[DataArguments],
     ) -> None:
+        self.multi_label = multi_label
         self._datasets = {
             "train": train,
             "val": val,
@@ -94,10 +102,19 @@ class DatasetDataModule(SSLDataModule):
             check_map_style(name, dataset)
         form = PixelForm(common.get("in_chans", 3), common.get("value_range"))
         labeled = cast(Dataset[Any], self._datasets["bank"])
-        names, numbers = classes_of(labeled, label_key, num_classes)
-        if names is None and val is not None:
-            names = classes_of(val, label_key, num_classes)[0] if not numbers else None
-        self.reader = ItemReader(form, image_key=image_key, label_key=label_key, numbers=numbers)
+        names: tuple[str, ...] | None = None
+        numbers: dict[Any, int] = {}
+        columns: int | None = None
+        if multi_label:
+            columns = num_classes or columns_of(labeled, label_key)
+            columns = columns or _first_columns(labeled, ItemReader(form, image_key=image_key, label_key=label_key))
+            given = getattr(labeled, "classes", None) or getattr(val, "classes", None)
+            names = tuple(map(str, given)) if given and len(given) == columns else None
+        else:
+            names, numbers = classes_of(labeled, label_key, num_classes)
+            if names is None and val is not None:
+                names = classes_of(val, label_key, num_classes)[0] if not numbers else None
+        self.reader = ItemReader(form, image_key=image_key, label_key=label_key, numbers=numbers, columns=columns)
         unsized = common.get("image_size") is None and isinstance(common.get("views", ""), str)
         if unsized and len(cast(Sized, train)) > 0:
             ((height, width),) = Apart(_size, DatasetImages(train, self.reader, "train"), [0])
@@ -110,12 +127,13 @@ class DatasetDataModule(SSLDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, as given or as many as the dataset's ``classes``.
+        """Number of classes, as given or as many as the dataset's ``classes``; or the length of rows.
 
         Raises:
-            UsageError: if neither says.
+            UsageError: if nothing says it.
         """
-        return super().num_classes if self._declared_classes is None else self._declared_classes
+        declared = self._declared_classes or self.reader.columns
+        return super().num_classes if declared is None else declared
 
     def load(self, split: Split) -> Images | None:
         """The dataset that was given for the split."""
@@ -143,6 +161,7 @@ class DatasetImages:
         self.reader = reader
         self.in_chans = reader.form.in_chans
         self.dtype = reader.form.dtype
+        self.label_columns = reader.columns
         self.name = name
 
     @cached_property
@@ -157,18 +176,43 @@ class DatasetImages:
         """
         for listed in listed_labels(self.dataset, self.reader.label_key):
             try:
-                return bool((as_labels(listed) >= 0).any())
+                found = as_labels(listed) if self.label_columns is None else as_multi_hot(listed)
             except UsageError:  # such as names, whose numbers are in the items
                 continue
+            self._say_form(listed)
+            return bool(has_label(found).any())
         rows = Apart(_label, self, range(len(self)))
         labels = iter(late_bar(rows, f"Looking for a label in the {self.name} dataset"))
         first = next(labels, None)
-        return first is not None and (first >= 0 or any(label is not None and label >= 0 for label in labels))
+        if first is not None:
+            self._say_form(*Apart(_given_label, self, [0]))
+        return first is not None and (
+            _is_known(first) or any(label is not None and _is_known(label) for label in labels)
+        )
+
+    def _say_form(self, labels: Any) -> None:
+        """What was decided of rows with a single 1, which could be either."""
+        try:
+            rows = torch.as_tensor(labels)
+            rows = rows[None] if rows.ndim == 1 else rows
+        except (TypeError, ValueError, RuntimeError):
+            return
+        if not is_one_hot(rows):
+            return
+        read = (
+            "read as class numbers; of images that may show several classes, give multi_label=True"
+            if self.label_columns is None
+            else "read as rows of several classes, as multi_label=True says; without it they would be class numbers"
+        )
+        rank_zero_info(
+            f"labels of the {self.name} dataset are rows of {rows.shape[1]} numbers with a single 1 (those that were "
+            f"looked at): {read}."
+        )
 
     def __len__(self) -> int:
         return len(cast(Sized, self.dataset))
 
-    def read(self, index: int) -> tuple[Tensor, int]:
+    def read(self, index: int) -> tuple[Tensor, Label]:
         """Image ``(C, H, W)``, uint8 or uint16, and its label, -1 where it has none.
 
         Raises:
@@ -176,7 +220,7 @@ class DatasetImages:
         """
         return self.reader(self.dataset[index], f"item {index} of the {self.name} dataset")
 
-    def label(self, index: int) -> int | None:
+    def label(self, index: int) -> Label | None:
         """The label of an image: -1 for none, None where items have no place for one.
 
         Raises:
@@ -203,16 +247,42 @@ def _size(images: DatasetImages, row: int) -> tuple[int, int]:
     return height, width
 
 
-def _label(images: DatasetImages, row: int) -> int | None:
-    return images.label(row)
+def _label(images: DatasetImages, row: int) -> Any:
+    label = images.label(row)
+    return None if label is None else plain_label(label)
+
+
+def _given_label(images: DatasetImages, row: int) -> Any:
+    """As it is; None for what no tensor can be made of."""
+    given = images.reader.places(images.dataset[row], "the first item")[2]
+    return given.tolist() if isinstance(given, Tensor | np.ndarray) else given
+
+
+def _is_known(label: Any) -> bool:
+    return bool(np.any(np.asarray(label) >= 0))
+
+
+def _first_columns(dataset: Dataset[Any], reader: ItemReader) -> int:
+    """Length of the first item's row of labels.
+
+    Raises:
+        UsageError: if it is no row of several classes.
+    """
+    images = DatasetImages(dataset, reader, "first")
+    first = next(iter(Apart(_given_label, images, [0])), None) if len(images) else None
+    if first is None:
+        raise UsageError("multi_label=True, and nothing says how many classes there are: give num_classes=.")
+    return len(multi_hot_row(first))
 
 
 def _in_memory(images: DatasetImages) -> TensorImages:
     data = torch.empty(0)
-    targets = torch.empty(len(images), dtype=torch.int64)
+    columns = images.label_columns
+    targets = torch.empty(len(images), dtype=torch.int64) if columns is None else torch.empty(len(images), columns)
     read = Apart(read_array, images, range(len(images)), at_a_time=16)
     bar = late_bar(read, f"Reading the {images.name} dataset into memory")
-    for index, (array, targets[index]) in enumerate(bar):
+    for index, (array, label) in enumerate(bar):
+        targets[index] = torch.as_tensor(label)
         image = torch.from_numpy(array)
         if index == 0:
             data = image.new_empty(len(images), *image.shape)
@@ -222,4 +292,4 @@ def _in_memory(images: DatasetImages) -> TensorImages:
                 f"{tuple(data.shape[1:])}: images of several sizes cannot be held as one tensor, leave in_memory out."
             )
         data[index] = image
-    return TensorImages(data, targets)
+    return TensorImages(data, targets, multi_label=columns is not None)

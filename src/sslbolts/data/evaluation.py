@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, default_collate
 from sslbolts.batch import ViewBatch
 from sslbolts.data.apart import Apart
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of, readable
+from sslbolts.data.images import Images, Label, TensorImages, UnreadableImage, dtype_of, label_columns, readable
 from sslbolts.transforms import BatchedEvaluate, Evaluation, center_crop
 from sslbolts.transforms.batched import resize_and_center
 from sslbolts.transforms.levels import LEVELS, rows_of
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["EvaluationBatch", "EvaluationImages", "collate", "normalized", "untouched"]
 
 EvaluationBatch = tuple[Tensor, Tensor, Tensor]
-"""Images ``(B, C, S, S)``, targets ``(B,)``, indices ``(B,)``."""
+"""Images ``(B, C, S, S)``, targets ``(B,)`` (of several classes ``(B, K)``), indices ``(B,)``."""
 
 
-class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
+class EvaluationImages(Dataset[tuple[Tensor, Label, int] | None]):
     """Images as evaluation sees them: shorter side resized, center cut out, still in levels (the device normalizes
     them).
 
@@ -47,14 +47,14 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         """True if a batch may lack images that it was to have, because they cannot be read."""
         return getattr(self.images, "on_bad_image", "raise") == "skip"
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | None:
+    def __getitem__(self, index: int) -> tuple[Tensor, Label, int] | None:
         try:
             image, target = self.images.read(index)
         except UnreadableImage:
             return None
         return center_crop(image, self.evaluation), target, index
 
-    def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, int, int] | None]":
+    def __getitems__(self, indices: Sequence[int]) -> "EvaluationBatch | list[tuple[Tensor, Label, int] | None]":
         """The rows of a batch, as a DataLoader asks for them; of images in memory the batch itself, resized in one go.
 
         A batch without a readable image is empty, and not left out: a rank has as many batches as were planned.
@@ -81,7 +81,9 @@ class EvaluationImages(Dataset[tuple[Tensor, int, int] | None]):
         if len(getattr(self.images, "bad_images", ())) == len(self):
             raise ImageError(f"none of {len(self):,} images could be read: check that the folder holds images.")
         size, none = self.evaluation.size, torch.empty(0, dtype=torch.int64)
-        return torch.empty(0, self.images.in_chans, size, size, dtype=dtype_of(self.images)), none, none
+        columns = label_columns(self.images)
+        labels = none if columns is None else torch.empty(0, columns)
+        return torch.empty(0, self.images.in_chans, size, size, dtype=dtype_of(self.images)), labels, none
 
     def _cut(self, images: Tensor) -> Tensor:
         if images.shape[2:] == (self.evaluation.resize,) * 2 and self.evaluation.resize == self.evaluation.size:
@@ -96,7 +98,7 @@ def _cut(images: EvaluationImages, row: int) -> "np.ndarray[Any, Any] | None":
     return None if item is None else item[0].numpy()
 
 
-def collate(rows: "EvaluationBatch | list[tuple[Tensor, int, int] | None]") -> EvaluationBatch:
+def collate(rows: "EvaluationBatch | list[tuple[Tensor, Label, int] | None]") -> EvaluationBatch:
     """A batch ``(images, targets, indices)`` of rows; of those that could be read.
 
     Args:

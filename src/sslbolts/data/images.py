@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot, check_values, has_label
 from sslbolts.data.apart import Apart
 from sslbolts.data.pixels import PixelForm
 from sslbolts.errors import UsageError
@@ -16,15 +17,22 @@ from sslbolts.transforms.levels import rows_of
 
 __all__ = [
     "Images",
+    "Label",
     "SomeImages",
     "TensorImages",
     "UnreadableImage",
     "check_images",
     "chosen",
     "dtype_of",
+    "label_columns",
+    "plain_label",
     "read_array",
     "readable",
 ]
+
+
+Label = int | Tensor
+"""A class number, -1 for none; or, of several classes, ``(C,)`` float32 of 1, 0, and -1 for what is not known."""
 
 
 class UnreadableImage(Exception):
@@ -37,6 +45,8 @@ class Images(Protocol):
     Attributes:
         in_chans: channels of every image.
         dtype: uint8, which may be left unsaid, or uint16 where a range of values was declared.
+        label_columns: number of classes where an image may show several, so that labels are rows; None, which may be
+            left unsaid, where they are class numbers.
     """
 
     in_chans: int
@@ -50,7 +60,7 @@ class Images(Protocol):
         """Number of images."""
         ...
 
-    def read(self, index: int) -> tuple[Tensor, int]:
+    def read(self, index: int) -> tuple[Tensor, Label]:
         """Image ``(C, H, W)``, uint8 or uint16, and its label, -1 where it has none.
 
         Raises:
@@ -65,6 +75,8 @@ class TensorImages:
     Args:
         data: ``(N, C, H, W)``, uint8 or uint16.
         targets: labels of ``N`` images, as :func:`~sslbolts.checks.labels.as_labels` takes them; None where none has.
+        multi_label: an image may show several classes: labels are rows ``(N, C)``, as
+            :func:`~sslbolts.checks.multi_hot.as_multi_hot` takes them. Else rows with a single 1 are class numbers.
 
     Raises:
         UsageError: for labels that are none, or another number of them.
@@ -75,21 +87,31 @@ class TensorImages:
         (4, False)
     """
 
-    def __init__(self, data: Tensor, targets: Tensor | Sequence[Any] | None = None) -> None:
+    def __init__(
+        self, data: Tensor, targets: Tensor | Sequence[Any] | None = None, *, multi_label: bool = False
+    ) -> None:
         self.data = data
-        self.targets = torch.full((len(data),), -1) if targets is None else as_labels(targets)
+        if multi_label:
+            if targets is None:
+                raise UsageError("multi_label=True needs targets=: rows (N, C) of 1, 0, and -1 for what is not known.")
+            self.targets = as_multi_hot(targets)
+            check_values(self.targets)
+        else:
+            self.targets = torch.full((len(data),), -1) if targets is None else as_labels(targets)
+        self.label_columns = self.targets.shape[1] if multi_label else None
         if len(self.targets) != len(data):
             raise UsageError(f"{len(self.targets):,} labels were given for {len(data):,} images.")
-        self.labeled = bool((self.targets >= 0).any())
+        self.labeled = bool(has_label(self.targets).any())
         self.in_chans = data.shape[1]
         self.dtype = data.dtype
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def read(self, index: int) -> tuple[Tensor, int]:
+    def read(self, index: int) -> tuple[Tensor, Label]:
         """Image ``(C, H, W)``, uint8 or uint16, and its label."""
-        return self.data[index], int(self.targets[index])
+        label = self.targets[index]
+        return self.data[index], label if label.ndim else int(label)
 
 
 class SomeImages:
@@ -106,12 +128,13 @@ class SomeImages:
         self.labeled = images.labeled
         self.in_chans = images.in_chans
         self.dtype = dtype_of(images)
+        self.label_columns = label_columns(images)
         self.on_bad_image = getattr(images, "on_bad_image", "raise")
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, index: int) -> tuple[Tensor, int]:
+    def read(self, index: int) -> tuple[Tensor, Label]:
         """Image ``(C, H, W)``, uint8 or uint16, and its label."""
         return self.images.read(self.rows[index])
 
@@ -129,7 +152,8 @@ def chosen(images: Images, rows: Tensor) -> Images:
         3
     """
     if isinstance(images, TensorImages):
-        return TensorImages(rows_of(images.data, rows), images.targets[rows])
+        several = images.label_columns is not None
+        return TensorImages(rows_of(images.data, rows), images.targets[rows], multi_label=several)
     return SomeImages(images, rows.tolist())
 
 
@@ -164,7 +188,18 @@ def dtype_of(images: Images) -> torch.dtype:
     return dtype
 
 
-def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> None:
+def label_columns(images: Images) -> int | None:
+    """Number of classes where an image may show several and labels are rows; None where they are class numbers."""
+    columns: int | None = getattr(images, "label_columns", None)
+    return columns
+
+
+def plain_label(label: Label) -> Any:
+    """A label in a form that is cheap to send from one process to another."""
+    return label.numpy() if isinstance(label, Tensor) else label
+
+
+def check_images(images: Images, split: str, *, owner: str, form: PixelForm, multi_label: bool = False) -> None:
     """Refuse no images, and those of another form than a DataModule says.
 
     Args:
@@ -172,6 +207,7 @@ def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> 
         split: its name.
         owner: name of the DataModule.
         form: channels and type that its images must have.
+        multi_label: whether it declares that an image may show several classes.
 
     Raises:
         UsageError: says which split.
@@ -183,15 +219,21 @@ def check_images(images: Images, split: str, *, owner: str, form: PixelForm) -> 
     if dtype_of(images) != form.dtype:
         needs = "need no value_range= (uint8 is 0 to 255)" if form.pairs else "need value_range=(low, high)"
         raise UsageError(f"{owner} has images of {dtype_of(images)}, which {needs}.")
+    if multi_label != (label_columns(images) is not None) and images.labeled:
+        has = "class numbers" if multi_label else f"rows of {label_columns(images)} classes"
+        raise UsageError(
+            f'{owner} has multi_label={multi_label}, but the labels of its "{split}" images are {has}: one of the two '
+            "must be declared otherwise."
+        )
 
 
-def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int]:
+def read_array(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", Any]:
     """Image ``(C, H, W)`` and its label, in a form that is cheap to send from one process to another."""
     image, label = images.read(row)
-    return image.numpy(), label
+    return image.numpy(), plain_label(label)
 
 
-def _array_if_readable(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", int] | None:
+def _array_if_readable(images: Images, row: int) -> tuple["np.ndarray[Any, Any]", Any] | None:
     try:
         return read_array(images, row)
     except UnreadableImage:

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sslbolts.checks import read_regular, whole
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot
 from sslbolts.data.apart import Apart
-from sslbolts.data.images import Images
+from sslbolts.data.images import Images, label_columns, plain_label
 from sslbolts.errors import UsageError
 from sslbolts.progress import late_bar
 from sslbolts.training.seeds import generator
 
-__all__ = ["KeptLabels", "keep_labels", "keep_share", "labels_of", "read_rows"]
+__all__ = ["KeptLabels", "check_multi_label", "keep_labels", "keep_share", "labels_of", "read_rows"]
 
 _LABELS, _FRACTION = 2, 3  # what a seed is for
 
@@ -93,6 +95,8 @@ class KeptLabels:
 def labels_of(images: Images) -> Tensor:
     """Labels ``(N,)``, -1 where an image has none: as the images hold them, or else read with the images one by one.
 
+    Of images of several classes they are rows ``(N, C)``.
+
     Example:
         >>> from sslbolts.data import TensorImages
         >>> labels_of(TensorImages(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([1, -1]))).tolist()
@@ -101,7 +105,22 @@ def labels_of(images: Images) -> Tensor:
     held = getattr(images, "targets", None)
     if held is None:
         held = list(late_bar(Apart(_label, images, range(len(images)), at_a_time=16), "Labels"))
-    return as_labels(held)
+    columns = label_columns(images)
+    return as_labels(held) if columns is None else as_multi_hot(held, classes=columns)
+
+
+def check_multi_label(**given: Any) -> None:
+    """Refuses what chooses images by their one class, where an image may show several.
+
+    Args:
+        **given: arguments of that kind; None where they are not given.
+
+    Raises:
+        UsageError: that names one.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name}= goes by the one class of an image, and multi_label=True: leave one of them out.")
 
 
 def keep_labels(targets: Tensor, per_class: int, *, seed: int) -> Tensor:
@@ -175,5 +194,5 @@ def read_rows(path: str | Path) -> Tensor:
     return torch.tensor([int(word) for word in words if word])
 
 
-def _label(images: Images, row: int) -> int:
-    return images.read(row)[1]
+def _label(images: Images, row: int) -> Any:
+    return plain_label(images.read(row)[1])

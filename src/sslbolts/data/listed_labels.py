@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot
 from sslbolts.data.items import LABEL_KEYS
 from sslbolts.errors import UsageError
 
-__all__ = ["classes_of", "listed_labels"]
+__all__ = ["classes_of", "columns_of", "listed_labels"]
 
 
 def listed_labels(dataset: Any, label_key: str | None = None) -> Iterator[Any]:
@@ -65,6 +66,26 @@ def classes_of(
         if ids and ids[-1] >= most >= len(ids):
             return tuple(map(str, ids)), {label: number for number, label in enumerate(ids)}
     return None, {}
+
+
+def columns_of(dataset: Any, label_key: str | None) -> int | None:
+    """Number of classes where an image may show several: of the dataset's ``classes``, or of the rows that it lists.
+
+    Args:
+        dataset: map-style.
+        label_key: of the column of labels.
+
+    Returns:
+        None where nothing says it.
+    """
+    if names := getattr(dataset, "classes", None):
+        return len(names)
+    for listed in listed_labels(dataset, label_key):
+        try:
+            return as_multi_hot(listed).shape[1]
+        except UsageError:
+            continue
+    return None
 
 
 def _names_of_column(dataset: Any, label_key: str | None) -> list[str] | None:

@@ -33,6 +33,11 @@ class SplitImages(ResumableDataModule):
     """Standard deviation of the training images' pixels per channel, in [0, 1]; here ImageNet's."""
     class_names: tuple[str, ...] | None = None
     """Names of the classes, in the order of their labels; None where there are no labels."""
+    multi_label: bool = False
+    """Whether an image may show several classes, so that labels are rows ``(N, C)`` of 1, 0, and -1 for what is not
+    known; declared, since rows with a single 1 could be class numbers as well."""
+    has_rows: bool = True
+    """Whether training images can be had one by one, by their row; those of a stream cannot."""
 
     def load(self, split: Split) -> Images | None:
         """The images of a split, or None where there are none. Called once per split and process.
@@ -91,7 +96,7 @@ class SplitImages(ResumableDataModule):
         return images
 
     def targets(self, split: Split) -> Tensor:
-        """Labels ``(N,)`` of a split's images, -1 where there is none.
+        """Labels ``(N,)`` of a split's images, -1 where there is none; with :attr:`multi_label` rows ``(N, C)``.
 
         Images are read only where they do not hold their labels. With ``labels_per_class`` or the like the other images
         of "train" and "bank" count as unlabeled.
@@ -120,7 +125,7 @@ class SplitImages(ResumableDataModule):
         if split not in self._images:
             images = self.load(split)
             if images is not None:
-                check_images(images, split, owner=type(self).__name__, form=self.form)
+                check_images(images, split, owner=type(self).__name__, form=self.form, multi_label=self.multi_label)
             self._images[split] = images
         return self._images[split]
 

@@ -14,14 +14,14 @@ from sslbolts.checks import one_of, whole
 from sslbolts.data.arguments import DataArguments, Split
 from sslbolts.data.base import SSLDataModule
 from sslbolts.data.dataset import AnyDataset, DatasetImages, check_map_style
-from sslbolts.data.images import Images
+from sslbolts.data.images import Images, Label
 from sslbolts.data.items import ItemReader
 from sslbolts.data.loader import training_placement
-from sslbolts.data.pixels import PixelForm
 from sslbolts.data.rank_sampler import overfits, place_of
 from sslbolts.data.sampler import BatchPlan
+from sslbolts.data.stream_images import HeldImages, NamelessImages
 from sslbolts.data.stream_shares import Share, SplitBy, check_stream, engine_of, share_of, shuffled, useful_workers
-from sslbolts.data.views import CroppedViews, Draft, training_views
+from sslbolts.data.views import CroppedViews, Draft
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import mix
 
@@ -67,6 +67,8 @@ class StreamDataModule(SSLDataModule):
         bank: labeled images that queries are compared with; None is none.
         num_classes: number of classes.
         image_key, label_key: of items that are mappings; see :class:`~sslbolts.data.items.ItemReader`.
+        multi_label: an image may show several classes: labels are rows of ``num_classes`` numbers, as of
+            :class:`~sslbolts.data.DatasetDataModule`.
         shuffle_buffer: images among which each worker draws the next, decoded; 0 leaves the order of the stream.
         split_by: "items" or "itself", see above; None is "itself" for datasets, litdata and webdataset, else "items".
         resume: "exact", or "start".
@@ -86,6 +88,8 @@ class StreamDataModule(SSLDataModule):
         [[0, 1, 2, 3, 4, 5, 6, 7], [8, 9, 10, 11, 12, 13, 14, 15]]
     """
 
+    has_rows = False
+
     def __init__(
         self,
         train: IterableDataset[Any],
@@ -97,6 +101,7 @@ class StreamDataModule(SSLDataModule):
         num_classes: int | None = None,
         image_key: str | None = None,
         label_key: str | None = None,
+        multi_label: bool = False,
         shuffle_buffer: int = 0,
         split_by: SplitBy | None = None,
         resume: str = "exact",
@@ -110,6 +115,10 @@ class StreamDataModule(SSLDataModule):
                 )
         if common.get("drop_last") is False:
             raise UsageError("drop_last=False: all batches of a stream are full; leave it out.")
+        self.multi_label = multi_label
+        whole(2, num_classes=num_classes)
+        if multi_label and num_classes is None:
+            raise UsageError("multi_label=True of a stream needs num_classes=, the length of a row of labels.")
         super().__init__(**common)
         whole(epoch_images=epoch_images)
         whole(0, shuffle_buffer=shuffle_buffer)
@@ -126,7 +135,8 @@ class StreamDataModule(SSLDataModule):
         self.shuffle_buffer = shuffle_buffer
         self.split_by: SplitBy = split_by or ("items" if engine_of(train) == "torch" else "itself")
         self.resume = resume
-        self.reader = ItemReader(self.form, image_key=image_key, label_key=label_key)
+        columns = num_classes if multi_label else None
+        self.reader = ItemReader(self.form, image_key=image_key, label_key=label_key, columns=columns)
         self._declared_classes = num_classes
         names = next((names for one in (bank, val) if (names := getattr(one, "classes", None))), None)
         self.class_names = None if names is None else tuple(str(name) for name in names)
@@ -177,7 +187,7 @@ class StreamDataModule(SSLDataModule):
         trainer, place = self._current_trainer, place_of(self._current_trainer)
         if overfits(trainer):
             raise UsageError("overfit_batches needs batches that stay the same, and a stream has none: leave it out.")
-        images = _Nameless(self.epoch_images, self.form)
+        images = NamelessImages(self.epoch_images, self.form)
         where = training_placement(
             images,
             trainer,
@@ -196,7 +206,7 @@ class StreamDataModule(SSLDataModule):
                 f"epoch_images={self.epoch_images:,}, but one batch takes {per_step:,} (batch_size={self.batch_size}"
                 f" x {place['world_size']} devices): give a smaller batch_size, or more images."
             )
-        views = training_views(images, self.views, where, mean=self.mean, std=self.std, color=self.color)
+        views = self._make_views(images, where)
         assert isinstance(views, CroppedViews)
         self._train_views = views
         self._progress.per_epoch = steps
@@ -207,44 +217,20 @@ class StreamDataModule(SSLDataModule):
         settings = where.loader_settings(keep_workers=False) | {"num_workers": workers}
         return StreamLoader(batches, position=self._position, **settings)
 
+    def _settled_statistics(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        if self._statistics is None:
+            raise UsageError(
+                f"mean and std of {self.in_chans} channels are not known, and those of a stream are not measured: give "
+                "mean= and std=, one number per channel in [0, 1]."
+            )
+        return super()._settled_statistics()
+
     def train_images_dataloader(self) -> DataLoader[Any]:
         """Refused, see :meth:`load`."""
         return self.evaluation_dataloader("train")
 
     def _labels_hint(self) -> str:
         return "give num_classes= and bank= a labeled map-style dataset, or switch off what needs labels."
-
-
-class _Nameless:
-    """As many images of which none can be asked for."""
-
-    labeled = True
-
-    def __init__(self, count: int, form: PixelForm) -> None:
-        self.count = count
-        self.in_chans, self.dtype = form.in_chans, form.dtype
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, index: int) -> tuple[Tensor, int]:
-        raise IndexError(index)
-
-
-class _Held:
-    """The images of one batch."""
-
-    labeled = True
-
-    def __init__(self, images: list[tuple[Tensor, int]], form: PixelForm) -> None:
-        self.images = images
-        self.in_chans, self.dtype = form.in_chans, form.dtype
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def read(self, index: int) -> tuple[Tensor, int]:
-        return self.images[index]
 
 
 def _items(stream: Any, split_by: SplitBy, buffer: int, seed: int, share: Share, epoch: int) -> Iterator[Any]:
@@ -319,9 +305,9 @@ class StreamBatches(IterableDataset[Draft | ViewBatch]):
                     f"{share.world_size} holds no image: give fewer num_workers, or more shards."
                 )
 
-    def _made(self, images: list[tuple[Tensor, int]], batch: int) -> Draft | ViewBatch:
+    def _made(self, images: list[tuple[Tensor, Label]], batch: int) -> Draft | ViewBatch:
         views = CroppedViews(
-            _Held(images, self.reader.form),
+            HeldImages(images, self.reader.form),
             self.views.views,
             self.views.augment,
             finish_here=self.views.finish_here,

@@ -10,7 +10,7 @@ from sslbolts.data.files import FileImages
 from sslbolts.data.folder import ImageFolderDataModule
 from sslbolts.data.frame_sampler import Clips
 from sslbolts.data.frame_windows import FrameArguments, FrameViews, FrameWindows
-from sslbolts.data.images import Images, TensorImages, dtype_of
+from sslbolts.data.images import Images, Label, TensorImages, dtype_of
 from sslbolts.data.listing import Found, FoundImages
 from sslbolts.data.loader import Placement
 from sslbolts.data.video_files import Clip, FrameFiles, Layout, VideoFileFrames, clips_of, find_clips
@@ -134,7 +134,7 @@ class SquareImages:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, index: int) -> tuple[Tensor, int]:
+    def read(self, index: int) -> tuple[Tensor, Label]:
         """Image ``(C, S, S)`` uint8 and its label."""
         image, label = self.images.read(index)
         return _square(image), label

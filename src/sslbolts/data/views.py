@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from sslbolts.batch import ViewBatch
 from sslbolts.data.arguments import Color
 from sslbolts.data.decode import ImageError
-from sslbolts.data.images import Images, TensorImages, UnreadableImage, dtype_of
+from sslbolts.data.images import Images, Label, TensorImages, UnreadableImage, dtype_of
 from sslbolts.data.loader import Placement, has_transforms
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.training.seeds import generator
@@ -31,7 +31,7 @@ class Draft(NamedTuple):
     Attributes:
         images: what the views are made from, uint8 or uint16: one tensor ``(B, C, H, W)`` of whole images; or one
             tensor of crops ``(B, C, H_v, W_v)`` per view; or nothing where the images are on the device already.
-        targets: ``(B,)`` int64.
+        targets: ``(B,)`` int64, or ``(B, C)`` of several classes.
         indices: ``(B,)`` int64.
         seed: of the batch.
     """
@@ -167,7 +167,7 @@ class CroppedViews(TrainingViews):
     def __getitem__(self, plan: BatchPlan) -> Draft | ViewBatch:
         drawn = generator(plan.seed, _CROPS)
         images, indices = self.images, plan.indices.tolist()
-        targets: list[int] = []
+        targets: list[Label] = []
         # Laid out as (B, H, W, C), like the pixels of decoders and of the resize: crops are copied, not transposed.
         crops = [
             torch.empty(len(indices), view.size, view.size, images.in_chans, dtype=dtype_of(images)).permute(0, 3, 1, 2)
@@ -185,14 +185,15 @@ class CroppedViews(TrainingViews):
                 color=self.augment.color,
                 color_channels=self.augment.color_channels,
             )
-        draft = Draft(crops, torch.tensor(targets), torch.tensor(indices), plan.seed)
+        labels = torch.stack([torch.as_tensor(target) for target in targets])
+        draft = Draft(crops, labels, torch.tensor(indices), plan.seed)
         return self.finish(draft) if self.finish_here else draft
 
     def finish(self, draft: Draft) -> ViewBatch:
         """The finished batch, on the device where the draft is."""
         return ViewBatch(self.augment(draft.images, draft.seed, crop=False), draft.targets, draft.indices)
 
-    def _read(self, row: int, indices: list[int], drawn: torch.Generator) -> tuple[Tensor, int]:
+    def _read(self, row: int, indices: list[int], drawn: torch.Generator) -> tuple[Tensor, Label]:
         """The image of a row; if it cannot be read, another one, which is not in the batch yet, takes its place.
 
         The batch keeps its size: ranks must hold equally many images, and queues are filled by whole batches.

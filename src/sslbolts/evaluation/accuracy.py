@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.readouts import area_under_roc, class_accuracies, confusion_matrix
+from sslbolts.readouts import area_under_roc, class_accuracies, confusion_matrix, mean_average_precision
 from sslbolts.readouts.checks import usable
 
-__all__ = ["NoNumber", "accuracies", "auc_setting", "check_finite", "right_answers", "two_class_margin"]
+__all__ = ["NoNumber", "accuracies", "auc_setting", "check_finite", "precision", "right_answers", "two_class_margin"]
 
 _TOP5_FROM = 6  # classes
 
@@ -115,3 +115,25 @@ def accuracies(scores: Tensor, targets: Tensor, *, positive: Tensor | None = Non
         area = area_under_roc(scores[:, 1] - scores[:, 0] if positive is None else positive, targets)
         found |= {} if area is None else {"auc": area}
     return found
+
+
+def precision(scores: Tensor, targets: Tensor) -> dict[str, float]:
+    """Mean average precision, ``map``, where an image may show several classes; over the classes that some image shows.
+
+    Args:
+        scores: ``(N, C)``.
+        targets: ``(N, C)`` of 1, 0, and -1 for what is not known.
+
+    Raises:
+        UsageError: if the scores of a row are not finite.
+
+    Example:
+        >>> precision(torch.eye(2), torch.eye(2))
+        {'map': 1.0}
+    """
+    check_finite(
+        scores.isfinite().all(1),
+        "scores",
+        "The features are too large, or the classifier has diverged: lower its rate.",
+    )
+    return {"map": mean_average_precision(scores, targets)}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sslbolts.batch import ViewBatch, images_of, indices_of, targets_of
+from sslbolts.batch import ViewBatch, class_labels, given_targets, images_of, indices_of
 from sslbolts.checks.labels import as_labels
+from sslbolts.checks.multi_hot import as_multi_hot, check_values, has_label
 from sslbolts.data import SSLDataModule
 from sslbolts.data.evaluation import EvaluationImages, untouched
 from sslbolts.errors import UsageError
@@ -26,6 +27,7 @@ from sslbolts.progress import late_bar
 from sslbolts.readouts.checks import is_finite
 from sslbolts.transforms import BatchedEvaluate, evaluation
 from sslbolts.transforms.levels import LEVELS, pixels_of
+from sslbolts.transforms.preprocessing import range_in_words
 
 __all__ = [
     "EncodedData",
@@ -35,6 +37,7 @@ __all__ = [
     "data_name",
     "features_of",
     "labeled_rows",
+    "refuse_several",
     "size_notes",
 ]
 
@@ -44,7 +47,8 @@ class Features(NamedTuple):
 
     Attributes:
         features: ``(N, D)`` float32, on the CPU.
-        targets: labels ``(N,)`` int64, -1 where unlabeled; or ``(N, C)`` where an image has several.
+        targets: labels ``(N,)`` int64, -1 where unlabeled; or ``(N, C)`` int64 where an image has several: 1, 0, and -1
+            for what is not known.
         indices: ``(N,)`` rows of the data set: fewer than it has where images could not be read.
     """
 
@@ -121,8 +125,10 @@ class EncodedData:
             "mean": "none" if mean is None else [round(value, 4) for value in mean],
             "std": "none" if std is None else [round(value, 4) for value in std],
         }
-        if self.notes:
+        if size_notes(self.encoder, self.data.image_size):
             found["size of training"] = known.image_size
+        if self.data.value_range is not None:
+            found["value range"] = range_in_words(self.data.value_range)
         if known.crop_pct and known.image_size and view.size != view.resize:
             own = (known.image_size, round(known.image_size / known.crop_pct), known.interpolation)
             if own != (view.size, view.resize, view.interpolation):
@@ -131,8 +137,11 @@ class EncodedData:
 
     @property
     def notes(self) -> list[str]:
-        """A sentence on images that are not of the size that the network was trained on; none on others."""
-        return size_notes(self.encoder, self.data.image_size if isinstance(self.data, SSLDataModule) else None)
+        """Sentences on images that are not of the size or range of values that the network was trained on."""
+        if not isinstance(self.data, SSLDataModule):
+            return []
+        ranges = [] if _is_drawn(self.encoder) else self.encoder.preprocessing.range_notes(self.data.value_range or ())
+        return [*size_notes(self.encoder, self.data.image_size), *ranges]
 
     def prepared(self, images: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` of a loader as the network takes them: normalized here, if they are levels still."""
@@ -258,24 +267,43 @@ def check_features(finite: Tensor, name: str) -> None:
     )
 
 
-def labeled_rows(found: Features, *, what: str = "data") -> tuple[Tensor, Tensor]:
+def labeled_rows(found: Features, *, what: str = "data", several: bool = False) -> tuple[Tensor, Tensor]:
     """Features and labels of the images that have one.
 
     Args:
         found: what :func:`features_of` returned, with labels ``(N,)``, or ``(N, C)`` with a single 1 for each image.
         what: how the message calls the images.
+        several: an image may show several classes, and labels stay as they are.
 
     Raises:
         UsageError: if none has, or one has several.
     """
     try:
-        targets = as_labels(found.targets)
+        targets = found.targets if several else as_labels(found.targets)
     except UsageError as error:
-        raise UsageError(f"this protocol takes one label per image, but of the {what} {error}") from None
-    known = targets >= 0
+        said = f"{str(error).rstrip('.')}; labels have the shape {tuple(found.targets.shape)}."
+        raise UsageError(f"this protocol takes one label per image, but of the {what} {said}") from None
+    known = has_label(targets)
     if not known.any():
         raise UsageError(f"no image of the {what} has a label, and this protocol needs them.")
     return (found.features, targets) if known.all() else (found.features[known], targets[known])
+
+
+def refuse_several(data: Any) -> None:
+    """Refuse a DataModule whose images may show several classes, for a protocol of one class per image.
+
+    Args:
+        data: of whatever kind; what declares nothing is not refused here.
+
+    Raises:
+        UsageError: says the shape of the labels.
+    """
+    if getattr(data, "multi_label", False):
+        classes = getattr(data, "num_classes", "C")
+        raise UsageError(
+            f"this protocol takes one label per image, but {type(data).__name__} has multi_label=True: its labels are "
+            f"rows (N, {classes}). kNN, ridge, and linear and MLP probes on features take them."
+        )
 
 
 def size_notes(encoder: Encoder, size: int | None) -> list[str]:
@@ -285,11 +313,11 @@ def size_notes(encoder: Encoder, size: int | None) -> list[str]:
         encoder: the network.
         size: side of the images; None where it is not known.
     """
-    drawn = encoder.pretrained is False or encoder.initialization
-    own = None if drawn else encoder.preprocessing.image_size
-    if own is None or size is None or size == own:
-        return []
-    return [f"the network was trained on images of {own} pixels, and sees images of {size} here."]
+    return [] if _is_drawn(encoder) or size is None else encoder.preprocessing.size_notes(size)
+
+
+def _is_drawn(encoder: Encoder) -> bool:
+    return encoder.pretrained is False or bool(encoder.initialization)
 
 
 def data_name(data: EvaluationData) -> str:
@@ -309,10 +337,12 @@ def _targets(batch: Any, count: int) -> Tensor:
     """Labels ``(B,)``, or ``(B, C)`` of images with several; -1 where a batch has none."""
     if isinstance(batch, Tensor) or (isinstance(batch, list | tuple) and len(batch) < 2):
         return torch.full((count,), -1)
-    given = batch[1] if isinstance(batch, list | tuple) else None
+    given = given_targets(batch)
     if isinstance(given, Tensor) and given.ndim == 2 and given.shape[1] > 1:
-        return given
-    return targets_of(batch).long()
+        rows = as_multi_hot(given)
+        check_values(rows)
+        return rows.long()
+    return class_labels(given)
 
 
 def _rows(batch: Any, loader: Iterable[Any], seen: int, count: int) -> Tensor:

@@ -6,7 +6,7 @@ from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.data.images import chosen
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.features import EncodedData
+from sslbolts.evaluation.features import EncodedData, refuse_several
 from sslbolts.transforms import MultiView, View
 
 __all__ = ["decisive_split", "few_steps", "labeled_crops"]
@@ -42,6 +42,7 @@ def labeled_crops(
     data = subject.module
     data.prepare_data()
     data.setup()
+    refuse_several(data)
     if not data.has_images("bank") or not data.images("bank").labeled:
         raise UsageError(f"{type(data).__name__} has no labeled training images, and this protocol needs them.")
     images = data.images("bank")

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from sslbolts.checks import is_number
 from sslbolts.errors import UsageError, did_you_mean
-from sslbolts.evaluation.accuracy import accuracies
+from sslbolts.evaluation.accuracy import accuracies, precision
 from sslbolts.evaluation.encoder import Encoder, choose_device
 from sslbolts.evaluation.features import EncodedData, EvaluationData
 from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import Splits, held_out, labeled_splits
-from sslbolts.readouts import RIDGE_PENALTIES, nearest_neighbors, neighbor_votes, ridge_classifier
+from sslbolts.readouts import (
+    RIDGE_PENALTIES,
+    mean_average_precision,
+    nearest_neighbors,
+    neighbor_shares,
+    neighbor_votes,
+    ridge_classifier,
+    ridge_of_several,
+)
 from sslbolts.readouts.knn import Metric
 
 __all__ = ["KNN_KS", "KNN_TEMPERATURES", "evaluate_knn", "evaluate_ridge", "knn_on_features", "ridge_on_features"]
@@ -56,7 +64,7 @@ def evaluate_knn(
     """
     _check_knn(k, temperature, metric)
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    splits = labeled_splits(subject)
+    splits = labeled_splits(subject, several=True)
     found = knn_on_features(splits, ks=k, temperatures=temperature, metrics=metric, seed=seed, device=encoder.device)
     return subject.result("knn", found.metrics, splits.settings | found.settings, found.rows)
 
@@ -84,7 +92,7 @@ def evaluate_ridge(
     if not penalty or not all(is_number(value) and value > 0 for value in penalty):
         raise UsageError(f"penalty={tuple(penalty)}: at least one is needed, and all must be positive.")
     subject = EncodedData(encoder, data, test=test, cache=cache)
-    splits = labeled_splits(subject)
+    splits = labeled_splits(subject, several=True)
     found = ridge_on_features(splits, penalties=penalty, device=encoder.device)
     return subject.result("ridge", found.metrics, splits.settings | found.settings, found.rows)
 
@@ -104,6 +112,9 @@ def knn_on_features(
     training images; the test images see the best candidate (the first of equals), and DINO's k = 20 at
     temperature 0.07. With the cosine a neighbor's vote is ``exp(cosine / temperature)``; with the Euclidean distance,
     on features as they are, all votes are equal.
+
+    Where images show several classes, a score is the share of the votes (:func:`~sslbolts.readouts.neighbor_shares`),
+    and the measure in place of accuracy is the mean average precision, ``map``.
 
     Args:
         splits: labeled features.
@@ -128,6 +139,7 @@ def knn_on_features(
         for k in usable
     ]
     rows: list[dict[str, Any]] = []
+    measure, words = ("map", "mean average precision") if splits.several else ("top1", "right")
     (metric, temperature, k), chosen = candidates[0], "given"
     if len(candidates) > 1:
         choosing = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(home)
@@ -138,14 +150,22 @@ def knn_on_features(
         }
         for name, heat, count in candidates:
             similarity, neighbor = found[name]
-            votes = _votes(similarity, labels[neighbor], count, heat, splits.num_classes)
-            share = int((votes.argmax(1) == labels[choosing]).sum()) / len(choosing)
-            rows.append({"metric": name, "k": count, "temperature": _named(heat), "training top1": share})
-        shares = [row["training top1"] for row in rows]
+            if splits.several:
+                scores = neighbor_shares(similarity, neighbor, labels, [count], temperature=heat)[0]
+                share = mean_average_precision(scores, labels[choosing])
+            else:
+                votes = _votes(similarity, labels[neighbor], count, heat, splits.num_classes)
+                share = int((votes.argmax(1) == labels[choosing]).sum()) / len(choosing)
+            rows.append({"metric": name, "k": count, "temperature": _named(heat), f"training {measure}": share})
+        shares = [row[f"training {measure}"] for row in rows]
+        if all(share != share for share in shares):
+            raise UsageError(
+                f"none of {len(choosing):,} training images to choose on shows a class: give one candidate."
+            )
         metric, temperature, k = candidates[shares.index(max(shares))]
         chosen = (
             f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbors are all the other "
-            f"training images ({100 * max(shares):.2f} % right; seed {seed})"
+            f"training images ({100 * max(shares):.2f} % {words}; seed {seed})"
         )
 
     queries = splits.test_x.to(home)
@@ -155,6 +175,9 @@ def knn_on_features(
         if metric not in searched:
             searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
         similarity, neighbor = searched[metric]
+        if splits.several:
+            shared = neighbor_shares(similarity, neighbor, labels, [k], temperature=temperature)[0]
+            return precision(shared, splits.test_y)
         votes = _votes(similarity, labels[neighbor], k, temperature, splits.num_classes)
         shares = votes.clamp(min=0)  # of one image all votes may be larger than those of another
         positive = shares[:, 1] / shares.sum(1) if splits.num_classes == 2 else None
@@ -164,7 +187,7 @@ def knn_on_features(
     standard_k, standard_temperature = _STANDARD
     if "cosine" in metrics and standard_k in usable and rows:
         standard = measured("cosine", standard_k, standard_temperature)
-        metrics_found[f"k{standard_k}_t{standard_temperature}/top1"] = standard["top1"]
+        metrics_found[f"k{standard_k}_t{standard_temperature}/{measure}"] = standard[measure]
     settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
     return Found(metrics_found, settings, rows)
 
@@ -180,21 +203,21 @@ def ridge_on_features(
         device: where it is computed.
     """
     home = choose_device(device)
-    ridge = ridge_classifier(
-        splits.test_x.to(home),
-        splits.x.to(home),
-        splits.y.to(home),
-        num_classes=splits.num_classes,
-        penalties=penalties,
-    )
+    x, y, test_x = splits.x.to(home), splits.y.to(home), splits.test_x.to(home)
+    if splits.several:
+        ridge = ridge_of_several(test_x, x, y, penalties=penalties)
+        measured, name, words = precision(ridge.scores, splits.test_y), "training map", "mean average precision"
+    else:
+        ridge = ridge_classifier(test_x, x, y, num_classes=splits.num_classes, penalties=penalties)
+        measured, name, words = accuracies(ridge.scores, splits.test_y), "training top1", "right"
     settings = {
         "standardized": "by mean and deviation of the training features",
         "penalty": ridge.penalty,
         "chosen": f"of {len(ridge.candidates)} penalties per training image, by leave-one-out on the training images "
-        f"({100 * ridge.bank_accuracy:.2f} % right)",
+        f"({100 * ridge.bank_accuracy:.2f} % {words})",
     }
-    rows = [{"penalty": penalty, "training top1": share} for penalty, share in ridge.candidates.items()]
-    return Found(accuracies(ridge.scores, splits.test_y), settings, rows)
+    rows = [{"penalty": penalty, name: share} for penalty, share in ridge.candidates.items()]
+    return Found(measured, settings, rows)
 
 
 def _votes(similarity: Tensor, labels: Tensor, k: int, temperature: float, classes: int) -> Tensor:

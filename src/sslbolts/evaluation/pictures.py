@@ -42,6 +42,7 @@ LABELS_WOULD_SHOW = (
     "clusters have the colors and names of their classes."
 )
 """Of pictures of unlabeled images."""
+_SEVERAL = "Images may show several classes (multi_label=True), of which pictures have no names or colors."
 
 FEWEST_IMAGES = 4
 """Of a picture of features."""
@@ -153,8 +154,8 @@ class Subject:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on images that are not held out, and on what labels would add."""
-        notes = []
+        """Sentences on images that are other than in training, or not held out, and on what labels would add."""
+        notes = EncodedData(self.encoder, self.data).notes
         if self.query_split == "train":
             hint = " (--data.val_fraction holds a part out.)" if hasattr(self.data, "val_fraction") else ""
             notes.append(
@@ -163,7 +164,12 @@ class Subject:
             )
         if not any(self.data.images(split).labeled for split in {self.query_split, self.bank_split}):
             notes.append(LABELS_WOULD_SHOW)
-        return notes
+        return [*notes, _SEVERAL] if self.data.multi_label else notes
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How images are shown, as arguments of what draws a sheet."""
+        return {"color_channels": self.data.color_channels, "stretch": self.data.value_range is not None}
 
     def itself(self, rows: Tensor) -> Tensor | None:
         """The place of each image of :attr:`queries` in :attr:`bank`, -1 where it is not there; None for other images.
@@ -210,6 +216,8 @@ class Subject:
             raise UsageError(
                 f"{type(self.data).__name__} has {len(found.features)} images: a picture takes {FEWEST_IMAGES}."
             )
+        if found.targets.ndim == 2:
+            found = found._replace(targets=torch.full((len(found.targets),), -1))
         return torch.cat([thumbnails(image[None]) for image in split.cut(found.indices.tolist())]), found
 
 
@@ -239,6 +247,7 @@ def _neighbors(subject: Subject) -> "Figure":
         ),
         class_names=subject.data.class_names,
         title=f"Nearest neighbors: {subject.title}",
+        **subject.look,
     )
 
 
@@ -258,6 +267,7 @@ def _clusters(subject: Subject) -> "Figure":
         cluster_directions(found.features, cluster_count(found.targets), seed=subject.seed),
         class_names=subject.data.class_names,
         title=f"Spherical k-means clusters: {subject.title}",
+        **subject.look,
     )
 
 
@@ -274,9 +284,10 @@ def _attention(subject: Subject) -> "Figure":
         raise UsageError(_misfit(subject, error)) from error
     images = torch.stack(split.cut(indices.tolist()))
     names = subject.data.class_names
-    labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if names else None
+    named = names is not None and targets.ndim == 1
+    labels = [names[label] if label >= 0 else "" for label in targets.tolist()] if named else None  # type: ignore[index]
     title = f"What {attending(subject.encoder.backbone)} attends to: {subject.title}"
-    return draw_attention(images, maps, labels=labels, title=title)
+    return draw_attention(images, maps, labels=labels, title=title, **subject.look)
 
 
 def _augmentations(subject: Subject) -> "Figure":

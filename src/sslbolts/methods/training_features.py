@@ -17,6 +17,7 @@ from sslbolts.errors import UsageError
 from sslbolts.networks.split_batch_norm import BATCH_NORMS
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import prepared_batches
+from sslbolts.training.rows import refuse_stream
 
 __all__ = ["number_of_training_images", "training_features"]
 
@@ -87,6 +88,7 @@ def number_of_training_images(trainer: Trainer) -> int:
         UsageError: if the images of the training loader cannot be asked for one by one.
     """
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    refuse_stream(datamodule, type(trainer.lightning_module).__name__)
     if isinstance(datamodule, SSLDataModule):
         return datamodule.num_train_images
     trainer.fit_loop.setup_data()
@@ -96,6 +98,7 @@ def number_of_training_images(trainer: Trainer) -> int:
 def _every_image(trainer: Trainer) -> DataLoader[Any]:
     """A loader from which all training images can be had by their index."""
     datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    refuse_stream(datamodule, type(trainer.lightning_module).__name__)
     if isinstance(datamodule, SSLDataModule):
         return datamodule.train_images_dataloader()
     loader = trainer.train_dataloader

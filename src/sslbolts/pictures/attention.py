@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, head, image_grid, plain, show_image
+from sslbolts.pictures.style import COLORS, head, image_grid, plain, sheet_of, show_image
 from sslbolts.readouts.attention import attention_mask
 
 if TYPE_CHECKING:
@@ -29,16 +29,19 @@ def draw_attention(
     most_heads: int = 12,
     title: str = "What the class token attends to",
     labels: Sequence[str] | None = None,
+    color_channels: Sequence[int] | None = None,
+    stretch: bool = False,
 ) -> "Figure":
     """Two rows per image: maps of the mean over all heads and of each head, and below, the patches that hold most.
 
     Args:
-        images: ``(N, C, H, W)`` uint8 or float in [0, 1], C of 1, 3 or 4.
+        images: ``(N, C, H, W)`` uint8 or float in [0, 1].
         attention: ``(N, heads, h, w)`` non-negative weights, as :func:`~sslbolts.networks.attention.class_attention`.
         threshold: share of a head's attention that its mask holds, in [0, 1].
         most_heads: draw at most so many heads.
         title: above the sheet.
         labels: what stands below each image.
+        color_channels, stretch: see :func:`~sslbolts.pictures.style.sheet_of`.
 
     Raises:
         UsageError: if the tensors do not fit together.
@@ -64,6 +67,8 @@ def draw_attention(
         f"Upper row: attention to each of the {maps.shape[2]} x {maps.shape[3]} patches, dark for none, bright for the "
         f"most of that map. Lower row: the fewest patches that hold {100 * threshold:g} % of it."
     )
+    (images,), words = sheet_of(images, color_channels=color_channels, stretch=stretch)
+    note = f"{note} {words}".strip()
     widths = [1.0, _GAP, 1.0, _GAP, *[1.0] * heads]
     figure, grid = image_grid(2 * len(images), widths, title=title, note=note, label_height=0.08, header=0.72)
     for row, image in enumerate(images.cpu()):
@@ -87,7 +92,7 @@ def draw_attention(
 
 def _show_mask(axes: "Axes", image: Tensor, mask: Tensor) -> None:
     """The image ``(C, H, W)`` with the patches outside of the mask faded to gray, and the border drawn."""
-    pixels = image[:3].float() / (1 if image.is_floating_point() else 255)
+    pixels = image.float() / (1 if image.is_floating_point() else 255)
     height, width = image.shape[-2:]
     kept = F.interpolate(mask[None, None].float(), size=(height, width), mode="nearest")[0]
     show_image(axes, pixels * kept + (1 - kept) * (0.25 * pixels + 0.75 * _GRAY))

@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import head, head_lines, header_height, image_grid, show_image, shown_channels, write_on
+from sslbolts.pictures.style import (
+    channels_in_words,
+    head,
+    head_lines,
+    header_height,
+    image_grid,
+    sheet_of,
+    show_image,
+    shown_channels,
+    write_on,
+)
 from sslbolts.transforms import BatchedAugment, MultiCrop, MultiView, TransformsView, View, random_crops
 from sslbolts.transforms.levels import pixels_of
 
@@ -73,14 +83,15 @@ def draw_augmentations(
         columns = examples(first_views, torch.Generator().manual_seed(seed))
     kinds = [draws] * len(groups) + [len(columns)] * bool(columns)
     widths = [1.0] + [width for count in kinds for width in (_GAP, *[1.0] * count)]
-    most = max(len(head_lines(describe_view(view), draws)) for view, _ in groups)
+    image_head = f"{images[0].shape[-1]} x {images[0].shape[-2]}{_Shown(images[0], color_channels).note}"
+    most = max(len(head_lines(image_head, 1)), *(len(head_lines(describe_view(view), draws)) for view, _ in groups))
     figure, grid = image_grid(len(images), widths, title=title, header=header_height(most))
     for row, image in enumerate(images):
         axes = figure.add_subplot(grid[row, 0])
         shown = _Shown(image, color_channels)
         show_image(axes, shown(image))
         if row == 0:
-            head(axes, "image", f"{image.shape[-1]} x {image.shape[-2]}{shown.note}")
+            head(axes, "image", image_head, columns=1)
         first = 0
         for number, (view, count) in enumerate(groups):
             for column in range(draws):
@@ -99,12 +110,19 @@ def draw_augmentations(
     return figure
 
 
-def draw_views(views: Sequence[Tensor], *, title: str = "The first training batch") -> "Figure":
+def draw_views(
+    views: Sequence[Tensor],
+    *,
+    title: str = "The first training batch",
+    color_channels: Sequence[int] | None = None,
+    stretch: bool = False,
+) -> "Figure":
     """One row per image of a batch, one column per view, as the network gets them.
 
     Args:
         views: tensors ``(N, C, H_v, W_v)`` uint8 or float in [0, 1].
         title: above the sheet.
+        color_channels, stretch: see :func:`~sslbolts.pictures.style.sheet_of`.
 
     Raises:
         UsageError: if there are no views, or of different numbers of images.
@@ -115,7 +133,8 @@ def draw_views(views: Sequence[Tensor], *, title: str = "The first training batc
     """
     if len({len(view) for view in views}) != 1 or not len(views[0]):
         raise UsageError(f"views of the same images are needed, got {[tuple(view.shape) for view in views]}.")
-    figure, grid = image_grid(len(views[0]), [1.0] * len(views), title=title)
+    views, note = sheet_of(*views, color_channels=color_channels, stretch=stretch)
+    figure, grid = image_grid(len(views[0]), [1.0] * len(views), title=title, note=note)
     for column, view in enumerate(views):
         for row, image in enumerate(view):
             axes = figure.add_subplot(grid[row, column])
@@ -192,7 +211,8 @@ class _Shown:
 
     def __init__(self, image: Tensor, color_channels: Sequence[int] | None) -> None:
         self.channels = color_channels
-        self.note = f"\nof {len(image)} channels" if len(image) not in (1, 3, 4) else ""
+        words = channels_in_words(len(image), color_channels)
+        self.note = f"\n{words.removesuffix('.').lower()}" if words else ""
         self.low: Tensor | None = None
         if image.dtype == torch.uint16:
             pixels = pixels_of(shown_channels(image.cpu(), color_channels)).flatten(1)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sslbolts.distributed import gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import INK, MUTED, image_grid, plain, show_image
+from sslbolts.pictures.style import INK, MUTED, image_grid, plain, sheet_of, show_image
 from sslbolts.readouts.clustering import normalized_mutual_information, purity
 from sslbolts.readouts.kmeans import kmeans, shard
 
@@ -73,6 +73,8 @@ def draw_clusters(
     most_clusters: int = 20,
     class_names: Sequence[str] | None = None,
     title: str = "Clusters of the features (spherical k-means)",
+    color_channels: Sequence[int] | None = None,
+    stretch: bool = False,
 ) -> "Figure":
     """One row per cluster, the purest first: how large it is, what it holds, and the images nearest to its center.
 
@@ -88,6 +90,7 @@ def draw_clusters(
         most_clusters: draw so many.
         class_names: name of each label.
         title: above the sheet.
+        color_channels, stretch: see :func:`~sslbolts.pictures.style.sheet_of`.
 
     Raises:
         UsageError: if the tensors do not fit together.
@@ -127,6 +130,8 @@ def draw_clusters(
         note = f"{len(rows)} clusters of {len(images):,} images without labels, the largest first."
     if len(rows) > most_clusters:
         note += f" The first {most_clusters} are shown."
+    (images,), words = sheet_of(images, color_channels=color_channels, stretch=stretch)
+    note = f"{note} {words}".strip()
     figure, grid = image_grid(
         min(most_clusters, len(rows)), [_TEXT, *[1.0] * columns], title=title, note=note, header=0.5
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import COLORS, INK, head, image_grid, plain, show_image
+from sslbolts.pictures.style import COLORS, INK, head, image_grid, plain, sheet_of, show_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,6 +122,8 @@ def draw_neighbors(
     *,
     class_names: Sequence[str] | None = None,
     title: str = "Nearest neighbors",
+    color_channels: Sequence[int] | None = None,
+    stretch: bool = False,
 ) -> "Figure":
     """One row per query: the image, then its nearest images of the bank by each of several features.
 
@@ -129,13 +131,14 @@ def draw_neighbors(
     of its class below.
 
     Args:
-        queries: ``(Q, C, H, W)`` uint8, C of 1 or 3.
+        queries: ``(Q, C, H, W)`` uint8.
         query_targets: ``(Q,)`` labels; images of label -1 have no frame and no name.
         bank: ``(N, C, H, W)`` uint8.
         bank_targets: ``(N,)`` labels.
         neighbors: name of the features -> ``(Q, k)`` rows of the bank, nearest first.
         class_names: name of each label.
         title: above the sheet.
+        color_channels, stretch: see :func:`~sslbolts.pictures.style.sheet_of`.
 
     Raises:
         UsageError: if the tensors do not fit together.
@@ -156,7 +159,9 @@ def draw_neighbors(
     names = class_names or [str(label) for label in range(int(max(query_targets.max(), bank_targets.max())) + 1)]
     labeled = bool((query_targets >= 0).any() and (bank_targets >= 0).any())
     widths = [1.0] + [width for rows in neighbors.values() for width in (_GAP, *[1.0] * rows.shape[1])]
-    figure, grid = image_grid(len(queries), widths, title=title, note=_LEGEND if labeled else "", label_height=0.2)
+    (queries, bank), words = sheet_of(queries, bank, color_channels=color_channels, stretch=stretch)
+    note = " ".join(filter(None, [_LEGEND if labeled else "", words]))
+    figure, grid = image_grid(len(queries), widths, title=title, note=note, label_height=0.2)
     for row, target in enumerate(query_targets.tolist()):
         axes = figure.add_subplot(grid[row, 0])
         _show(axes, queries[row], names[target] if target >= 0 else "", frame=None)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts.errors import UsageError
-from sslbolts.pictures.style import MUTED, head, image_grid, plain, show_image
+from sslbolts.pictures.style import MUTED, head, image_grid, plain, sheet_of, show_image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,8 @@ def draw_reconstructions(
     pairs: int = 2,
     title: str = "Reconstructions",
     labels: Sequence[str] | None = None,
+    color_channels: Sequence[int] | None = None,
+    stretch: bool = False,
 ) -> "Figure":
     """For each image: what the network was shown, what it made of it, and the image itself; several side by side.
 
@@ -34,6 +36,7 @@ def draw_reconstructions(
         pairs: images beside each other.
         title: above the sheet.
         labels: what stands below each image.
+        color_channels, stretch: see :func:`~sslbolts.pictures.style.sheet_of`.
 
     Raises:
         UsageError: if there are not equally many of each.
@@ -51,9 +54,9 @@ def draw_reconstructions(
         )
     pairs = min(pairs, len(images))
     widths = ([1.0, 1.0, 1.0, _GAP] * pairs)[:-1]
-    figure, grid = image_grid(
-        -(-len(images) // pairs), widths, title=title, label_height=0.16 if labels else 0.0, header=0.8
-    )
+    (images, shown, outputs), note = sheet_of(images, shown, outputs, color_channels=color_channels, stretch=stretch)
+    rows, below = -(-len(images) // pairs), 0.16 if labels else 0.0
+    figure, grid = image_grid(rows, widths, title=title, note=note, label_height=below, header=0.8)
     for number in range(len(images)):
         row, pair = divmod(number, pairs)
         for column, (name, sheet) in enumerate((("input", shown), ("output", outputs), ("image", images))):

@@ -25,6 +25,7 @@ __all__ = [
     "COLORS",
     "INK",
     "MUTED",
+    "channels_in_words",
     "digest_of",
     "free_picture",
     "head",
@@ -34,6 +35,7 @@ __all__ = [
     "new_figure",
     "plain",
     "save",
+    "sheet_of",
     "show_image",
     "shown_channels",
     "thumbnails",
@@ -186,6 +188,61 @@ def shown_channels(images: Tensor, color_channels: Sequence[int] | None = None) 
     if color_channels:
         return torch.stack([images[..., channel, :, :] for channel in color_channels], -3)
     return images[..., : 3 if channels >= 3 else 1, :, :]
+
+
+def channels_in_words(channels: int, color_channels: Sequence[int] | None = None) -> str:
+    """Which channels a picture shows of images that have others as well; empty for those that are shown whole.
+
+    Args:
+        channels: of the images.
+        color_channels: as of :func:`shown_channels`.
+
+    Example:
+        >>> channels_in_words(13, (3, 2, 1)), channels_in_words(2), channels_in_words(3)
+        ('Channels 3, 2, 1 of 13 as red, green, blue.', 'Channel 0 of 2 as gray.', '')
+    """
+    shown = [*(color_channels or range(3 if channels >= 3 else 1))]
+    if channels in (1, 3) and sorted(shown) == [*range(channels)]:
+        return ""
+    if len(shown) == 1:
+        return f"Channel {shown[0]} of {channels} as gray."
+    return f"Channels {', '.join(map(str, shown))} of {channels} as red, green, blue."
+
+
+def sheet_of(
+    *groups: Tensor, color_channels: Sequence[int] | None = None, stretch: bool = False
+) -> tuple[list[Tensor], str]:
+    """The images of a sheet as it shows them, and a sentence on that, which is empty where they are as they are.
+
+    Args:
+        groups: ``(..., C, H, W)``, uint8 or float in [0, 1]; those of other channels than the first stay as they are.
+        color_channels: as of :func:`shown_channels`; those of other images than these have no part.
+        stretch: show each channel from the 2nd to the 98th percentile of all images of the sheet, for images whose
+            values fill little of their range.
+
+    Returns:
+        groups ``(..., c, H, W)``, `c` of 3 or 1; uint8 unless they are stretched.
+
+    Example:
+        >>> (shown,), words = sheet_of(torch.rand(2, 5, 8, 8), color_channels=(2, 1, 0))
+        >>> tuple(shown.shape), words
+        ((2, 3, 8, 8), 'Channels 2, 1, 0 of 5 as red, green, blue.')
+    """
+    channels = groups[0].shape[-3]
+    if any(not 0 <= channel < channels for channel in color_channels or ()):
+        color_channels = None
+    shown = [shown_channels(g.cpu(), color_channels if g.shape[-3] == channels else None) for g in groups]
+    words = channels_in_words(channels, color_channels)
+    if not stretch:
+        return shown, words
+    pixels = [g if g.is_floating_point() else g.float() / 255 for g in shown]
+    count = pixels[0].shape[-3]
+    alike = [g.movedim(-3, 0).reshape(count, -1) for g in pixels if g.shape[-3] == count]
+    sample = torch.cat([g[:, :: max(1, g.shape[1] // 100_000)] for g in alike], 1)
+    low, high = (torch.quantile(sample, part, 1)[:, None, None] for part in (0.02, 0.98))
+    stretched = [((g - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) if g.shape[-3] == count else g for g in pixels]
+    said = "Each channel from the 2nd to the 98th percentile of the sheet's images."
+    return stretched, f"{words} {said}".strip()
 
 
 def write_on(axes: "Axes", text: str) -> None:

@@ -10,10 +10,11 @@ from sslbolts.readouts.clustering import (
 )
 from sslbolts.readouts.confusion import class_accuracies, confusion_matrix
 from sslbolts.readouts.geometry import alignment, class_separation, normalized_std, uniformity
-from sslbolts.readouts.knn import knn_predict, nearest_neighbors, neighbor_votes
+from sslbolts.readouts.knn import knn_predict, nearest_neighbors, neighbor_shares, neighbor_votes
 from sslbolts.readouts.near_duplicates import groups_of, near_duplicates
+from sslbolts.readouts.precision import average_precisions, mean_average_precision
 from sslbolts.readouts.rank import effective_rank, rankme
-from sslbolts.readouts.ridge import RIDGE_PENALTIES, RidgeReadout, ridge_classifier
+from sslbolts.readouts.ridge import RIDGE_PENALTIES, RidgeReadout, ridge_classifier, ridge_of_several
 
 __all__ = [
     "RIDGE_PENALTIES",
@@ -23,6 +24,7 @@ __all__ = [
     "area_under_roc",
     "areas_under_roc",
     "attention_mask",
+    "average_precisions",
     "class_accuracies",
     "class_separation",
     "confusion_matrix",
@@ -30,13 +32,16 @@ __all__ = [
     "groups_of",
     "knn_predict",
     "matched_accuracy",
+    "mean_average_precision",
     "near_duplicates",
     "nearest_neighbors",
+    "neighbor_shares",
     "neighbor_votes",
     "normalized_mutual_information",
     "normalized_std",
     "purity",
     "rankme",
     "ridge_classifier",
+    "ridge_of_several",
     "uniformity",
 ]

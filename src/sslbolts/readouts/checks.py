@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sslbolts.checks.multi_hot import check_values, has_label
 from sslbolts.errors import UsageError
 
 __all__ = ["as_features", "is_finite", "labeled", "number_of_classes", "usable", "without_autocast"]
@@ -26,20 +27,25 @@ def is_finite(features: Tensor) -> Tensor:
     return features.square().sum(1).isfinite()
 
 
-def labeled(bank: Tensor, targets: Tensor, *, width: int) -> tuple[Tensor, Tensor]:
-    """The rows of a bank that have a label (not -1), checked against the queries' ``width``."""
+def labeled(bank: Tensor, targets: Tensor, *, width: int, several: bool = False) -> tuple[Tensor, Tensor]:
+    """The rows of a bank that have a label (not -1), checked against the queries' ``width``.
+
+    Labels are class numbers ``(M,)``; or, where ``several`` says so, rows ``(M, C)`` of several classes.
+    """
     bank = as_features(bank, "bank")
     if bank.shape[1] != width:
         raise UsageError(
             f"queries have {width} features and the bank has {bank.shape[1]}: they must come from one network."
         )
-    if targets.shape != bank.shape[:1] or targets.is_floating_point():
+    if several and targets.ndim == 2 and len(targets) == len(bank) and targets.shape[1] > 1:
+        check_values(targets)
+    elif targets.shape != bank.shape[:1] or targets.is_floating_point():
         raise UsageError(
             f"bank_targets has shape {tuple(targets.shape)} and dtype {targets.dtype}: one integer label is needed "
-            f"for each of the bank's {len(bank)} rows."
+            f"for each of the bank's {len(bank)} rows{', or a row of several classes' if several else ''}."
         )
     targets = targets.to(bank.device)
-    known = targets >= 0
+    known = has_label(targets)
     if not known.all():
         bank, targets = bank[known], targets[known]
     if not len(bank):

@@ -13,7 +13,7 @@ from sslbolts.checks import positive
 from sslbolts.errors import UsageError
 from sslbolts.readouts.checks import as_features, labeled, number_of_classes, without_autocast
 
-__all__ = ["Metric", "knn_predict", "nearest_neighbors", "neighbor_votes"]
+__all__ = ["Metric", "knn_predict", "nearest_neighbors", "neighbor_shares", "neighbor_votes"]
 
 Metric = Literal["cosine", "euclidean"]
 """By what neighbors are near."""
@@ -36,12 +36,14 @@ def knn_predict(
 
     `score(q, c) = Σ_{i in kNN(q), y_i = c} exp(s_i / τ)` with `s_i = cos(q, b_i)`, in float32 at least, whatever the
     features' dtype. Below `τ = 1/80`, where `exp(1/τ)` exceeds float32, each query's votes are divided by its largest
-    one, which changes no prediction.
+    one, which changes no prediction. Of several classes per image the score is the share of the votes, see
+    :func:`neighbor_shares`.
 
     Args:
         queries: features ``(N, D)``.
         bank: features ``(M, D)`` of the labeled images.
-        bank_targets: labels ``(M,)``, -1 for a row that does not vote.
+        bank_targets: labels ``(M,)``, -1 for a row that does not vote; or ``(M, C)`` of 1, 0, and -1 for what is not
+            known.
         k: number of neighbors, or several numbers, which share one search. More than the bank has rows: all of them
             vote, and a warning says so.
         temperature: `τ > 0`.
@@ -69,13 +71,16 @@ def knn_predict(
         raise UsageError(f"k={k}: the number of neighbors is at least 1, and whole.")
     positive(temperature=temperature)
     queries = as_features(queries, "queries", min_rows=0)
-    bank, targets = labeled(bank, bank_targets, width=queries.shape[1])
-    classes = number_of_classes(targets, num_classes)
+    bank, targets = labeled(bank, bank_targets, width=queries.shape[1], several=True)
+    classes = None if targets.ndim == 2 else number_of_classes(targets, num_classes)
     if max(ks) > len(bank):
         warnings.warn(f"k={max(ks)}, but the bank has {len(bank)} labeled rows: all of them vote.", stacklevel=3)
 
     similarity, neighbor = nearest_neighbors(queries, bank, max(ks))
-    scores = neighbor_votes(similarity, targets[neighbor], ks, temperature=temperature, num_classes=classes)
+    if classes is None:
+        scores = neighbor_shares(similarity, neighbor, targets, ks, temperature=temperature)
+    else:
+        scores = neighbor_votes(similarity, targets[neighbor], ks, temperature=temperature, num_classes=classes)
     return scores if several else scores[0]
 
 
@@ -164,4 +169,42 @@ def neighbor_votes(
     scores = similarity.new_zeros(len(ks), len(similarity), num_classes)
     for which, count in enumerate(ks):
         scores[which].scatter_add_(1, labels[:, :count], votes[:, :count])
+    return scores
+
+
+@torch.no_grad()
+def neighbor_shares(
+    similarity: Tensor, neighbor: Tensor, labels: Tensor, ks: Sequence[int], *, temperature: float
+) -> Tensor:
+    """The part of the votes of each query's neighbors that is for a class, where images show several classes.
+
+    `score(q, c) = Σ_i w_i y_ic / Σ_i w_i` with `w_i = exp(similarity_i / temperature)`, over the first neighbors of
+    which the class is known. It is a share, so that the scores of different queries can be compared with each other.
+
+    Args:
+        similarity: ``(N, K)``, the most similar first.
+        neighbor: ``(N, K)`` rows of the bank.
+        labels: of the bank, ``(M, C)`` of 1, 0, and -1 for what is not known.
+        ks: how many vote.
+        temperature: `τ > 0`; infinite for equal votes.
+
+    Returns:
+        ``(len(ks), N, C)`` in [0, 1]; 0 for a class that is known of no neighbor.
+
+    Example:
+        >>> labels = torch.tensor([[1, 0], [1, 1], [0, -1]])
+        >>> neighbor_shares(torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([[0, 1, 2]]), labels, [1, 3],
+        ...                 temperature=torch.inf).tolist()
+        [[[1.0, 0.0]], [[0.6666666865348816, 0.5]]]
+    """
+    votes = ((similarity - similarity[:, :1]) / temperature).exp()  # the nearest has 1: no share changes
+    scores = votes.new_zeros(len(ks), len(votes), labels.shape[1])
+    shown, known = (labels == 1).to(votes.dtype), (labels >= 0).to(votes.dtype)
+    rows = max(1, _SIMILARITIES_AT_ONCE // max(1, neighbor.shape[1] * labels.shape[1]))
+    for start in range(0, len(votes), rows):
+        part = slice(start, start + rows)
+        for which, count in enumerate(ks):
+            of, weights = neighbor[part, :count], votes[part, :count, None]
+            total = (weights * known[of]).sum(1)
+            scores[which, part] = (weights * shown[of]).sum(1) / total.clamp(min=torch.finfo(votes.dtype).tiny)
     return scores

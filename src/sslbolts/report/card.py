@@ -11,7 +11,7 @@ from sslbolts.evaluation.result import format_metric
 from sslbolts.methods.registry import METHODS
 from sslbolts.report.places import public, public_command
 from sslbolts.report.run import Run
-from sslbolts.transforms.preprocessing import Preprocessing
+from sslbolts.transforms.preprocessing import Preprocessing, range_in_words
 
 __all__ = ["Card", "model_card", "run_folder"]
 
@@ -108,6 +108,7 @@ def _usage(card: Card) -> str:
 def _images(entry: Preprocessing | None) -> str:
     entry = entry or Preprocessing()
     size = f"{entry.image_size} pixels a side" if entry.image_size else "of a size that is not recorded"
+    size += f", values of {range_in_words(entry.value_range)} as 0 to 1" if entry.value_range else ""
     if entry.neutral:
         return f"Images: {entry.in_chans} channels, {size}, in [0, 1], not normalized."
     if entry.mean is None or entry.std is None:

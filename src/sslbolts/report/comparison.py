@@ -9,10 +9,11 @@ from sslbolts.report.charts import Chart, draw_charts
 from sslbolts.report.evaluations import place_of
 from sslbolts.report.layout import Cell, Section, document, render, table
 from sslbolts.report.logged import Accuracy, accuracies, losses, percent, title_of
-from sslbolts.report.page import alert
+from sslbolts.report.page import alert, last_values
 from sslbolts.report.pictures import pictures
 from sslbolts.report.results import titles
 from sslbolts.report.run import Run
+from sslbolts.report.verdict import verdict
 
 __all__ = ["comparison_page", "distinct_names"]
 
@@ -37,6 +38,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         lead=", ".join(names) + ".",
         above=[alert([f"{name}: {words}" for name, run in zip(names, runs) for words in run.diverged])],
         sections=[
+            _verdicts(runs, names),
             _results(runs, names, found),
             _curves(runs, names, found),
             _evaluations(runs, names),
@@ -63,6 +65,19 @@ def distinct_names(runs: Sequence[Run]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(run.folder) for run in runs]
+
+
+def _verdicts(runs: Sequence[Run], names: Sequence[str]) -> Section:
+    """One line for each run: whether it has learned anything, by its last numbers."""
+    rows: list[list[str | Cell]] = []
+    for run, name in zip(runs, names):
+        last = last_values(run)
+        if last:
+            found = verdict(last, run.model)
+            rows.append([name, " ".join(filter(None, [found.line, found.advice]))])
+    if not rows:
+        return Section("verdicts", "Have they learned anything?")
+    return Section("verdicts", "Have they learned anything?", [table(["run", "by its last numbers"], rows, numbers=2)])
 
 
 def _results(runs: Sequence[Run], names: Sequence[str], found: Sequence[list[Accuracy]]) -> Section:

@@ -12,7 +12,7 @@ __all__ = ["BASELINES", "Accuracy", "accuracies", "losses", "others", "percent",
 BASELINES = {"raw_pixels": "raw pixels", "untrained": "untrained network"}
 """Last word of the name of a baseline in the log -> the same in words."""
 
-_ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|k\d+_t[\d.]+)$", re.IGNORECASE)
+_ACCURACY = re.compile(r"(^|[/_])(top1|acc|accuracy|map|k\d+_t[\d.]+)$", re.IGNORECASE)
 _TESTING = re.compile(r"(^|[/_])train[/_]|^test/")
 _QUOTIENT = re.compile(r"_(of|over)_", re.IGNORECASE)
 _STAGES = {"train": "in training", "val": "in validation", "test": "in testing"}
@@ -62,7 +62,10 @@ class Accuracy:
 
 
 def accuracies(run: Run) -> list[Accuracy]:
-    """Accuracies on validation images: of nearest neighbors, ridge, probes, and whatever is named an accuracy."""
+    """Accuracies on validation images: of nearest neighbors, ridge, probes, and whatever is named an accuracy.
+
+    Mean average precisions of images of several classes are among them.
+    """
     found = []
     for metric, series in run.metrics.items():
         if not _ACCURACY.search(metric) or _TESTING.search(metric):
@@ -132,11 +135,14 @@ def _losses(run: Run) -> dict[str, Series]:
 
 
 def _label(metric: str) -> str:
-    neighbors = re.search(r"^(.*?)knn/k(\d+)_t([\d.]+)$", metric)
+    neighbors = re.search(r"^(.*?)knn/k(\d+)_t([\d.]+)(/map)?$", metric)
     if neighbors:
-        before, k, temperature = neighbors.groups()
-        return f"{before}{k} nearest neighbors" + ("" if temperature == "0.07" else f", temperature {temperature}")
-    return {"ridge/top1": "Ridge, closed form", "probe/top1": "Online linear probe"}.get(metric, metric)
+        before, k, temperature, several = neighbors.groups()
+        heat = "" if temperature == "0.07" else f", temperature {temperature}"
+        return f"{before}{k} nearest neighbors{heat}{', mAP' if several else ''}"
+    known = {"ridge/top1": "Ridge, closed form", "probe/top1": "Online linear probe"}
+    known |= {"ridge/map": "Ridge, closed form, mAP", "probe/map": "Online linear probe, mAP"}
+    return known.get(metric, metric)
 
 
 def _order(metric: str) -> tuple[int, int, str]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sslbolts.methods.registry import METHODS
 from sslbolts.report.charts import MOST_POINTS, Chart, draw_charts
 from sslbolts.report.evaluations import evaluations
 from sslbolts.report.layout import Cell, Markup, Section, document, render, settings_table, table
@@ -55,16 +54,18 @@ def alert(diverged: Sequence[str]) -> Markup | None:
 
 def _verdict(run: Run) -> Markup | None:
     """Whether the run has learned anything, by its last numbers, and what to do if not."""
-    line = METHODS.get(run.model)
-    if line is not None and line.learns_from == "text":
-        return None  # it is judged by features of images
-    last = {name: series[-1].value for name, series in run.metrics.items()}
-    last |= {name: math.nan for name, gap in run.gaps.items() if gap.lasting}
+    last = last_values(run)
     if not last:
         return None
-    found = verdict(last)
+    found = verdict(last, run.model)
     words = [found.line, found.advice, "" if found.labels else LABELS_WOULD_SAY]
     return render("verdict", title="Has it learned anything?", text=" ".join(filter(None, words)))
+
+
+def last_values(run: Run) -> dict[str, float]:
+    """The last value of each metric, NaN where it is not finite from some time on."""
+    last = {name: series[-1].value for name, series in run.metrics.items()}
+    return last | {name: math.nan for name, gap in run.gaps.items() if gap.lasting}
 
 
 def _lead(run: Run) -> str:

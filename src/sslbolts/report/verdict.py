@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sslbolts.methods.registry import METHODS
+
 __all__ = ["LABELS_WOULD_SAY", "Verdict", "verdict"]
 
 LABELS_WOULD_SAY = (
@@ -13,9 +15,17 @@ LABELS_WOULD_SAY = (
 )
 """Of a run that was judged without labels."""
 
-_MEASURES = (r"(?:[\w.-]+/)?knn/k\d+_t[\d.e-]+", r"(?:[\w.-]+/)?ridge/top1", r"(?:[\w.-]+/)?agreement/top1")
+_MEASURES = (
+    r"(?:[\w.-]+/)?knn/k\d+_t[\d.e-]+(?:/map)?",
+    r"(?:[\w.-]+/)?ridge/(?:top1|map)",
+    r"(?:[\w.-]+/)?agreement/top1",
+)
 _RANKS = (r"(?:[\w.-]+/)?rankme", r"(?:[\w.-]+/)?agreement/rankme")
 _LOW_RANK = 3.0
+_OF_TEXT = {
+    "train/loss_of_chance": "that of guessing",
+    "train/loss_of_frequencies": "that of guessing by the words' frequencies",
+}
 
 
 class Verdict(NamedTuple):
@@ -39,12 +49,13 @@ class Verdict(NamedTuple):
         return self.measure is None or not self.measure.endswith("agreement/top1")
 
 
-def verdict(values: Mapping[str, float]) -> Verdict:
+def verdict(values: Mapping[str, float], model: str = "") -> Verdict:
     """Judge a run by its last metrics.
 
     Args:
         values: by metric name, shares in [0, 1]: ``knn/...``, ``ridge/top1`` or ``agreement/top1`` with their
             ``/raw_pixels`` and ``/untrained``, ``train/loss_of_chance``, ``rankme``.
+        model: name of the method; those of text are judged by their loss alone.
 
     Example:
         >>> found = verdict({"ridge/top1": 0.5, "ridge/top1/raw_pixels": 0.4, "ridge/top1/untrained": 0.3})
@@ -52,7 +63,11 @@ def verdict(values: Mapping[str, float]) -> Verdict:
         (True, 'it has learned what pixels do not show.')
         >>> verdict({}).line
         'nothing was measured that says whether it has learned anything.'
+        >>> verdict({"train/loss_of_chance": 0.72}, "Word2Vec").line
+        'the loss is 0.72 of that of guessing: it has learned which words stand together.'
     """
+    if model in METHODS and METHODS[model].learns_from == "text":
+        return _of_text(values)
     measure = next((name for pattern in _MEASURES for name in values if re.fullmatch(pattern, name)), None)
     rank = next((values[name] for pattern in _RANKS for name in values if re.fullmatch(pattern, name)), None)
     chance = values.get("train/loss_of_chance")
@@ -88,3 +103,19 @@ def verdict(values: Mapping[str, float]) -> Verdict:
     if untrained is None and pixels is None:
         return Verdict(measure, None, f"{start}; there is no baseline to compare it with{aside}.", collapsed)
     return Verdict(measure, True, f"{start}: it has learned what pixels do not show{aside}.", collapsed)
+
+
+def _of_text(values: Mapping[str, float]) -> Verdict:
+    measure = next((name for name in _OF_TEXT if name in values), None)
+    if measure is None:
+        line = "nothing was measured that says whether it has learned anything."
+        return Verdict(None, None, line, "Its training logs the loss as a multiple of that of guessing.")
+    value = values[measure]
+    if not math.isfinite(value):
+        advice = "Use a smaller learning rate, or a longer warm-up."
+        return Verdict(measure, False, f"{measure} is no number: the network has diverged.", advice)
+    start = f"the loss is {value:.2f} of {_OF_TEXT[measure]}"
+    if value < 1:
+        return Verdict(measure, True, f"{start}: it has learned which words stand together.", "")
+    advice = "Train longer; try another learning rate; look at the nearest words (NearestWords)."
+    return Verdict(measure, False, f"{start}: it has learned nothing that this shows.", advice)

@@ -61,6 +61,15 @@ class LabeledEvaluation(TrainingModule):
         if self._counts is not None:
             self._counts.add(batch, {k: v for k, v in answers.items() if k != "margin"}, answers.get("margin"))
 
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        data = getattr(self.trainer, "datamodule", None)
+        if getattr(data, "multi_label", False):
+            raise UsageError(
+                f"{type(self).__name__} takes one label per image, but {type(data).__name__} has multi_label=True: its "
+                f"labels are rows (B, {getattr(data, 'num_classes', 'C')})."
+            )
+
     def on_validation_epoch_start(self) -> None:
         self._counts = RightCounts(first_loader(self.trainer.val_dataloaders))
 

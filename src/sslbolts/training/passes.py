@@ -25,7 +25,7 @@ class Pass(NamedTuple):
 
     Attributes:
         features: one ``(rows, D)`` for each reader; ``(0, 0)`` on a rank that has read nothing.
-        targets: ``(rows,)``.
+        targets: ``(rows,)``, or ``(rows, C)`` of several classes.
         order: ``(rows,)`` int64; sorted by it, rows of all ranks are in the loader's order.
     """
 
@@ -48,7 +48,10 @@ class Pass(NamedTuple):
         # One after the other, so that only one of them is in memory twice.
         gathered = (gather_or_none(x if len(x) else None, x.device) for x in self.features)
         features = [x[rows] for x in gathered if x is not None]
-        return Pass(features, gather_ragged(self.targets)[rows], order[rows])
+        # A rank that has read nothing does not know the form of labels.
+        targets = gather_or_none(self.targets if len(self.targets) else None, order.device)
+        assert targets is not None
+        return Pass(features, targets[rows], order[rows])
 
 
 def run_pass(

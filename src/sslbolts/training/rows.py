@@ -8,8 +8,9 @@ from torch.utils.data import DistributedSampler
 
 from sslbolts.batch import ViewBatch, indices_of
 from sslbolts.distributed import all_sum, gather_ragged, padding_rows, rank, world_size
+from sslbolts.errors import UsageError
 
-__all__ = ["EvaluationRows", "first_loader", "length_of"]
+__all__ = ["EvaluationRows", "first_loader", "length_of", "refuse_stream"]
 
 
 class EvaluationRows:
@@ -92,3 +93,20 @@ def length_of(dataset: Any) -> int | None:
         return len(dataset)
     except (TypeError, NotImplementedError, AttributeError):
         return None
+
+
+def refuse_stream(datamodule: Any, who: str) -> None:
+    """Refuse a DataModule whose training images come as a stream, for what looks at single ones of them.
+
+    Args:
+        datamodule: of whatever kind, or None.
+        who: looks at them.
+
+    Raises:
+        UsageError: if its images have no rows (``has_rows``).
+    """
+    if not getattr(datamodule, "has_rows", True):
+        raise UsageError(
+            f"{who} looks at single training images, and those of {type(datamodule).__name__} are a stream without row "
+            "numbers: take DatasetDataModule or ImageFolderDataModule, or do without it."
+        )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["even", "stratified"]
+__all__ = ["even", "spread", "stratified"]
 
 
 def stratified(targets: Tensor, rows: int) -> Tensor:
@@ -21,6 +21,18 @@ def stratified(targets: Tensor, rows: int) -> Tensor:
     # The i-th of a class's n images stands at (i + 1/2) / n: the first `rows` places have each class in proportion.
     places = torch.cat([(torch.arange(len(group)) + 0.5) / len(group) for group in by_class])
     return torch.cat(by_class)[places.argsort(stable=True)[:rows]].sort().values
+
+
+def spread(known: Tensor, rows: int) -> Tensor:
+    """Positions, in order, of ``rows`` of the images that ``known`` ``(N,)`` marks; always the same ones.
+
+    Example:
+        >>> chosen = spread(torch.arange(100) % 2 == 0, 20)
+        >>> len(chosen), int((chosen % 2).sum())
+        (20, 0)
+    """
+    shuffled = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))
+    return shuffled[known.cpu()[shuffled]][:rows].sort().values
 
 
 def even(size: int, most: int) -> Tensor:

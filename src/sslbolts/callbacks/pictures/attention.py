@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.first_images import FirstImages
+from sslbolts.callbacks.pictures.shared.images import look_of
 from sslbolts.checks import fraction
 from sslbolts.networks.attention import attending, class_attention, find_attention
 from sslbolts.networks.taps import find_layer
@@ -72,7 +73,7 @@ class AttentionMaps(FirstImages):
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
         maps, who = seen
         title = f"What {who} attends to after {self.publisher.passed(trainer)} epochs"
-        return draw_attention(images, maps, threshold=self.threshold, title=title, labels=labels)
+        return draw_attention(images, maps, threshold=self.threshold, title=title, labels=labels, **look_of(trainer))
 
     def _transformer(self, module: LightningModule) -> nn.Module:
         if self.network is None:

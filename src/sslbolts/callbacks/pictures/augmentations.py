@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sslbolts._lightning import Callback, LightningModule, Trainer
 from sslbolts.batch import ViewBatch, images_of
-from sslbolts.callbacks.pictures.shared.images import displayable
+from sslbolts.callbacks.pictures.shared.images import displayable, look_of
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.distributed import rank
 from sslbolts.errors import UsageError
@@ -25,8 +25,8 @@ __all__ = ["AugmentationSheet"]
 class AugmentationSheet(Callback):
     """Draws once, before the first step, what augmentation does to training images.
 
-    With a DataModule of :mod:`sslbolts.data` it shows several draws of each kind of view, beside the image; with any
-    other data the first training batch as the network gets it. Random states stay as they are.
+    With a DataModule of :mod:`sslbolts.data` it shows several draws of each kind of view, beside the image; with a
+    stream or any other data the first training batch as the network gets it. Random states stay as they are.
 
     Args:
         images: rows, 1 to 32.
@@ -71,6 +71,8 @@ class AugmentationSheet(Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         if not all(hasattr(data, name) for name in ("views", "color", "train_images_dataloader")):
             return None
+        if not getattr(data, "has_rows", True):  # a stream, of which the batch is all that can be had
+            return None
         images = data.train_images_dataloader().dataset
         step = max(1, len(images) // self.images)  # data sets are often sorted by class
         spread = (row for first in range(step) for row in range(first, len(images), step))
@@ -86,7 +88,7 @@ class AugmentationSheet(Callback):
 
     def _of_batch(self, trainer: Trainer, batch: Any) -> "Figure":
         views = batch.views if isinstance(batch, ViewBatch) else [images_of(batch)]
-        return draw_views([self._shown(trainer, view) for view in views])
+        return draw_views([self._shown(trainer, view) for view in views], **look_of(trainer))
 
     def _shown(self, trainer: Trainer, view: Tensor) -> Tensor:
         return thumbnails(displayable(view[: self.images], trainer.datamodule))  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
-from sslbolts.callbacks.pictures.shared.images import class_names_of
+from sslbolts.callbacks.pictures.shared.images import class_names_of, look_of
 from sslbolts.callbacks.pictures.shared.queries import QueryPicture
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.checks import whole
@@ -82,4 +82,5 @@ class ClusterSheet(QueryPicture):
             computed,
             class_names=class_names_of(trainer, self.class_names, targets),
             title=f"Clusters (spherical k-means) after {self.publisher.passed(trainer)} epochs{self.left_out}",
+            **look_of(trainer),
         )

@@ -11,8 +11,8 @@ from torch import Tensor
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.batch import images_of
 from sslbolts.callbacks.knn import KNNMonitor
-from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable
-from sslbolts.callbacks.pictures.shared.queries import QueryPicture
+from sslbolts.callbacks.pictures.shared.images import class_names_of, displayable, look_of
+from sslbolts.callbacks.pictures.shared.queries import QueryPicture, rows_of
 from sslbolts.callbacks.shared.bank import Bank
 from sslbolts.callbacks.shared.features import FeatureFunction
 from sslbolts.distributed import rank
@@ -43,7 +43,8 @@ class NeighborSheet(QueryPicture):
 
     Works on any module. Beside a :class:`KNNMonitor` of the same features it uses that monitor's pass over the bank;
     else it makes one of its own, over the training images themselves where a DataModule of :mod:`sslbolts.data` has no
-    labels. Weights, random states and the Trainer's loaders stay as they are.
+    labels. Where that holds no validation images either, training images are drawn beside others, each left out of its
+    own neighbors. Weights, random states and the Trainer's loaders stay as they are.
 
     Args:
         k: neighbors of each image.
@@ -99,6 +100,7 @@ class NeighborSheet(QueryPicture):
         self.queries = queries
         self.custom_targets = targets is not None
         self._bank = Bank(bank, max_rows=max_bank, targets=self.targets, labels=False)
+        self._training: Bank | None = None  # of training images, where none are held out
         self._pixels: Pass | None = None  # of the bank's images, which stay the same
         self._share: tuple[Pass, Bank] | None = None
 
@@ -113,12 +115,14 @@ class NeighborSheet(QueryPicture):
         """This rank's share of the bank's features, and the bank."""
         if self._share is not None:
             return self._share
-        monitor = self._monitor(trainer)
+        monitor = None if self.of_training else self._monitor(trainer)
         if monitor is not None:
             share, bank = monitor.bank_pass(trainer, pl_module), monitor.bank
         else:
-            bank = self._bank
-            share = self._read(trainer, pl_module, bank, partial(self.features_of, trainer, pl_module))
+            bank = self._own_bank(trainer)
+            readers: list[Callable[[Any], Tensor]] = [partial(self.features_of, trainer, pl_module)]
+            readers += [] if bank is self._bank else [rows_of]
+            share = self._read(trainer, pl_module, bank, *readers)
         self._share = share, bank
         return self._share
 
@@ -131,6 +135,7 @@ class NeighborSheet(QueryPicture):
     ) -> _Found | None:
         share, source = self._bank_pass(trainer, pl_module)  # also on a rank without a batch: others wait for its share
         bank = source.whole(share)
+        labels = bank.targets.cpu() if bank.targets.ndim == 1 else torch.full((len(bank.targets),), -1)
         if self._pixels is None:
             self._pixels = source.whole(self._read(trainer, pl_module, source, partial(_small_pixels, trainer)))
         if rank() > 0:
@@ -143,11 +148,12 @@ class NeighborSheet(QueryPicture):
             self.k,
             query_pixels=raw_pixels(images[chosen]),
             bank_pixels=self._pixels.features[0],
+            itself=self._itself(chosen, bank.features[1].cpu()) if len(bank.features) > 1 else None,
         )
         needed = torch.unique(torch.cat([found.flatten() for found in rows.values()]))
         pictures = self._images(trainer, pl_module, source, bank.order.cpu()[needed])
         places = {name: torch.searchsorted(needed, found) for name, found in rows.items()}
-        return _Found(chosen, pictures, bank.targets.cpu()[needed], places)
+        return _Found(chosen, pictures, labels[needed], places)
 
     def draw(
         self, trainer: Trainer, images: Tensor, features: Tensor, targets: Tensor, computed: Any
@@ -162,6 +168,7 @@ class NeighborSheet(QueryPicture):
             computed.rows,
             class_names=class_names_of(trainer, self.class_names, targets, computed.targets),
             title=f"Nearest neighbors after {self.publisher.passed(trainer)} epochs{self.left_out}",
+            **look_of(trainer),
         )
 
     def forget(self) -> None:
@@ -175,6 +182,7 @@ class NeighborSheet(QueryPicture):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().teardown(trainer, pl_module, stage)
         self._bank.forget()  # another run may bring another DataModule
+        self._training = None
         self._pixels = None
 
     def _monitor(self, trainer: Trainer) -> KNNMonitor | None:
@@ -184,8 +192,23 @@ class NeighborSheet(QueryPicture):
         monitors = [c for c in trainer.callbacks if isinstance(c, KNNMonitor)]  # type: ignore[attr-defined]
         return next((monitor for monitor in monitors if monitor.features == self.features), None)
 
-    def _read(self, trainer: Trainer, module: LightningModule, bank: Bank, reader: Callable[[Any], Tensor]) -> Pass:
-        return run_pass(trainer, module, bank.loader(trainer, module), readers=[reader], targets=self.targets)
+    def _own_bank(self, trainer: Trainer) -> Bank:
+        """The bank that was asked for; of pictures of training images, these, where none was."""
+        if not self.of_training or self._bank.source is not None:
+            return self._bank
+        if self._training is None:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            most = self._bank.max_rows
+            self._training = Bank(data.train_images_dataloader, max_rows=most, targets=self.targets, labels=False)
+        return self._training
+
+    def _itself(self, chosen: Tensor, rows: Tensor) -> Tensor:
+        """The place of each query in the bank, whose rows of the data set are ``rows``; -1 where it is not there."""
+        place = {row: number for number, row in enumerate(rows.tolist())}
+        return torch.tensor([place.get(row, -1) for row in self.rows[chosen].tolist()])
+
+    def _read(self, trainer: Trainer, module: LightningModule, bank: Bank, *readers: Callable[[Any], Tensor]) -> Pass:
+        return run_pass(trainer, module, bank.loader(trainer, module), readers=readers, targets=self.targets)
 
     def _images(self, trainer: Trainer, module: LightningModule, bank: Bank, order: Tensor) -> Tensor:
         """Small copies of these images of the bank; read by this rank alone."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
 from sslbolts.callbacks.pictures.shared.first_images import FirstImages
-from sslbolts.callbacks.pictures.shared.images import displayable
+from sslbolts.callbacks.pictures.shared.images import displayable, look_of
 from sslbolts.errors import UsageError
 from sslbolts.pictures.reconstructions import draw_reconstructions
 
@@ -66,4 +66,4 @@ class Reconstructions(FirstImages):
     def draw(self, trainer: Trainer, images: Tensor, seen: Any, labels: list[str] | None) -> "Figure":
         shown, output = (displayable(x, trainer.datamodule) for x in seen)  # type: ignore[attr-defined]
         title = f"Reconstructions after {self.publisher.passed(trainer)} epochs"
-        return draw_reconstructions(images, shown, output, title=title, labels=labels)
+        return draw_reconstructions(images, shown, output, title=title, labels=labels, **look_of(trainer))

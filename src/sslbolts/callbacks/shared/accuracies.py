@@ -1,4 +1,4 @@
-"""Accuracies of kNN and ridge, counted over the queries of all ranks."""
+"""Accuracies of kNN and ridge, or their mean average precision, over the queries of all ranks."""
 
 import math
 import warnings
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sslbolts.distributed import all_sum
+from sslbolts.checks.multi_hot import check_values
+from sslbolts.distributed import all_sum, gather_ragged
 from sslbolts.errors import UsageError
-from sslbolts.readouts import knn_predict, ridge_classifier
+from sslbolts.readouts import knn_predict, mean_average_precision, ridge_classifier, ridge_of_several
 from sslbolts.readouts.checks import is_finite
 from sslbolts.readouts.ridge import ridge_memory
 
-__all__ = ["accuracies", "is_finite"]
+__all__ = ["accuracies", "is_finite", "precision_of_all", "precisions"]
 
 _SCORES_AT_ONCE = 2**26
 
@@ -69,6 +70,74 @@ def accuracies(
     *hits, rows = all_sum(torch.stack([*right, torch.tensor(len(targets), device=targets.device)])).tolist()
     found = [count / rows for count in hits] if rows else []
     return found + [math.nan] * (ridge and not told and rows > 0)
+
+
+def precisions(
+    features: Tensor,
+    targets: Tensor,
+    bank: Tensor,
+    bank_targets: Tensor,
+    *,
+    k: Sequence[int],
+    temperature: float,
+    ridge: bool,
+) -> list[float]:
+    """Mean average precisions where an image may show several classes: of kNN for each ``k``, then of ridge.
+
+    As :func:`accuracies`, but for labels.
+
+    Args:
+        features: of this rank's queries, ``(Q, D)``; those that are not finite come last in every class.
+        targets: ``(Q, C)`` of 1, 0, and -1 for what is not known.
+        bank: ``(N, D)``, finite, the same on all ranks.
+        bank_targets: ``(N, C)``.
+        k: numbers of neighbors; none for ridge alone.
+        temperature: of the votes.
+        ridge: whether ridge is asked for.
+
+    Returns:
+        NaN for all if the bank is empty or no query shows any class, and for ridge where it would take more than 4 GB
+        or no image of the bank shows any; nothing if there is no query.
+
+    Example:
+        >>> x, y = torch.eye(4), torch.tensor([[1, 0], [1, 1], [0, 1], [0, 0]])
+        >>> precisions(x, y, x, y, k=[1], temperature=0.07, ridge=False)
+        [1.0]
+    """
+    if not len(bank):
+        return [math.nan] * (len(k) + ridge)
+    if targets.ndim == 1:  # a rank without queries does not know their form
+        targets = bank_targets[:0]
+    scores = []
+    if k:
+        rows_at_once = max(1, _SCORES_AT_ONCE // max(1, targets.shape[1] * len(k)))
+        parts = [
+            knn_predict(part, bank, bank_targets, k=k, temperature=temperature)
+            for part in torch.split(features, rows_at_once)
+        ]
+        scores += list(torch.cat(parts, 1))
+    told = ridge and bool((bank_targets == 1).any()) and _fits(bank.shape[1], targets.shape[1])
+    if told:
+        scores.append(ridge_of_several(features, bank, bank_targets).scores)
+    found = [precision_of_all(score, targets, finite=is_finite(features)) for score in scores]
+    reached = [value for value in found if value is not None]
+    return reached + [math.nan] * (ridge and not told and len(reached) == len(found))
+
+
+def precision_of_all(scores: Tensor, targets: Tensor, *, finite: Tensor) -> float | None:
+    """Mean average precision over the queries of all ranks; None if there are none. All ranks must call it.
+
+    Args:
+        scores: of this rank's queries, ``(Q, C)``.
+        targets: ``(Q, C)`` of 1, 0, and -1 for what is not known.
+        finite: ``(Q,)`` bool; others come last in every class, with each other as equals.
+    """
+    scores = scores.float().masked_fill(~finite[:, None], -torch.inf).nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    scores, targets = gather_ragged(scores), gather_ragged(targets)
+    if not len(targets):
+        return None
+    check_values(targets)
+    return mean_average_precision(scores, targets)
 
 
 def _fits(width: int, classes: int) -> bool:

@@ -6,11 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer
+from sslbolts.checks.multi_hot import has_label
 from sslbolts.distributed import world_size
 from sslbolts.errors import UsageError
 from sslbolts.training.own_loader import OwnLoader
 from sslbolts.training.passes import Pass, run_pass
-from sslbolts.training.stratified import even, stratified
+from sslbolts.training.rows import refuse_stream
+from sslbolts.training.stratified import even, spread, stratified
 from sslbolts.training.undisturbed import isolated
 
 __all__ = ["Bank"]
@@ -24,15 +26,23 @@ class Bank:
         max_rows: at most so many images, each class in proportion (without labels, at equal distances); None for all.
         targets: labels of a batch.
         labels: whether its images must have labels; else a DataModule without any gives its training images.
+        several: whether images may show several classes, of which labels are rows ``(B, C)``.
     """
 
     def __init__(
-        self, source: Any, *, max_rows: int | None, targets: Callable[[Any], Tensor], labels: bool = True
+        self,
+        source: Any,
+        *,
+        max_rows: int | None,
+        targets: Callable[[Any], Tensor],
+        labels: bool = True,
+        several: Callable[[], bool] = lambda: False,
     ) -> None:
         self.source = source
         self.labels = labels
         self.max_rows = max_rows
         self.targets = targets
+        self.several = several
         self._loader: OwnLoader | None = None
 
     def loader(self, trainer: Trainer, module: LightningModule) -> OwnLoader:
@@ -49,7 +59,7 @@ class Bank:
                 most = int(trainer.limit_val_batches) * world_size()
             bank = OwnLoader(found)
             if self.max_rows is not None:
-                labels = bank.labels()
+                labels = bank.labels() if not self.several() else None
                 if labels is None:  # load the images once, without the network
                     labels = run_pass(trainer, module, bank, readers=[], targets=self.targets).gathered().targets
                 if self._counted(labels) > self.max_rows:
@@ -71,11 +81,13 @@ class Bank:
         return Pass([x[rows] for x in bank.features], bank.targets[rows], bank.order[rows])
 
     def _counted(self, labels: Tensor) -> int:
-        labeled = int((labels >= 0).sum())
+        labeled = int(has_label(labels).sum())
         return labeled if labeled or self.labels else len(labels)
 
     def _share(self, labels: Tensor) -> Tensor:
         assert self.max_rows is not None
+        if labels.ndim == 2:
+            return spread(has_label(labels), self.max_rows)
         if bool((labels >= 0).any()) or self.labels:
             return stratified(labels, self.max_rows)
         return even(len(labels), self.max_rows)
@@ -85,6 +97,7 @@ class Bank:
             return self.source() if callable(self.source) else self.source
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         if not self.labels and _is_unlabeled(datamodule):
+            refuse_stream(datamodule, "NeighborSheet (without bank=)")
             return datamodule.train_images_dataloader()
         if hasattr(datamodule, "bank_dataloader"):
             return datamodule.bank_dataloader()

@@ -1,4 +1,4 @@
-"""Several softmax regressions on the same features, trained at once."""
+"""Several softmax regressions (or logistic ones) on the same features, trained at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,17 +29,29 @@ class LinearHeads:
     at all, momentum included. The first 16 labeled rows, and the rest of their batch, only measure mean and deviation.
     Nothing here makes the host wait for the device.
 
+    With ``several`` a row may have several classes, of which each has a logistic regression of its own (binary
+    cross-entropy, summed over the classes that are known of a row); all else is the same.
+
     Args:
         width: number of features.
         classes: number of classes.
         lrs: learning rates, one head each.
         weight_decay: of the weights, not of the biases.
         device: where it lives.
+        several: labels are rows ``(N, classes)`` of 1, 0, and -1 for what is not known.
     """
 
     def __init__(
-        self, width: int, classes: int, lrs: Sequence[float], *, weight_decay: float, device: torch.device
+        self,
+        width: int,
+        classes: int,
+        lrs: Sequence[float],
+        *,
+        weight_decay: float,
+        device: torch.device,
+        several: bool = False,
     ) -> None:
+        self.several = several
         self.lrs = tuple(lrs)
         self.classes = classes
         self.weight_decay = weight_decay
@@ -68,28 +80,34 @@ class LinearHeads:
 
         Args:
             x: features ``(N, width)``.
-            targets: labels ``(N,)``, -1 for none.
+            targets: labels ``(N,)``, -1 for none; with ``several`` ``(N, classes)``.
 
         Returns:
-            ``(heads + 3,)`` int64, of all ranks together: labeled rows, right predictions of each head before the step,
-            rows used, labels of no class.
+            ``(heads + 3,)`` int64, of all ranks together: labeled rows, right predictions of each head before the step
+            (0 with ``several``), rows used, labels of no class (rows of other numbers).
         """
         x = x.float()
-        beyond = targets >= self.classes
-        valid = (targets >= 0) & ~beyond & x.isfinite().all(1)
+        beyond = ((targets != 0) & (targets.abs() != 1)).any(1) if self.several else targets >= self.classes
+        has_label = (targets >= 0).any(1) if self.several else targets >= 0
+        valid = has_label & ~beyond & x.isfinite().all(1)
         x = torch.where(valid[:, None], x, self.mean)
-        labels = torch.where(valid, targets, 0)
         weights = valid.float()
 
         rows = self._standardized(x) * weights[:, None]
         scores = self._scores(rows)
-        right = ((scores.argmax(2) == labels[:, None]) & valid[:, None]).sum(0)
-        one_hot = (labels[:, None] == torch.arange(self.classes, device=labels.device)).float()
-        error = (scores.softmax(2) - one_hot[:, None]) * weights[:, None, None]
+        if self.several:
+            right = self.seen.new_zeros(len(self.lrs))
+            error = (scores.sigmoid() - (targets == 1).float()[:, None]) * (targets >= 0).float()[:, None]
+        else:
+            labels = torch.where(valid, targets, 0)
+            right = ((scores.argmax(2) == labels[:, None]) & valid[:, None]).sum(0)
+            one_hot = (labels[:, None] == torch.arange(self.classes, device=labels.device)).float()
+            error = scores.softmax(2) - one_hot[:, None]
+        error *= weights[:, None, None]
         gradient = torch.cat([rows, weights[:, None]], 1).T @ error.flatten(1)
 
         offset = x - self.mean
-        labeled = (targets >= 0) & ~beyond
+        labeled = has_label & ~beyond
         counts = torch.cat([labeled.sum()[None], right, valid.sum()[None], beyond.sum()[None]])
         sums = [gradient.flatten(), offset.sum(0), offset.square().sum(0), weights.sum()[None], counts.to(x.dtype)]
         packed = all_sum(torch.cat(sums))
@@ -144,13 +162,15 @@ class LinearHeads:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types."""
         tensors = {name: getattr(self, name).clone() for name in _TENSORS}
-        return {**tensors, "lrs": list(self.lrs), "classes": self.classes}
+        return {**tensors, "lrs": list(self.lrs), "classes": self.classes, "several": self.several}
 
     @classmethod
     def from_state(cls, state: dict[str, Any], *, weight_decay: float) -> "LinearHeads":
         """The heads of a state dict."""
         device = state["weight"].device
-        heads = cls(len(state["mean"]), state["classes"], state["lrs"], weight_decay=weight_decay, device=device)
+        several = state.get("several", False)
+        width, classes, lrs = len(state["mean"]), state["classes"], state["lrs"]
+        heads = cls(width, classes, lrs, weight_decay=weight_decay, device=device, several=several)
         for name in _TENSORS:
             setattr(heads, name, state[name].clone())
         return heads

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_warn
-from sslbolts.batch import class_labels, targets_of
+from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_info, rank_zero_warn
+from sslbolts.batch import class_labels, given_targets, multi_hot_labels
 from sslbolts.callbacks.shared.features import FeatureFunction, FeatureReader, NoFeaturesError
+from sslbolts.checks.multi_hot import is_one_hot
 from sslbolts.distributed import all_sum
 from sslbolts.errors import UsageError
 from sslbolts.training.rows import EvaluationRows, first_loader
@@ -31,6 +32,8 @@ class QueryMonitor(Callback):
         name: of the monitor, in messages.
         features: see :class:`~sslbolts.callbacks.shared.features.FeatureReader`.
         targets: callable ``batch -> (B,)``; None knows ViewBatch, ``(x, y, ...)`` and mappings.
+        multi_label: whether an image may show several classes, so that labels are rows ``(B, C)``; None is what the
+            DataModule declares, and False without one that does.
 
     Attributes:
         has_bank: whether queries are compared with images that no step sees, so that features of both must be made in
@@ -40,17 +43,27 @@ class QueryMonitor(Callback):
 
     has_bank: ClassVar[bool] = False
 
-    def __init__(self, name: str, features: str | FeatureFunction | None, targets: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        features: str | FeatureFunction | None,
+        targets: Callable[[Any], Any] | None,
+        *,
+        multi_label: bool | None = False,
+    ) -> None:
         self.name = name
+        self._declared_multi_label = multi_label
+        self.multi_label = bool(multi_label)  # which setup settles
         self.custom_targets = targets is not None
         self.features = features
-        self._targets = targets or targets_of
+        self._targets = targets or given_targets
         self._reader = FeatureReader(features)
         self._rows: EvaluationRows | None = None  # None while nothing is measured
         self._counted: list[Tensor] = []  # of each batch (rows,) bool, whether it had features
         self._before: tuple[Any, Tensor | None] = None, None  # batch and labels as the step got them
         self._compared = self._by_own = False  # step and bank; whether steps are not read in this evaluation
         self._said: set[str] = set()
+        self._one_hot_said = False
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -64,7 +77,10 @@ class QueryMonitor(Callback):
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
     ) -> None:
-        """Keep what is needed of a batch: features ``(B, D)``, float32, and labels ``(B,)``, -1 for none."""
+        """Keep what is needed of a batch: features ``(B, D)``, float32, and labels ``(B,)``, -1 for none.
+
+        With ``multi_label`` labels are ``(B, C)`` of 1, 0, and -1 for what is not known.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define collect().")
 
     def report(self, trainer: Trainer, pl_module: LightningModule, first_seen: Tensor, *, prefix: str) -> None:
@@ -88,9 +104,18 @@ class QueryMonitor(Callback):
         return self._reader.own(trainer, pl_module, batch)
 
     def targets(self, batch: Any) -> Tensor:
-        """Labels ``(B,)`` int64 of a batch."""
+        """Labels ``(B,)`` int64 of a batch; with ``multi_label`` rows ``(B, C)``, whose numbers are not looked at."""
         with isolated() if self.custom_targets else nullcontext():
-            return class_labels(self._targets(batch))
+            found = self._targets(batch)
+        if self.multi_label:
+            return multi_hot_labels(found)
+        if not self._one_hot_said and is_one_hot(found):
+            self._one_hot_said = True
+            rank_zero_info(
+                f"{self.name}: labels are rows of {found.shape[1]} numbers with a single 1, taken as class numbers; "
+                "where an image may show several classes, give multi_label=True."
+            )
+        return class_labels(found)
 
     def step_begins(self, batch: Any) -> None:
         """Keep the batch and its labels, which a step may take out of it."""
@@ -112,6 +137,10 @@ class QueryMonitor(Callback):
             rank_zero_warn(f"{self.name}: {message}")
 
     # ------------------------------------------------------------------ hooks
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._declared_multi_label is None:
+            self.multi_label = bool(getattr(trainer.datamodule, "multi_label", False))  # type: ignore[attr-defined]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reader.check(pl_module)

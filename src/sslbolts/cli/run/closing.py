@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from sslbolts._lightning import LightningModule, Trainer, lightning_module
+from sslbolts.methods.registry import METHODS
 from sslbolts.report.verdict import verdict
 from sslbolts.training.rows import first_loader, length_of
 
@@ -17,9 +18,10 @@ def closing_lines(trainer: Trainer, module: LightningModule) -> list[str]:
     """
     images = length_of(getattr(first_loader(trainer.train_dataloader), "dataset", None))
     on = f" on {images:,} images" if images else ""
-    found = verdict({name: float(value) for name, value in trainer.callback_metrics.items()})
+    method = type(module).__name__
+    found = verdict({name: float(value) for name, value in trainer.callback_metrics.items()}, method)
     lines = [
-        f"{type(module).__name__} has trained for {trainer.current_epoch:,} epochs, {trainer.global_step:,} steps{on}.",
+        f"{method} has trained for {trainer.current_epoch:,} epochs, {trainer.global_step:,} steps{on}.",
         f"Judged: {found.line} {found.advice}".rstrip(),
     ]
     checkpoint = _checkpoint(trainer)
@@ -30,7 +32,8 @@ def closing_lines(trainer: Trainer, module: LightningModule) -> list[str]:
         lines.append(f"Kept: {', '.join(places)}.")
     if folder:
         lines.append(f"  sslbolts report {shlex.quote(str(folder))}")
-    if checkpoint:
+    of_text = method in METHODS and METHODS[method].learns_from == "text"  # which export is not for
+    if checkpoint and not of_text:
         lines.append(f"  sslbolts export {shlex.quote(checkpoint)} backbone.safetensors")
     return lines
 

@@ -12,7 +12,7 @@ from sslbolts._lightning import Callback, LightningModule, Trainer, rank_zero_in
 from sslbolts.checks import must_be_writable, whole_file
 from sslbolts.cli.shared.checks import check_folder
 from sslbolts.data.paths import paths_of
-from sslbolts.distributed import gather_ragged, rank
+from sslbolts.distributed import gather_or_none, gather_ragged, rank
 from sslbolts.errors import UsageError
 from sslbolts.training.rows import first_loader
 
@@ -28,7 +28,8 @@ class FeatureFile(Callback):
     indices are those of the batch ``(images, targets, indices)``.
 
     Args:
-        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabeled),
+        path: ``.npz`` holds the arrays ``features (N, D)`` float32, ``targets (N,)`` int64 (-1 where unlabeled;
+            ``(N, C)`` of 1, 0, and -1 for what is not known where images may show several classes),
             ``indices (N,)`` int64 and ``paths (N,)`` text; ``.parquet`` a table of columns ``features`` (lists of D
             float32), ``path``, ``label`` and ``index``. Paths are as the DataModule was given the folder, and empty
             where images are in no files of their own; what is no UTF-8 in them is written as ``\\x..``.
@@ -94,10 +95,11 @@ class FeatureFile(Callback):
         widths = gather_ragged(torch.tensor([width], device=pl_module.device)).tolist()
         if not max(widths):
             raise UsageError("there was nothing to predict: the predict loader gave no batch.")
-        none = (torch.empty(0, max(widths)), *torch.empty(2, 0, dtype=torch.int64))  # of a rank without a batch
-        columns = [torch.cat(column) for column in zip(none, *self._rows)]
+        own: list[Tensor | None] = [torch.cat(column).to(pl_module.device) for column in zip(*self._rows)]
+        own = own or [None] * 3  # of a rank without a batch
         self._rows = []
-        features, targets, indices = (gather_ragged(column.to(pl_module.device)).cpu() for column in columns)
+        found = [gather_or_none(column, pl_module.device) for column in own]
+        features, targets, indices = (column.cpu() for column in found if column is not None)
         if rank() > 0:
             return
         _, first = _first_of_each(indices)
@@ -152,11 +154,13 @@ def _write(path: Path, features: Tensor, targets: Tensor, indices: Tensor, paths
     import pyarrow
     from pyarrow import parquet
 
-    vectors = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(features.reshape(-1).numpy()), features.shape[1])
+    def _lists(rows: Tensor) -> Any:
+        return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.reshape(-1).numpy()), rows.shape[1])
+
     table = {
-        "features": vectors,
+        "features": _lists(features),
         "path": pyarrow.array(paths, pyarrow.string()),
-        "label": targets.numpy(),
+        "label": targets.numpy() if targets.dim() == 1 else _lists(targets),
         "index": indices.numpy(),
     }
     parquet.write_table(pyarrow.table(table), path)

@@ -41,8 +41,9 @@ MONITORS: dict[str, type] = {
 """Name after ``--monitors.`` -> callback."""
 
 _OF_LABELS = (KNNMonitor, OnlineLinearProbe)
-_OF_VALIDATION_IMAGES = (KNNMonitor, NeighborSheet, EmbeddingPlot)
-_OF_FEATURES = (*_OF_VALIDATION_IMAGES, OnlineLinearProbe, CollapseMonitor, ViewAgreement, AugmentationSheet)
+_OF_VALIDATION_IMAGES = (KNNMonitor,)
+_OF_SINGLE_IMAGES = (NeighborSheet, EmbeddingPlot, ViewAgreement)  # of validation, or of training
+_OF_FEATURES = (KNNMonitor, *_OF_SINGLE_IMAGES, OnlineLinearProbe, CollapseMonitor, AugmentationSheet)
 
 
 class LoggingInterval(Callback):
@@ -135,6 +136,8 @@ def that_fit(
     hint = " (--data.val_fraction holds some out)" if hasattr(data, "val_fraction") else ""
     lacking: dict[tuple[type, ...], str] = {} if labeled else {_OF_LABELS: "no labels"}
     lacking |= {} if held_out else {_OF_VALIDATION_IMAGES: f"no validation images{hint}"}
+    if own and not held_out and not data.has_rows:
+        lacking |= {_OF_SINGLE_IMAGES: "no validation images, and training images that are a stream"}
     used, left_out = [], []
     for monitor in wanted:
         lacks = [words for kinds, words in lacking.items() if isinstance(monitor, kinds)]

@@ -131,6 +131,8 @@ def diagnose(
     if bank is None or names is None:
         few = "there are no labels" if bank is None else "one class is all that there is"
         more = " Labels (a folder for each class) would add them." if bank is None else ""
+        if data.multi_label:
+            few, more = f"images may show several classes, labels are rows of {targets.shape[-1]}", ""
         notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.{more}")
     else:
         for reader, read in readers.items():
@@ -179,9 +181,9 @@ def _in_chunks(head: nn.Module, name: str) -> Reader:
 
 def _bank(subject: EncodedData, queries: Features) -> Features | None:
     """The labeled training images, where there are labels to compare."""
-    if not bool((queries.targets >= 0).any()):
-        return None
     data = subject.module
+    if data.multi_label or not bool((queries.targets >= 0).any()):
+        return None
     return subject.features("bank") if data.has_images("bank") and data.images("bank").labeled else None
 
 

@@ -142,14 +142,21 @@ class ProbeHeads(Heads):
 def probe_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Sum over heads of the mean cross-entropy of the labeled rows, so that each head learns as if it were alone.
 
+    Of several classes it is the sum of the binary cross-entropies of those that are known of a row.
+
     Args:
         logits: ``(N, count, C)``.
-        targets: labels ``(N,)``, -1 where there is none.
+        targets: labels ``(N,)``, -1 where there is none; or ``(N, C)`` of 1, 0, and -1 for what is not known.
 
     Example:
         >>> round(probe_loss(torch.zeros(3, 2, 4), torch.tensor([0, 1, -1])).item(), 4)  # 2 log 4
         2.7726
     """
+    if targets.ndim == 2:
+        known = targets >= 0
+        wanted = (targets == 1).to(logits.dtype)[:, None].expand_as(logits)
+        each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * known[:, None]
+        return each.sum() / known.any(1).sum().clamp(min=1)
     count = logits.shape[1]
     labels = targets[:, None].expand(-1, count)
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1, reduction="sum")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslbolts.evaluation.accuracy import accuracies, right_answers
+from sslbolts.evaluation.accuracy import accuracies, precision, right_answers
 from sslbolts.evaluation.encoder import choose_device
 from sslbolts.evaluation.probes.heads import ProbeHeads, probe_loss, probe_optimizer
 from sslbolts.evaluation.probes.settings import (
@@ -19,6 +19,7 @@ from sslbolts.evaluation.probes.settings import (
 from sslbolts.evaluation.result import Found
 from sslbolts.evaluation.splits import Splits, held_out
 from sslbolts.progress import late_bar
+from sslbolts.readouts import mean_average_precision
 
 __all__ = [
     "HELD_OUT",
@@ -51,7 +52,8 @@ def probe_on_features(
 
     With several learning rates, all train at once on nine tenths of every class, the one that is best on the last tenth
     (at most 5,000 images; the smaller of equals) trains again on all, and that is measured. Where no class has two, it
-    is the settings' own learning rate.
+    is the settings' own learning rate. Where images show several classes, the last tenth is of all images, and the
+    measure is the mean average precision.
 
     Args:
         splits: labeled features.
@@ -73,17 +75,24 @@ def probe_on_features(
         lr, chosen = with_own_lr(settings).lr, NOTHING_HELD_OUT
     elif len(rates) > 1:
         heads = fit(x[~held], y[~held], settings)
-        hits = right_answers(_logits(heads, x[held]), y[held, None])["top1"].sum(0)
-        right = [count / int(held.sum()) for count in hits.tolist()]
-        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(rates, right)]
+        logits = _logits(heads, x[held])
+        if splits.several:
+            name, words = "held-out map", "mean average precision"
+            right = [mean_average_precision(logits[:, head], y[held]) for head in range(len(rates))]
+        else:
+            name, words = "held-out top1", "right"
+            hits = right_answers(logits, y[held, None])["top1"].sum(0)
+            right = [count / int(held.sum()) for count in hits.tolist()]
+        rows = [{"lr": lr, name: share} for lr, share in zip(rates, right)]
         best = right.index(max(right))
-        chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % right)"
+        chosen = f"of {len(right)} on {int(held.sum()):,} held-out training images ({100 * max(right):.2f} % {words})"
         lr = rates[best]
     heads = fit(x, y, probe_settings(settings, lr=lr))
     size = min(settings.batch_size, len(x))
     stated = settings_in_words(settings, hidden_dim, dropout, lr=lr, batch_size=size)
     stated["learning rate chosen"] = f"{chosen}; seed {seed}"
-    return Found(accuracies(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), stated, rows)
+    measure = precision if splits.several else accuracies
+    return Found(measure(_logits(heads, splits.test_x.to(home))[:, 0], splits.test_y), stated, rows)
 
 
 def fit_heads(
@@ -100,7 +109,7 @@ def fit_heads(
 
     Args:
         x: features ``(N, D)``, on the device where to train.
-        y: labels ``(N,)``.
+        y: labels ``(N,)``, or ``(N, C)`` of several classes.
         settings: how to train.
         num_classes: number of classes.
         hidden_dim: of an MLP; 0 is a linear probe.

@@ -21,6 +21,7 @@ from sslbolts.networks.backbones import BackboneLike
 from sslbolts.networks.heads import mlp
 from sslbolts.optim import OptimizerCallable
 from sslbolts.training.resized import ImageMemory, mean_of_same_image
+from sslbolts.training.rows import refuse_stream
 from sslbolts.training.seeds import generator
 from sslbolts.training.shared_draws import integers
 
@@ -127,6 +128,7 @@ class InstanceDiscrimination(SSLModule):
         super().setup(stage)
 
     def _make_room(self) -> None:
+        refuse_stream(self.trainer.datamodule, type(self).__name__)  # type: ignore[attr-defined]
         try:
             images = number_of_training_images(self.trainer)
         except UsageError as error:  # the loader cannot tell

@@ -19,6 +19,7 @@ from sslbolts.methods.pretext.base import PretextArguments, PretextModule, Shown
 from sslbolts.methods.training_features import number_of_training_images
 from sslbolts.networks.backbones import BackboneLike
 from sslbolts.optim import OptimizerCallable
+from sslbolts.training.rows import refuse_stream
 from sslbolts.training.shared_draws import uniform
 from sslbolts.transforms import BatchedAugment, View
 from sslbolts.transforms.color_defenses import standardize
@@ -154,6 +155,8 @@ class Exemplar(PretextModule):
         return (images[nearest] == images).float().mean(), (len(z) - 1) / (views - 1)
 
     def setup(self, stage: str) -> None:
+        if stage == "fit":  # every objective knows images by their rows
+            refuse_stream(self.trainer.datamodule, type(self).__name__)  # type: ignore[attr-defined]
         if stage == "fit" and self.objective == "softmax":
             images, classes = number_of_training_images(self.trainer), self.projector.out_features
             if images > classes:

@@ -127,7 +127,8 @@ class FirstImages(Callback):
         self.on_validation_epoch_end(trainer, pl_module)
 
     def _labels(self, trainer: Trainer, batch: Any) -> list[str] | None:
-        targets = targets_or_none(batch)[: self.images].cpu()
+        several = bool(getattr(trainer.datamodule, "multi_label", False))  # type: ignore[attr-defined]
+        targets = targets_or_none(batch, multi_label=several)[: self.images].cpu()
         names = class_names_of(trainer, self.class_names, targets)
         if names is None:
             return None

@@ -11,7 +11,7 @@ from sslbolts.batch import images_of, targets_of
 from sslbolts.errors import UsageError
 from sslbolts.transforms.levels import as_levels, pixels_of
 
-__all__ = ["class_names_of", "displayable", "targets_or_none"]
+__all__ = ["class_names_of", "displayable", "look_of", "targets_or_none"]
 
 
 def displayable(images: Tensor, source: Any = None) -> Tensor:
@@ -47,9 +47,22 @@ def displayable(images: Tensor, source: Any = None) -> Tensor:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def targets_or_none(batch: Any) -> Tensor:
-    """Labels ``(B,)`` of a batch, -1 where it has none: a picture can do without."""
+def look_of(trainer: Trainer) -> dict[str, Any]:
+    """How the DataModule's images are shown, as arguments of what draws a sheet: channels, and a stretch of deep ones.
+
+    Args:
+        trainer: that runs.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    deep = getattr(data, "value_range", None) is not None
+    return {"color_channels": getattr(data, "color_channels", None), "stretch": deep}
+
+
+def targets_or_none(batch: Any, *, multi_label: bool = False) -> Tensor:
+    """Labels ``(B,)`` of a batch, -1 where it has none, or several classes for an image: a picture can do without."""
     try:
+        if multi_label:
+            return torch.full((len(images_of(batch)),), -1)
         return targets_of(batch)
     except UsageError:
         return torch.full((len(images_of(batch)),), -1)

@@ -97,6 +97,18 @@ class Publisher:
         enough = last or passed // every > self._drawn // every
         return enough and not _validates_again(trainer)
 
+    def due_without_validation(self, trainer: Trainer) -> bool:
+        """Whether this epoch, which is over, ends with a picture, in a run that has no validation.
+
+        All ranks must call it.
+        """
+        if self.is_off(trainer):
+            return False
+        passed, every = self.passed(trainer), self.every_n_epochs
+        steps = trainer.max_steps == trainer.global_step
+        last = (passed == trainer.max_epochs or steps or trainer.should_stop) and passed > self._drawn
+        return last or passed // every > self._drawn // every
+
     def path(self, trainer: Trainer) -> Path:
         """The file of the picture that is drawn now. All ranks must call it: the loggers tell each other the folder."""
         if trainer.state.fn == "fit":

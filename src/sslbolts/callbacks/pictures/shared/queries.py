@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslbolts._lightning import LightningModule, Trainer, rank_zero_warn
-from sslbolts.batch import images_of
+from sslbolts.batch import images_of, indices_of
 from sslbolts.callbacks.pictures.shared.images import displayable, targets_or_none
 from sslbolts.callbacks.pictures.shared.publisher import Publisher
 from sslbolts.callbacks.shared.features import FeatureFunction
@@ -17,12 +18,14 @@ from sslbolts.callbacks.shared.queries import QueryMonitor
 from sslbolts.checks import whole
 from sslbolts.distributed import gather_or_none, rank, world_size
 from sslbolts.pictures.style import thumbnails
+from sslbolts.training.own_loader import OwnLoader
+from sslbolts.training.passes import run_pass
 from sslbolts.training.stratified import even
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["QueryPicture"]
+__all__ = ["QueryPicture", "rows_of"]
 
 _FEWEST = 4  # images of a picture
 
@@ -30,7 +33,8 @@ _FEWEST = 4  # images of a picture
 class QueryPicture(QueryMonitor):
     """Keeps features, labels and small copies of validation (or test) images; a subclass draws them.
 
-    They are taken evenly from all batches, since data sets are often sorted by class.
+    They are taken evenly from all batches, since data sets are often sorted by class. Where a DataModule of
+    :mod:`sslbolts.data` holds no validation images, the pictures are of training images, under evaluation transforms.
 
     Args:
         picture: name of the picture.
@@ -54,13 +58,15 @@ class QueryPicture(QueryMonitor):
         folder: str | Path | None,
     ) -> None:
         whole(_FEWEST, max_images=max_images)
-        super().__init__(type(self).__name__, features, targets or targets_or_none)
+        super().__init__(type(self).__name__, features, targets or self._targets_or_none, multi_label=None)
         self.publisher = Publisher(picture, every_n_epochs=every_n_epochs, folder=folder)
         self.max_images = max_images
         self.class_names = class_names
-        self.left_out = ""  # what the title says of images that cannot be drawn
+        self.left_out = ""  # what the title says of images that cannot be drawn, or are none of validation
+        self.of_training = False  # whether the pictures are of training images
         self._kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # images, features, labels, rows of this rank
         self._seen = 0
+        self.rows = torch.empty(0, dtype=torch.int64)  # of pictures of training images: rows of their data set
 
     @abstractmethod
     def draw(
@@ -81,6 +87,15 @@ class QueryPicture(QueryMonitor):
     ) -> Any:
         """Results that :meth:`draw` needs besides, found on all ranks, which all have the same images."""
 
+    def _targets_or_none(self, batch: Any) -> Tensor:
+        return targets_or_none(batch, multi_label=self.multi_label)
+
+    def targets(self, batch: Any) -> Tensor:
+        """Labels ``(B,)``; all -1 where images may show several classes, which pictures do not show."""
+        if self.multi_label:
+            return targets_or_none(batch, multi_label=True)
+        return super().targets(batch)
+
     @property
     def state_key(self) -> str:
         return self._generate_state_key(name=self.publisher.name)
@@ -89,7 +104,33 @@ class QueryPicture(QueryMonitor):
         self.publisher.begin(trainer)
 
     def due(self, trainer: Trainer) -> bool:
+        self.of_training = False
         return self.publisher.due(trainer)
+
+    @torch.no_grad()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not _holds_nothing_out(data) or not self.publisher.due_without_validation(trainer):
+            return
+        self.of_training = True
+        loader = OwnLoader(data.train_images_dataloader())
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            loader = loader.first(int(trainer.limit_train_batches) * world_size())
+
+        def small(batch: Any) -> Tensor:
+            return thumbnails(displayable(images_of(batch), data)).to(pl_module.device)
+
+        with self.publisher.attempt():
+            loader = loader.only(even(loader.images or 0, self.max_images))
+            readers: list[Callable[[Any], Tensor]] = [small, partial(self.features_of, trainer, pl_module), rows_of]
+            found = run_pass(trainer, pl_module, loader, readers=readers, targets=self.targets).gathered()
+        if self.publisher.is_off(trainer):
+            return
+        images, features, rows = (x.cpu() for x in found.features)
+        self.rows = rows
+        path = self.publisher.path(trainer)
+        self._picture(trainer, pl_module, path, images, features, found.targets.cpu())
+        self.forget()
 
     def collect(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, features: Tensor, targets: Tensor
@@ -114,20 +155,35 @@ class QueryPicture(QueryMonitor):
         gathered = [x.cpu() for own in mine if (x := gather_or_none(own, device)) is not None]
         if not gathered:
             return
-        path = self.publisher.path(trainer)
         images, features, targets = gathered
+        self._picture(trainer, pl_module, self.publisher.path(trainer), images, features, targets)
+
+    def _picture(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        path: Path,
+        images: Tensor,
+        features: Tensor,
+        targets: Tensor,
+    ) -> None:
+        """Draw what all ranks have found, and publish it."""
         finite = features.isfinite().all(1)  # of all ranks' images, so that all ranks find the same
         missing = int((~finite).sum())
-        self.left_out = f", without {missing:,} whose features are not finite" if missing else ""
+        whose = ", of training images, as none are held out" if self.of_training else ""
+        self.left_out = whose + (f", without {missing:,} whose features are not finite" if missing else "")
         if missing and len(finite) - missing < _FEWEST:
             rank_zero_warn(
                 f"{type(self).__name__} draws nothing after epoch {self.publisher.passed(trainer)}: features of "
-                f"{missing:,} of {len(finite):,} validation images are NaN or infinite."
+                f"{missing:,} of {len(finite):,} {'training' if self.of_training else 'validation'} images are NaN or "
+                "infinite."
             )
             return
         images, features, targets = images[finite], features[finite], targets[finite]
         chosen = even(len(images), self.max_images)
         images, features, targets = (x[chosen] for x in (images, features, targets))
+        if self.of_training:
+            self.rows = self.rows[finite][chosen]
         with self.publisher.attempt():
             computed = self.compute(trainer, pl_module, images, features, targets)
             if rank() == 0:
@@ -145,3 +201,17 @@ class QueryPicture(QueryMonitor):
         if number == float("inf"):  # nobody knows how many will come: the first
             return max(0, -(-self.max_images // world_size()) - sum(len(kept[0]) for kept in self._kept))
         return -(-self.max_images // (max(1, int(number)) * world_size()))
+
+
+def _holds_nothing_out(data: Any) -> bool:
+    """True for a DataModule of ``sslbolts.data`` whose training images can be read, and that has no others."""
+    if not all(hasattr(data, name) for name in ("has_images", "train_images_dataloader")):
+        return False
+    return getattr(data, "has_rows", True) and not data.has_images("val")
+
+
+def rows_of(batch: Any) -> Tensor:
+    """The rows of a batch of evaluation images in their data set ``(B,)``."""
+    rows = indices_of(batch)
+    assert rows is not None
+    return rows
