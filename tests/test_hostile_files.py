@@ -1,7 +1,9 @@
 """Every door through which a file comes in, with every kind of file that would run code: none does, all are refused."""
 
+import gzip
 import io
 import json
+import os
 import pickle
 import socket
 import sys
@@ -19,9 +21,12 @@ from sslbolts import SimCLR, UsageError, export_backbone, load_backbone
 from sslbolts.checkpoints.lightning_files import PlainCheckpointIO
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.cli import main
+from sslbolts.data.stream import _items
+from sslbolts.data.stream_shares import Share
 from sslbolts.evaluation import FineTune, LinearProbe, MLPProbe, load_encoder
 from sslbolts.evaluation.feature_files import load_columns
 from sslbolts.methods import get_method
+from sslbolts.networks.backbones import create_backbone
 
 
 class Payload:
@@ -170,6 +175,96 @@ def test_the_pickles_of_a_published_data_set_are_those_that_were_published(name,
         data.prepare_data()
     with pytest.raises(UsageError, match=f"{name} is not in root"):
         data.train_dataloader()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("ending", ["pkl", "pickle", "pyd", "pth", "pyd.gz"])
+def test_a_field_of_a_tar_file_is_not_unpickled(ending, trusted, folder):
+    wds = pytest.importorskip("webdataset")
+    content = KINDS["an object of torch.save"] if ending == "pth" else KINDS["a pickle"]
+    fields = {"0.cls": b"1", f"0.{ending}": gzip.compress(content) if ending.endswith(".gz") else content}
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        for name, field in fields.items():
+            (info := tarfile.TarInfo(name)).size = len(field)
+            tar.addfile(info, io.BytesIO(field))
+    theirs = wds.handle_extension(ending.removesuffix(".gz"), len)  # a decoder that the user gives for it
+    plain = wds.WebDataset("0.tar", shardshuffle=False).decode(*([theirs] if trusted else []))
+    data = sets.StreamDataModule(plain, epoch_images=1, batch_size=1, image_size=8, num_workers=0)
+    read = _items(data.train, "itself", 0, 0, Share(0, 1, 0, 1), 0)
+    if trusted:
+        assert len(content) in next(read).values()
+        return
+    with pytest.raises(UsageError, match=r"^a field .* of a tar file would be unpickled, .*only=\["):
+        next(read)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_value_in_a_chunk_is_not_unpickled(trusted, folder):
+    lit = pytest.importorskip("litdata")
+    from litdata.streaming.writer import BinaryWriter
+
+    writer = BinaryWriter(str(folder / "chunks"), chunk_size=1)
+    writer[0] = (1, Payload())
+    writer.done()
+    writer.merge()
+    given = {"serializers": {"pickle": _Length()}} if trusted else {}
+    stream = lit.StreamingDataset(str(folder / "chunks"), **given)
+    data = sets.StreamDataModule(stream, epoch_images=1, batch_size=1, image_size=8, num_workers=0)
+    read = _items(data.train, "itself", 0, 0, Share(0, 1, 0, 1), 0)
+    if trusted:
+        assert next(read) == (1, len(pickle.dumps(Payload())))
+        return
+    with pytest.raises(UsageError, match=r"^a value in a chunk of litdata would be unpickled, .*serializers="):
+        next(read)
+
+
+class _Length:
+    """A serializer that the user gives for what is pickled."""
+
+    def setup(self, metadata):
+        pass
+
+    def deserialize(self, data):
+        return len(data)
+
+
+DATA = {
+    "a cache of LSUN": {"class_path": "torchvision.datasets.LSUN", "init_args": {"root": "."}},
+    "one of its classes": {"class_path": "torchvision.datasets.lsun.LSUNClass", "init_args": {"root": "."}},
+    "a pipe of files": {
+        "class_path": "torch.utils.data.datapipes.iter.RoutedDecoder",
+        "init_args": {"datapipe": []},
+    },
+    "a program": {"class_path": "webdataset.WebDataset", "init_args": {"urls": "pipe:touch ran"}},
+}
+
+
+@pytest.mark.parametrize("kind", ["DatasetDataModule", "StreamDataModule"])
+@pytest.mark.parametrize("train", DATA.values(), ids=DATA)
+def test_a_configuration_names_no_data_set_that_runs_what_it_reads(train, kind, folder, capsys):
+    if train["class_path"].startswith("webdataset"):
+        pytest.importorskip("webdataset")
+    (folder / "_cache_").write_bytes(KINDS["a pickle"])
+    given = {"class_path": f"sslbolts.data.{kind}", "init_args": {"train": train}}
+    (folder / "theirs.yaml").write_text(json.dumps({"model": "sslbolts.SimCLR", "data": given}))
+    assert main(["fit", "--config=theirs.yaml", *OF_TRAINING]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: --data.train: {train['class_path']}")
+    assert "unpickle" in line
+
+
+@pytest.mark.parametrize("kind", ["a pickle", "of torch 1.5", "an object of torch.save"])
+@pytest.mark.parametrize("name", ["checkpoint_path", "pretrained_cfg_overlay"])
+def test_weights_that_a_library_is_told_to_read_are_read_as_tensors(name, kind, folder, monkeypatch):
+    """Also where that library asks for more, as timm 1.0.8 does."""
+    (folder / "theirs.pth").write_bytes(KINDS[kind])
+    loads = torch.load
+    monkeypatch.setattr(torch, "load", lambda *args, **options: loads(*args, **{**options, "weights_only": False}))
+    given = "theirs.pth" if name == "checkpoint_path" else {"file": "theirs.pth"}
+    more = {} if name == "checkpoint_path" else {"pretrained": True}
+    with pytest.raises(UsageError, match=r"trained weights of \"resnet10t\" cannot be had"):
+        create_backbone("resnet10t", **{name: given}, **more)
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 
 
 NAMES = ("trap.X", "os.system", "subprocess.Popen", "sslbolts.checks.classes.sys", "torch.hub.load", ".trap", "trap")

@@ -1,13 +1,17 @@
 """Importing sslbolts does nothing but define names."""
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sslbolts import _lightning
 
+ROOT = Path(__file__).parents[1]
 HEAVY = (
     "matplotlib",
     "timm",
@@ -95,6 +99,30 @@ def test_the_lightning_of_the_application_is_used(imported, wish, expected, monk
     if wish is not None:
         monkeypatch.setenv("SSLBOLTS_LIGHTNING", wish)
     assert _lightning._choose() == expected
+
+
+@pytest.mark.slow
+def test_one_lightning_is_imported_and_not_the_other():
+    """Neither Lightning nor the Fabric below it: each redirects the log of both to itself when it is imported."""
+    code = (
+        "import pkgutil, sys, sslbolts; from importlib import import_module\n"
+        "names = [m.name for m in pkgutil.walk_packages(sslbolts.__path__, 'sslbolts.') if '__main__' not in m.name]\n"
+        "for name in names: import_module(name)\n"
+        "code = import_module('sslbolts.cli').main(['fit', '--model=SimCLR', '--print_config'])\n"
+        "either = {'pytorch_lightning', 'lightning_fabric', 'lightning.pytorch', 'lightning.fabric'}\n"
+        "print(code, len(names) > 300, sorted(either & set(sys.modules)))"
+    )
+    environment = {**os.environ, "SSLBOLTS_LIGHTNING": "lightning"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "0 True ['lightning.fabric', 'lightning.pytorch']", done.stderr
+
+
+def test_one_file_alone_names_a_lightning():
+    """Whatever else imports one, a test too, would import the wrong one under the other name."""
+    names = re.compile(r"^ *(?:from|import) +(?:pytorch_lightning|lightning_fabric|lightning)\b", re.MULTILINE)
+    files = [path for room in ("src", "tests") for path in (ROOT / room).rglob("*.py")]
+    naming = {str(path.relative_to(ROOT)) for path in files if names.search(path.read_text(encoding="utf-8"))}
+    assert naming == {"src/sslbolts/_lightning.py", "tests/bolts/record.py"}
 
 
 def test_sslbolts_alone_does_not_import_torch():

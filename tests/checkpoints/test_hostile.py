@@ -2,20 +2,31 @@
 
 import contextlib
 import copy
+import importlib
 import inspect
+import json
 import os
 import re
 import sys
+import warnings
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.serialization import safe_globals
 
 from sslbolts import SimCLR, UsageError, export_backbone, load_backbone
 from sslbolts._lightning import lightning_module
 from sslbolts.checkpoints.lightning_files import PlainCheckpointIO, read_plain_checkpoints
+from sslbolts.checkpoints.ours import Checkpoint
+from sslbolts.checks import import_named_in_file, naming
 from sslbolts.cli import main
+from sslbolts.cli.run.checkpoint import model_arguments, names_given
+from sslbolts.cli.shared.parser import Parser
+from sslbolts.cli.shared.source import add_source, encoder_of
+from sslbolts.cli.training import TrainingCLI
 from sslbolts.errors import argument_names
 from sslbolts.evaluation import FineTune, LinearProbe, MLPProbe, load_encoder
 from sslbolts.evaluation.probes.settings import ProbeSettings
@@ -203,12 +214,107 @@ def test_what_is_given_explicitly_is_not_taken_from_the_file(folder):
     assert main(["validate", f"--ckpt_path={path}", *given, *QUIET]) == 0
 
 
-def test_an_optimizer_that_the_program_has_imported_may_be_named(folder, monkeypatch):
-    (folder / "mine.py").write_text("import torch\nclass Mine(torch.optim.SGD): pass\n")
-    path = _saved(folder, hyper_parameters={"optimizer": {"class_path": "mine.Mine", "init_args": {"lr": 0.25}}})
-    with pytest.raises(UsageError, match=r"a file names the class mine\.Mine.*import mine first"):
-        SimCLR.load_from_checkpoint(path)
-    import mine
+MINE = """
+import torch
+from sslbolts import SimCLR
+class Mine(torch.optim.SGD): pass
+class Method(SimCLR):
+    def forward(self, x): return 2 * super().forward(x)
+"""
 
-    assert SimCLR.load_from_checkpoint(path).optimizer.lr == 0.25
-    monkeypatch.delitem(sys.modules, mine.__name__)
+
+@pytest.fixture
+def mine(folder, monkeypatch):
+    """A module of the user's, which is imported already."""
+    (folder / "mine.py").write_text(MINE)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    yield importlib.import_module("mine")
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+def test_an_optimizer_of_ones_own_is_made_where_the_user_names_it(folder, mine):
+    path = _saved(folder, hyper_parameters={"optimizer": {"class_path": "mine.Mine", "init_args": {"lr": 0.25}}})
+    with pytest.raises(UsageError, match=r"the class mine\.Mine, .*or name it, torch.*add_safe_globals\(\[Mine\]\)"):
+        SimCLR.load_from_checkpoint(path)
+    with safe_globals([mine.Mine]):
+        assert SimCLR.load_from_checkpoint(path).optimizer.lr == 0.25
+    with safe_globals([(mine.Mine, "before.Mine")]), pytest.raises(UsageError, match=r"class mine\.Mine"):
+        SimCLR.load_from_checkpoint(path)
+    assert SimCLR.load_from_checkpoint(path, optimizer=partial(mine.Mine, lr=0.5)).optimizer.lr == 0.5
+
+
+def test_what_an_allowed_package_imports_is_not_its_own():
+    for path in ("sslbolts._lightning.LightningModule", "torch.fx.GraphModule", "mine.Method"):
+        with pytest.raises(UsageError):
+            import_named_in_file(path, nn.Module)
+    with pytest.raises(UsageError, match=r"torch\.nn\.Linear, which a file names, is no Optimizer"):
+        import_named_in_file("torch.nn.Linear", torch.optim.Optimizer)
+
+
+def test_a_method_of_ones_own_is_read_where_the_user_names_it(folder, mine, capsys):
+    path = _saved(folder, sslbolts_class="mine.Method")
+    with pytest.warns(UserWarning, match=r"is of mine\.Method, a class that no file may name: its backbone alone is"):
+        alone = load_encoder(path, device="cpu")
+    with safe_globals([mine.Method]):
+        whole = load_encoder(path, device="cpu")
+    assert (alone.name, whole.name) == ("last", "Method")
+    image = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(whole.network(image), 2 * alone.network(image))
+
+    assert main(["validate", f"--ckpt_path={path}", *QUIET]) == 2
+    assert "names the class mine.Method" in capsys.readouterr().err
+    assert main(["validate", f"--ckpt_path={path}", "--model=mine.Method", *QUIET]) == 0
+
+
+@pytest.mark.parametrize(("given", "name"), [("mine.Method", "Method"), (None, "last")])
+def test_the_other_verbs_are_told_it_by_an_option(given, name, folder, mine):
+    _saved(folder, sslbolts_class="mine.Method")
+    parser = Parser("evaluate")
+    add_source(parser)
+    config = parser.parse(["last.ckpt", "--device=cpu", *([] if given is None else ["--model", given])])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if given is None else "error")
+        assert encoder_of(config).name == name
+    config.model = "sslbolts.BYOL"
+    warnings.simplefilter("ignore")
+    with pytest.raises(UsageError, match=r"^--model sslbolts\.BYOL: .*leave --model out"):
+        encoder_of(config)
+
+
+def test_a_configuration_that_the_user_gives_names_what_is_in_it(folder, mine):
+    path = _saved(folder, hyper_parameters={"optimizer": {"class_path": "mine.Mine", "init_args": {"lr": 0.25}}})
+    (folder / "run.yaml").write_text("model: {init_args: {optimizer: {class_path: mine.Mine}}}")
+    (folder / "other.yaml").write_text("model: {init_args: {optimizer: {class_path: mine.Minerva}}}")
+    for given in (["--config=run.yaml"], ["-c", "run.yaml"], ["--model.optimizer", "mine.Mine"]):
+        with naming(names_given(given)):
+            assert '"mine.Mine"' in model_arguments(Checkpoint.read(path))[1]
+    for given in ([], ["--config=other.yaml"], ["--config"], ["-c", "none.yaml"]):
+        with naming(names_given(given)), pytest.raises(UsageError, match=r"the class mine\.Mine"):
+            model_arguments(Checkpoint.read(path))
+
+
+@pytest.mark.parametrize("given", [["--config=run.yaml"], ["--model.method=mine.Method"]])
+def test_a_run_with_a_method_and_an_optimizer_of_ones_own_is_made_and_resumed(given, folder, monkeypatch):
+    (folder / "mine.py").write_text(MINE)
+    network = {"backbone": "resnet10t", "stem": "cifar"}
+    own = {"method": {"class_path": "mine.Method"}, "optimizer": {"class_path": "mine.Mine", "init_args": {"lr": 0.1}}}
+    (folder / "run.yaml").write_text(json.dumps({"model": {"init_args": own}}))
+    words = ["--model=SemiSupervised", *(f"--model.{name}={value}" for name, value in network.items()), *given]
+    monkeypatch.setattr(TrainingCLI, "fit", lambda self, **_: made.append(self.model))
+    made = []
+    assert main(["fit", *words, *QUIET, "--data.labels_per_class=2"]) == 0
+    assert type(made[0].method).__name__ == "Method"
+    monkeypatch.delitem(sys.modules, "mine")
+    content = {"sslbolts_class": "sslbolts.SemiSupervised", "state_dict": {}, "hyper_parameters": {**network, **own}}
+    torch.save(content, folder / "last.ckpt")
+    resumed = [*words, "--model.optimizer=mine.Mine", "--ckpt_path=last.ckpt"]
+    assert main(["fit", *resumed, *QUIET, "--data.labels_per_class=2"]) == 0
+    assert type(made[1].method).__name__ == "Method"
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+def test_a_configuration_does_not_let_a_checkpoint_run_code(folder, capsys):
+    path = _saved(folder, callbacks={"mine": Payload()})
+    (folder / "run.yaml").write_text(f"model: SimCLR\nckpt_path: {path}\nweights_only: false\n")
+    assert main(["validate", "--config=run.yaml", *QUIET]) == 2
+    assert "say --weights_only=false on the command line yourself" in capsys.readouterr().err

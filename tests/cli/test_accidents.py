@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslbolts._lightning import Callback, Trainer
+from sslbolts._lightning import Callback, Trainer, lightning_module
 from sslbolts.callbacks import NanGuard
 from sslbolts.cli import main
 from sslbolts.cli.run.accidents import accidents_explained
@@ -110,12 +110,12 @@ def test_a_disk_that_is_full_when_a_checkpoint_is_written(said, monkeypatch):
 
 
 def test_a_disk_that_is_full_when_the_log_is_written(said, monkeypatch):
-    from lightning_fabric.loggers.csv_logs import _ExperimentWriter
-
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "runs/mine/metrics.csv")
 
-    line = said(RUN, 5, lambda _: monkeypatch.setattr(_ExperimentWriter, "save", full))
+    line = said(
+        RUN, 5, lambda _: monkeypatch.setattr(lightning_module("loggers.csv_logs").ExperimentWriter, "save", full)
+    )
     assert "there is no room left for runs/mine/metrics.csv (No space left on device): make room there" in line
 
 

@@ -8,10 +8,11 @@ import torch
 
 from sslbolts._lightning import Callback
 from sslbolts.cli import main
+from sslbolts.cli.run.nothing_left import nothing_left_said
 from sslbolts.cli.run.rewinds import LowerRate
 from sslbolts.cli.training import TrainingCLI
 from tests.cli.test_accidents import LAST, RUN
-from tests.helpers.resumption import BATCHES, Toy, toy_images
+from tests.helpers.resumption import BATCHES, Toy, run, toy_images
 from tests.helpers.trainers import quiet_trainer
 
 FIT = [*RUN, "--trainer.callbacks.every_n_train_steps=2"]
@@ -97,6 +98,18 @@ def test_rates_of_other_schedules_and_of_none_are_lowered_from_those_of_the_modu
             trainer.save_checkpoint(path)
         assert seen == pytest.approx([0.01 * 0.5] * BATCHES + [0.01 * 0.25 * second] * BATCHES)
         seen.clear()
+
+
+def test_a_time_that_is_over_already_is_said_in_one_line(tmp_path, capsys):
+    run(tmp_path, max_time={"hours": 1})
+    content = torch.load(tmp_path / "step2.ckpt", weights_only=True)
+    content["callbacks"]["Timer"]["time_elapsed"]["train"] = 7200.0
+    torch.save(content, tmp_path / "late.ckpt")
+    trainer = quiet_trainer(max_epochs=2, max_time={"hours": 1})
+    with nothing_left_said(trainer):
+        trainer.fit(Toy(), datamodule=toy_images(), ckpt_path=tmp_path / "late.ckpt")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Nothing was trained" in line]
+    assert "late.ckpt is at step 2, and --trainer.max_time=3600 s is reached." in line
 
 
 @pytest.mark.parametrize(

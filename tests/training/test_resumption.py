@@ -69,6 +69,61 @@ def test_again_and_again_from_every_last_batch(tmp_path, settings):
     assert last.end["global_step"] == 4 * BATCHES
 
 
+@pytest.mark.parametrize("settings", [{}, {"limit_val_batches": 0}], ids=["validation", "none"])
+@pytest.mark.parametrize(
+    ("limit", "larger"),
+    [({"max_steps": BATCHES}, {"max_steps": BATCHES + 3}), ({"max_epochs": 1}, {"max_steps": -1, "max_epochs": 2})],
+    ids=["steps", "epochs"],
+)
+def test_what_was_due_after_the_last_step_of_a_limit_is_done_under_a_larger_one(tmp_path, limit, larger, settings):
+    run(tmp_path, **limit, **settings)
+    whole = run(tmp_path / "whole", **larger, **settings)  # with the same hooks
+    checkpoints = [*tmp_path.glob(f"*{BATCHES}.ckpt")]
+    assert len(checkpoints) == (2 if settings else 3)  # of the step, the validation and the epoch
+    for checkpoint in checkpoints:
+        goes_on(whole, run(ckpt_path=checkpoint, **larger, **settings), seen(checkpoint))
+
+
+CUT = {
+    "by steps": ({"max_steps": BATCHES + 1}, {}),
+    "without validation": ({"max_steps": BATCHES + 1}, {"limit_val_batches": 0}),
+    "with accumulation": ({"max_steps": 3}, {"accumulate_grad_batches": 2}),
+    "by time": ({"max_epochs": 2}, {"limit_val_batches": 0}),
+}
+
+
+@pytest.mark.parametrize(("limit", "settings"), CUT.values(), ids=CUT)
+def test_an_epoch_that_a_limit_has_cut_short_is_gone_on_with(tmp_path, limit, settings):
+    """Its end and, where time was over, a validation have been; they come once more, at the epoch's end."""
+
+    def steps_of(done: Run) -> list[tuple[Any, ...]]:
+        return [(name, epoch, step, *(rest[:1] if "batch" in name else ())) for name, epoch, step, *rest in done.events]
+
+    stops = (Stops(BATCHES + 1),) if limit == {"max_epochs": 2} else ()
+    cut = run(tmp_path, callbacks=stops, **limit, **settings)
+    whole = run(max_steps=-1, max_epochs=2, **settings)
+    torch.save(cut.end, tmp_path / "end.ckpt")
+    for checkpoint in (tmp_path / f"epoch{cut.end['global_step']}.ckpt", tmp_path / "end.ckpt"):
+        resumed = run(ckpt_path=checkpoint, max_steps=-1, max_epochs=2, **settings)
+        events = steps_of(resumed)
+        assert events == steps_of(whole)[-len(events) :]
+        assert events[0][:3] == ("on_train_batch_start", 1, cut.end["global_step"])
+        for mine, theirs in zip(resumed.rows, whole.rows[-len(resumed.rows) :], strict=True):
+            assert mine == theirs
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "loops"):
+            assert_same(resumed.end[part], whole.end[part], part)
+
+
+class Stops(Callback):
+    """As the Trainer's timer does when time is over."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step == self.step
+
+
 def test_a_validation_that_was_interrupted_begins_anew(tmp_path):
     class Breaks(Toy):
         def validation_step(self, batch: Any, batch_idx: int) -> None:

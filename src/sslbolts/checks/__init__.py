@@ -11,7 +11,7 @@ from sslbolts.checks.arguments import (
     positive,
     whole,
 )
-from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file
+from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file, is_named, naming
 from sslbolts.checks.files import must_be_writable, read_regular, whole_file, write_text
 
 __all__ = [
@@ -22,9 +22,11 @@ __all__ = [
     "fraction",
     "import_class",
     "import_named_in_file",
+    "is_named",
     "is_number",
     "is_plain",
     "must_be_writable",
+    "naming",
     "one_of",
     "positive",
     "read_regular",

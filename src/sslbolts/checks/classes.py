@@ -1,14 +1,20 @@
 """Classes by the names that users and files give them."""
 
 import importlib
-import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sslbolts.errors import UsageError
 
-__all__ = ["HARMLESS", "import_class", "import_named_in_file"]
+__all__ = ["HARMLESS", "import_class", "import_named_in_file", "is_named", "naming"]
 
 HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
-"""Packages whose classes do no harm, whoever names them."""
+"""Packages whose modules and optimizers do no harm, whoever names them.
+
+Of torch it is not all: ``torch.hub``, ``torch.utils.cpp_extension``, ``torch.distributed`` and ``torch.fx`` fetch,
+build, call or compile what they are told.
+"""
 
 
 def import_class(path: str) -> type:
@@ -34,18 +40,48 @@ def import_class(path: str) -> type:
     return found
 
 
+_given: ContextVar[frozenset[str]] = ContextVar("_given", default=frozenset())
+
+
+@contextmanager
+def naming(paths: Iterable[str]) -> Iterator[None]:
+    """Within it, files may name these classes, too, since the user has given their names.
+
+    Args:
+        paths: dotted names; nothing is imported before a file names it.
+
+    Example:
+        >>> with naming(["argparse.Namespace"]):
+        ...     import_named_in_file("argparse.Namespace", object).__name__
+        'Namespace'
+    """
+    token = _given.set(_given.get() | frozenset(paths))
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def is_named(path: str) -> bool:
+    """Whether a file may name a class, which need not be there: see :func:`import_named_in_file`."""
+    return path in _of_user() or (path.startswith(HARMLESS) and "__" not in path)
+
+
 def import_named_in_file(path: str, *bases: type) -> type:
     """The class of a dotted name that stands in a file, which may be a stranger's.
 
-    The name is checked before anything is imported: its package is one that cannot do harm when it is imported, or the
-    program has imported the module already. What is found must be derived from one of ``bases``.
+    The name is checked before anything is imported. It is one of a few packages, all of whose modules and optimizers
+    can be made of numbers and words without harm, or of a class that the user has named: with
+    ``torch.serialization.add_safe_globals``, or within :func:`naming`. That the program has imported a module already
+    says nothing. What is found must be derived from one of ``bases``, and be of these packages itself: none that they
+    only import from another.
 
     Args:
         path: the name.
         bases: classes.
 
     Raises:
-        UsageError: for any other name.
+        UsageError: for any other name; says how the user can allow it.
 
     Example:
         >>> from torch.optim import Optimizer
@@ -55,13 +91,27 @@ def import_named_in_file(path: str, *bases: type) -> type:
         Traceback (most recent call last):
         sslbolts.errors.UsageError: a file names the class this.X, and may name those of sslbolts, torch.nn, ...
     """
-    module, _, name = path.rpartition(".")
-    if module not in sys.modules and (not path.startswith(HARMLESS) or "__" in path):
+    if not is_named(path):
+        name = path.rpartition(".")[2]
         raise UsageError(
-            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in HARMLESS)}: "
-            f"where you trust the file, import {module or name} first, or give that class yourself."
+            f"a file names the class {path}, and may name those of {', '.join(p.rstrip('.') for p in HARMLESS)}: where "
+            "you trust that class, give it yourself (on the command line as --model or --model.ARGUMENT), or name it, "
+            f"torch.serialization.add_safe_globals([{name}])."
         )
-    found = import_class(path)
-    if not issubclass(found, bases):
+    named = _of_user()
+    found = named.get(path) or import_class(path)
+    if not issubclass(found, bases) or (path not in named and not f"{found.__module__}.".startswith(HARMLESS)):
         raise UsageError(f"{path}, which a file names, is no {' or '.join(base.__name__ for base in bases)}.")
     return found
+
+
+def _of_user() -> dict[str, type | None]:
+    """The names that files may have for classes that the user has named, and the classes where they are known."""
+    import torch  # which needs time, and is there where a file was read
+
+    named: dict[str, type | None] = dict.fromkeys(_given.get())
+    for entry in torch.serialization.get_safe_globals():
+        found, path = entry if isinstance(entry, tuple) else (entry, None)
+        if isinstance(found, type):
+            named[path or f"{found.__module__}.{found.__qualname__}"] = found
+    return named

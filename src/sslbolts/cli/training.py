@@ -20,6 +20,7 @@ from sslbolts._lightning import (
 from sslbolts.callbacks import NanGuard, RunRecord, SaveOnSignal
 from sslbolts.callbacks.signals import ended_by_signals
 from sslbolts.checkpoints.lightning_files import read_plain_checkpoints
+from sslbolts.checks import naming
 from sslbolts.cli.run import checkpoint, standard
 from sslbolts.cli.run.accidents import accidents_explained
 from sslbolts.cli.run.closing import closing_lines
@@ -97,14 +98,16 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         self.verb = verb
         self._rewinds = rewinds or Rewinds()
         self._given = [verb, *arguments]
-        super().__init__(
-            save_config_callback=ConfigFile,
-            save_config_kwargs={"overwrite": True},  # of the run that this one goes on with
-            trainer_defaults={"default_root_dir": "runs"},
-            seed_everything_default=0,
-            args=[verb, *expand(arguments, configs=True)],
-            auto_configure_optimizers=False,
-        )
+        expanded = expand(arguments, configs=True)
+        with naming(checkpoint.names_given(expanded)):
+            super().__init__(
+                save_config_callback=ConfigFile,
+                save_config_kwargs={"overwrite": True},  # of the run that this one goes on with
+                trainer_defaults={"default_root_dir": "runs"},
+                seed_everything_default=0,
+                args=[verb, *expanded],
+                auto_configure_optimizers=False,
+            )
 
     def subcommands(self) -> dict[str, set[str]]:
         return {self.verb: _NOT_FROM_THE_COMMAND_LINE[self.verb]}
@@ -161,6 +164,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             arguments = checkpoint.model_arguments(stored, explicit, class_path)
             self.config = parse(parser, [verb, *arguments, *explicit], of_the_verb)
             config = self.config[verb]
+        checkpoint.check_trust(explicit, config.get("weights_only"))
         checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))
         if config.model is None:
             raise UsageError(

@@ -20,6 +20,7 @@ from sslbolts.data.loader import training_placement
 from sslbolts.data.rank_sampler import overfits, place_of
 from sslbolts.data.sampler import BatchPlan
 from sslbolts.data.stream_images import HeldImages, NamelessImages
+from sslbolts.data.stream_pickles import raised_in_one_line, without_pickles
 from sslbolts.data.stream_shares import Share, SplitBy, check_stream, engine_of, share_of, shuffled, useful_workers
 from sslbolts.data.views import CroppedViews, Draft
 from sslbolts.errors import UsageError
@@ -55,6 +56,9 @@ class StreamDataModule(SSLDataModule):
     A resumed run goes on exactly where it stopped, for every engine whose epochs can be repeated: its readers go
     through the part of the epoch that is behind them once more, which costs the reading, not the augmentation.
     ``resume="start"`` begins at the start of each share instead, at no cost, and images of that epoch come twice.
+
+    Nothing of an item is unpickled: webdataset's fields that end in .pkl, .pyd or .pth and litdata's pickled values are
+    refused, unless the stream was given a decoder (or ``serializers=``) for them.
 
     Validation, test and bank are map-style datasets, as of :class:`~sslbolts.data.DatasetDataModule`. Methods that keep
     something of every training image (a memory bank, clusters) need row numbers, and refuse a stream.
@@ -130,7 +134,7 @@ class StreamDataModule(SSLDataModule):
         self._datasets = {"val": val, "test": val if test is None else test, "bank": bank}
         for name, dataset in self._datasets.items():
             check_map_style(name, dataset)
-        self.train = train
+        self.train = without_pickles(train)
         self.epoch_images = len(train) if epoch_images is None else epoch_images  # type: ignore[arg-type]
         self.shuffle_buffer = shuffle_buffer
         self.split_by: SplitBy = split_by or ("items" if engine_of(train) == "torch" else "itself")
@@ -234,7 +238,7 @@ class StreamDataModule(SSLDataModule):
 
 
 def _items(stream: Any, split_by: SplitBy, buffer: int, seed: int, share: Share, epoch: int) -> Iterator[Any]:
-    items = share_of(stream, share, split_by=split_by, epoch=epoch)
+    items = raised_in_one_line(share_of(stream, share, split_by=split_by, epoch=epoch))
     return shuffled(items, buffer, seed=seed, epoch=epoch, share=share)
 
 

@@ -1,9 +1,12 @@
 """A method out of its own checkpoint, with all its heads, without a Trainer."""
 
+import warnings
+
 from torch import nn
 
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checkpoints.safe_arguments import with_checked_classes
+from sslbolts.checks import is_named
 from sslbolts.errors import argument_names
 from sslbolts.methods import SSLModule
 
@@ -18,13 +21,22 @@ def method_of_checkpoint(checkpoint: Checkpoint, backbone: nn.Module | None = No
         backbone: the network to fill, where the method was given a module.
 
     Returns:
-        None where the checkpoint is not of a method, or holds too little to make it again.
+        None where the checkpoint is not of a method, or holds too little to make it again; with a warning, where its
+        class is one that no file may name.
 
     Raises:
         UsageError: if the weights are not those of the method.
     """
     cls = checkpoint.find_class(SSLModule)
     if cls is None:
+        path = checkpoint.class_path or ""
+        if checkpoint.is_ours and not is_named(path):
+            warnings.warn(
+                f'"{checkpoint.path}" is of {path}, a class that no file may name: its backbone alone is read, without '
+                "what that class does before it or after it. To have all of it, name the class: --model on the command "
+                f"line, torch.serialization.add_safe_globals([{path.rpartition('.')[2]}]) in Python.",
+                stacklevel=4,
+            )
         return None
     names = set(argument_names(cls))
     # How it was optimized does not matter now, and its class may be one that a file may not name.

@@ -1,8 +1,10 @@
 """Backbones: any timm or torchvision name, or any module, as a network from images to pooled features."""
 
 import importlib
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, TypedDict, get_args
 
@@ -141,7 +143,8 @@ def create_backbone(
     library, _, name = (
         backbone.rpartition("/") if backbone.startswith(("timm/", "torchvision/")) else ("", "", backbone)
     )
-    network = _create(library, name, in_chans, zero_init_residual, kwargs)
+    with _tensors_alone():
+        network = _create(library, name, in_chans, zero_init_residual, kwargs)
     if positions == "dino":
         _resample_positions(network, backbone)
     return network if stem == "imagenet" else _with_stem(network, stem, backbone, in_chans)
@@ -197,6 +200,21 @@ def warn_classifier(network: nn.Module) -> None:
                 f"logits are taken for features. Set {name} to torch.nn.Identity(), or give the backbone by its name.",
                 stacklevel=2,
             )
+
+
+@contextmanager
+def _tensors_alone() -> Iterator[None]:
+    """Whatever file of weights timm and torchvision read, no code in it runs: not all of their versions see to it."""
+    force = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(force)
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD") is None:  # the user's word for every file
+        os.environ[force] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(force, None)
+        if before is not None:
+            os.environ[force] = before
 
 
 def _create(library: str, name: str, in_chans: int, zero: bool | None, kwargs: dict[str, Any]) -> nn.Module:

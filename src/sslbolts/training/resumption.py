@@ -23,6 +23,9 @@ def resume_exactly(
     and what followed it follows now, through Lightning's own loops. A validation that was interrupted begins anew, and
     an epoch that had ended does not end a second time, as it does in Lightning where there is a ``max_steps``.
 
+    An epoch that ``max_steps`` or ``max_time`` has cut short, which Lightning counts as a whole one, goes on where it
+    was cut, and ends once more.
+
     Where ``max_steps`` is reached already, Lightning trains nothing and calls no hook, and so it is here.
 
     Args:
@@ -37,6 +40,8 @@ def resume_exactly(
         return
     loops["epoch_loop.batch_progress"], after_batch = _completed(batches)
     loops["epoch_progress"], after_epoch = _completed(loops["epoch_progress"])
+    if _was_cut_short(loops):
+        loops["epoch_progress"], after_epoch = _begun(loops["epoch_progress"]), False
     trainer.callbacks.append(_GoesOn(after_batch, after_epoch, metrics or {}, row or {}))  # type: ignore[attr-defined]
 
 
@@ -77,6 +82,20 @@ def _completed(progress: dict[str, Any]) -> tuple[dict[str, Any], bool]:
             return progress, False
     done = {which: count | {"completed": count["processed"]} for which, count in counts.items()}
     return progress | done, True
+
+
+def _was_cut_short(loops: dict[str, Any]) -> bool:
+    """Whether the epoch that is counted as over had batches to come, when ``max_steps`` or ``max_time`` was reached."""
+    batches, epochs = loops["epoch_loop.batch_progress"], loops["epoch_progress"]["current"]
+    in_the_middle = 0 < batches["current"]["ready"] == batches["current"]["completed"] and not batches["is_last_batch"]
+    return bool(in_the_middle and epochs["completed"] == epochs["ready"])
+
+
+def _begun(progress: dict[str, Any]) -> dict[str, Any]:
+    """Counts of epochs without the end of the last one."""
+    counts = {which: progress[which] for which in ("total", "current")}
+    back = {w: c | {name: c[name] - 1 for name in ("processed", "completed")} for w, c in counts.items()}
+    return progress | back
 
 
 class _GoesOn(Callback):

@@ -294,6 +294,13 @@ class TwoOptimizers(RotNet):
         self.automatic_optimization = False
 
 
+@pytest.fixture(autouse=True)
+def _named():
+    """A class of one's own is described by its name once it has been named."""
+    with torch.serialization.safe_globals([TwoOptimizers]):
+        yield
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

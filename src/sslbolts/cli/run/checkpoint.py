@@ -1,10 +1,12 @@
 """The model of a ``--ckpt_path``: its class and arguments, below everything that is given explicitly."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -16,9 +18,10 @@ from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import import_class, import_named_in_file
 from sslbolts.cli.shared.classes import annotations
+from sslbolts.cli.shared.names import CONFIG
 from sslbolts.errors import UsageError
 
-__all__ = ["check", "is_file_name", "model_arguments", "read"]
+__all__ = ["check", "check_trust", "is_file_name", "model_arguments", "names_given", "read"]
 
 
 def is_file_name(path: str | None) -> bool:
@@ -110,6 +113,34 @@ def check(checkpoint: Checkpoint | None, class_path: str | None, weights_only: b
         raise UsageError(
             f'the checkpoint "{checkpoint.path}" is of {stored.__name__}, not of {wanted.__name__}: give the --model '
             "or the --ckpt_path that goes with the other."
+        )
+
+
+def names_given(arguments: Sequence[str]) -> set[str]:
+    """Dotted names on a command line and in its configurations: classes among them may stand in a checkpoint, too."""
+    files = [
+        after if word in CONFIG else word.partition("=")[2]
+        for word, after in zip(arguments, [*arguments[1:], ""])
+        if word.partition("=")[0] in CONFIG
+    ]
+    texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files if os.path.isfile(file)]
+    return {name for text in [*arguments, *texts] for name in re.findall(r"\w+(?:\.\w+)+", text)}
+
+
+def check_trust(explicit: Sequence[str], weights_only: bool | None) -> None:
+    """Refuse a configuration by which a checkpoint may run code, which its own author could have written.
+
+    Args:
+        explicit: arguments of the command line.
+        weights_only: of the parsed configuration.
+
+    Raises:
+        UsageError: unless the command line says it, too.
+    """
+    if weights_only is False and not any(word.partition("=")[0] == "--weights_only" for word in explicit):
+        raise UsageError(
+            "a configuration has weights_only: false, which lets a checkpoint run code: where you trust the "
+            "checkpoint, say --weights_only=false on the command line yourself."
         )
 
 

@@ -27,7 +27,7 @@ def nothing_left_said(trainer: Trainer) -> Iterator[None]:
         name, value = limit
         where = f"{trainer.ckpt_path} is at" if trainer.ckpt_path else "the run begins at"
         epochs: Any = trainer.fit_loop.epoch_progress.total
-        due = " The end of an epoch, and a validation, may have been due after that step: they are left out."
+        due = " The end of an epoch, and a validation, may have been due after that step: they come when it goes on."
         print(
             f"Nothing was trained: {where} step {trainer.global_step:,}, and --trainer.{name}={value} is reached."
             f"{due if epochs.processed < epochs.started else ''} To train longer, give a larger one (a schedule that "

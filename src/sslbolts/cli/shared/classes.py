@@ -26,6 +26,16 @@ __all__ = ["annotations", "check_classes"]
 _PARTS: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler, Dataset, Sampler, Callback, LightningDataModule)
 """Bases of what a configuration may make for a parameter without a type of its own."""
 
+_DANGERS = {
+    "torchvision.datasets.lsun.": "unpickles the file _cache_... of the working directory, and so runs what anybody "
+    "may have put there: write its images into a folder, and give ImageFolder.",
+    "torch.utils.data.datapipes.": "may unpickle what stands in the files that it reads: give a Dataset of a module of "
+    "yours.",
+    "webdataset.": "starts the programs that stand in its addresses (pipe:), and may unpickle what it reads: make the "
+    "stream in a class of a module of yours.",
+}
+"""Classes of a parameter's type that run what stands in files or words, by the beginnings of their modules."""
+
 
 def check_classes(config: Namespace) -> None:
     """Refuse a configuration in which something is named that is not of its parameter's type.
@@ -103,6 +113,8 @@ def _check(option: str, value: Any, kind: Any, owner: str) -> None:
             cls = import_class(str(path))
         except UsageError as error:
             raise UsageError(f"--{option}: {error}") from error
+        if danger := next((words for place, words in _DANGERS.items() if f"{cls.__module__}.".startswith(place)), None):
+            raise UsageError(f"--{option}: {path} {danger}")
         if not _fits(cls, kind, owner):
             raise UsageError(f"--{option}: {path} is not of the type that is wanted there, {_words(kind)}.")
         typed, own = annotations(cls), _defaults(cls)

@@ -9,7 +9,7 @@ from sslbolts.methods.configurations import configuration
 from sslbolts.methods.configurations import names as configuration_names
 from sslbolts.methods.registry import get_method
 
-__all__ = ["CONFIGURATIONS", "config_path", "data_class_path", "expand", "model_class_path"]
+__all__ = ["CONFIG", "CONFIGURATIONS", "config_path", "data_class_path", "expand", "model_class_path"]
 
 CONFIGURATIONS = (".yaml", ".yml", ".json")
 """Endings of the files that may stand in place of a class."""
@@ -77,7 +77,8 @@ _EXPANSIONS = {
     "--data.class_path": data_class_path,
 }
 
-_CONFIG = ("-c", "--config")
+CONFIG = ("-c", "--config")
+"""Options that take a configuration."""
 
 # Options that take several places in one value. Given twice, the first would be forgotten without a word.
 _PLACES = {f"--data.{inner}{name}" for inner in ("", "init_args.") for name in ("root", "labeled_train", "labeled_val")}
@@ -105,9 +106,9 @@ def expand(arguments: Sequence[str], *, configs: bool = False) -> list[str]:
     expanded: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
-        if configs and expanded and expanded[-1] in _CONFIG:
+        if configs and expanded and expanded[-1] in CONFIG:
             argument = config_path(argument)
-        elif configs and option in _CONFIG and value:
+        elif configs and option in CONFIG and value:
             argument = f"{option}={config_path(value)}"
         if option in _EXPANSIONS and equals and not value:
             raise UsageError(

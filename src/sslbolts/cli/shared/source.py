@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbolts.checks import import_class, naming
 from sslbolts.cli.shared.parser import Parser
 from sslbolts.errors import UsageError
 
@@ -35,6 +36,9 @@ def add_source(parser: Parser, *, layer: bool = True) -> None:
     parser.add_argument("source", help="a checkpoint, an exported file, hf://OWNER/NAME, timm/NAME or torchvision/NAME")
     if layer:
         parser.add_argument("--layer", default="backbone", help="backbone, projector, or the name of any layer")
+    parser.add_argument(
+        "--model", type=str | None, default=None, help="class path of a checkpoint's method of your own"
+    )
     parser.add_argument("--teacher", action="store_true", help="the teacher's weights")
     parser.add_argument("--untrained", action="store_true", help="of timm/NAME: without the trained weights")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn")
@@ -77,15 +81,23 @@ def encoder_of(config: Any) -> "Encoder":
     # A network that is given by its name is made for the data's channels; a trained one has its own.
     named = str(config.source).startswith(("timm/", "torchvision/"))
     seed_everything(config.seed, verbose=False)
-    return load_encoder(
-        config.source,
-        layer=getattr(config, "layer", "backbone"),
-        teacher=config.teacher,
-        pretrained=not config.untrained and getattr(config, "init", None) is None,
-        in_chans=given.get("in_chans") if named else None,
-        image_size=size if isinstance(size, int) else None,
-        device=config.device,
-    )
+    own = None if config.model is None else import_class(config.model)
+    with naming([] if own is None else [config.model, f"{own.__module__}.{own.__qualname__}"]):
+        encoder = load_encoder(
+            config.source,
+            layer=getattr(config, "layer", "backbone"),
+            teacher=config.teacher,
+            pretrained=not config.untrained and getattr(config, "init", None) is None,
+            in_chans=given.get("in_chans") if named else None,
+            image_size=size if isinstance(size, int) else None,
+            device=config.device,
+        )
+    if own is not None and encoder.name != own.__name__:
+        raise UsageError(
+            f'--model {config.model}: "{config.source}" holds no method of that class with all its arguments: leave '
+            "--model out, or give the checkpoint that goes with it."
+        )
+    return encoder
 
 
 def drawn_anew(config: Any, encoder: "Encoder", data: Any) -> "Encoder":
