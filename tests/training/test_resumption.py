@@ -87,6 +87,7 @@ def test_what_was_due_after_the_last_step_of_a_limit_is_done_under_a_larger_one(
 CUT = {
     "by steps": ({"max_steps": BATCHES + 1}, {}),
     "without validation": ({"max_steps": BATCHES + 1}, {"limit_val_batches": 0}),
+    "after a validation": ({"max_steps": BATCHES + 2}, {"val_check_interval": 0.5}),
     "with accumulation": ({"max_steps": 3}, {"accumulate_grad_batches": 2}),
     "by time": ({"max_epochs": 2}, {"limit_val_batches": 0}),
 }

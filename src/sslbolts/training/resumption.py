@@ -40,9 +40,10 @@ def resume_exactly(
         return
     loops["epoch_loop.batch_progress"], after_batch = _completed(batches)
     loops["epoch_progress"], after_epoch = _completed(loops["epoch_progress"])
-    if _was_cut_short(loops):
+    was_cut = _was_cut_short(loops)
+    if was_cut:
         loops["epoch_progress"], after_epoch = _begun(loops["epoch_progress"]), False
-    trainer.callbacks.append(_GoesOn(after_batch, after_epoch, metrics or {}, row or {}))  # type: ignore[attr-defined]
+    trainer.callbacks.append(_GoesOn(after_batch, after_epoch, was_cut, metrics or {}, row or {}))  # type: ignore[attr-defined]
 
 
 def known_metrics(trainer: Trainer) -> dict[str, float]:
@@ -101,9 +102,17 @@ def _begun(progress: dict[str, Any]) -> dict[str, Any]:
 class _GoesOn(Callback):
     """Tells Lightning's loops what comes next, when they have taken up their counts and are about to go on."""
 
-    def __init__(self, after_batch: bool, after_epoch: bool, metrics: dict[str, float], row: dict[str, float]) -> None:
+    def __init__(
+        self,
+        after_batch: bool,
+        after_epoch: bool,
+        was_cut: bool,
+        metrics: dict[str, float],
+        row: dict[str, float],
+    ) -> None:
         self.after_batch = after_batch
         self.after_epoch = after_epoch
+        self.was_cut = was_cut
         self.metrics = metrics
         self.row = row
 
@@ -117,6 +126,8 @@ class _GoesOn(Callback):
             loop._restarting = validation._restarting = False  # noqa: SLF001
         if validation.restarted_mid_evaluation:
             validation._restarting = False  # noqa: SLF001
+        if self.was_cut and not loop._should_accumulate() and self._is_due(trainer):  # noqa: SLF001
+            loop._batches_that_stepped -= 1  # noqa: SLF001  # as the loop counts it where it leaves out a validation
         if not self.after_batch:
             return
         if self.row:
@@ -125,7 +136,7 @@ class _GoesOn(Callback):
         batches, length = loop.batch_progress, trainer.num_training_batches
         if batches.is_last_batch or batches.current.ready >= length:
             self._count_whole_epoch(batches, length)
-        if loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # noqa: SLF001
+        if self._is_due(trainer):
             # The loop then goes to validation at once, as if that had been interrupted.
             validation._restarting = False  # noqa: SLF001
             validation._restart_stage = "restarted_mid_evaluation"  # noqa: SLF001
@@ -139,6 +150,12 @@ class _GoesOn(Callback):
         # A new list, since the Trainer is going through the old one.
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         trainer.callbacks = [callback for callback in callbacks if callback is not self]  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _is_due(trainer: Trainer) -> bool:
+        """Whether a validation comes after the batch that was the last."""
+        loop: Any = trainer.fit_loop
+        return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))  # noqa: SLF001
 
     @staticmethod
     def _count_whole_epoch(batches: Any, length: float) -> None:
