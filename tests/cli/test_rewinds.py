@@ -1,10 +1,14 @@
 """``sslbolts fit --rewinds``, and a fit whose limit is reached where it begins."""
 
+import contextlib
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from sslbolts._lightning import Callback
 from sslbolts.cli import main
@@ -12,6 +16,7 @@ from sslbolts.cli.run.nothing_left import nothing_left_said
 from sslbolts.cli.run.rewinds import LowerRate
 from sslbolts.cli.training import TrainingCLI
 from tests.cli.test_accidents import LAST, RUN
+from tests.cli.test_ddp import TWO, started
 from tests.helpers.resumption import BATCHES, Toy, run, toy_images
 from tests.helpers.trainers import quiet_trainer
 
@@ -26,14 +31,17 @@ def _elsewhere(monkeypatch, tmp_path):
 class Spoils(Callback):
     """Makes the weights NaN before some step, so often, and writes down the learning rates."""
 
-    def __init__(self, before: int, times: int) -> None:
-        self.before, self.times = before, times
+    def __init__(self, before: int, times: int, once: str | None = None) -> None:
+        self.before, self.times, self.once = before, times, once  # a file that is there once it has been done
         self.rates: list[tuple[int, float]] = []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self.rates.append((trainer.global_step, trainer.optimizers[0].param_groups[0]["lr"]))
-        if trainer.global_step == self.before and self.times > 0:
+        if trainer.global_step == self.before and self.times > 0 and not (self.once and Path(self.once).exists()):
             self.times -= 1
+            if self.once:
+                trainer.strategy.barrier()
+                Path(self.once).touch()
             with torch.no_grad():
                 next(pl_module.parameters()).fill_(torch.nan)
 
@@ -74,6 +82,40 @@ def test_a_run_that_cannot_go_back_any_more_ends_in_the_error(capsys, rewinds, b
     assert code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert "training has diverged" in line
+
+
+def diverging(folder: Path) -> tuple[int, list[tuple[int, float]], str]:
+    """A rank of a run whose second rank spoils its weights once: exit code, rates, and what was printed."""
+    printed = io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+        code, rates = fit("--rewinds=1", *TWO, times=dist.get_rank())
+    return code, rates, printed.getvalue()
+
+
+def test_both_ranks_go_back_together(tmp_path, two_ranks):
+    (code, rates, printed), (other, its_rates, nothing) = two_ranks(diverging, tmp_path)
+    assert code == other == 0
+    assert [step for step, _ in rates] == [*range(6), *range(4, 12)]
+    assert rates == its_rates
+    assert dict(rates[6:])[4] == pytest.approx(dict(rates[:6])[4] / 2)
+    assert printed.count("Rewind 1 of 1: training has diverged: ") == 1
+    assert "Rewind" not in nothing
+    end = torch.load(tmp_path / LAST, weights_only=True)
+    assert end["global_step"] == 12
+    assert all(value.isfinite().all() for value in end["state_dict"].values())
+
+
+@pytest.mark.slow
+def test_processes_that_the_command_has_started_go_back_together(tmp_path):
+    own = {"class_path": f"{__name__}.Spoils", "init_args": {"before": 5, "times": 1, "once": str(tmp_path / "once")}}
+    saves = {"dirpath": "runs/mine", "save_last": True, "every_n_train_steps": 2, "enable_version_counter": False}
+    both = json.dumps([own, {"class_path": "ModelCheckpoint", "init_args": saves}])
+    done = started(tmp_path, *RUN[:-4], f"--trainer.callbacks={both}", "--rewinds=1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Rewind 1 of 1: training has diverged: ") == 1
+    end = torch.load(tmp_path / LAST, weights_only=True)
+    assert end["global_step"] == 12
+    assert all(value.isfinite().all() for value in end["state_dict"].values())
 
 
 def test_rates_of_other_schedules_and_of_none_are_lowered_from_those_of_the_module():
