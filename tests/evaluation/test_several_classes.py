@@ -101,7 +101,9 @@ def test_of_other_data_the_labels_decide_and_the_result_says_how(encoder) -> Non
     ids=["linear on images", "fine-tuning", "layers", "svm"],
 )
 def test_other_protocols_refuse_them_in_a_sentence_that_says_the_shape(protocol, data) -> None:
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.AdaptiveAvgPool2d(1))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
     encoder = load_encoder(network, image_size=4, device="cpu")
     with pytest.raises(UsageError, match=r"one label per image, but DatasetDataModule .* rows \(N, 5\)"):
         protocol(encoder, data)
