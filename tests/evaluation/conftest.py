@@ -1,4 +1,4 @@
-"""Protocols read datasets here as they do where processes are not forked: a fork takes longer than most tests.
+"""Datasets that are read as where processes are not forked: a fork takes longer than most of these tests.
 
 Both ways of reading are looked at in tests/data, and compared in test_fingerprint.py.
 """
