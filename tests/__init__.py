@@ -2,6 +2,11 @@
 
 import functools
 import importlib.metadata
+import os
+
+# One thread for each process, set before any library reads it: several wait for each other, twenty times as long as
+# the small problems of tests take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 from torch.utils.data import _utils

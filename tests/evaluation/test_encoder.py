@@ -11,7 +11,8 @@ from tests.helpers.nets import SmallConvNet, TinyBackbone
 from tests.helpers.trainers import quiet_trainer
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-SMALL = {"backbone": "resnet10t", "stem": "cifar", "hidden_dim": 8, "output_dim": 4}
+THIN = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
+SMALL = {"backbone": "resnet18", "backbone_kwargs": THIN, "stem": "cifar", "hidden_dim": 8, "output_dim": 4}
 
 
 @pytest.fixture(scope="module")

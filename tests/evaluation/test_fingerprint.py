@@ -55,6 +55,15 @@ def test_one_changed_image_in_memory_is_seen_through_every_wrapper():
         assert found != fingerprint(wrap(other)), name
 
 
+def test_a_fork_and_this_process_find_the_same(monkeypatch):
+    dataset = Held(_images(40), lambda image: image.flip(2))
+    found = []
+    for forks in (True, False):
+        monkeypatch.setattr("sslbolts.data.apart._forks", lambda forks=forks: forks)
+        found.append(fingerprint(dataset))
+    assert found[0] == found[1] is not None
+
+
 def test_another_choice_of_the_same_images_is_another_data_set():
     images = TensorDataset(_images())
     rows = list(range(0, 600, 2))

@@ -16,7 +16,8 @@ def _encoder():
     return load_encoder(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), in_chans=3, image_size=32, device="cpu")
 
 
-@pytest.mark.parametrize(("batch_size", "images"), [(4096, 5000), (313, 5000), (312, 16 * 312)])
+@pytest.mark.parametrize(("batch_size", "images"), [(400, 500), (32, 500), (31, 16 * 31)])
+@pytest.mark.usefixtures("few_images")
 def test_an_epoch_drops_its_last_batch_only_of_many(batch_size, images):
     crops = labeled_crops(EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8)), batch_size=batch_size)
     crops.batch_size = batch_size

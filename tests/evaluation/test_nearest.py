@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from sslbolts import UsageError
-from sslbolts.data import CIFAR10MiniDataModule
+from sslbolts.data import CIFAR10MiniDataModule, TensorImages
 from sslbolts.evaluation import evaluate_knn, evaluate_ridge, features_of, load_encoder
 from sslbolts.evaluation.nearest import knn_on_features
 from sslbolts.evaluation.splits import Splits, held_out
@@ -16,11 +16,19 @@ from sslbolts.readouts import nearest_neighbors
 from tests.helpers.nets import SmallConvNet
 
 
+class Fewer(CIFAR10MiniDataModule):
+    """A fifth of the packaged images, as many of every class."""
+
+    def load(self, split):
+        images = super().load(split)
+        return TensorImages(images.data[::5], images.targets[::5])
+
+
 @pytest.fixture(scope="module")
 def real():
-    """The packaged images through an untrained network: encoder, data, and the features of both splits."""
+    """Packaged images through an untrained network: encoder, data, and the features of both splits."""
     torch.manual_seed(0)
-    encoder, data = load_encoder(SmallConvNet(), image_size=32, device="cpu"), CIFAR10MiniDataModule()
+    encoder, data = load_encoder(SmallConvNet(), image_size=32, device="cpu"), Fewer()
     return encoder, data, features_of(encoder, data, "bank"), features_of(encoder, data, "val")
 
 
@@ -59,7 +67,8 @@ def test_knn_predicts_what_scikit_learn_predicts_for_every_image(real):
 
 
 def test_ridge_predicts_what_scikit_learn_predicts(real):
-    encoder, data, bank, queries = real
+    encoder, data = real[0], CIFAR10MiniDataModule()
+    bank, queries = features_of(encoder, data, "bank"), features_of(encoder, data, "val")
     result = evaluate_ridge(encoder, data)
     x, q = bank.features.double(), queries.features.double()
     mean, std = x.mean(0), x.std(0, correction=0)

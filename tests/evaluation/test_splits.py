@@ -21,6 +21,7 @@ def _encoder(**settings):
     return load_encoder(pooled, in_chans=3, **{"image_size": 32, "device": "cpu", **settings})
 
 
+@pytest.mark.usefixtures("few_images")
 def test_labels_per_class_are_the_same_images_on_features_and_on_crops():
     data = CIFAR10MiniDataModule(labels_per_class=8, seed=3, batch_size=20)
     splits = labeled_splits(EncodedData(_encoder(), data))
@@ -29,7 +30,7 @@ def test_labels_per_class_are_the_same_images_on_features_and_on_crops():
     assert torch.equal(crops.images("train").data, data.images("bank").data[splits.indices])
     for evaluate, settings in ((evaluate_ridge, {}), (evaluate_knn, {}), (evaluate_linear, {"epochs": 1, "lr": 0.1})):
         stated = evaluate(_encoder(), data, **settings).settings["images"]
-        assert stated.startswith('80 labeled of "bank", 8 of each class, judged on 1,000')
+        assert stated.startswith('80 labeled of "bank", 8 of each class, judged on 200')
 
 
 class Others(LightningDataModule):

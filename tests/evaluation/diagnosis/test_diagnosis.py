@@ -76,6 +76,7 @@ def test_the_protocol_is_in_the_result(found):
     assert "table 3" in found.result.notes[-1]
 
 
+@pytest.mark.usefixtures("few_images")
 def test_one_seed_one_result():
     first, second, other = (
         diagnose(encoder(), CIFAR10MiniDataModule(), max_images=64, seed=seed).result.metrics for seed in (1, 1, 2)
@@ -84,6 +85,7 @@ def test_one_seed_one_result():
     assert first != other
 
 
+@pytest.mark.usefixtures("few_images")
 def test_the_teacher_is_diagnosed_with_its_own_projector():
     method = BYOL(TinyBackbone(), hidden_dim=8, output_dim=4)
     with torch.no_grad():
@@ -103,7 +105,7 @@ def dataset(channels=3, labeled=True, size=12):
 
 
 def test_a_network_without_projector_has_the_rest_and_says_so():
-    network = load_encoder("timm/mobilenetv3_small_050", pretrained=False, image_size=32, device="cpu")
+    network = load_encoder(TinyBackbone(), image_size=32, device="cpu")
     images = dataset(size=32)
     data = DatasetDataModule(images, val=images, num_classes=3, batch_size=8, num_workers=0)
     result = diagnose(network, data, max_images=40).result

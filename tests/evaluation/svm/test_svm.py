@@ -1,12 +1,14 @@
 """Support vector machines: scikit-learn's own search, VISSL's windows, and small data of one and of several labels."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from joblib import parallel_backend
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import normalize
@@ -23,7 +25,15 @@ from sslbolts.evaluation.svm.run import voc07_images
 from sslbolts.evaluation.transfer.metrics import map_11point
 from tests.evaluation.fine_tuning.test_run import colored, module
 from tests.evaluation.transfer.test_transfer import fake_voc
+from tests.helpers.few_images import use_few_images
 from tests.helpers.nets import TinyBackbone
+
+
+@pytest.fixture(autouse=True)
+def _forked() -> Iterator[None]:
+    """Machines that are fitted at the same time are so in forks: starting joblib's own processes takes many seconds."""
+    with parallel_backend("multiprocessing", n_jobs=1):
+        yield
 
 
 def blobs(rows: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -227,8 +237,10 @@ def test_a_class_that_no_training_image_has_is_named() -> None:
         evaluate_svm(encoder(), train, test=test, layers=["layers.3"], values=64, costs=[1.0])
 
 
-@pytest.mark.usefixtures("few_images")
-def test_the_command_prints_the_table_and_writes_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_table_and_writes_the_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_few_images(monkeypatch, train=100, test=50)
     argv = ["evaluate", "svm", "timm/resnet10t", "--untrained", "--device=cpu", "--values=256", "--costs=0.1"]
     packaged = ["--data.image_size=32", "--data.labels_per_class=4", "--layers=layer4"]
     assert main([*argv, *packaged, f"--output={tmp_path}/svm.json"]) == 0

@@ -46,7 +46,7 @@ def blobs(rows: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("penalty", [1e-2, 1.0, 1e3])
 def test_the_classifier_is_scikit_learns(penalty: float) -> None:
-    x, y = blobs(300, seed=0)
+    x, y = blobs(100, seed=0)
     (ours,) = fit_logistic(x, y, [penalty], max_iter=2000, tolerance=1e-9)
     theirs = SklearnLogistic(C=1 / penalty, tol=1e-10, max_iter=10000).fit(x.numpy(), y.numpy())
     probabilities = torch.from_numpy(theirs.predict_proba(x.numpy()))
@@ -54,9 +54,9 @@ def test_the_classifier_is_scikit_learns(penalty: float) -> None:
 
 
 def test_with_several_labels_it_is_one_classifier_per_class_and_unknown_labels_have_no_part() -> None:
-    x, y = blobs(200, seed=1)
+    x, y = blobs(100, seed=1)
     labels = torch.stack([(y == 0) | (y == 1), y == 2], 1).long()
-    unknown = torch.arange(200) % 5 == 0
+    unknown = torch.arange(100) % 5 == 0
     labels[unknown, 1] = -1
     (ours,) = fit_logistic(x, labels, [1.0], max_iter=2000, tolerance=1e-9)
     for column in range(2):
@@ -68,7 +68,7 @@ def test_with_several_labels_it_is_one_classifier_per_class_and_unknown_labels_h
 
 
 def test_the_order_of_penalties_changes_nothing() -> None:
-    x, y = blobs(200, seed=2)
+    x, y = blobs(100, seed=2)
     together = fit_logistic(x, y, [1e-2, 1e2, 1.0], max_iter=1000, tolerance=1e-8)
     for penalty, fitted in zip([1e-2, 1e2, 1.0], together):
         (alone,) = fit_logistic(x, y, [penalty], max_iter=1000, tolerance=1e-8)

@@ -64,13 +64,11 @@ def test_a_network_is_fine_tuned_beside_the_same_one_drawn_anew(
 
     drawn = initialized(encoder, "random", seed=0)
     alone = evaluate_transfer(drawn, ["dtd"], root=tmp_path, **FAST)
-    assert alone.metrics["DTD/top1"] == result.metrics["DTD/Random init/top1"]
+    assert alone.metrics["DTD/top1"] == result.metrics["DTD/Random init/top1"], "one seed, one result"
     networks = json.loads(result.to_json())["settings"]["networks"]
     assert networks["%"]["weights"] == encoder.digest[:16]
     assert networks["Random init"]["weights"] == drawn.digest[:16] != encoder.digest[:16]
     assert networks["Random init"]["source"] == "SmallConvNet (random, seed 0)"
-    again = evaluate_transfer(encoder, ["dtd"], root=tmp_path, **FAST)
-    assert again.metrics == result.metrics, "one seed, one result"
 
 
 def test_a_supervised_network_is_trained_alike_and_another_architecture_is_noted(
