@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sslbolts import UsageError, export_backbone, load_backbone
 from sslbolts.export import LAYOUTS, read_backbone
+from tests.checkpoints.narrow import NarrowResNet18
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 State = Mapping[str, Tensor]
@@ -20,10 +21,9 @@ State = Mapping[str, Tensor]
 
 @functools.cache
 def resnet18(stem: str = "imagenet", seed: int = 0) -> nn.Module:
-    """torchvision's, whose batch norms have seen something, with the first layers as these libraries change them."""
+    """A narrow one whose batch norms have seen something, with the first layers as these libraries change them."""
     torch.manual_seed(seed)
-    network = torchvision.models.resnet18()
-    network.fc = nn.Identity()
+    network = NarrowResNet18()
     if stem in ("cifar", "cifar_pad2"):
         network.conv1 = nn.Conv2d(3, 64, 3, 1, 2 if stem == "cifar_pad2" else 1, bias=False)
     if stem != "imagenet":
@@ -276,7 +276,7 @@ def test_features_are_those_of_the_network_that_was_saved(layout, stem, has_teac
     assert read.report.layout == layout
     assert read.report.matched == len(student.state_dict())
     assert read.report.left_in_network == ()
-    assert read.spec == {"backbone": "resnet18", "stem": stem, "in_chans": 3, "backbone_kwargs": {}}
+    assert read.spec == {"backbone": "narrow_resnet18", "stem": stem, "in_chans": 3, "backbone_kwargs": {}}
     torch.testing.assert_close(read.network()(IMAGES), student(IMAGES), rtol=1e-4, atol=1e-5)
     if has_teacher:
         network = load_backbone(tmp_path / "theirs.ckpt", teacher=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from sslbolts import UsageError, export_backbone, load_backbone
 from sslbolts.export import read_backbone
+from tests.checkpoints.narrow import NarrowResNet18
 from tests.checkpoints.test_foreign import IMAGES, as_children, head, lightning, resnet18, under
 from tests.helpers.nets import TinyBackbone
 
@@ -24,7 +25,7 @@ def _own_module(stem, folder, *others, **hparams):
 
 def test_a_classifier_beside_a_3x3_convolution_is_asked_about(tmp_path):
     network = _own_module("cifar", tmp_path)
-    for name in (None, "resnet18"):
+    for name in (None, "narrow_resnet18"):
         with pytest.raises(UsageError, match=r'layout="solo-learn".*layout="backbone"'):
             load_backbone(tmp_path / "own.ckpt", backbone=name)
     with warnings.catch_warnings():
@@ -108,8 +109,7 @@ class _SplitNorm(nn.BatchNorm2d):
 
 
 def test_statistics_of_splits_are_united(tmp_path):
-    network = torchvision.models.resnet18(norm_layer=lambda width: _SplitNorm(width, 4)).eval()
-    network.fc = nn.Identity()
+    network = NarrowResNet18(norm_layer=lambda width: _SplitNorm(width, 4)).eval()
     drawn = torch.Generator().manual_seed(0)
     for name, kept in network.named_buffers():
         if "running" in name:

@@ -12,7 +12,7 @@ from tests.checkpoints.test_foreign import IMAGES, ddp, head, lightning, under
 
 def _transformer(seed: int = 0, **form):
     torch.manual_seed(seed)
-    form = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "num_heads": 3, "num_classes": 0, **form}
+    form = {"img_size": 32, "patch_size": 8, "embed_dim": 192, "depth": 2, "num_heads": 3, "num_classes": 0, **form}
     network = VisionTransformer(**form).eval()
     with torch.no_grad():
         for block in network.blocks:
@@ -96,7 +96,10 @@ def test_both_networks_of_lightlys_msn(tmp_path):
     torch.testing.assert_close(loaded(IMAGES), teacher(IMAGES), rtol=1e-4, atol=1e-5)
 
 
-def test_lightlys_transformer_of_torchvision_by_name(tmp_path):
+def test_lightlys_transformer_of_torchvision_by_name(tmp_path, monkeypatch):
+    whole = torchvision.models.vision_transformer._vision_transformer
+    small = {"num_layers": 2, "num_heads": 3, "hidden_dim": 48, "mlp_dim": 96}
+    monkeypatch.setattr(torchvision.models.vision_transformer, whole.__name__, lambda **form: whole(**form | small))
     torch.manual_seed(0)
     network = torchvision.models.vit_b_32().eval()
     left = head("backbone.mask_token", "decoder.decoder_embed.weight")
@@ -136,14 +139,17 @@ def test_a_named_transformer_with_other_tokens(name, form, tmp_path):
     torch.save(network.state_dict(), tmp_path / "vit.pth")
     with pytest.raises(UsageError, match="name the network"):
         load_backbone(tmp_path / "vit.pth")
-    module = timm.create_model(name, num_classes=0, img_size=32, patch_size=8, **form)
+    module = timm.create_model(name, num_classes=0, img_size=32, patch_size=8, depth=2, **form)
     loaded = load_backbone(tmp_path / "vit.pth", backbone=module)
     torch.testing.assert_close(loaded(IMAGES), network(IMAGES), rtol=1e-4, atol=1e-5)
 
 
-def test_a_named_transformer_of_timm_with_registers(tmp_path):
+def test_a_named_transformer_of_timm_with_registers(tmp_path, monkeypatch):
     import timm
 
+    whole = timm.models.vision_transformer._create_vision_transformer
+    short = lambda *name, **form: whole(*name, **form | {"depth": 2})  # noqa: E731
+    monkeypatch.setattr(timm.models.vision_transformer, whole.__name__, short)
     torch.manual_seed(0)
     form = {"img_size": 28, "patch_size": 14}
     network = timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=0, **form).eval()
@@ -155,7 +161,7 @@ def test_a_named_transformer_of_timm_with_registers(tmp_path):
 
 
 def test_where_dino_released_the_teacher_alone_it_says_so(tmp_path):
-    network = _transformer()
+    network = _transformer(depth=12)  # all of them, as they are published
     torch.save({"teacher": under("backbone.", network.state_dict()) | head("head.x")}, tmp_path / "dino.pth")
     with pytest.warns(UserWarning, match="holds no student: these are the teacher's weights"):
         loaded = load_backbone(tmp_path / "dino.pth")

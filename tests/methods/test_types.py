@@ -1,4 +1,4 @@
-"""Mistakes in a method's arguments that a type checker finds, before anything runs."""
+"""Mistakes in arguments of methods and DataModules that a type checker finds, before anything runs."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sslbolts import METHODS
+from tests.data.test_typed import RIGHT, WRONG
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -17,16 +18,19 @@ MISTAKES = {
     'SimCLR(temperature="low")': 'expected "float"',
     "DINO(in_chan=1)": 'did you mean "in_chans"',
     **{f"{name}(nonsense=1)": 'keyword argument "nonsense"' for name in METHODS},
+    **WRONG,
 }
 """Calls, and what is said of each."""
 
 
-def test_misspelt_and_mistyped_arguments_are_errors(tmp_path):
+def test_misspelt_and_mistyped_arguments_are_errors_and_right_ones_are_not(tmp_path):
     calls = tmp_path / "calls.py"
-    calls.write_text(f"from sslbolts import {', '.join(METHODS)}\n" + "\n".join(MISTAKES))
+    imports = [f"from sslbolts import {', '.join(METHODS)}", "from sslbolts.data import *"]
+    calls.write_text("\n".join([*imports, *MISTAKES, RIGHT, ""]))
     command = [sys.executable, "-m", "mypy", "--hide-error-context", "--no-error-summary", str(calls)]
     environment = {**os.environ, "MYPYPATH": str(REPOSITORY / "src")}
     said = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True).stdout
     errors = dict(re.findall(r"calls\.py:(\d+): error: (.*)", said))
-    for line, (call, words) in enumerate(MISTAKES.items(), start=2):
+    for line, (call, words) in enumerate(MISTAKES.items(), start=len(imports) + 1):
         assert words in errors.get(str(line), ""), f"{call}: {errors.get(str(line), 'no error')}"
+    assert said.count("error:") == len(MISTAKES), said
