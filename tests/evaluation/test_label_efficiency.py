@@ -23,6 +23,7 @@ from sslbolts.evaluation import (
 from sslbolts.evaluation.few_label import read_rows
 from sslbolts.pictures.label_efficiency import draw_label_efficiency
 from tests.evaluation.fine_tuning.test_run import STATISTICS, colored
+from tests.helpers.few_images import use_few_images
 from tests.helpers.nets import SmallConvNet
 
 
@@ -115,10 +116,10 @@ def test_the_picture_has_the_numbers_of_the_table() -> None:
         draw_label_efficiency([1, 2], {"a": [0.5]})
 
 
-@pytest.mark.usefixtures("few_images")
 def test_the_command_writes_the_table_the_picture_and_the_lists(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    use_few_images(monkeypatch, train=100, test=50)
     argv = ["evaluate", "label-efficiency", "timm/resnet10t", "--untrained", "--device=cpu", "--cache=none"]
     argv += ["--per_class", "1", "2", "--steps=1", "--data.batch_size=8", "--data.image_size=32"]
     assert main([*argv, f"--output={tmp_path}/curve.json"]) == 0

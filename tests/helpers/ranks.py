@@ -5,6 +5,7 @@ run shares one pair. Functions are sent by name: they must be importable. Inside
 devices=2, strategy="ddp")`` finds the process group that is there already.
 """
 
+import gc
 import os
 import socket
 import traceback
@@ -30,6 +31,8 @@ def _serve(rank: int, port: int, requests: Any, answers: Any) -> None:
         TORCHELASTIC_RUN_ID="tests",  # Lightning then joins this pair instead of starting its own
     )
     torch.set_num_threads(1)
+    gc.freeze()  # modules, which stay
+    gc.set_threshold(100_000, 20, 20)
     dist.init_process_group("gloo", rank=rank, world_size=WORLD_SIZE)
     while (request := requests.get()) is not None:
         function, args = request
@@ -46,7 +49,8 @@ class TwoRanks:
 
     def __init__(self) -> None:
         context = mp.get_context("forkserver")
-        context.set_forkserver_preload(["tests.invariants.checks"])
+        # The compiler is imported by the first wrapping for several processes: once here, and not in each.
+        context.set_forkserver_preload(["tests.invariants.checks", "torch._dynamo"])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

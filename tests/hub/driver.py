@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.hub.stand_in import TOKEN, StandIn
 
 FORM = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8], "stem_type": "deep", "stem_width": 4}
@@ -34,7 +36,10 @@ def main(folder: Path) -> dict[str, object]:
     from sslbolts.data import CIFAR10MiniDataModule
     from sslbolts.evaluation import load_encoder
     from sslbolts.export import backbone_spec
+    from tests.helpers.few_images import use_few_images
     from tests.helpers.trainers import quiet_trainer
+
+    use_few_images(pytest.MonkeyPatch(), train=100, test=50)
 
     def said(*argv: str) -> str:
         """Exit code, and what was printed, errors last."""

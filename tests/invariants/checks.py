@@ -337,15 +337,22 @@ def backbone_is_exported_exactly(case: MethodCase, folder: Path) -> None:
 # --------------------------------------------------------------------------------------------------- precision
 
 
-def half_precision_is_finite(case: MethodCase) -> None:
+def losses_of_two_steps(case: MethodCase, precision: str = "32-true", compiler: str | None = None) -> Tensor:
+    """What the next two checks compare; the weights stay finite, and the names of the state dict as they are."""
+    recorder, module = Recorder(), case.module()
+    names = list(module.state_dict())
+    if compiler is not None:
+        module.backbone.compile(backend=compiler)
+    quiet_trainer(max_steps=2, precision=precision, callbacks=[recorder]).fit(module, case.loader())
+    state = module.state_dict()
+    assert list(state) == names
+    assert all(tensor.isfinite().all() for tensor in state.values())
+    return torch.stack(recorder.losses)
+
+
+def half_precision_is_finite(case: MethodCase, full: Tensor) -> None:
     """bf16-mixed runs, losses and weights stay finite, and the first loss is near that of float32."""
-    losses = []
-    for precision in ("32-true", "bf16-mixed"):
-        recorder, module = Recorder(), case.module()
-        quiet_trainer(max_steps=2, precision=precision, callbacks=[recorder]).fit(module, case.loader())
-        assert all(tensor.isfinite().all() for tensor in module.state_dict().values())
-        losses.append(torch.stack(recorder.losses))
-    full, half = losses
+    half = losses_of_two_steps(case, "bf16-mixed")
     assert half.dtype == torch.float32
     assert half.isfinite().all()
     torch.testing.assert_close(half[0], full[0], rtol=0.05, atol=1e-3)
@@ -354,17 +361,10 @@ def half_precision_is_finite(case: MethodCase) -> None:
 # ------------------------------------------------------------------------------------------------------ compile
 
 
-def compiled_backbone_has_the_same_loss(case: MethodCase, compiler: str) -> None:
+def compiled_backbone_has_the_same_loss(case: MethodCase, eager: Tensor, compiler: str) -> None:
     """The step on a compiled backbone gives the eager loss, and leaves the names of the state dict alone."""
-    eager, compiled = Recorder(), Recorder()
-    module = case.module()
-    names = list(module.state_dict())
-    quiet_trainer(max_steps=2, callbacks=[eager]).fit(module, case.loader())
-    module = case.module()
-    module.backbone.compile(backend=compiler)
-    quiet_trainer(max_steps=2, callbacks=[compiled]).fit(module, case.loader())
-    torch.testing.assert_close(torch.stack(compiled.losses), torch.stack(eager.losses), rtol=1e-4, atol=1e-4)
-    assert list(module.state_dict()) == names
+    compiled = losses_of_two_steps(case, compiler=compiler)
+    torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------------------------------- pickling

@@ -98,17 +98,22 @@ def test_backbone_is_exported_exactly(image_case, tmp_path):
     checks.backbone_is_exported_exactly(image_case, tmp_path)
 
 
-def test_half_precision_stays_finite_and_near_full_precision(case):
-    checks.half_precision_is_finite(case)
+@pytest.fixture(scope="module")
+def eager(case) -> torch.Tensor:
+    return checks.losses_of_two_steps(case)
 
 
-def test_compiled_backbone_has_the_same_loss(case):
-    checks.compiled_backbone_has_the_same_loss(case, "eager")  # traced; what compilers make of it is in the next
+def test_half_precision_stays_finite_and_near_full_precision(case, eager):
+    checks.half_precision_is_finite(case, eager)
+
+
+def test_compiled_backbone_has_the_same_loss(case, eager):
+    checks.compiled_backbone_has_the_same_loss(case, eager, "eager")  # traced; what compilers make of it is in the next
 
 
 @pytest.mark.slow
-def test_backbone_compiled_by_inductor_has_the_same_loss(case):
-    checks.compiled_backbone_has_the_same_loss(case, "inductor")
+def test_backbone_compiled_by_inductor_has_the_same_loss(case, eager):
+    checks.compiled_backbone_has_the_same_loss(case, eager, "inductor")
 
 
 def test_training_step_never_waits_for_the_device(case):

@@ -61,7 +61,7 @@ def with_checked_classes(value: Any) -> Any:
     Example:
         >>> with_checked_classes({"class_path": "os.system", "init_args": {"command": "ls"}})
         Traceback (most recent call last):
-        sslbolts.errors.UsageError: os.system is no class.
+        sslbolts.errors.UsageError: a file names the class os.system, and may name those of sslbolts, torch.nn, ...
     """
     if isinstance(value, list | tuple):
         return type(value)(with_checked_classes(item) for item in value)

@@ -28,8 +28,9 @@ def average_precisions(scores: Tensor, targets: Tensor) -> list[float | None]:
 
     Example:
         >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
-        >>> average_precisions(scores, torch.tensor([[1, 0], [0, 0], [1, 0]]))  # (1 + 2/3) / 2
-        [0.8333333333333333, None]
+        >>> first, second = average_precisions(scores, torch.tensor([[1, 0], [0, 0], [1, 0]]))
+        >>> round(first, 4), second  # (1 + 2/3) / 2
+        (0.8333, None)
     """
     from torchmetrics.functional.classification import binary_average_precision
 

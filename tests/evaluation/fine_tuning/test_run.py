@@ -126,6 +126,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_no_numbers(tmp_path: Path) ->
     assert str(tmp_path / "tuned.ckpt" / "deeper.ckpt") in note
 
 
+@pytest.mark.usefixtures("few_images")
 def test_the_command_fine_tunes_the_packaged_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--data.labels_per_class=2", "--data.batch_size=10", "--data.eval_batch_size=500", "--data.num_workers=0"]
     data = ["--data=CIFAR10Mini", "--data.image_size=32", *few]

@@ -72,8 +72,9 @@ def test_sobel_finds_edges_and_no_colors():
 @pytest.mark.parametrize("sobel", [True, False])
 def test_every_epoch_has_clusters_and_a_classifier_of_its_own(sobel):
     watcher = _Epochs()
-    backbone = "resnet10t" if sobel else TinyBackbone()
-    arguments = {"stem": "cifar"} if sobel else {}
+    backbone = "resnet18" if sobel else TinyBackbone()
+    thin = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
+    arguments = {"stem": "cifar", "backbone_kwargs": thin} if sobel else {}
     method = _method(backbone, sobel=sobel, **arguments)
     quiet_trainer(max_epochs=2, callbacks=[watcher]).fit(method, noise_loader(32, 8, (32,)))
     assert all(torch.equal(labels, watcher.labels[0]) for labels in watcher.labels[:4])
