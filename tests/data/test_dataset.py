@@ -385,7 +385,8 @@ ITEM_LABELS = {
 
 
 @pytest.mark.parametrize("kind", ITEM_LABELS)
-def test_a_label_means_one_class_or_is_refused_by_name(kind):
+def test_a_label_means_one_class_or_is_refused_by_name(kind, monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none=False: "spawn")  # no process per door
     label, expected = ITEM_LABELS[kind]
     items = [(torch.zeros(3, 8, 8), 0)] * 3 + [(torch.zeros(3, 8, 8), label)]
     data = DatasetDataModule(items, num_classes=3, batch_size=4, num_workers=0)
