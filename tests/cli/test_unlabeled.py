@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,8 @@ def test_near_duplicates_are_listed_written_and_drawn(capsys, monkeypatch):
     assert all(float(row["similarity"]) == 1 for row in rows)
     for words in ("Group 2: 2", "photos/11.png", "1.0000", "among 24 images: ", "on average"):
         assert words in said
+    mean = float(re.search(r"similarity of (\S+) on average", said).group(1))
+    assert ("tells nothing" in said) == (mean >= 0.95)
     with Image.open("run/pictures/duplicates.png") as picture:
         assert min(picture.size) > 100
 
@@ -135,8 +138,10 @@ def test_a_copy_in_the_validation_images_is_told(capsys):
     held = [{number for number in (2, 5, 11, 20) if f"photos/{number:02}.png" in half} for half in halves]
     seed = held.index({2, 11, 20})  # the copy of 2 is trained on
     arguments = ["--data.val_fraction=0.5", f"--data.val_seed={seed}", "--max_pairs=2", "--rows=0"]
-    assert main(["duplicates", "run/last.ckpt", *DATA, *arguments, "--cache=none"]) == 0
-    assert "Pairs across two splits: 1." in capsys.readouterr().out
+    assert main(["duplicates", "run/last.ckpt", *DATA, *arguments, "--cache=none", "--threshold=0.001"]) == 0
+    said = capsys.readouterr().out
+    assert "Pairs across two splits: 1." in said
+    assert "above the threshold, which so tells nothing" in said
 
 
 def test_the_same_file_in_two_splits_is_one_image():

@@ -127,6 +127,10 @@ def _show(found: "Duplicates", threshold: float) -> None:
     if listed < found.pairs.found:
         lines.append(f"The {listed:,} nearest are listed and grouped: --max_pairs takes more, --threshold fewer.")
     lines.append(f"Two of these images have a similarity of {found.mean_similarity:.3f} on average.")
+    if found.mean_similarity >= threshold:
+        lines.append(
+            "That is above the threshold, which so tells nothing: train longer, or give a greater --threshold."
+        )
     if found.across:
         lines.append(f"Pairs across two splits: {found.across:,}. Validation or test has what training has seen.")
     if found.unreadable:
