@@ -45,7 +45,7 @@ check: lint  ## format, lint, types, floors, and the tests that neither train no
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill" --quick -rfE
 
 test: lint  ## format, lint, types, floors, then every test that is not slow
-	@echo "All tests that are not slow: about 9 minutes on 2 cores. The percentage shows how far they are."
+	@echo "All tests that are not slow: about 10 minutes on 2 cores. The percentage shows how far they are."
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill"
 
 test-slow: $(BIN)/.test

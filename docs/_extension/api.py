@@ -77,6 +77,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.transforms.extras",
             "sslbolts.transforms.lab",
             "sslbolts.checks.labels",
+            "sslbolts.checks.multi_hot",
         ],
     ),
     "parts-evaluation": (

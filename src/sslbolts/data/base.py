@@ -137,7 +137,7 @@ class SSLDataModule(SplitImages):
 
     @property
     def value_range(self) -> tuple[tuple[float, float], ...] | None:
-        """The values that 0 and 1 in an image stand for: one pair, or one per channel; None of 8 bits."""
+        """The values that 0 and 1 in an image stand for, one pair or one per channel; None of 8 bits."""
         return self.form.pairs
 
     # ------------------------------------------------------------------ the same images otherwise
