@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from sslbolts import METHODS, SSLModule
-from sslbolts.cli import main
+from sslbolts._lightning import lightning_module
+from sslbolts.cli import main, training
+from sslbolts.cli.training import TrainingCLI
 from sslbolts.methods import get_method
 from sslbolts.networks.backbones import NetworkArguments
 from sslbolts.optim import OptimizerSpec
@@ -49,6 +51,26 @@ def test_a_printed_configuration_has_every_default(name, capsys):
             assert printed[argument] == (list(default) if isinstance(default, tuple) else default), argument
     made, default = (OptimizerSpec(optimizer).plain for optimizer in (printed["optimizer"], own["optimizer"]))
     assert json.loads(json.dumps(made)) == json.loads(json.dumps(default))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--model=DINO", "--data=CIFAR10Mini"], ["--model=BYOL", "--model.optimizer=Adam", "--data.seed=3"]]
+)
+def test_a_run_keeps_the_hyperparameters_that_lightning_takes(arguments, monkeypatch):
+    ours, lightnings = [], []
+
+    class Both(TrainingCLI):
+        def _dump_config(self):
+            super()._dump_config()
+            ours.append(self.__dict__.pop("config_dump"))
+            lightning_module("cli").LightningCLI._dump_config(self)
+            lightnings.append(self.config_dump)
+
+    monkeypatch.setattr(training, "TrainingCLI", Both)
+    assert main(["fit", *arguments, "--trainer.accelerator=abacus"]) == 2  # all is made but the Trainer
+    assert len(ours) == 2  # model and data
+    assert ours == lightnings
+    assert arguments[0].endswith(ours[0]["model"]["class_path"].rpartition(".")[2])
 
 
 TEACHER = {name: ["--model.teacher=resnet18"] for name in ("Distillation", "BoWNet")}

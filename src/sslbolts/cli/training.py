@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from jsonargparse.typing import NonNegativeInt
 
@@ -180,6 +181,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
 
     def _parse_ckpt_path(self) -> None:
         """Lightning lets the checkpoint's values win over explicit ones here; :meth:`parse_arguments` has used them."""
+
+    def _dump_config(self) -> None:
+        """What the hyperparameters are taken from; Lightning would check each value a second time for it."""
+        if not hasattr(self, "config_dump"):
+            text = self.parser.dump(
+                self.config, skip_link_targets=False, skip_unset=False, skip_validation=True, format="yaml"
+            )
+            self.config_dump: dict[str, Any] = yaml.safe_load(text)[self.verb]
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]
