@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,7 @@ def main(folder: Path) -> dict[str, object]:
     hub.repositories["jane/empty"] = {"README.md": b"nothing"}
     found["empty"] = said("export", "hf://jane/empty", str(folder / "x.safetensors"))
     hub.close()
+    pytest.MonkeyPatch().setattr(time, "sleep", lambda seconds: None)  # the client's, between its tries
     found["push without a network"] = said("push", net, "jane/net")
     found["load without a network"] = said("export", "hf://jane/other", str(folder / "x.safetensors"))
     found["cached without a network"] = said("export", "hf://jane/net", str(folder / "y.safetensors"))
