@@ -179,8 +179,8 @@ MUTANTS = (
     _protocol(
         name="kNN: each training image is its own neighbor where k is chosen",
         file="evaluation/nearest.py",
-        before="metric=name, own=choosing)",
-        after="metric=name)",
+        before="metric=metric, own=self.own)",
+        after="metric=metric)",
         tests=("tests/evaluation/test_nearest.py::test_k_is_chosen_by_the_neighbors_among_all_other_training_images",),
     ),
     _protocol(

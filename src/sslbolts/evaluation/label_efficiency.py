@@ -1,10 +1,13 @@
 """Label efficiency: frozen features beside the same network trained from scratch, at several numbers of labels."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from sslbolts.checks import one_of, whole
 from sslbolts.errors import UsageError
@@ -14,7 +17,7 @@ from sslbolts.evaluation.few_label import few_label_rows, listed_rows, on_few_fe
 from sslbolts.evaluation.fine_tuning.run import evaluate_finetune
 from sslbolts.evaluation.fine_tuning.settings import FineTuneSettings, fine_tune_settings
 from sslbolts.evaluation.initialization import initialized
-from sslbolts.evaluation.result import Result
+from sslbolts.evaluation.result import Found, Result
 from sslbolts.evaluation.splits import labeled_splits, training_targets
 
 __all__ = ["evaluate_label_efficiency"]
@@ -92,67 +95,93 @@ def evaluate_label_efficiency(
     drawn = initialized(replace(encoder, teacher=False), "random", seed=seed)
     scratch = replace(drawn, layer="backbone")
 
+    train = partial(
+        evaluate_finetune,
+        scratch,
+        data,
+        settings=settings,
+        steps=steps,
+        devices=devices,
+        precision=precision,
+        seed=seed,
+        progress=progress,
+        **changes,
+    )
     splits = labeled_splits(subject)
-    rows: list[dict[str, Any]] = []
-    penalties: dict[str, float] = {}
-    passes: dict[str, float] = {}
-    lists: dict[str, str] = {}
+    pairs = []
     for count in counts:
         chosen = splits.indices[few_label_rows(splits.y, per_class=count, seed=seed)]
-        on_features = on_few_features(splits, chosen, classifier=classifier, seed=seed, device=encoder.device)
-        supervised = evaluate_finetune(
-            scratch,
-            data,
-            settings=settings,
-            rows=chosen,
-            steps=steps,
-            devices=devices,
-            precision=precision,
-            seed=seed,
-            progress=progress,
-            **changes,
-        )
-        rows.append(
-            {
-                "labels per class": count,
-                "images": len(chosen),
-                "self-supervised top1": on_features.metrics["top1"],
-                "from scratch top1": supervised.metrics["top1"],
-            }
-        )
-        passes[str(count)] = supervised.settings["epochs"]
-        if "penalty per image" in on_features.settings:
-            penalties[str(count)] = on_features.settings["penalty per image"]
-        lists[f".{count}.txt"] = listed_rows(chosen, what=f"{count} of every class, {len(chosen)} images", seed=seed)
+        frozen = on_few_features(splits, chosen, classifier=classifier, seed=seed, device=encoder.device)
+        pairs.append(_Pair(count, chosen, frozen, train(rows=chosen)))
 
-    metrics = {f"self-supervised/{row['labels per class']}/top1": row["self-supervised top1"] for row in rows}
-    metrics |= {f"from scratch/{row['labels per class']}/top1": row["from scratch top1"] for row in rows}
-    own = {name: value for name, value in on_features.settings.items() if not name.startswith("penalty")}
     result = subject.result(
         "label-efficiency",
-        metrics,
+        {f"self-supervised/{pair.per_class}/top1": pair.frozen.metrics["top1"] for pair in pairs}
+        | {f"from scratch/{pair.per_class}/top1": pair.scratch.metrics["top1"] for pair in pairs},
         {
             "labels": f"{', '.join(map(str, counts))} of every class, seed {seed}: the same images for both, each "
             "number with those of the smaller ones",
             **splits.settings,
             "classifier": f"{classifier}, on frozen features",
-            **({"penalty per image": penalties} if penalties else {}),
-            **own,
-            "from scratch": {
-                "network": drawn.description,
-                **{name: value for name, value in supervised.settings.items() if name not in _PER_COUNT},
-                "features": "backbone with a linear head, all weights trained",
-                "passes over the labeled images": passes,
-            },
+            **_frozen_in_words(pairs),
+            "from scratch": {"network": drawn.description, **_scratch_in_words(pairs)},
         },
-        rows,
+        [pair.row for pair in pairs],
         [
             f"from scratch: {steps:,} steps at every number of labels; the paper's are about 78,000 of 128 images (200 "
             "epochs of 50,000). More steps may serve many labels better.",
             *subject.notes,
         ],
     )
-    return replace(result, beside=lists)
+    return replace(result, beside={f".{pair.per_class}.txt": pair.listed(seed) for pair in pairs})
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two classifiers from the same labeled images.
+
+    Attributes:
+        per_class: labeled images of every class.
+        chosen: their rows in the data set.
+        frozen: on features.
+        scratch: the network trained from random weights.
+    """
+
+    per_class: int
+    chosen: Tensor
+    frozen: Found
+    scratch: Result
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return {
+            "labels per class": self.per_class,
+            "images": len(self.chosen),
+            "self-supervised top1": self.frozen.metrics["top1"],
+            "from scratch top1": self.scratch.metrics["top1"],
+        }
+
+    def listed(self, seed: int) -> str:
+        """A file of the labeled images."""
+        what = f"{self.per_class} of every class, {len(self.chosen)} images"
+        return listed_rows(self.chosen, what=what, seed=seed)
+
+
+def _frozen_in_words(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    """The settings of the classifiers on features; the penalty is that of each number of labels."""
+    each = {str(pair.per_class): pair.frozen.settings for pair in pairs}
+    penalties = {count: found["penalty per image"] for count, found in each.items() if "penalty per image" in found}
+    common = {name: value for name, value in pairs[-1].frozen.settings.items() if not name.startswith("penalty")}
+    return ({"penalty per image": penalties} if penalties else {}) | common
+
+
+def _scratch_in_words(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    """The settings of the networks from scratch; the passes are those of each number of labels."""
+    return {
+        **{name: value for name, value in pairs[-1].scratch.settings.items() if name not in _PER_COUNT},
+        "features": "backbone with a linear head, all weights trained",
+        "passes over the labeled images": {str(pair.per_class): pair.scratch.settings["epochs"] for pair in pairs},
+    }
 
 
 def _checked(per_class: Sequence[int]) -> list[int]:

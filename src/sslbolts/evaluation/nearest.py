@@ -1,9 +1,10 @@
 """Nearest neighbors and ridge: classifiers on features that need no training by gradient."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -32,7 +33,6 @@ KNN_KS = (1, 5, 10, 20, 50, 100, 200)
 KNN_TEMPERATURES = (0.04, 0.07, 0.1, 0.2, torch.inf)
 """Of the cosine's votes; infinite is the same vote for every neighbor."""
 
-_STANDARD = (20, 0.07)  # DINO's
 _CHOSEN_ON = 2000  # images: the standard error of their accuracy is at most 1.1 %
 
 
@@ -130,66 +130,25 @@ def knn_on_features(
     """
     _check_knn(ks, temperatures, metrics)
     home = choose_device(device)
-    bank, labels = splits.x.to(home), splits.y.to(home)
-    usable = [k for k in ks if k < len(bank)] or [min(ks)]
+    usable = [k for k in ks if k < len(splits.x)] or [min(ks)]
     candidates = [
-        (metric, temperature, k)
+        _Candidate(metric, temperature, k)
         for metric in metrics
         for temperature in (temperatures if metric == "cosine" else (torch.inf,))
         for k in usable
     ]
+    bank = _Bank(splits.x.to(home), splits.y.to(home), splits.num_classes, max(usable))
+    best, chosen = candidates[0], "given"
     rows: list[dict[str, Any]] = []
-    measure, words = ("map", "mean average precision") if splits.several else ("top1", "right")
-    (metric, temperature, k), chosen = candidates[0], "given"
     if len(candidates) > 1:
-        choosing = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(home)
-        if not len(choosing):
-            raise UsageError("no class has two training images to choose on: give one k, temperature and metric.")
-        found: dict[str, tuple[Tensor, Tensor]] = {
-            name: nearest_neighbors(bank[choosing], bank, max(usable), metric=name, own=choosing) for name in metrics
-        }
-        for name, heat, count in candidates:
-            similarity, neighbor = found[name]
-            if splits.several:
-                scores = neighbor_shares(similarity, neighbor, labels, [count], temperature=heat)[0]
-                share = mean_average_precision(scores, labels[choosing])
-            else:
-                votes = _votes(similarity, labels[neighbor], count, heat, splits.num_classes)
-                share = int((votes.argmax(1) == labels[choosing]).sum()) / len(choosing)
-            rows.append({"metric": name, "k": count, "temperature": _named(heat), f"training {measure}": share})
-        shares = [row[f"training {measure}"] for row in rows]
-        if all(share != share for share in shares):
-            raise UsageError(
-                f"none of {len(choosing):,} training images to choose on shows a class: give one candidate."
-            )
-        metric, temperature, k = candidates[shares.index(max(shares))]
-        chosen = (
-            f"of {len(rows)} candidates, on {len(choosing):,} training images whose neighbors are all the other "
-            f"training images ({100 * max(shares):.2f} % {words}; seed {seed})"
-        )
-
-    queries = splits.test_x.to(home)
-    searched: dict[str, tuple[Tensor, Tensor]] = {}
-
-    def measured(metric: Metric, k: int, temperature: float) -> dict[str, float]:
-        if metric not in searched:
-            searched[metric] = nearest_neighbors(queries, bank, max(usable), metric=metric)
-        similarity, neighbor = searched[metric]
-        if splits.several:
-            shared = neighbor_shares(similarity, neighbor, labels, [k], temperature=temperature)[0]
-            return precision(shared, splits.test_y)
-        votes = _votes(similarity, labels[neighbor], k, temperature, splits.num_classes)
-        shares = votes.clamp(min=0)  # of one image all votes may be larger than those of another
-        positive = shares[:, 1] / shares.sum(1) if splits.num_classes == 2 else None
-        return accuracies(votes, splits.test_y, positive=positive)
-
-    metrics_found = measured(metric, k, temperature)
-    standard_k, standard_temperature = _STANDARD
-    if "cosine" in metrics and standard_k in usable and rows:
-        standard = measured("cosine", standard_k, standard_temperature)
-        metrics_found[f"k{standard_k}_t{standard_temperature}/{measure}"] = standard[measure]
-    settings = {"metric": metric, "k": k, "temperature": _named(temperature), "chosen": chosen}
-    return Found(metrics_found, settings, rows)
+        best, chosen, rows = _choose(candidates, splits, bank, seed)
+    tested = _Search(splits.test_x.to(home), bank)
+    found = _measured(tested.scores(best), splits)
+    if _STANDARD.k in usable and "cosine" in metrics and rows:
+        measure = "map" if splits.several else "top1"
+        standard = _measured(tested.scores(_STANDARD), splits)
+        found[f"k{_STANDARD.k}_t{_STANDARD.temperature}/{measure}"] = standard[measure]
+    return Found(found, {**best.in_words, "chosen": chosen}, rows)
 
 
 def ridge_on_features(
@@ -220,14 +179,102 @@ def ridge_on_features(
     return Found(measured, settings, rows)
 
 
-def _votes(similarity: Tensor, labels: Tensor, k: int, temperature: float, classes: int) -> Tensor:
-    """Scores ``(N, C)``; minus infinity for a class without a vote, which is no answer."""
-    votes = neighbor_votes(similarity, labels, [k], temperature=temperature, num_classes=classes)[0]
-    return votes.masked_fill(votes == 0, -torch.inf)
+class _Candidate(NamedTuple):
+    metric: Metric
+    temperature: float
+    k: int
+
+    @property
+    def in_words(self) -> dict[str, Any]:
+        temperature = "inf" if self.temperature == torch.inf else self.temperature  # JSON has no infinity
+        return {"metric": self.metric, "k": self.k, "temperature": temperature}
 
 
-def _named(temperature: float) -> float | str:
-    return "inf" if temperature == torch.inf else temperature  # JSON has no infinity
+_STANDARD = _Candidate("cosine", 0.07, 20)  # DINO's
+
+
+class _Bank(NamedTuple):
+    """The training images.
+
+    Attributes:
+        features: ``(N, D)``.
+        labels: ``(N,)``, or ``(N, C)`` where images show several classes.
+        num_classes: `C`.
+        most: neighbors that the largest candidate asks for.
+    """
+
+    features: Tensor
+    labels: Tensor
+    num_classes: int
+    most: int
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The neighbors of some images, from one search per metric.
+
+    Attributes:
+        queries: features ``(M, D)``.
+        bank: the images to search among.
+        own: ``(M,)`` rows of the bank that the queries themselves are; None where they are others.
+        found: by metric, similarities and rows of the bank ``(M, most)``.
+    """
+
+    queries: Tensor
+    bank: _Bank
+    own: Tensor | None = None
+    found: dict[Metric, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def scores(self, candidate: _Candidate) -> Tensor:
+        """Scores ``(M, C)``; minus infinity for a class without a vote, which is no answer."""
+        metric, temperature, k = candidate
+        features, labels, num_classes, most = self.bank
+        if metric not in self.found:
+            self.found[metric] = nearest_neighbors(self.queries, features, most, metric=metric, own=self.own)
+        similarity, neighbor = self.found[metric]
+        if labels.ndim == 2:
+            return neighbor_shares(similarity, neighbor, labels, [k], temperature=temperature)[0]
+        votes = neighbor_votes(similarity, labels[neighbor], [k], temperature=temperature, num_classes=num_classes)[0]
+        return votes.masked_fill(votes == 0, -torch.inf)
+
+
+def _choose(
+    candidates: Sequence[_Candidate], splits: Splits, bank: _Bank, seed: int
+) -> tuple[_Candidate, str, list[dict[str, Any]]]:
+    """The best candidate on training images, how it was chosen in words, and a row for each.
+
+    Raises:
+        UsageError: if there are no images to choose on.
+    """
+    own = held_out(splits.y, 0.5, seed=seed, most=_CHOSEN_ON).nonzero().squeeze(1).to(bank.features.device)
+    if not len(own):
+        raise UsageError("no class has two training images to choose on: give one k, temperature and metric.")
+    search, targets = _Search(bank.features[own], bank, own), bank.labels[own]
+    shares = []
+    for candidate in candidates:
+        scores = search.scores(candidate)
+        if splits.several:
+            shares.append(mean_average_precision(scores, targets))
+        else:
+            shares.append(int((scores.argmax(1) == targets).sum()) / len(own))
+    if all(share != share for share in shares):
+        raise UsageError(f"none of {len(own):,} training images to choose on shows a class: give one candidate.")
+    measure, words = ("map", "mean average precision") if splits.several else ("top1", "right")
+    chosen = (
+        f"of {len(candidates)} candidates, on {len(own):,} training images whose neighbors are all the other training "
+        f"images ({100 * max(shares):.2f} % {words}; seed {seed})"
+    )
+    rows = [{**candidate.in_words, f"training {measure}": share} for candidate, share in zip(candidates, shares)]
+    return candidates[shares.index(max(shares))], chosen, rows
+
+
+def _measured(scores: Tensor, splits: Splits) -> dict[str, float]:
+    """The measures of scores of the test images."""
+    if splits.several:
+        return precision(scores, splits.test_y)
+    shares = scores.clamp(min=0)  # of one image all votes may be larger than those of another
+    positive = shares[:, 1] / shares.sum(1) if splits.num_classes == 2 else None
+    return accuracies(scores, splits.test_y, positive=positive)
 
 
 def _check_knn(ks: Sequence[int], temperatures: Sequence[float], metrics: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """The images that clustering puts together."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,45 +106,73 @@ def draw_clusters(
         raise UsageError(f"images, features, labels and clusters must be of the same images, got {sorted(sizes)}.")
     features, targets, assignments = features.float().cpu(), targets.cpu(), assignments.cpu()
     directions = F.normalize(features - features.mean(0), dim=1)
-    labeled = bool((targets >= 0).any())
     names = class_names or [str(label) for label in range(int(targets.max()) + 1)]
+    clusters = [_described(number, targets, assignments, names) for number in torch.unique(assignments).tolist()]
+    clusters.sort(key=lambda cluster: (-cluster.purity, -len(cluster.members)))
 
-    rows = []  # (purity, size, cluster, share of its most frequent classes)
-    for cluster in torch.unique(assignments).tolist():
-        members = assignments == cluster
-        known = targets[members & (targets >= 0)]
-        counts = torch.bincount(known, minlength=1) if len(known) else torch.zeros(1)
-        share, label = (counts / counts.sum().clamp(min=1)).sort(descending=True, stable=True)
-        most = [(float(s), names[int(c)]) for s, c in zip(share[:3], label[:3]) if s > 0]
-        rows.append((most[0][0] if most else 0.0, int(members.sum()), cluster, most))
-    rows.sort(key=lambda row: (-row[0], -row[1]))
-
-    if labeled:
-        pure = purity(assignments, targets).item()
-        nmi = normalized_mutual_information(assignments, targets).item()
-        note = (
-            f"{len(rows)} clusters of {len(images):,} images: purity {100 * pure:.1f} %, normalized "
-            f"mutual information with the classes {nmi:.2f} (1: equal, 0: independent)."
-        )
-    else:
-        note = f"{len(rows)} clusters of {len(images):,} images without labels, the largest first."
-    if len(rows) > most_clusters:
+    shown = clusters[:most_clusters]
+    note = _agreement(len(clusters), targets, assignments)
+    if len(clusters) > most_clusters:
         note += f" The first {most_clusters} are shown."
     (images,), words = sheet_of(images, color_channels=color_channels, stretch=stretch)
     note = f"{note} {words}".strip()
-    figure, grid = image_grid(
-        min(most_clusters, len(rows)), [_TEXT, *[1.0] * columns], title=title, note=note, header=0.5
-    )
-    for row, (_, size, cluster, most) in enumerate(rows[:most_clusters]):
-        text = figure.add_subplot(grid[row, 0])
-        text.set_axis_off()
-        headline = f"{100 * most[0][0]:.0f} % {most[0][1]}" if most else f"cluster {cluster}"
-        others = ", ".join(f"{100 * share:.0f} % {name}" for share, name in most[1:])
-        text.text(0, 0.62, plain(headline), fontsize=10, fontweight="bold", color=INK, transform=text.transAxes)
-        text.text(0, 0.5, plain(others), fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
-        text.text(0, 0.28, f"{size:,} images", fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
-        members = (assignments == cluster).nonzero().flatten()
+    figure, grid = image_grid(len(shown), [_TEXT, *[1.0] * columns], title=title, note=note, header=0.5)
+    for row, cluster in enumerate(shown):
+        _write(figure.add_subplot(grid[row, 0]), cluster)
+        members = cluster.members
         nearest = (directions[members] @ directions[members].mean(0)).argsort(descending=True, stable=True)[:columns]
         for place, index in enumerate(members[nearest].tolist()):
             show_image(figure.add_subplot(grid[row, 1 + place]), images[index])
     return figure
+
+
+class _Cluster(NamedTuple):
+    """A cluster.
+
+    Attributes:
+        number: its name.
+        members: rows of its images.
+        most: share and name of its most frequent classes, three at most.
+    """
+
+    number: int
+    members: Tensor
+    most: list[tuple[float, str]]
+
+    @property
+    def purity(self) -> float:
+        """The share of its most frequent class; 0 without labels."""
+        return self.most[0][0] if self.most else 0.0
+
+
+def _described(number: int, targets: Tensor, assignments: Tensor, names: Sequence[str]) -> _Cluster:
+    members = assignments == number
+    known = targets[members & (targets >= 0)]
+    counts = torch.bincount(known, minlength=1) if len(known) else torch.zeros(1)
+    share, label = (counts / counts.sum().clamp(min=1)).sort(descending=True, stable=True)
+    most = [(float(s), names[int(c)]) for s, c in zip(share[:3], label[:3]) if s > 0]
+    return _Cluster(number, members.nonzero().flatten(), most)
+
+
+def _agreement(count: int, targets: Tensor, assignments: Tensor) -> str:
+    """A sentence on how far the clusters are the classes."""
+    if not (targets >= 0).any():
+        return f"{count} clusters of {len(targets):,} images without labels, the largest first."
+    pure = purity(assignments, targets).item()
+    nmi = normalized_mutual_information(assignments, targets).item()
+    return (
+        f"{count} clusters of {len(targets):,} images: purity {100 * pure:.1f} %, normalized mutual information with "
+        f"the classes {nmi:.2f} (1: equal, 0: independent)."
+    )
+
+
+def _write(text: Any, cluster: _Cluster) -> None:
+    """The text beside a cluster's images."""
+    text.set_axis_off()
+    most = cluster.most
+    headline = f"{100 * most[0][0]:.0f} % {most[0][1]}" if most else f"cluster {cluster.number}"
+    others = ", ".join(f"{100 * share:.0f} % {name}" for share, name in most[1:])
+    size = f"{len(cluster.members):,} images"
+    text.text(0, 0.62, plain(headline), fontsize=10, fontweight="bold", color=INK, transform=text.transAxes)
+    text.text(0, 0.5, plain(others), fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)
+    text.text(0, 0.28, size, fontsize=7.5, color=MUTED, va="top", transform=text.transAxes)

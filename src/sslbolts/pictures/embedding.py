@@ -73,32 +73,40 @@ def draw_embedding(
             color, marker = COLORS[place % len(COLORS)], _MARKERS[place // len(COLORS) % len(_MARKERS)]
             handles.append(axes.scatter(x[of], y[of], s=size, color=color, marker=marker, alpha=0.75, linewidths=0))
             names.append(name_of[label])
-        xlabel, ylabel = _MEANING.get(name, ("", ""))
-        axes.set_title(plain(_NAMES.get(name, name)), loc="left", fontsize=11, color=INK, fontweight="bold")
-        axes.set_xlabel(xlabel, color=MUTED, fontsize=9)
-        axes.set_ylabel(ylabel, color=MUTED, fontsize=9)
-        axes.tick_params(colors=MUTED, labelsize=8)
-        if name != "pca":
-            axes.set_xticks([])
-            axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_color("#bbbbbb")
+        _label_axes(axes, name)
     if handles:
-        legend = figure.legend(
-            handles,
-            [plain(name) for name in names],
-            loc="outside right upper",
-            frameon=False,
-            fontsize=9,
-            labelcolor=INK,
-            markerscale=2,
-            ncols=1 + len(handles) // 18,
-            title="class",
-            alignment="left",
-        )
-        legend.get_title().set_color(MUTED)
+        _add_legend(figure, handles, names)
     figure.suptitle(plain(title), x=0.01, ha="left", fontsize=13, color=INK, fontweight="bold")
     return figure
+
+
+def _label_axes(axes: Any, projection: str) -> None:
+    xlabel, ylabel = _MEANING.get(projection, ("", ""))
+    axes.set_title(plain(_NAMES.get(projection, projection)), loc="left", fontsize=11, color=INK, fontweight="bold")
+    axes.set_xlabel(xlabel, color=MUTED, fontsize=9)
+    axes.set_ylabel(ylabel, color=MUTED, fontsize=9)
+    axes.tick_params(colors=MUTED, labelsize=8)
+    if projection != "pca":
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("#bbbbbb")
+
+
+def _add_legend(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
+    legend = figure.legend(
+        handles,
+        [plain(name) for name in names],
+        loc="outside right upper",
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        markerscale=2,
+        ncols=1 + len(handles) // 18,
+        title="class",
+        alignment="left",
+    )
+    legend.get_title().set_color(MUTED)
 
 
 def _rest(labels: Tensor, shown: Sequence[int], targets: Tensor) -> str:

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import seed_everything
+from sslbolts._lightning import Trainer, seed_everything
 from sslbolts.checks import one_of, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
@@ -24,6 +25,13 @@ from sslbolts.evaluation.result import Result
 __all__ = ["evaluate_detection"]
 
 _BASELINES = ("random",)
+_RULES = (
+    "map, map50 and map75 are COCO's: precision at 101 recalls (map: over overlaps of 0.5 to 0.95), and a detection "
+    "that lies within a difficult box does not count.",
+    "voc07/... are by the rule of VOC 2007: precision at 11 recalls, and a detection counts as wrong unless it "
+    "overlaps a box, which may be difficult, as much as is asked for. MoCo's table for the test images of VOC 2007 is "
+    "by this one (detectron2's), with another detector: a C4 head and synchronized batch norm.",
+)
 
 
 def evaluate_detection(
@@ -78,20 +86,17 @@ def evaluate_detection(
     for init in baselines:
         one_of(_BASELINES, baselines=init)
     coco_metric()  # a missing package is told before training
-    measure = partial(
-        _evaluate,
-        root=root,
-        train=train,
-        test=test,
+    training = _Training(
         steps=steps,
         batch_size=batch_size,
         num_workers=num_workers,
-        normalize=normalize,
         devices=devices,
         precision=precision,
         seed=seed,
         progress=progress,
-        detector=detector,
+    )
+    measure = partial(
+        _evaluate, root=root, splits=(train, test), normalize=normalize, training=training, detector=detector
     )
     if not baselines:
         return measure(encoder, save=save)
@@ -111,25 +116,45 @@ def evaluate_detection(
     )
 
 
+@dataclass(frozen=True)
+class _Training:
+    """How detectors are trained; see :func:`evaluate_detection`."""
+
+    steps: int
+    batch_size: int
+    num_workers: int
+    devices: int
+    precision: str
+    seed: int
+    progress: bool
+
+    def trainer(self, device: torch.device) -> Trainer:
+        return protocol_trainer(
+            device,
+            devices=self.devices,
+            precision=self.precision,
+            max_steps=self.steps,
+            limit_val_batches=0,
+            enable_progress_bar=self.progress,
+        )
+
+    def loader(self, images: VOCBoxes, **order: Any) -> DataLoader[Any]:
+        return DataLoader(images, self.batch_size, collate_fn=collate_boxes, num_workers=self.num_workers, **order)
+
+
 def _evaluate(
     encoder: Encoder,
     *,
     root: str | Path,
-    train: Sequence[str],
-    test: Sequence[str],
-    steps: int,
-    batch_size: int,
-    num_workers: int,
+    splits: tuple[Sequence[str], Sequence[str]],
     normalize: str,
-    devices: int,
-    precision: str,
-    seed: int,
-    save: str | Path | None,
-    progress: bool,
+    training: _Training,
     detector: dict[str, Any],
+    save: str | Path | None,
 ) -> Result:
     """The numbers of one network."""
-    seed_everything(seed, verbose=False)
+    seed_everything(training.seed, verbose=False)
+    train, test = splits
     channels = encoder.preprocessing.in_chans
     images = VOCBoxes(root, train, in_chans=channels)
     held_out = VOCBoxes(root, test, classes=images.classes, in_chans=channels)
@@ -140,27 +165,11 @@ def _evaluate(
     module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
     drawn = {"initialization": encoder.initialization} if encoder.initialization else {}
     with quiet():
-        trainer = protocol_trainer(
-            encoder.device,
-            devices=devices,
-            precision=precision,
-            max_steps=steps,
-            limit_val_batches=0,
-            enable_progress_bar=progress,
-        )
-        settings: dict[str, Any] = {"collate_fn": collate_boxes, "num_workers": num_workers}
-        trainer.fit(
-            module, DataLoader(images, batch_size, shuffle=True, drop_last=len(images) > batch_size, **settings)
-        )
-        broken = [name for name, weight in module.named_parameters() if not bool(weight.isfinite().all())]
-        if broken:
-            raise UsageError(
-                f"after {trainer.global_step} steps, weights of the detector are not finite ({broken[0]}): the "
-                "network, or its training, has diverged; for the latter, lower lr."
-            )
-        found = trainer.test(module, DataLoader(held_out, batch_size, **settings), verbose=False)[0]
+        trainer = training.trainer(encoder.device)
+        trainer.fit(module, training.loader(images, shuffle=True, drop_last=len(images) > training.batch_size))
+        _check_weights(module, trainer.global_step)
+        found = trainer.test(module, training.loader(held_out), verbose=False)[0]
         unsaved = saved(trainer, save)
-    hparams: Any = module.hparams
     return Result(
         protocol="detect",
         source=encoder.source,
@@ -170,28 +179,38 @@ def _evaluate(
             "data": {"folder": os.path.abspath(root), **identity_of({"train": images, "test": held_out}, [])},
             **drawn,
             "features": f"{replace(encoder, layer='backbone').feature_name}, trained further",
-            "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
-            f"{', '.join(module.detector.backbone.layers)}",
-            "batch norms": "frozen" if module.frozen_norm else "trained",
-            "preprocessing": f"shorter side {hparams.image_size[0]}, longest side {hparams.image_size[1]} (training: "
-            f"{', '.join(map(str, module.train_sizes))}), flips; {normalized}",
-            "optimizer": f"SGD, momentum 0.9, lr {hparams.lr:g} for 16 images, weight decay {hparams.weight_decay:g}, "
-            f"warm-up of {hparams.warmup} steps, divided by ten after "
-            f"{', '.join(f'{m:.3g}' for m in hparams.milestones)} of the run",
-            "steps": steps,
-            "images per step": batch_size * devices,
+            **_detector_in_words(module, normalized),
+            "steps": training.steps,
+            "images per step": training.batch_size * training.devices,
             "trained on": f"{', '.join(train)} ({len(images)} images, difficult boxes included)",
             "measured on": f"{', '.join(test)} ({len(held_out)} images; what finds difficult boxes counts neither "
             "way), once, at the end",
             "classes": len(images.classes),
-            "seed": seed,
+            "seed": training.seed,
         },
-        notes=[
-            *unsaved,
-            "map, map50 and map75 are COCO's: precision at 101 recalls (map: over overlaps of 0.5 to 0.95), and a "
-            "detection that lies within a difficult box does not count.",
-            "voc07/... are by the rule of VOC 2007: precision at 11 recalls, and a detection counts as wrong unless it "
-            "overlaps a box, which may be difficult, as much as is asked for. MoCo's table for the test images of VOC "
-            "2007 is by this one (detectron2's), with another detector: a C4 head and synchronized batch norm.",
-        ],
+        notes=[*unsaved, *_RULES],
     )
+
+
+def _check_weights(module: Detector, steps: int) -> None:
+    broken = [name for name, weight in module.named_parameters() if not bool(weight.isfinite().all())]
+    if broken:
+        raise UsageError(
+            f"after {steps} steps, weights of the detector are not finite ({broken[0]}): the network, or its "
+            "training, has diverged; for the latter, lower lr."
+        )
+
+
+def _detector_in_words(module: Detector, normalized: str) -> dict[str, str]:
+    """What a detector is and how it learned, for the result's settings."""
+    hparams: Any = module.hparams
+    return {
+        "detector": f"torchvision's Faster R-CNN, feature pyramid of {hparams.width} channels on "
+        f"{', '.join(module.detector.backbone.layers)}",
+        "batch norms": "frozen" if module.frozen_norm else "trained",
+        "preprocessing": f"shorter side {hparams.image_size[0]}, longest side {hparams.image_size[1]} (training: "
+        f"{', '.join(map(str, module.train_sizes))}), flips; {normalized}",
+        "optimizer": f"SGD, momentum 0.9, lr {hparams.lr:g} for 16 images, weight decay {hparams.weight_decay:g}, "
+        f"warm-up of {hparams.warmup} steps, divided by ten after "
+        f"{', '.join(f'{m:.3g}' for m in hparams.milestones)} of the run",
+    }

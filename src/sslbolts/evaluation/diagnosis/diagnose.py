@@ -129,11 +129,7 @@ def diagnose(
     confusions: list[Tensor] = []
     names = _names(data, targets, bank.targets) if bank is not None else None
     if bank is None or names is None:
-        few = "there are no labels" if bank is None else "one class is all that there is"
-        more = " Labels (a folder for each class) would add them." if bank is None else ""
-        if data.multi_label:
-            few, more = f"images may show several classes, labels are rows of {targets.shape[-1]}", ""
-        notes.append(f"{few}: neighbors, class separation, clusters and confusions are left out.{more}")
+        notes.append(_left_out(data, targets, labeled=bank is not None))
     else:
         for reader, read in readers.items():
             votes = _neighbors(read(h), read(bank.features.to(encoder.device)), bank.targets, len(names))
@@ -193,6 +189,16 @@ def _names(data: SSLDataModule, targets: Tensor, bank_targets: Tensor) -> list[s
         return None
     names = list(data.class_names or ())
     return names + [str(label) for label in range(len(names), int(max(targets.max(), bank_targets.max())) + 1)]
+
+
+def _left_out(data: SSLDataModule, targets: Tensor, *, labeled: bool) -> str:
+    """A note on what is not measured without classes, and why."""
+    left_out = "neighbors, class separation, clusters and confusions are left out."
+    if data.multi_label:
+        return f"images may show several classes, labels are rows of {targets.shape[-1]}: {left_out}"
+    if labeled:
+        return f"one class is all that there is: {left_out}"
+    return f"there are no labels: {left_out} Labels (a folder for each class) would add them."
 
 
 def _neighbors(queries: Tensor, bank: Tensor, bank_targets: Tensor, classes: int) -> Tensor:

@@ -96,26 +96,16 @@ def evaluate_finetune(
         batches = trainer.num_training_batches
         found = trainer.test(module, datamodule=crops, verbose=False)[0]
         unsaved = saved(trainer, save)
-    trained = {} if steps is None else {"epochs": round(steps / float(batches), 2), "steps": steps}
-    least, greatest = (100 * scale for scale in module.settings.crop_scale)
-    settings_name = name if isinstance(name, str) else "given"
+    length = {} if steps is None else {"epochs": round(steps / float(batches), 2), "steps": steps}
+    changed = f", with {', '.join(changes)} changed" if changes else ""
     return subject.result(
         "finetune",
         metrics={metric.removeprefix("test/"): float(value) for metric, value in found.items()},
         settings={
             "features": f"{encoder.feature_name}, trained further with a linear head",
-            "settings": settings_name + (f", with {', '.join(changes)} changed" if changes else ""),
-            **{key: value for key, value in asdict(module.settings).items() if key not in ("source", "batch_size")},
-            **trained,
-            "pooling": module.pooling,
-            "head_lr": module.settings.lr if module.settings.head_lr is None else module.settings.head_lr,
-            "images per step": effective_batch_size(trainer),
-            "source": module.settings.source,
-            "preprocessing": {
-                "training": f"one random crop of {crops.image_size} pixels ({least:g} to {greatest:g} % of "
-                f"the area, {module.settings.interpolation}), flipped",
-                **subject.preprocessing,
-            },
+            "settings": f"{name if isinstance(name, str) else 'given'}{changed}",
+            **_training_in_words(module, length, images_per_step=effective_batch_size(trainer)),
+            "preprocessing": {"training": _crop_in_words(module.settings, crops.image_size), **subject.preprocessing},
             "images": f'{crops.num_train_images:,} labeled of "train", judged on {len(crops.images("test")):,} of '
             f'"{decisive_split(data)}"',
             **auc_setting(data.num_classes, there="test/auc" in found),
@@ -127,6 +117,25 @@ def evaluate_finetune(
             *subject.notes,
         ],
     )
+
+
+def _training_in_words(module: FineTune, length: dict[str, float], *, images_per_step: int) -> dict[str, Any]:
+    """The settings that a network was trained by, for the result's settings; the length is in place of theirs."""
+    settings = module.settings
+    return {
+        **{key: value for key, value in asdict(settings).items() if key not in ("source", "batch_size")},
+        **length,
+        "pooling": module.pooling,
+        "head_lr": settings.lr if settings.head_lr is None else settings.head_lr,
+        "images per step": images_per_step,
+        "source": settings.source,
+    }
+
+
+def _crop_in_words(settings: FineTuneSettings, size: int) -> str:
+    least, greatest = (100 * scale for scale in settings.crop_scale)
+    area = f"{least:g} to {greatest:g} % of the area, {settings.interpolation}"
+    return f"one random crop of {size} pixels ({area}), flipped"
 
 
 def check_trainable(encoder: Encoder) -> None:

@@ -1,31 +1,27 @@
 """The layer protocol: one regression per block of a frozen network, and the table of their accuracies."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from sslbolts._lightning import seed_everything
-from sslbolts.batch import ViewBatch
 from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.accuracy import check_finite
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData
 from sslbolts.evaluation.initialization import Init, initialized
 from sslbolts.evaluation.labeled_crops import decisive_split, labeled_crops
 from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps, fitting_groups
 from sslbolts.evaluation.layers.probe import LAYER_LRS, LayerProbe
+from sslbolts.evaluation.layers.stored import stored_loader
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, training_targets
-from sslbolts.progress import late_bar
 
 __all__ = ["evaluate_layers"]
 
@@ -33,19 +29,46 @@ _CHOSEN_ON = 0.1  # of the training images
 _OWN_LR = 0.01  # of the paper, where nothing can be held out to choose on
 
 
-class _StoredMaps(Dataset[ViewBatch]):
-    """Pooled maps in memory, in half precision; an index of several rows gives a batch."""
+@dataclass(frozen=True)
+class _Settings:
+    """How the regressions are trained and judged: the arguments of :func:`evaluate_layers`."""
 
-    def __init__(self, maps: list[Tensor], targets: Tensor) -> None:
-        self.maps = maps
-        self.targets = targets
+    layers: Sequence[str] | None
+    lrs: Sequence[float]
+    epochs: int
+    batch_size: int
+    weight_decay: float
+    values: int
+    augment: bool
+    memory: float
+    devices: int
+    precision: str
+    seed: int
+    progress: bool
 
-    def __len__(self) -> int:
-        return len(self.targets)
+    @property
+    def own_lr(self) -> int:
+        """Position of the learning rate to take where there is nothing to choose on."""
+        return self.lrs.index(_OWN_LR) if _OWN_LR in self.lrs else 0
 
-    def __getitems__(self, rows: Sequence[int]) -> ViewBatch:
-        index = torch.as_tensor(rows)
-        return ViewBatch([layer[index] for layer in self.maps], self.targets[index], index)
+
+@dataclass(frozen=True)
+class _Images:
+    """The images of one network.
+
+    Attributes:
+        crops: a DataModule of them: its validation images are the training images that choose.
+        trained: number of training images that the regressions learn from.
+        chosen_on: number of training images that choose learning rates and layer; 0 where no class has two.
+    """
+
+    crops: SSLDataModule
+    trained: int
+    chosen_on: int
+
+    @property
+    def choosing(self) -> bool:
+        return self.chosen_on > 0
 
 
 def evaluate_layers(
@@ -96,9 +119,7 @@ def evaluate_layers(
         UsageError: for layers without maps, data without labels, or several learning rates where there is nothing to
             choose on and the paper's is not among them.
     """
-    measure = partial(
-        _evaluate,
-        data=data,
+    settings = _Settings(
         layers=layers,
         lrs=lrs,
         epochs=epochs,
@@ -113,172 +134,157 @@ def evaluate_layers(
         progress=progress,
     )
     others = {init: initialized(encoder, init, data, seed=seed) for init in baselines}
-    result = measure(encoder)
+    result = _evaluate(encoder, data, settings)
     if not others:
         return result
-    metrics, settings = dict(result.metrics), dict(result.settings)
+    metrics, stated = dict(result.metrics), dict(result.settings)
     rows = [{"network": encoder.name, **row} for row in result.rows]
     for init, other in others.items():
-        found = measure(other)
+        found = _evaluate(other, data, settings)
         metrics |= {f"{init}/{name}": value for name, value in found.metrics.items()}
         rows += [{"network": init, **row} for row in found.rows]
-    settings["baselines"] = {init: other.initialization for init, other in others.items()}
-    return replace(result, metrics=metrics, settings=settings, rows=rows)
+    stated["baselines"] = {init: other.initialization for init, other in others.items()}
+    return replace(result, metrics=metrics, settings=stated, rows=rows)
 
 
-def _evaluate(
-    encoder: Encoder,
-    data: Any,
-    *,
-    layers: Sequence[str] | None,
-    lrs: Sequence[float],
-    epochs: int,
-    batch_size: int,
-    weight_decay: float,
-    values: int,
-    augment: bool,
-    memory: float,
-    devices: int,
-    precision: str,
-    seed: int,
-    progress: bool,
-) -> Result:
+def _evaluate(encoder: Encoder, data: Any, settings: _Settings) -> Result:
     """The table of one network."""
-    whole(epochs=epochs, batch_size=batch_size, values=values)
-    positive(memory=memory)
-    every = PooledMaps(encoder.network, encoder.backbone, layers, values=values)
+    whole(epochs=settings.epochs, batch_size=settings.batch_size, values=settings.values)
+    positive(memory=settings.memory)
+    every = PooledMaps(encoder.network, encoder.backbone, settings.layers, values=settings.values)
     subject = EncodedData(encoder, data)
-    targets = training_targets(subject.module)
-    chosen_on = held_out(targets, _CHOSEN_ON, seed=seed) & (targets >= 0)
-    choosing = bool(chosen_on.any())
-    if not choosing and len(lrs) > 1 and _OWN_LR not in lrs:
-        raise UsageError(f"no class has two labeled training images to choose one of lrs={list(lrs)} on: give one.")
-    own = lrs.index(_OWN_LR) if _OWN_LR in lrs else 0
-    kept = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
-    crops = labeled_crops(subject, rows=kept, held_out=chosen_on.nonzero().squeeze(1), batch_size=batch_size * devices)
-    crops.batch_size = crops.eval_batch_size = batch_size
-    shapes = _shapes(every, encoder, crops.image_size)
-    widths = [channels * side**2 for channels, _, _, side in shapes]
-    images = int((targets >= 0).sum()) + len(crops.images("test"))
-    groups = [list(range(len(widths)))] if augment else fitting_groups(widths, images, memory)
+    images = _images(subject, settings)
+    shapes = _shapes(every, encoder, images.crops.image_size)
+    count = images.trained + images.chosen_on + len(images.crops.images("test"))
+    together = list(range(len(shapes)))
+    groups = [together] if settings.augment else fitting_groups([*map(_width, shapes)], count, settings.memory)
 
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for group in groups:
-        maps = PooledMaps(encoder.network, encoder.backbone, [every.layers[i] for i in group], values=values)
-        seed_everything(seed, verbose=False)
-        probe = LayerProbe(
-            maps, data.num_classes, widths=[widths[i] for i in group], lrs=lrs, weight_decay=weight_decay
-        )
-        with quiet():
-            trainer = protocol_trainer(
-                encoder.device,
-                devices=devices,
-                precision=precision,
-                max_epochs=epochs,
-                limit_val_batches=0,
-                enable_progress_bar=progress,
-            )
-            on_val, on_test = _train(
-                trainer, probe, crops, encoder, batch_size, seed, augment=augment, choosing=choosing
-            )
-        for number, i in enumerate(group):
-            best = max(range(len(lrs)), key=lambda lr: on_val[number][lr]) if choosing else own
-            channels, height, width, side = shapes[i]
-            found.append(
-                {
-                    "layer": every.layers[i],
-                    "top1": on_test[number][best],
-                    "map": f"{channels} x {height} x {width}",
-                    "pooled to": f"{channels} x {side} x {side} = {widths[i]}",
-                    "lr": lrs[best],
-                    **({"validation/top1": on_val[number][best]} if choosing else {}),
-                }
-            )
-    best_layer = max(found, key=lambda row: row["validation/top1"]) if choosing else found[-1]
+        layers = [every.layers[i] for i in group]
+        maps = PooledMaps(encoder.network, encoder.backbone, layers, values=settings.values)
+        rows += _trained_rows(maps, [shapes[i] for i in group], subject, images, settings)
+    best = max(rows, key=lambda row: row["validation/top1"]) if images.choosing else rows[-1]
     return subject.result(
         "layers",
-        metrics={"top1": best_layer["top1"], **{f"{row['layer']}/top1": row["top1"] for row in found}},
-        settings={
-            "features": f"maps of the {encoder.feature_name}'s blocks, adaptively max-pooled to about {values} values, "
-            "standardized by batch norm without scales",
-            "classifier": f"logistic regression, SGD with Nesterov momentum 0.9, weight decay {weight_decay:g}, "
-            f"{epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 of the run",
-            "lr for 256 images": list(lrs),
-            "choice": f"the learning rate best on {int(chosen_on.sum()):,} held-out training images; top1 is that of "
-            "the layer best there"
-            if choosing
-            else f"none, for no class has two labeled images, of which one could be held out: learning rate "
-            f"{lrs[own]:g}; top1 is that of the last layer",
-            "images per step": batch_size * devices,
-            "augmentation": "random crops and flips"
-            if augment
-            else f"none; {len(groups)} pass(es) of the images in all",
-            "preprocessing": subject.preprocessing,
-            "images": f'{len(kept):,} labeled of "train", judged on {len(crops.images("test")):,} of '
-            f'"{decisive_split(data)}"',
-            "seed": seed,
-        },
-        rows=found,
+        metrics={"top1": best["top1"], **{f"{row['layer']}/top1": row["top1"] for row in rows}},
+        settings=_in_words(subject, images, settings, passes=len(groups)),
+        rows=rows,
     )
 
 
+def _images(subject: EncodedData, settings: _Settings) -> _Images:
+    """The images to train, choose and measure on.
+
+    Raises:
+        UsageError: for several learning rates and nothing to choose on.
+    """
+    targets = training_targets(subject.module)
+    chosen_on = held_out(targets, _CHOSEN_ON, seed=settings.seed) & (targets >= 0)
+    if not chosen_on.any() and len(settings.lrs) > 1 and _OWN_LR not in settings.lrs:
+        given = list(settings.lrs)
+        raise UsageError(f"no class has two labeled training images to choose one of lrs={given} on: give one.")
+    rows = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
+    crops = labeled_crops(
+        subject,
+        rows=rows,
+        held_out=chosen_on.nonzero().squeeze(1),
+        batch_size=settings.batch_size * settings.devices,
+    )
+    crops.batch_size = crops.eval_batch_size = settings.batch_size
+    return _Images(crops, len(rows), int(chosen_on.sum()))
+
+
+def _trained_rows(
+    maps: PooledMaps, shapes: Sequence[Any], subject: EncodedData, images: _Images, settings: _Settings
+) -> list[dict[str, Any]]:
+    """The rows of layers whose regressions are trained together."""
+    lrs = settings.lrs
+    seed_everything(settings.seed, verbose=False)
+    probe = LayerProbe(
+        maps,
+        subject.module.num_classes,
+        widths=[*map(_width, shapes)],
+        lrs=lrs,
+        weight_decay=settings.weight_decay,
+    )
+    on_val, on_test = _train(probe, subject.encoder, images, settings)
+    rows = []
+    for number, (channels, height, width, side) in enumerate(shapes):
+        best = max(range(len(lrs)), key=lambda lr: on_val[number][lr]) if images.choosing else settings.own_lr
+        rows.append(
+            {
+                "layer": maps.layers[number],
+                "top1": on_test[number][best],
+                "map": f"{channels} x {height} x {width}",
+                "pooled to": f"{channels} x {side} x {side} = {channels * side**2}",
+                "lr": lrs[best],
+                **({"validation/top1": on_val[number][best]} if images.choosing else {}),
+            }
+        )
+    return rows
+
+
 def _train(
-    trainer: Any,
-    probe: LayerProbe,
-    crops: SSLDataModule,
-    encoder: Encoder,
-    batch_size: int,
-    seed: int,
-    *,
-    augment: bool,
-    choosing: bool,
+    probe: LayerProbe, encoder: Encoder, images: _Images, settings: _Settings
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Right answers ``(layers, learning rates)`` on held-out images where they choose, and on test images."""
     on_val: list[list[float]] = []
-    if augment:
-        trainer.fit(probe, crops)
-        trainer.limit_val_batches = 1.0
-        if choosing:
-            trainer.validate(probe, datamodule=crops, verbose=False)
-            on_val = probe.shares
-        trainer.test(probe, datamodule=crops, verbose=False)
-        return on_val, probe.shares
-    loaders = {}
-    splits: tuple[Split, ...] = ("train", "val", "test") if choosing else ("train", "test")
-    for split in splits:
-        shuffled = torch.Generator().manual_seed(seed) if split == "train" else None
-        loaders[split] = DataLoader(
-            _stored(probe.maps, crops, split, encoder),
-            batch_size,
-            shuffle=shuffled is not None,
-            generator=shuffled,
-            collate_fn=_as_is,
+    with quiet():
+        trainer = protocol_trainer(
+            encoder.device,
+            devices=settings.devices,
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            limit_val_batches=0,
+            enable_progress_bar=settings.progress,
         )
-    trainer.fit(probe, loaders["train"])
-    trainer.limit_val_batches = 1.0
-    if choosing:
-        trainer.validate(probe, loaders["val"], verbose=False)
-        on_val = probe.shares
-    trainer.test(probe, loaders["test"], verbose=False)
+        loaded = _loaded(probe.maps, encoder, images, settings)
+        trainer.fit(probe, loaded["train"])
+        trainer.limit_val_batches = 1.0
+        if images.choosing:
+            trainer.validate(probe, loaded["val"], verbose=False)
+            on_val = probe.shares
+        trainer.test(probe, loaded["test"], verbose=False)
     return on_val, probe.shares
 
 
-@torch.no_grad()
-def _stored(maps: PooledMaps, crops: SSLDataModule, split: Split, encoder: Encoder) -> _StoredMaps:
-    made: list[list[Tensor]] = [[] for _ in maps.layers]
-    targets = []
-    loader = crops.evaluation_dataloader(split)
-    maps.to(encoder.device).eval()
-    for batch in late_bar(loader, f"Maps ({split})"):
-        images, labels, _ = crops.on_after_batch_transfer([part.to(encoder.device) for part in batch], 0)
-        for rows, layer in zip(made, maps(images)):
-            rows.append(layer.half().cpu())
-        targets.append(labels.cpu())
-    stored = [torch.cat(rows) for rows in made]
-    for layer, values in zip(maps.layers, stored):
-        advice = "The network has diverged, or they exceed half precision, which augment=True does without."
-        check_finite(values.isfinite().all(1), f"maps of the layer {layer}", advice)
-    return _StoredMaps(stored, torch.cat(targets))
+def _loaded(maps: PooledMaps, encoder: Encoder, images: _Images, settings: _Settings) -> dict[str, Any]:
+    """What a Trainer takes for each split: the images themselves under augmentation, else loaders of their maps."""
+    splits: tuple[Split, ...] = ("train", "val", "test") if images.choosing else ("train", "test")
+    if settings.augment:
+        return dict.fromkeys(splits, images.crops)
+    loader = partial(stored_loader, maps, images.crops, device=encoder.device, batch_size=settings.batch_size)
+    return {split: loader(split, seed=settings.seed if split == "train" else None) for split in splits}
+
+
+def _in_words(subject: EncodedData, images: _Images, settings: _Settings, *, passes: int) -> dict[str, Any]:
+    """What the numbers depend on, for the result's settings."""
+    choice = (
+        f"the learning rate best on {images.chosen_on:,} held-out training images; top1 is that of the layer best there"
+    )
+    if not images.choosing:
+        choice = (
+            "none, for no class has two labeled images, of which one could be held out: learning rate "
+            f"{settings.lrs[settings.own_lr]:g}; top1 is that of the last layer"
+        )
+    return {
+        "features": f"maps of the {subject.encoder.feature_name}'s blocks, adaptively max-pooled to about "
+        f"{settings.values} values, standardized by batch norm without scales",
+        "classifier": "logistic regression, SGD with Nesterov momentum 0.9, weight decay "
+        f"{settings.weight_decay:g}, {settings.epochs} epochs, learning rate divided by ten at 8/28, 16/28 and 24/28 "
+        "of the run",
+        "lr for 256 images": list(settings.lrs),
+        "choice": choice,
+        "images per step": settings.batch_size * settings.devices,
+        "augmentation": "random crops and flips"
+        if settings.augment
+        else f"none; {passes} pass(es) of the images in all",
+        "preprocessing": subject.preprocessing,
+        "images": f'{images.trained:,} labeled of "train", judged on {len(images.crops.images("test")):,} of '
+        f'"{decisive_split(subject.module)}"',
+        "seed": settings.seed,
+    }
 
 
 @torch.no_grad()
@@ -287,5 +293,7 @@ def _shapes(maps: PooledMaps, encoder: Encoder, size: int) -> list[Any]:
     return maps.shapes
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
+def _width(shape: Sequence[int]) -> int:
+    """How many values are kept of a map ``(C, H, W)`` that is pooled to a side."""
+    channels, _, _, side = shape
+    return channels * side**2

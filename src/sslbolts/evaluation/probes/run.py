@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from sslbolts.checks import one_of
 from sslbolts.data import SSLDataModule
@@ -213,13 +214,7 @@ def _on_images(
         raise UsageError('norm="standardize" needs features that are computed once: on="features", or "batch_norm".')
     named = settings
     targets = training_targets(data)
-    held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT) & (targets >= 0)
-    choosing = len(settings.lrs) > 1
-    chosen = lr_origin(settings)
-    if choosing and not held.any():
-        settings, chosen = with_own_lr(settings), NOTHING_HELD_OUT
-    elif not choosing:
-        held[:] = False
+    settings, held, chosen = _to_choose_on(settings, targets, seed)
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
     images = labeled_crops(
         subject,
@@ -236,14 +231,14 @@ def _on_images(
         fitter = protocol_trainer(encoder.device, **{"max_epochs": settings.epochs, **validated, **trainer})
         images.batch_size = batch_size = max(1, min(settings.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)
+        on_val = {name: float(value) for name, value in fitter.callback_metrics.items()}
+        lr = settings.lrs[probe.chosen_head]
+        fitter.test(probe, datamodule=images, verbose=False)
     rows = []
     if held.any():
-        shares = [float(fitter.callback_metrics[f"val/top1_lr{lr:g}"]) for lr in settings.lrs]
-        rows = [{"lr": lr, "held-out top1": share} for lr, share in zip(settings.lrs, shares)]
-        chosen = f"of {len(shares)} on {int(held.sum()):,} held-out training images ({100 * max(shares):.2f} % right)"
-    lr = settings.lrs[probe.chosen_head]
-    with quiet():
-        fitter.test(probe, datamodule=images, verbose=False)
+        rows = [{"lr": lr, "held-out top1": on_val[f"val/top1_lr{lr:g}"]} for lr in settings.lrs]
+        most = 100 * max(row["held-out top1"] for row in rows)
+        chosen = f"of {len(rows)} on {int(held.sum()):,} held-out training images ({most:.2f} % right)"
     metrics = {
         name.removeprefix("test/"): float(value) for name, value in fitter.callback_metrics.items() if "test/" in name
     }
@@ -263,3 +258,16 @@ def _on_images(
         rows,
         [*subject.notes, *few_steps(len(kept), settings.batch_size)],
     )
+
+
+def _to_choose_on(settings: ProbeSettings, targets: Tensor, seed: int) -> tuple[ProbeSettings, Tensor, str]:
+    """The settings to train by, the training images ``(N,)`` bool that choose, and the learning rate's origin.
+
+    Nothing is held out for a single learning rate. Where no class has two images, the settings' own is the only one.
+    """
+    held = held_out(targets, HELD_OUT, seed=seed, most=MOST_HELD_OUT) & (targets >= 0)
+    if len(settings.lrs) == 1:
+        return settings, torch.zeros_like(held), lr_origin(settings)
+    if not held.any():
+        return with_own_lr(settings), held, NOTHING_HELD_OUT
+    return settings, held, lr_origin(settings)

@@ -3,45 +3,32 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from sslbolts.batch import images_of
 from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
 from sslbolts.errors import UsageError
-from sslbolts.evaluation.accuracy import accuracies
 from sslbolts.evaluation.encoder import Encoder
 from sslbolts.evaluation.features import EncodedData, EvaluationData, size_notes
-from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps, fitting_groups, kernel_of
+from sslbolts.evaluation.layers.maps import POOLED_VALUES, PooledMaps, fitting_groups
 from sslbolts.evaluation.loaders import split_loader
 from sslbolts.evaluation.result import Result
-from sslbolts.evaluation.splits import labeled_splits
-from sslbolts.evaluation.svm.machines import COSTS, Machines, check_package, fit_machines, mean_average_precision
+from sslbolts.evaluation.svm.machines import COSTS, check_package, fit_machines
+from sslbolts.evaluation.svm.table import Table, kept_widths
 from sslbolts.evaluation.transfer.images import PreparedImages
-from sslbolts.evaluation.transfer.metrics import map_11point
 from sslbolts.evaluation.transfer.sets import TRANSFER_SETS
 
 __all__ = ["evaluate_svm", "voc07_images"]
 
 _RESIZED = 256 / 224  # shorter side of an image to the side of its center crop
 _BYTES = 4  # of a value in memory
-
-
-class _NormalizedMaps(nn.Module):
-    """Images to the pooled maps of some layers, each of length 1, side by side ``(B, D_1 + D_2 + ...)``."""
-
-    def __init__(self, maps: PooledMaps) -> None:
-        super().__init__()
-        self.maps = maps
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.cat([F.normalize(rows.float(), dim=1) for rows in self.maps(images)], 1)
 
 
 def evaluate_svm(
@@ -108,64 +95,20 @@ def evaluate_svm(
     whole(0, num_workers=num_workers)
     positive(memory=memory)
     said = f"of {len(costs)} values, {min(costs, default=0):g} to {max(costs, default=0):g}"
-    if voc07 is not None:
-        if data is not None or test is not None:
-            raise UsageError("voc07 is data of its own: leave data and test out.")
-        train, held_out, prepared = voc07_images(
-            encoder, voc07, image_size=image_size, normalize=normalize, download=download
-        )
-        subject = EncodedData(encoder, train, test=held_out)
-    else:
-        if data is None:
-            raise UsageError("which images? Give data=, or voc07= with the folder of PASCAL VOC 2007.")
-        if image_size is not None or normalize != "auto" or download:
-            raise UsageError(
-                "image_size, normalize and download are for voc07: other data have arguments of their own."
-            )
-        subject, prepared = EncodedData(encoder, data, test=test), None
+    preparing = {"image_size": image_size, "normalize": normalize, "download": download}
+    subject, prepared = _subject(encoder, data, test, voc07, preparing)
+    layers, widths = _layers_and_widths(subject, layers, values)
 
-    every = PooledMaps(encoder.network, encoder.backbone, layers, values=values, average=True).eval()
-    with torch.no_grad():
-        every(_example(subject))
-    shapes = every.shapes
-    widths = [channels * side**2 for channels, _, _, side in shapes]
-    rows: list[dict[str, Any]] = []
-    images = ""
-    unfinished = fits = 0
+    fit = partial(fit_machines, costs=costs, folds=folds, seed=seed, jobs=jobs)
+    table = Table()
     for group in fitting_groups(widths, _count(subject), memory, size=_BYTES):
-        maps = PooledMaps(
-            encoder.network, encoder.backbone, [every.layers[i] for i in group], values=values, average=True
-        )
-        x, y, test_x, test_y, images = _features(
-            replace(subject, encoder=replace(encoder, network=_NormalizedMaps(maps))),
-            batch_size=batch_size,
-            num_workers=num_workers,
-        )
-        parts = [widths[i] for i in group]
-        for i, part, test_part in zip(group, torch.split(x, parts, 1), torch.split(test_x, parts, 1)):
-            labels, test_labels = _columns(y, test_y)
-            found = fit_machines(part, labels, test_part, costs=costs, folds=folds, seed=seed, jobs=jobs)
-            _check_classes(found, test_labels)
-            unfinished, fits = unfinished + found.unfinished, fits + found.fits
-            kept = f"{parts[group.index(i)]} ({_pooling(shapes[i], values)})"
-            rows.append(
-                {
-                    "layer": every.layers[i],
-                    **_measured(found, test_y, test_labels),
-                    "maps": " x ".join(map(str, shapes[i][:3])),
-                    "pooled to": f"{shapes[i][0]} x {shapes[i][3]} x {shapes[i][3]} = {kept}",
-                }
-            )
-    choosing = all("validation/map" in row for row in rows)
-    best = max(rows, key=lambda row: row["validation/map"]) if choosing else rows[-1]
-    names = [name for name in ("map_11point", "map", "top1") if name in best]
+        maps = PooledMaps(encoder.network, encoder.backbone, [layers[i] for i in group], values=values, average=True)
+        table.add(maps, subject, fit, batch_size=batch_size, num_workers=num_workers)
+
     notes = subject.notes if prepared is None else size_notes(encoder, image_size or encoder.preprocessing.image_size)
-    limit = f"{unfinished:,} of {fits:,} fits stopped at the limit of 2,000 iterations, which VISSL's have too."
-    stopped = [limit] if unfinished else []
     result = subject.result(
         "svm",
-        metrics={name: best[name] for name in names}
-        | {f"{row['layer']}/{name}": row[name] for row in rows for name in names},
+        metrics=table.metrics,
         settings={
             "features": f"maps of the {encoder.feature_name}'s blocks, averaged to about {values:,} values each, of "
             "length 1",
@@ -173,15 +116,13 @@ def evaluate_svm(
             "classifier": "scikit-learn's LinearSVC for each class, squared hinge, images of the class weighing twice",
             "C": f"{said}: the one with the best average precision in {folds}-fold cross-validation on the training "
             "images, for each class",
-            "choice": f"the layer best there, {best['layer']}"
-            if choosing
-            else f"none: the last layer, {best['layer']}",
+            "choice": table.choice,
             "preprocessing": prepared or subject.preprocessing,
-            "images": images,
+            "images": table.images,
             "seed": seed,
         },
-        rows=rows,
-        notes=[*stopped, *notes],
+        rows=table.rows,
+        notes=[*table.notes, *notes],
     )
     if voc07 is None:
         return result
@@ -223,52 +164,35 @@ def voc07_images(
     return train, held_out, f"shorter side {resized} bicubic, center crop {size}, {whose}"
 
 
-def _features(subject: EncodedData, **loading: int) -> tuple[Tensor, Tensor, Tensor, Tensor, str]:
-    """Features and labels of training images, the same of test images, and the numbers of both in words."""
-    if isinstance(subject.data, PreparedImages) and subject.test is not None:
-        train = subject.features("bank", **loading)
-        held_out = replace(subject, data=subject.test).features("test", **loading)
-        words = f"{len(train.features):,} of trainval, judged on {len(held_out.features):,} of test; objects marked "
-        words += "difficult count neither way"
-        return train.features, train.targets, held_out.features, held_out.targets, words
-    splits = labeled_splits(subject)
-    return splits.x, splits.y, splits.test_x, splits.test_y, splits.settings["images"]
+def _subject(
+    encoder: Encoder,
+    data: EvaluationData | None,
+    test: EvaluationData | None,
+    voc07: str | Path | None,
+    preparing: dict[str, Any],
+) -> tuple[EncodedData, str | None]:
+    """The network on the given data, or on VOC's images and, in words, how these are prepared."""
+    if voc07 is not None:
+        if data is not None or test is not None:
+            raise UsageError("voc07 is data of its own: leave data and test out.")
+        train, held_out, prepared = voc07_images(encoder, voc07, **preparing)
+        return EncodedData(encoder, train, test=held_out), prepared
+    if data is None:
+        raise UsageError("which images? Give data=, or voc07= with the folder of PASCAL VOC 2007.")
+    if preparing["image_size"] is not None or preparing["normalize"] != "auto" or preparing["download"]:
+        raise UsageError("image_size, normalize and download are for voc07: other data have arguments of their own.")
+    return EncodedData(encoder, data, test=test), None
 
 
-def _columns(targets: Tensor, test_targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels ``(N,)`` and ``(M,)`` as ``(N, C)`` and ``(M, C)`` of 1 and 0; those that are so already as they are."""
-    if targets.ndim == 2:
-        return targets, test_targets
-    count = 1 + int(max(targets.max(), test_targets.max()))
-    return F.one_hot(targets, count), F.one_hot(test_targets, count)
-
-
-def _check_classes(found: Machines, test_labels: Tensor) -> None:
-    for label in (test_labels == 1).any(0).nonzero().squeeze(1).tolist():
-        if found.costs[label] is None:
-            raise UsageError(
-                f"test images have class {label}, and no training image (or every one) has it: there is nothing to "
-                "learn it from."
-            )
-
-
-def _pooling(shape: Sequence[int], values: int) -> str:
-    kernel = kernel_of(tuple(shape[:3]), values=values)
-    return "adaptive" if kernel is None else "window {}, stride {}, padding {}".format(*kernel)
-
-
-def _measured(found: Machines, targets: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The measures of a layer's machines on the test images, their precision on folds, and their costs."""
-    measured = {"map": mean_average_precision(found.scores, labels)}
-    if targets.ndim == 2:
-        measured = {"map_11point": map_11point(found.scores, labels), **measured}
-    else:
-        measured["top1"] = accuracies(found.scores, targets)["top1"]
-    chosen = [cost for cost in found.costs if cost is not None]
-    precisions = [value for value in found.validation if value is not None]
-    if precisions:
-        measured["validation/map"] = sum(precisions) / len(precisions)
-    return {**measured, "C": f"{min(chosen):g} to {max(chosen):g}"}
+def _layers_and_widths(
+    subject: EncodedData, layers: Sequence[str] | None, values: int
+) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the layers, and how many values are kept of the map of each."""
+    encoder = subject.encoder
+    maps = PooledMaps(encoder.network, encoder.backbone, layers, values=values, average=True).eval()
+    with torch.no_grad():
+        maps(_example(subject))
+    return maps.layers, kept_widths(maps)
 
 
 def _example(subject: EncodedData) -> Tensor:

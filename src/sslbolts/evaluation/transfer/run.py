@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,9 +93,8 @@ def evaluate_transfer(
     chosen = _chosen(datasets)
     whole(image_size=image_size, batch_size=batch_size)
     whole(0, num_workers=num_workers)
-    size = image_size or encoder.preprocessing.image_size or 224
     common: dict[str, Any] = {
-        "size": size,
+        "size": image_size or encoder.preprocessing.image_size or 224,
         "normalize": normalize,
         "batch_size": batch_size,
         "num_workers": num_workers,
@@ -106,55 +106,46 @@ def evaluate_transfer(
         "epochs": epochs,
         "steps": steps,
     }
-    given = [name for name, value in tuning.items() if value is not None]
-    if given and not fine_tune:
-        raise UsageError(f"{given[0]}={tuning[given[0]]} is of fine-tuning: give fine_tune=True (--fine-tune) as well.")
-    if fine_tune and cache is not None:
-        raise UsageError("cache keeps features, and fine-tuning uses none: leave it out.")
+    _check_tuning(tuning, fine_tune=fine_tune, cache=cache)
     protocol: _Linear | _Tuned
     if fine_tune:
         protocol = _Tuned(FineTuned(encoder, **tuning, **common, seed=seed))
     else:
         protocol = _Linear(encoder, penalties=penalties, cache=cache, **common)
-    rows: list[dict[str, Any]] = []
-    metrics: dict[str, float] = {}
-    notes: list[str] = []
-    judged: dict[str, Any] = {}
+    table = _Table(protocol)
     for entry in late_bar(chosen, "Transfer"):
         try:
             splits = entry.load(str(root), download, mix(seed))
         except UsageError as missing:
-            notes.append(f"{entry.name} was skipped: {missing}")
+            table.notes.append(f"{entry.name} was skipped: {missing}")
             continue
-        prepared = [protocol.prepared(images) for images in splits]
-        classes = classes_of(entry, splits)
-        if entry.num_classes not in (None, classes):
-            notes.append(f"{entry.name} has {classes} classes here, of {entry.num_classes}.")
-        try:
-            found = protocol.measured(entry, splits, prepared, classes)
-        except NoNumber as error:
-            notes.append(f"{entry.name} has no number: {error}")
-            continue
-        judged |= {f"{entry.name} {part}": images for part, images in zip(Splits._fields, prepared)}
-        metrics |= found.metrics
-        sizes = dict(zip(Splits._fields, map(len, prepared)))
-        rows.append({"data": entry.name, "metric": entry.metric, **found.columns, **sizes})
+        table.add(entry, splits)
+    rows = table.rows
     if not rows:
-        raise UsageError(f"none of the data sets is there. {' '.join(notes)}")
+        raise UsageError(f"none of the data sets is there. {' '.join(table.notes)}")
     return Result(
         protocol=protocol.name,
         source=encoder.source,
         data=rows[0]["data"] if len(rows) == 1 else f"{len(rows)} data sets",
-        metrics=metrics,
+        metrics=table.metrics,
         settings={
-            "data": {"folder": os.path.abspath(root), **identity_of(judged, [])},
+            "data": {"folder": os.path.abspath(root), **identity_of(table.images, [])},
             **protocol.stated(),
             "seed": seed,
             "splits": {entry.name: entry.splits for entry in chosen if entry.name in {row["data"] for row in rows}},
         },
         rows=rows,
-        notes=[*protocol.notes, *notes, *([_OF_AUC] if any(row["metric"] == "auc" for row in rows) else [])],
+        notes=[*protocol.notes, *table.notes, *([_OF_AUC] if any(row["metric"] == "auc" for row in rows) else [])],
     )
+
+
+def _check_tuning(tuning: dict[str, Any], *, fine_tune: bool, cache: str | Path | None) -> None:
+    """Refuse what is of fine-tuning without it, and a cache with it."""
+    given = [name for name, value in tuning.items() if value is not None]
+    if given and not fine_tune:
+        raise UsageError(f"{given[0]}={tuning[given[0]]} is of fine-tuning: give fine_tune=True (--fine-tune) as well.")
+    if fine_tune and cache is not None:
+        raise UsageError("cache keeps features, and fine-tuning uses none: leave it out.")
 
 
 def _chosen(names: Sequence[str] | Sequence[TransferSet]) -> list[TransferSet]:
@@ -256,3 +247,38 @@ class _Tuned:
         }
         published = "none" if entry.published_tuned is None else entry.published_tuned
         return _Found(metrics, {**self.trainer.columns(found), "SimCLR ResNet-50, published": published})
+
+
+@dataclass
+class _Table:
+    """The rows of the data sets so far.
+
+    Attributes:
+        protocol: how they are measured.
+        rows: one per data set that has a number.
+        metrics: ``NAME/METRIC`` of each.
+        images: theirs, by data set and split.
+        notes: sentences on data sets without number, or of another number of classes.
+    """
+
+    protocol: _Linear | _Tuned
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    images: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, entry: TransferSet, splits: Splits) -> None:
+        """Measure a data set; one that has no number is noted."""
+        prepared = [self.protocol.prepared(images) for images in splits]
+        classes = classes_of(entry, splits)
+        if entry.num_classes not in (None, classes):
+            self.notes.append(f"{entry.name} has {classes} classes here, of {entry.num_classes}.")
+        try:
+            found = self.protocol.measured(entry, splits, prepared, classes)
+        except NoNumber as error:
+            self.notes.append(f"{entry.name} has no number: {error}")
+            return
+        self.images |= {f"{entry.name} {part}": images for part, images in zip(Splits._fields, prepared)}
+        self.metrics |= found.metrics
+        sizes = dict(zip(Splits._fields, map(len, prepared)))
+        self.rows.append({"data": entry.name, "metric": entry.metric, **found.columns, **sizes})
