@@ -33,7 +33,12 @@ FEWER: dict[str, dict[str, Any]] = {
     "distillation_imagenet": {"teacher": {"backbone": "vit_small_patch14_dinov2"}},
 }
 """Arguments that need more images or files than there are."""
-BATCH = {"wmse_cifar10": 256, "wmse_cifar10mini": 128, "time_contrastive_frames": 16, "time_contrastive_cifar10mini": 32}
+BATCH = {
+    "wmse_cifar10": 256,
+    "wmse_cifar10mini": 128,
+    "time_contrastive_frames": 16,
+    "time_contrastive_cifar10mini": 32,
+}
 """Images of a step, where eight are too few."""
 HALVED = {"amdim_imagenet"}
 """Those of 626 million parameters and two optimizer states for each, here in bfloat16 and with two images."""
