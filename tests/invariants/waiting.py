@@ -89,9 +89,9 @@ class _LeavesFirst(Sampler[list[int]]):
 
 
 def without_counts_on_the_host(case: MethodCase) -> SSLModule:
-    """The module, with SGD in place of Adam, which counts its steps on the host."""
+    """The module, with SGD in place of Adam and AdamW, which count their steps on the host."""
     module = case.module()
-    if isinstance(module.optimizer([nn.Parameter(torch.zeros(1))]), torch.optim.Adam):
+    if isinstance(module.optimizer([nn.Parameter(torch.zeros(1))]), torch.optim.Adam | torch.optim.AdamW):
         return case.module(optimizer=partial(torch.optim.SGD, lr=0.1, momentum=0.9))
     return module
 
