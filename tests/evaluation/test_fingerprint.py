@@ -112,6 +112,8 @@ def test_a_file_that_was_written_again_is_seen(tmp_path):
     before = found()
     assert before is not None
     assert before == found()
+    (tmp_path / "notes").mkdir()
+    assert before == found(), "a folder's own time says nothing of its images"
     changed = tmp_path / "class1" / "37.png"
     when = changed.stat()
     Image.new("RGB", (8, 8), (0, 200, 99)).save(changed)

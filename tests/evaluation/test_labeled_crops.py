@@ -19,7 +19,8 @@ def _encoder():
 @pytest.mark.parametrize(("batch_size", "images"), [(400, 500), (32, 500), (31, 16 * 31)])
 @pytest.mark.usefixtures("few_images")
 def test_an_epoch_drops_its_last_batch_only_of_many(batch_size, images):
-    crops = labeled_crops(EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8)), batch_size=batch_size)
+    subject = EncodedData(_encoder(), CIFAR10MiniDataModule(batch_size=8))
+    crops = labeled_crops(subject, batch_size=batch_size, seed=0)
     crops.batch_size = batch_size
     assert sum(len(batch[1]) for batch in crops.train_dataloader()) == images
 

@@ -195,6 +195,22 @@ class SSLDataModule(SplitImages):
             check_images(given, split, owner=type(self).__name__, form=self.form, multi_label=self.multi_label)
         return self._changed(_images=self._images | images, kept_labels=KeptLabels(), labeled_batch_size=None)
 
+    def with_seed(self, seed: int) -> Self:
+        """The same images, whose order and views are drawn by a seed where none was given.
+
+        Args:
+            seed: in place of that of the process.
+
+        Example:
+            >>> from sslbolts.data import CIFAR10MiniDataModule
+            >>> CIFAR10MiniDataModule().with_seed(3).state_dict()["seed"]
+            3
+            >>> CIFAR10MiniDataModule(seed=5).with_seed(3).state_dict()["seed"]
+            5
+        """
+        own = seed if self._given_seed is None else self._given_seed
+        return self._changed(_given_seed=own, _seed=own)
+
     def _changed(self, **attributes: Any) -> Self:
         """A copy with other attributes, that no run has used."""
         fresh = {"_train_views": None, "_labels": None, "_progress": Progress(), "trainer": None}

@@ -7,7 +7,7 @@ from typing import Any
 from sslbolts.data.listing import walk
 from sslbolts.errors import UsageError
 
-__all__ = ["check_files", "fetch"]
+__all__ = ["check_files", "fetch", "has_folder"]
 
 _FOLDERS = {
     "CIFAR10": "cifar-10-batches-py",
@@ -58,6 +58,16 @@ def fetch(name: str, root: str, *, download: bool, **arguments: Any) -> Any:
             f'{name} is not in root="{root}" and could not be fetched ({error}): copy it there from a machine with a '
             "network, or use CIFAR10MiniDataModule, whose images come with the package."
         ) from error
+
+
+def has_folder(name: str, root: str) -> bool:
+    """Whether a data set's folder is there, which torchvision would make for some that are only looked for.
+
+    Args:
+        name: of the data set's class in ``torchvision.datasets``.
+        root: folder that holds it.
+    """
+    return os.path.isdir(os.path.join(root, _FOLDERS[name]))
 
 
 def check_files(name: str, root: str) -> None:

@@ -25,6 +25,7 @@ from sslbolts.evaluation.loaders import EvaluationData, split_loader
 from sslbolts.evaluation.result import Result
 from sslbolts.progress import late_bar
 from sslbolts.readouts.checks import is_finite
+from sslbolts.training.undisturbed import isolated
 from sslbolts.transforms import BatchedEvaluate, evaluation
 from sslbolts.transforms.levels import LEVELS, pixels_of
 from sslbolts.transforms.preprocessing import range_in_words
@@ -168,7 +169,8 @@ class EncodedData:
                 kept = load_columns(file, images, self.encoder.num_features)
                 if kept is not None:
                     return Features(*kept)
-        found = self._computed(loader, split)
+        with isolated():  # a loader draws a seed for its workers
+            found = self._computed(loader, split)
         if file is not None:
             save_columns(found._asdict(), file)
         return found

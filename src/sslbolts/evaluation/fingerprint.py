@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from numbers import Number
@@ -136,9 +137,14 @@ def _add(found: Any, value: Any) -> None:
 
 
 def _named(name: str | Path) -> str:
-    """Place, size and time of a file, whatever folder its name starts from; the name of what is none."""
+    """Place, size and time of a file, whatever folder its name starts from; a folder's place; else the name.
+
+    The time of a folder is that of the last file that came into it, which may be nobody's image.
+    """
     try:
         known = os.stat(name)
     except (OSError, ValueError):
         return str(name)
+    if stat.S_ISDIR(known.st_mode):
+        return os.path.abspath(name)
     return f"{os.path.abspath(name)} {known.st_size} {known.st_mtime_ns}"

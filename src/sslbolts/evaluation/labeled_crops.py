@@ -18,6 +18,7 @@ _FEW_STEPS = 10
 def labeled_crops(
     subject: EncodedData,
     *,
+    seed: int,
     view: View | None = None,
     rows: Tensor | None = None,
     held_out: Tensor | None = None,
@@ -29,6 +30,7 @@ def labeled_crops(
 
     Args:
         subject: the network, and a DataModule of sslbolts, which is not changed.
+        seed: of order and crops, where the DataModule was given none.
         view: how a training image is augmented; None is a random resized crop (8 to 100 % of the area, bicubic),
             flipped with probability 1/2.
         rows: positions of the training images to keep, as in :func:`~sslbolts.evaluation.splits.training_targets`; None
@@ -53,7 +55,8 @@ def labeled_crops(
         splits["val"] = chosen(images, held_out)
     mean, std = subject.normalization
     view = view or View(data.image_size, interpolation="bicubic")
-    made = data.with_images(**splits).with_views(MultiView((view,), normalize=mean is not None), mean=mean, std=std)
+    made = data.with_images(**splits).with_seed(seed)
+    made = made.with_views(MultiView((view,), normalize=mean is not None), mean=mean, std=std)
     # Of a few images all are used: the last batch is smaller then.
     made.drop_last = data.drop_last and made.num_train_images >= _MANY_BATCHES * (batch_size or data.batch_size)
     return made

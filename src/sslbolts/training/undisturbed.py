@@ -1,15 +1,18 @@
 """Contexts that leave no trace in a run: random states, modes of modules and the Trainer's stage come back."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from sslbolts._lightning import Trainer, lightning_module
+from sslbolts._lightning import Trainer, lightning_module, seed_everything
 from sslbolts.networks.modes import eval_mode
 
-__all__ = ["isolated", "undisturbed"]
+__all__ = ["isolated", "seeded", "undisturbed"]
+
+_OF_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # what seed_everything leaves in the environment
 
 
 @contextmanager
@@ -30,6 +33,30 @@ def isolated() -> Iterator[None]:
         states.__exit__(None, None, None)  # an error inside would keep it from bringing them back
         if mps is not None:
             torch.mps.set_rng_state(mps)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Random states, and seeds of what is made meanwhile, from a seed; afterwards both are as before.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with seeded(7):
+        ...     drawn = torch.rand(2)
+        >>> torch.equal(torch.get_rng_state(), before), torch.equal(drawn, torch.rand(2))
+        (True, False)
+    """
+    given = {name: os.environ.get(name) for name in _OF_SEEDS}
+    with isolated():
+        seed_everything(seed, verbose=False)
+        try:
+            yield
+        finally:
+            for name, value in given.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager

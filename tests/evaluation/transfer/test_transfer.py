@@ -281,6 +281,13 @@ def test_missing_data_is_skipped_and_named_and_the_run_goes_on(tmp_path: Path, e
     assert json.loads(result.to_json())["settings"]["splits"].keys() == {"DTD"}
 
 
+def test_looking_for_data_leaves_nothing_behind(tmp_path: Path) -> None:
+    for name, entry in TRANSFER_SETS.items():
+        with pytest.raises(UsageError):
+            entry.load(str(tmp_path), False, 0)
+        assert not list(tmp_path.iterdir()), name
+
+
 def test_nothing_there_or_a_wrong_name_is_an_error(tmp_path: Path, encoder: Any) -> None:
     with pytest.raises(UsageError, match="none of the data sets is there"):
         evaluate_transfer(encoder, ["DTD"], root=tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from sslbolts._lightning import Trainer, seed_everything
+from sslbolts._lightning import Trainer
 from sslbolts.checks import one_of, whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
@@ -21,6 +21,7 @@ from sslbolts.evaluation.identity import identity_of
 from sslbolts.evaluation.initialization import initialized
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet, saved
 from sslbolts.evaluation.result import Result
+from sslbolts.training.undisturbed import seeded
 
 __all__ = ["evaluate_detection"]
 
@@ -153,7 +154,6 @@ def _evaluate(
     save: str | Path | None,
 ) -> Result:
     """The numbers of one network."""
-    seed_everything(training.seed, verbose=False)
     train, test = splits
     channels = encoder.preprocessing.in_chans
     images = VOCBoxes(root, train, in_chans=channels)
@@ -162,9 +162,9 @@ def _evaluate(
     # torchvision's detector always normalizes: by 0 and 1 where images stay as they are.
     known: dict[str, Any] = {"mean": mean or (0.0,) * channels, "std": std or (1.0,) * channels}
     known["frozen_norm"] = not encoder.initialization
-    module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
     drawn = {"initialization": encoder.initialization} if encoder.initialization else {}
-    with quiet():
+    with quiet(), seeded(training.seed):
+        module = Detector(encoder.trainable(), len(images.classes), in_chans=channels, **{**known, **detector})
         trainer = training.trainer(encoder.device)
         trainer.fit(module, training.loader(images, shuffle=True, drop_last=len(images) > training.batch_size))
         _check_weights(module, trainer.global_step)

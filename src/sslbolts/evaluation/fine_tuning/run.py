@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sslbolts._lightning import seed_everything
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import auc_setting
@@ -19,6 +18,7 @@ from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet, saved
 from sslbolts.evaluation.result import Result
 from sslbolts.networks.backbones import first_convolution
 from sslbolts.training.facts import effective_batch_size
+from sslbolts.training.undisturbed import isolated, seeded
 from sslbolts.transforms import View
 
 __all__ = ["check_trainable", "evaluate_finetune", "suitable_settings"]
@@ -77,12 +77,12 @@ def evaluate_finetune(
     if steps is not None and "epochs" in changes:
         raise UsageError(f"steps={steps} and epochs={changes['epochs']}: each says how long is trained; give one.")
     name = suitable_settings(encoder.backbone) if settings == "auto" else settings
-    module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
-    seed_everything(seed, verbose=False)
-    nn.init.normal_(module.head.weight, std=module.settings.head_std)  # from the seed
+    with isolated():
+        module = FineTune(encoder.trainable(), data.num_classes, settings=name, **changes)
     crop = View(data.image_size, scale=module.settings.crop_scale, interpolation=module.settings.interpolation)
-    crops = labeled_crops(subject, view=crop, rows=rows)
-    with quiet():
+    crops = labeled_crops(subject, view=crop, rows=rows, seed=seed)
+    with quiet(), seeded(seed):
+        nn.init.normal_(module.head.weight, std=module.settings.head_std)
         trainer = protocol_trainer(
             encoder.device,
             devices=devices,

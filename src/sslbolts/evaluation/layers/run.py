@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from sslbolts._lightning import seed_everything
 from sslbolts.checks import positive, whole
 from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
@@ -22,6 +21,7 @@ from sslbolts.evaluation.layers.stored import stored_loader
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, training_targets
+from sslbolts.training.undisturbed import seeded
 
 __all__ = ["evaluate_layers"]
 
@@ -187,6 +187,7 @@ def _images(subject: EncodedData, settings: _Settings) -> _Images:
     rows = (~chosen_on & (targets >= 0)).nonzero().squeeze(1)
     crops = labeled_crops(
         subject,
+        seed=settings.seed,
         rows=rows,
         held_out=chosen_on.nonzero().squeeze(1),
         batch_size=settings.batch_size * settings.devices,
@@ -200,15 +201,15 @@ def _trained_rows(
 ) -> list[dict[str, Any]]:
     """The rows of layers whose regressions are trained together."""
     lrs = settings.lrs
-    seed_everything(settings.seed, verbose=False)
-    probe = LayerProbe(
-        maps,
-        subject.module.num_classes,
-        widths=[*map(_width, shapes)],
-        lrs=lrs,
-        weight_decay=settings.weight_decay,
-    )
-    on_val, on_test = _train(probe, subject.encoder, images, settings)
+    with seeded(settings.seed):
+        probe = LayerProbe(
+            maps,
+            subject.module.num_classes,
+            widths=[*map(_width, shapes)],
+            lrs=lrs,
+            weight_decay=settings.weight_decay,
+        )
+        on_val, on_test = _train(probe, subject.encoder, images, settings)
     rows = []
     for number, (channels, height, width, side) in enumerate(shapes):
         best = max(range(len(lrs)), key=lambda lr: on_val[number][lr]) if images.choosing else settings.own_lr

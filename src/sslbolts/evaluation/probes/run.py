@@ -30,6 +30,7 @@ from sslbolts.evaluation.probes.settings import ProbeSettings, probe_settings, w
 from sslbolts.evaluation.protocol_trainer import protocol_trainer, quiet
 from sslbolts.evaluation.result import Result
 from sslbolts.evaluation.splits import held_out, labeled_splits, training_targets
+from sslbolts.training.undisturbed import isolated, seeded
 
 __all__ = ["evaluate_linear", "evaluate_maps", "evaluate_mlp"]
 
@@ -180,7 +181,8 @@ def _evaluate(
     if on == "images":
         return _on_images(protocol, make, subject, settings, seed, trainer or {})
     splits = labeled_splits(subject, several=True)
-    probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], settings=settings)
+    with isolated():
+        probe = make(torch.nn.Identity(), splits.num_classes, width=splits.x.shape[1], settings=settings)
     found = probe_on_features(
         splits,
         settings,
@@ -218,16 +220,15 @@ def _on_images(
     kept = ((targets >= 0) & ~held).nonzero().squeeze(1)
     images = labeled_crops(
         subject,
+        seed=seed,
         view=probe_views(settings, data.image_size).views[0],
         rows=kept,
         held_out=held.nonzero().squeeze(1),
         batch_size=settings.batch_size,
     )
-    # torch draws the first weights, and Lightning's probe all else from the same seed.
-    torch.manual_seed(seed)
-    probe = make(encoder, data.num_classes, settings=settings)
     validated = {"check_val_every_n_epoch": settings.epochs} if held.any() else {"limit_val_batches": 0}
-    with quiet():
+    with quiet(), seeded(seed):
+        probe = make(encoder, data.num_classes, settings=settings)
         fitter = protocol_trainer(encoder.device, **{"max_epochs": settings.epochs, **validated, **trainer})
         images.batch_size = batch_size = max(1, min(settings.batch_size, len(kept)) // max(1, fitter.num_devices))
         fitter.fit(probe, datamodule=images)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from sslbolts.checks import one_of
-from sslbolts.data.torchvision_sets import check_files
+from sslbolts.data.torchvision_sets import check_files, has_folder
 from sslbolts.errors import UsageError, did_you_mean, first_line
 from sslbolts.evaluation.transfer.folders import FolderImages, folder_images
 from sslbolts.training.seeds import generator
@@ -74,6 +74,8 @@ def _build(name: str, root: str, download: bool, **arguments: Any) -> Any:
     constructor = getattr(datasets, name)
     check_files(name, root)
     try:
+        if not download and not has_folder(name, root):
+            raise FileNotFoundError(root)
         return constructor(root, download=False, **arguments)
     except ImportError as error:
         raise UsageError(f"torchvision's {name} needs another package: {error}. pip install scipy.") from error

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from sslbolts._lightning import seed_everything
 from sslbolts.batch import images_of
 from sslbolts.checks import whole
 from sslbolts.errors import UsageError
@@ -26,6 +25,7 @@ from sslbolts.evaluation.transfer.metrics import measure
 from sslbolts.evaluation.transfer.sets import Splits, TransferSet
 from sslbolts.progress import late_bar
 from sslbolts.readouts.checks import usable
+from sslbolts.training.undisturbed import seeded
 from sslbolts.transforms import evaluation
 
 __all__ = ["RANDOM", "SUPERVISED", "FineTuned", "Tuned"]
@@ -160,11 +160,6 @@ class FineTuned:
         """The measure on some images after training on others; None if that has diverged."""
         images = self.prepared(encoder, train)
         settings = replace(self.settings, lr=lr)
-        seed_everything(self.seed, verbose=False)
-        several = torch.as_tensor(images.read(0)[1]).ndim == 1
-        kind = _SeveralLabels if several else FineTune
-        module = kind(encoder.trainable(), num_classes, settings=settings)
-        nn.init.normal_(module.head.weight, std=settings.head_std)  # from the seed
         mean, std, _ = encoder.normalization(self.normalize)
         crops = CroppedImages(images, size=self.size, interpolation=settings.interpolation, mean=mean, std=std)
         loader = DataLoader(
@@ -176,7 +171,11 @@ class FineTuned:
         length: dict[str, Any] = (
             {"max_epochs": settings.epochs} if self.steps is None else {"max_epochs": -1, "max_steps": self.steps}
         )
-        with quiet():
+        several = torch.as_tensor(images.read(0)[1]).ndim == 1
+        kind = _SeveralLabels if several else FineTune
+        with quiet(), seeded(self.seed):
+            module = kind(encoder.trainable(), num_classes, settings=settings)
+            nn.init.normal_(module.head.weight, std=settings.head_std)
             trainer = protocol_trainer(encoder.device, limit_val_batches=0, **length)
             trainer.fit(module, loader)
         scores, targets = self._scores(module.to(encoder.device), self.prepared(encoder, on), entry.name)
