@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import Namespace, dict_to_namespace
 from PIL import Image
 
 from sslbolts.cli import main, training
@@ -61,7 +61,10 @@ def make_small(config: Any, folder: Path, videos: Path) -> None:
         config.model.init_args.update(Namespace(**case.small))
         data.update(Namespace(batch_size=2, sequence_length=12))
         return
-    config.model.init_args.update(Namespace(**{"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}))
+    small = {"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}
+    if isinstance(small.get("optimizer"), dict):
+        small["optimizer"] = dict_to_namespace(small["optimizer"])
+    config.model.init_args.update(Namespace(**small))
     data.update(Namespace(batch_size=8, num_workers=0))
     classes = 10
     if "ImageFolder" in config.data.class_path:

@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Subset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Subset, TensorDataset
 
 from sslbolts._lightning import LightningModule
 from sslbolts.cli.run.feature_file import FeatureFile, _paths
@@ -33,6 +33,7 @@ class OnRankZero(BatchSampler):
 
     def __init__(self, batches: int = 3) -> None:
         self.batches = batches if rank() == 0 else 0
+        self.sampler = SequentialSampler(range(self.batches))  # which Lightning 2.5 looks at
 
     def __iter__(self):
         return iter([[2 * number, 2 * number + 1] for number in range(self.batches)])

@@ -21,6 +21,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORKER = re.compile(
     r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpectedly)"
 )
+_FOLDER = re.compile(r"Missing folder: (.+)\.")  # in the words of Lightning before 2.6
 _RANK = re.compile(r"gloo.*(?:closed|reset) by peer|ncclRemoteError", re.DOTALL)
 
 
@@ -68,6 +69,8 @@ def _explanation(error: Exception, trainer: Trainer) -> str | None:
         return _of_a_worker(None)
     if (system := cause_of(error, OSError)) is not None:
         return _of_files(system, run_folder(trainer))
+    if found := _FOLDER.fullmatch(text):
+        return _of_files(FileNotFoundError(errno.ENOENT, text, found[1]), run_folder(trainer))
     if found := _WORKER.search(text):
         return _of_a_worker(found[1])
     if _RANK.search(text):
