@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from jsonargparse import Namespace, dict_to_namespace
+from jsonargparse import Namespace
 from PIL import Image
 
 from sslbolts.cli import main, training
@@ -62,8 +62,8 @@ def make_small(config: Any, folder: Path, videos: Path) -> None:
         data.update(Namespace(batch_size=2, sequence_length=12))
         return
     small = {"backbone": "resnet18", "backbone_kwargs": TINY, **case.small}
-    if isinstance(small.get("optimizer"), dict):
-        small["optimizer"] = dict_to_namespace(small["optimizer"])
+    if isinstance(own := small.get("optimizer"), dict):
+        small["optimizer"] = Namespace(class_path=own["class_path"], init_args=Namespace(**own["init_args"]))
     config.model.init_args.update(Namespace(**small))
     data.update(Namespace(batch_size=8, num_workers=0))
     classes = 10
