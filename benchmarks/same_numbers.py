@@ -29,7 +29,6 @@ from torch import Tensor
 
 from sslbolts import METHODS, load_backbone
 from sslbolts.callbacks import CollapseMonitor, KNNMonitor, OnlineLinearProbe, Preflight
-from sslbolts.data import CIFAR10MiniDataModule
 from sslbolts.evaluation import evaluate_knn, evaluate_ridge, load_encoder
 from tests.helpers.nets import SmallConvNet, TinyBackbone
 from tests.helpers.trainers import Recorder, quiet_trainer
@@ -92,7 +91,8 @@ def numbers_of(case: MethodCase, *, network: Any = None, **arguments: Any) -> di
     """What one run computes, by name."""
     network = network or partial(TinyBackbone, dropout=0.1)
     module = case.module(network, **{"warmup_epochs": 0.5, "lr_scaling": "linear", **arguments})
-    images = partial(CIFAR10MiniDataModule, batch_size=16, eval_batch_size=100, num_workers=0, seed=7)
+    settings = {"batch_size": 16, "eval_batch_size": 100, "num_workers": 0, "seed": 7, **case.data_arguments}
+    images = partial(case.data, **settings)
     recorder = Recorder()
     monitors = [OnlineLinearProbe(num_classes=10), KNNMonitor(k=5, max_bank=500), CollapseMonitor(), Preflight()]
     callbacks = [recorder, *monitors]
