@@ -21,6 +21,11 @@ from sslbolts.transforms import MultiView, View, recipe
 from tests.callbacks.host import Host, train_loader, trainer, val_loader
 
 
+@pytest.fixture(autouse=True)
+def _in_no_notebook(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # which another test may have imported
+
+
 def test_the_record_says_command_versions_machine_and_duration(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "some/train.py", "--lr", "0.1", "two words"])
     trainer(RunRecord(), default_root_dir=tmp_path).fit(Host(), train_loader(), val_loader())
