@@ -10,6 +10,7 @@ from torch.utils.data import IterableDataset
 
 from sslbolts.errors import UsageError
 from sslbolts.training.seeds import generator
+from sslbolts.training.undisturbed import environment_kept
 
 __all__ = ["Share", "SplitBy", "check_stream", "engine_of", "share_of", "shuffled", "useful_workers"]
 
@@ -91,16 +92,9 @@ def share_of(stream: Any, share: Share, *, split_by: SplitBy, epoch: int) -> Ite
 def _environment(share: Share) -> Iterator[None]:
     """Rank and world size where webdataset looks for them first; a worker process has no process group."""
     places = {"RANK": str(share.rank), "WORLD_SIZE": str(share.world_size)}
-    before = {name: os.environ.get(name) for name in places}
-    os.environ.update(places)
-    try:
+    with environment_kept(*places):
+        os.environ.update(places)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def shuffled(items: Iterator[Any], size: int, *, seed: int, epoch: int, share: Share) -> Iterator[Any]:

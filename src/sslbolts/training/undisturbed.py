@@ -1,4 +1,4 @@
-"""Contexts that leave no trace in a run: random states, modes of modules and the Trainer's stage come back."""
+"""Contexts that leave no trace in a run: random states, modes, the Trainer's stage and the environment come back."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,23 @@ from torch import nn
 from sslbolts._lightning import Trainer, lightning_module, seed_everything
 from sslbolts.networks.modes import eval_mode
 
-__all__ = ["isolated", "seeded", "undisturbed"]
+__all__ = ["environment_kept", "isolated", "seeded", "undisturbed"]
 
 _OF_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")  # what seed_everything leaves in the environment
+
+
+@contextmanager
+def environment_kept(*names: str) -> Iterator[None]:
+    """Some variables of the environment, which may change in it; afterwards they are as before."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -46,17 +60,9 @@ def seeded(seed: int) -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before), torch.equal(drawn, torch.rand(2))
         (True, False)
     """
-    given = {name: os.environ.get(name) for name in _OF_SEEDS}
-    with isolated():
+    with isolated(), environment_kept(*_OF_SEEDS):
         seed_everything(seed, verbose=False)
-        try:
-            yield
-        finally:
-            for name, value in given.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        yield
 
 
 @contextmanager
