@@ -228,29 +228,94 @@ class _Length:
         return len(data)
 
 
+LSUN = {"root": "."}
 DATA = {
-    "a cache of LSUN": {"class_path": "torchvision.datasets.LSUN", "init_args": {"root": "."}},
-    "one of its classes": {"class_path": "torchvision.datasets.lsun.LSUNClass", "init_args": {"root": "."}},
-    "a pipe of files": {
-        "class_path": "torch.utils.data.datapipes.iter.RoutedDecoder",
-        "init_args": {"datapipe": []},
-    },
+    "a cache of LSUN": {"class_path": "torchvision.datasets.LSUN", "init_args": LSUN},
+    "one of its classes": {"class_path": "torchvision.datasets.lsun.LSUNClass", "init_args": LSUN},
+    "a pipe of files": {"class_path": "torch.utils.data.datapipes.iter.RoutedDecoder", "init_args": {"datapipe": []}},
     "a program": {"class_path": "webdataset.WebDataset", "init_args": {"urls": "pipe:touch ran"}},
+    "a program, by timm": {"class_path": "timm.data.ImageDataset", "init_args": {"root": "pipe:touch ran"}},
+    "chunks": {"class_path": "litdata.StreamingDataset", "init_args": {"input_dir": "."}},
+    "a package nobody has heard of": {"class_path": "surprise.Images", "init_args": {"root": "."}},
 }
+
+
+@pytest.fixture
+def surprise(tmp_path, monkeypatch):
+    """An installed package with a data set, a network and a function, all of which run something."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "surprise.py").write_text(
+        "import torch\n"
+        "class Images(torch.utils.data.Dataset):\n"
+        "    def __init__(self, root: str): raise RuntimeError('ran: ' + root)\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, width: int = 1): raise RuntimeError(f'ran: width {width}')\n"
+        "def read(path): raise RuntimeError('ran')\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr("site.getsitepackages", lambda: [str(site)])
+    yield
+    sys.modules.pop("surprise", None)
 
 
 @pytest.mark.parametrize("kind", ["DatasetDataModule", "StreamDataModule"])
 @pytest.mark.parametrize("train", DATA.values(), ids=DATA)
-def test_a_configuration_names_no_data_set_that_runs_what_it_reads(train, kind, folder, capsys):
-    if train["class_path"].startswith("webdataset"):
-        pytest.importorskip("webdataset")
+def test_a_configuration_names_no_data_set_that_might_run_what_it_reads(train, kind, folder, surprise, capsys):
+    package = train["class_path"].partition(".")[0]
+    pytest.importorskip(package)
     (folder / "_cache_").write_bytes(KINDS["a pickle"])
     given = {"class_path": f"sslbolts.data.{kind}", "init_args": {"train": train}}
     (folder / "theirs.yaml").write_text(json.dumps({"model": "sslbolts.SimCLR", "data": given}))
     assert main(["fit", "--config=theirs.yaml", *OF_TRAINING]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: --data.train: {train['class_path']}")
-    assert "unpickle" in line
+    assert line.startswith(f"error: --data.train: {train['class_path']} is of an installed package")
+    assert f"SSLBOLTS_TRUST={package}" in line
+
+
+FUNCTIONS = (
+    *("surprise.read", "torch.hub.load", "numpy.load", "pandas.read_pickle"),
+    *("timm.models.load_state_dict", "torchvision.datasets.utils.extract_archive"),
+)
+
+
+@pytest.mark.parametrize("loader", FUNCTIONS)
+def test_a_configuration_names_no_function_that_might_run_what_it_reads(loader, folder, surprise, capsys):
+    pytest.importorskip(loader.partition(".")[0])
+    images = {"root": ".", "extensions": [".pth"], "loader": loader}
+    train = {"class_path": "torchvision.datasets.DatasetFolder", "init_args": images}
+    given = {"class_path": "sslbolts.data.DatasetDataModule", "init_args": {"train": train}}
+    (folder / "theirs.yaml").write_text(json.dumps({"model": "sslbolts.SimCLR", "data": given}))
+    assert main(["fit", "--config=theirs.yaml", *OF_TRAINING]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --data.train.loader: ")
+    assert "is of an installed package" in line
+
+
+def test_what_is_on_the_command_line_or_of_a_package_that_is_named_is_trusted(folder, surprise, monkeypatch, capsys):
+    """With the arguments of the configuration."""
+    images = {"class_path": "surprise.Images", "init_args": {"root": "mine"}}
+    network = {"class_path": "surprise.Net", "init_args": {"width": 2}}
+    data = {"class_path": "sslbolts.data.DatasetDataModule", "init_args": {"train": images}}
+    model = {"class_path": "sslbolts.SimCLR", "init_args": {"backbone": network}}
+    for given, word, made in (
+        ({"model": "sslbolts.SimCLR", "data": data}, "--data.train=surprise.Images", "mine"),
+        (
+            {"model": model, "data": "sslbolts.data.CIFAR10MiniDataModule"},
+            f"--model.backbone={json.dumps(network)}",
+            "width 2",
+        ),
+    ):
+        (folder / "mine.yaml").write_text(json.dumps(given))
+        command = ["fit", "--config=mine.yaml", *OF_TRAINING]
+        assert main(command) == 2
+        assert "is of an installed package" in capsys.readouterr().err
+        with pytest.raises((RuntimeError, ValueError), match=f"ran: {made}"):
+            main([*command, word])
+        monkeypatch.setenv("SSLBOLTS_TRUST", "other, surprise")
+        with pytest.raises((RuntimeError, ValueError), match=f"ran: {made}"):
+            main(command)
+        monkeypatch.delenv("SSLBOLTS_TRUST")
 
 
 @pytest.mark.parametrize("kind", ["a pickle", "of torch 1.5", "an object of torch.save"])

@@ -157,13 +157,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         path = _option(explicit, "--ckpt_path")
         stored = checkpoint.read(path)
         of_the_verb = self._subcommand_parsers[verb]
-        self.config = parse(parser, [verb, *checkpoint.model_arguments(stored, explicit), *explicit], of_the_verb)
+        arguments = [verb, *checkpoint.model_arguments(stored, explicit), *explicit]
+        self.config = parse(parser, arguments, of_the_verb, words=explicit)
         config = self.config[verb]
         if path != config.ckpt_path or (stored and not stored.find_class(LightningModule)):  # in a file, or to be named
             stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            arguments = checkpoint.model_arguments(stored, explicit, class_path)
-            self.config = parse(parser, [verb, *arguments, *explicit], of_the_verb)
+            arguments = [verb, *checkpoint.model_arguments(stored, explicit, class_path), *explicit]
+            self.config = parse(parser, arguments, of_the_verb, words=explicit)
             config = self.config[verb]
         checkpoint.check_trust(explicit, config.get("weights_only"))
         checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))

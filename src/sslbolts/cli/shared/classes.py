@@ -2,10 +2,12 @@
 
 import contextlib
 import inspect
+import os
+import re
 import site
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
@@ -21,32 +23,51 @@ from sslbolts.checks import HARMLESS, import_class
 from sslbolts.cli.shared.names import CONFIGURATIONS
 from sslbolts.errors import UsageError
 
-__all__ = ["annotations", "check_classes"]
+__all__ = ["TRUST", "annotations", "check_classes"]
 
 _PARTS: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler, Dataset, Sampler, Callback, LightningDataModule)
 """Bases of what a configuration may make for a parameter without a type of its own."""
 
-_DANGERS = {
-    "torchvision.datasets.lsun.": "unpickles the file _cache_... of the working directory, and so runs what anybody "
-    "may have put there: write its images into a folder, and give ImageFolder.",
-    "torch.utils.data.datapipes.": "may unpickle what stands in the files that it reads: give a Dataset of a module of "
-    "yours.",
-    "webdataset.": "starts the programs that stand in its addresses (pipe:), and may unpickle what it reads: make the "
-    "stream in a class of a module of yours.",
-}
-"""Classes of a parameter's type that run what stands in files or words, by the beginnings of their modules."""
+_CLASSES = (
+    *("sslbolts.", "torch.nn.", "torch.optim.", "torchmetrics.", "pytorch_lightning.", "lightning."),
+    *("torch.utils.data.dataset.", "torch.utils.data.sampler.", "torch.utils.data.distributed."),
+    *("torchvision.datasets.", "torchvision.models.", "torchvision.ops.", "torchvision.transforms."),
+    *("timm.layers.", "timm.loss.", "timm.models.", "timm.optim.", "timm.scheduler."),
+    *("timm.data.auto_augment.", "timm.data.random_erasing.", "timm.data.transforms."),
+)
+"""Modules of installed packages whose classes any configuration may name: none runs what stands in files or words."""
+
+_UNPICKLES = ("torchvision.datasets.lsun.",)
+"""Modules of those whose classes do: this one trusts a file ``_cache_...`` of the working directory."""
+
+_FUNCTIONS = (
+    *("sslbolts.losses.", "sslbolts.readouts.", "sslbolts.transforms.", "torch.nn."),
+    *("torchvision.datasets.folder.", "torchvision.io.", "torchvision.ops.", "torchvision.transforms."),
+)
+"""Modules of installed packages whose functions any configuration may name: they read images, or compute."""
+
+_PACKAGES = {module.partition(".")[0] for module in _CLASSES}
+
+TRUST = "SSLBOLTS_TRUST"
+"""Variable of the environment: further packages whose classes and functions a configuration may name, by commas."""
 
 
-def check_classes(config: Namespace) -> None:
-    """Refuse a configuration in which something is named that is not of its parameter's type.
+def check_classes(config: Namespace, words: Sequence[str] = ()) -> None:
+    """Refuse a configuration in which something is named that is not of its parameter's type, or might do harm.
 
     A parser accepts a function where its result is said to be of the type, any class where the parameter has no type,
     and any function for a parameter that is one. Here a class path is a class; where its parameter has no type, one of
     the parts that a run is made of, or of the package that has the parameter; and a function says that it returns what
-    its parameter wants, or, where that is nothing in particular, is no function of some installed package.
+    its parameter wants, or that is nothing in particular.
+
+    A configuration may be a stranger's, and a class of an installed package may run what stands in the files or words
+    that it is given: ``pandas.read_pickle`` as the loader of a dataset, or ``webdataset.WebDataset`` with the address
+    ``pipe:``. So a class or function is of a module that is not installed as a package, which is the user's own; or of
+    a known module; or on the command line; or of a package in ``SSLBOLTS_TRUST``.
 
     Args:
         config: parsed, with nothing made yet.
+        words: those of the command line.
 
     Raises:
         UsageError: names the option.
@@ -56,6 +77,7 @@ def check_classes(config: Namespace) -> None:
         Traceback (most recent call last):
         sslbolts.errors.UsageError: --model: os.system is no class.
     """
+    trusted = _Trusted(words)
     kinds = {"model": LightningModule, "data": LightningDataModule, **annotations(Trainer)}
     for name, value in _named(config):
         file = value.get("__path__") if isinstance(value, Namespace) else None
@@ -64,7 +86,7 @@ def check_classes(config: Namespace) -> None:
                 f"--{name}: {file} is a file in this folder, too: give the whole class path, or a file whose name ends "
                 f"in {', '.join(CONFIGURATIONS)}."
             )
-        _check(name, value, kinds.get(name.rpartition(".")[2], Any), "")
+        _check(name, value, kinds.get(name.rpartition(".")[2], Any), "", trusted)
 
 
 def annotations(cls: type) -> dict[str, Any]:
@@ -96,44 +118,78 @@ def _named(config: Namespace) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _check(option: str, value: Any, kind: Any, owner: str) -> None:
+class _Trusted:
+    """What may be named, wherever its name came from.
+
+    Args:
+        words: those of the command line, where the user has named it.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._named = {name for word in words for name in re.findall(r"\w+(?:\.\w+)+", word)}
+        packages = {name.strip() for name in os.environ.get(TRUST, "").split(",")} - {""}
+        self._packages = tuple(f"{name}." for name in packages)
+
+    def check(self, option: str, path: str, found: Any, owner: str) -> None:
+        """Refuse a class or function of an installed package that is none of these.
+
+        Args:
+            option: for the error.
+            path: its name in the configuration.
+            found: the class or function.
+            owner: class path of what has the parameter.
+
+        Raises:
+            UsageError: says how to trust it.
+        """
+        name, module = f"{found.__module__}.{found.__qualname__}", f"{found.__module__}."
+        known = module.startswith(_CLASSES if isinstance(found, type) else _FUNCTIONS)
+        if known and not module.startswith(_UNPICKLES):
+            return
+        accepted = _package(found) == owner.partition(".")[0] not in _PACKAGES  # with the class that has the parameter
+        if accepted or _is_own(found) or {path, name} & self._named or module.startswith(self._packages):
+            return
+        raise UsageError(
+            f"--{option}: {path} is of an installed package, and might run what stands in the files that it opens: "
+            f"where you trust it, name it on the command line yourself, or set {TRUST}={_package(found)}; or give one "
+            "of a module of yours that calls it."
+        )
+
+
+def _check(option: str, value: Any, kind: Any, owner: str, trusted: _Trusted) -> None:
     """Refuse a value, or what stands in it; ``owner`` is the class path whose parameter it is."""
     if isinstance(value, list | tuple | set):
         for item in value:
-            _check(option, item, kind, owner)
+            _check(option, item, kind, owner, trusted)
     elif isinstance(value, Mapping | Namespace):
         items = dict(value.items() if isinstance(value, Mapping) else vars(value).items())
         path = items.get("class_path")
         if path is None:  # a mapping, or the arguments of a dataclass
             for name, item in items.items():
                 kinds = [found[name] for found in map(annotations, _classes(kind)) if name in found]
-                _check(option, item, Union[tuple(kinds)] if kinds else kind, owner)  # noqa: UP007
+                _check(option, item, Union[tuple(kinds)] if kinds else kind, owner, trusted)  # noqa: UP007
             return
         try:
             cls = import_class(str(path))
         except UsageError as error:
             raise UsageError(f"--{option}: {error}") from error
-        if danger := next((words for place, words in _DANGERS.items() if f"{cls.__module__}.".startswith(place)), None):
-            raise UsageError(f"--{option}: {path} {danger}")
         if not _fits(cls, kind, owner):
             raise UsageError(f"--{option}: {path} is not of the type that is wanted there, {_words(kind)}.")
+        trusted.check(option, str(path), cls, owner)
         typed, own = annotations(cls), _defaults(cls)
         arguments = items.get("init_args") or {}
         for name, item in arguments.items() if isinstance(arguments, Mapping) else vars(arguments).items():
             if inspect.isroutine(item) and item is own.get(name):
                 continue  # of the class itself, whatever it does not say
-            _check(f"{option}.{name}", item, typed.get(name, Any), str(path))
-    elif inspect.isroutine(value) and not _returns(value, kind):
+            _check(f"{option}.{name}", item, typed.get(name, Any), str(path), trusted)
+    elif inspect.isroutine(value):
         name = f"{value.__module__}.{value.__qualname__}"
-        raise UsageError(
-            f"--{option}: the function {name} is not known to return {_words(kind)}: say so in its annotation, or give "
-            "a class."
-        )
-    elif inspect.isroutine(value) and not _is_known(value, kind, owner):
-        raise UsageError(
-            f"--{option}: {value.__module__}.{value.__qualname__} is a function of an installed package, and might run "
-            "what stands in the files that it opens: give a function of a module of yours, which calls it."
-        )
+        if not _returns(value, kind):
+            raise UsageError(
+                f"--{option}: the function {name} is not known to return {_words(kind)}: say so in its annotation, or "
+                "give a class."
+            )
+        trusted.check(option, name, value, owner)
 
 
 def _fits(cls: type, kind: Any, owner: str) -> bool:
@@ -159,16 +215,14 @@ def _returns(function: Any, kind: Any) -> bool:
     return not _is_of_python(function)
 
 
-def _is_known(function: Any, kind: Any, owner: str) -> bool:
-    """True for a function that is wanted for its result, or is of a package that opens nothing, or of no installed one.
-
-    ``pandas.read_pickle`` as the loader of a dataset would run what a stranger's folder of images holds.
-    """
-    wanted = any(list(_classes(part)) for part in _parts(kind) if _is_callable(part))
-    if wanted or f"{function.__module__}.".startswith(HARMLESS) or _package(function) == owner.partition(".")[0]:
+def _is_own(found: Any) -> bool:
+    """True for what is in the user's own files, and of no package of the environment."""
+    if found.__module__ == "__main__":
         return True
-    path = getattr(sys.modules.get(_package(function)), "__file__", None)
-    return path is None or not any(Path(path).is_relative_to(folder) for folder in _site_folders())
+    path = getattr(sys.modules.get(found.__module__), "__file__", None)
+    if path is None or _package(found) in _PACKAGES:
+        return False
+    return not any(Path(path).is_relative_to(folder) for folder in _site_folders())
 
 
 def _site_folders() -> list[str]:

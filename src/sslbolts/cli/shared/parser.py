@@ -101,13 +101,20 @@ class Parser(PlainTexts, ArgumentParser):
         return names
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: ArgumentParser) -> Namespace:
+def parse(
+    parser: ArgumentParser,
+    arguments: Sequence[str],
+    of_the_verb: ArgumentParser,
+    *,
+    words: Sequence[str] | None = None,
+) -> Namespace:
     """The values of a command line.
 
     Args:
         parser: of the command line.
         arguments: class paths stand in place of short names.
         of_the_verb: the parser whose options are suggested for a wrong one.
+        words: those arguments that the user gave; None for all.
 
     Raises:
         UsageError: one line on what is wrong.
@@ -123,7 +130,7 @@ def parse(parser: ArgumentParser, arguments: Sequence[str], of_the_verb: Argumen
     if any(isinstance(value, Namespace) for value in vars(of_verb).values()):
         from sslbolts.cli.shared.classes import check_classes  # which needs torch
 
-        check_classes(of_verb)
+        check_classes(of_verb, arguments if words is None else words)
     return config
 
 
