@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import Namespace
 
 from sslbolts import METHODS, UsageError
+from sslbolts._lightning import lightning_module
 from sslbolts.cli import main
 from sslbolts.cli.shared.classes import check_classes
 from sslbolts.methods.registry import get_method
@@ -57,6 +58,7 @@ def _callback(**arguments: object) -> Namespace:
     return Namespace(trainer=Namespace(callbacks=[_made("sslbolts.callbacks.KNNMonitor", **arguments)]))
 
 
+MIXED = _made("torch.distributed.fsdp.MixedPrecision", keep_low_precision_grads=True)
 WRONG = {
     "a function of the system": _model(optimizer=_made("os.system", command="touch ran")),
     "a function that says it gives a network": _model(backbone=_made("parts.network", width=3)),
@@ -94,6 +96,10 @@ def test_what_is_of_its_parameters_type_is_left_alone(folder):
     )
     check_classes(_model(backbone_kwargs={"act_layer": _made("torch.nn.GELU")}))
     check_classes(_callback(targets=_made("parts.Called")))
+    plugins = lightning_module("plugins.environments")
+    check_classes(Namespace(trainer=Namespace(plugins=[_made(f"{plugins.__name__}.SLURMEnvironment")])))
+    strategy = _made(f"{lightning_module('strategies').__name__}.FSDPStrategy", mixed_precision=MIXED)
+    check_classes(Namespace(trainer=Namespace(strategy=strategy)))
     views = Namespace(views=[_made("sslbolts.transforms.View", size=32)])  # as a dataclass's arguments are parsed
     check_classes(Namespace(data=_made("sslbolts.data.CIFAR10MiniDataModule", views=views)))
     transform = _made("torchvision.transforms.Compose", transforms=[_made("torchvision.transforms.ToTensor")])

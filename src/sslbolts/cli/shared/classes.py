@@ -28,8 +28,12 @@ __all__ = ["TRUST", "annotations", "check_classes"]
 _PARTS: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler, Dataset, Sampler, Callback, LightningDataModule)
 """Bases of what a configuration may make for a parameter without a type of its own."""
 
+_OF_STRATEGIES = "torch.distributed.fsdp."
+"""Settings that Lightning's strategies take, whose types it names for type checkers alone."""
+
 _CLASSES = (
-    *("sslbolts.", "torch.nn.", "torch.optim.", "torchmetrics.", "pytorch_lightning.", "lightning."),
+    *("sslbolts.", "pytorch_lightning.", "lightning.", "lightning_fabric.", "torchmetrics."),
+    *("torch.nn.", "torch.optim.", _OF_STRATEGIES),
     *("torch.utils.data.dataset.", "torch.utils.data.sampler.", "torch.utils.data.distributed."),
     *("torchvision.datasets.", "torchvision.models.", "torchvision.ops.", "torchvision.transforms."),
     *("timm.layers.", "timm.loss.", "timm.models.", "timm.optim.", "timm.scheduler."),
@@ -203,7 +207,9 @@ def _fits(cls: type, kind: Any, owner: str) -> bool:
         return True
     untyped = any(part in (Any, object) or getattr(part, "_is_protocol", False) for part in parts)
     is_own = _package(cls) == owner.partition(".")[0] != "torch"
-    return untyped and (is_own or issubclass(cls, _PARTS) or f"{cls.__module__}.".startswith(HARMLESS))
+    return untyped and (
+        is_own or issubclass(cls, _PARTS) or f"{cls.__module__}.".startswith((*HARMLESS, _OF_STRATEGIES))
+    )
 
 
 def _returns(function: Any, kind: Any) -> bool:
