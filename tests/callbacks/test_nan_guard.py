@@ -1,6 +1,7 @@
 """A run that diverges is stopped and named, and leaves its last good checkpoint."""
 
 from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +92,16 @@ def test_precision_and_temperature_are_among_the_remedies():
     "settings",
     [
         {"every_n_train_steps": 1},
-        {"every_n_train_steps": 5, "save_on_exception": True},
+        pytest.param(
+            {"every_n_train_steps": 5, "save_on_exception": True},
+            marks=pytest.mark.skipif(
+                "save_on_exception" not in signature(ModelCheckpoint).parameters, reason="this Lightning has none"
+            ),
+        ),
         {"every_n_train_steps": 1, "save_weights_only": True},
         {"save_weights_only": True},
-        {"train_time_interval": timedelta(seconds=0)},
-        {"train_time_interval": timedelta(seconds=0), "save_weights_only": True},
+        {"train_time_interval": timedelta(microseconds=1)},
+        {"train_time_interval": timedelta(microseconds=1), "save_weights_only": True},
         {"monitor": "val_loss", "save_top_k": 2},
         {"save_on_train_epoch_end": True},
     ],

@@ -22,7 +22,7 @@ def test_the_first_channels_are_shown(channels, given, shown, dtype):
     images = torch.randint(0, 256, (2, channels, 16, 16)).to(dtype)
     figure = draw_augmentations(images, VIEWS, draws=2, color_channels=given)
     drawn = np.asarray(figure.axes[0].images[0].get_array(), np.float64).reshape(16, 16, -1)
-    expected = images[0, shown].float().permute(1, 2, 0).numpy().astype(np.float64)
+    expected = images.float()[0, shown].permute(1, 2, 0).numpy().astype(np.float64)
     if dtype == torch.uint16:
         low, high = np.quantile(expected, [0.02, 0.98], axis=(0, 1))
         expected = ((expected - low) / (high - low)).clip(0, 1)

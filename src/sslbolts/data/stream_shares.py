@@ -48,7 +48,7 @@ def useful_workers(stream: Any, workers: int, *, world_size: int) -> int:
     """As many workers as can have a share: a stream of Hugging Face gives each of them whole shards."""
     if engine_of(stream) != "datasets":
         return workers
-    shards = int(stream.num_shards)
+    shards = int(stream.num_shards if hasattr(stream, "num_shards") else stream.n_shards)  # the older name
     return min(workers, shards // world_size if shards % world_size == 0 else shards)
 
 
