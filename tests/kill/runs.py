@@ -55,8 +55,9 @@ def write_configuration(name: str, folder: Path, *, ranks: int = 1) -> list[str]
                     "init_args": {"k": 5, "max_bank": 60, "baselines": False},
                 },
                 {"class_path": "sslbolts.callbacks.CollapseMonitor", "init_args": {"every_n_steps": 2}},
-                _SAVER | {"init_args": _FOLDER | {"every_n_train_steps": EVERY, "save_last": True}},
                 _SAVER | {"init_args": _FOLDER | {"filename": "{epoch}", "save_top_k": -1, "every_n_epochs": 1}},
+                # Last, since some of Lightning's versions write last.ckpt at the end of an epoch as well.
+                _SAVER | {"init_args": _FOLDER | {"every_n_train_steps": EVERY, "save_last": True}},
             ],
         },
         "model": {"class_path": f"sslbolts.{name}", "init_args": json.loads(json.dumps(arguments))},
