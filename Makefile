@@ -72,10 +72,10 @@ $(OLDEST_VENV)/.installed: setup.cfg
 	touch $@
 
 test-oldest: $(OLDEST_VENV)/.installed  ## every test that is not slow, with the oldest versions that setup.cfg allows
-	$(OLDEST_VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow"
+	$(OLDEST_VENV)/bin/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow and not kill"
 
 test-lightning: $(BIN)/.test  ## where Lightning takes part, under its other name, lightning.pytorch
-	SSLBOLTS_LIGHTNING=lightning $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" \
+	SSLBOLTS_LIGHTNING=lightning $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill" \
 		tests/callbacks tests/checkpoints tests/cli tests/data tests/evaluation tests/invariants tests/training
 
 audit: $(BIN)/.test  ## known vulnerabilities of what is installed, or a failure where that cannot be known; test-slow looks, too
