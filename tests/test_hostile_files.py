@@ -21,6 +21,7 @@ from sslbolts import SimCLR, UsageError, export_backbone, load_backbone
 from sslbolts.checkpoints.lightning_files import PlainCheckpointIO
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.cli import main
+from sslbolts.cli.run.checkpoint import names_given
 from sslbolts.data.stream import _items
 from sslbolts.data.stream_shares import Share
 from sslbolts.evaluation import FineTune, LinearProbe, MLPProbe, load_encoder
@@ -316,6 +317,21 @@ def test_what_is_on_the_command_line_or_of_a_package_that_is_named_is_trusted(fo
         with pytest.raises((RuntimeError, ValueError), match=f"ran: {made}"):
             main(command)
         monkeypatch.delenv("SSLBOLTS_TRUST")
+
+
+def test_a_configuration_lets_no_checkpoint_name_what_it_may_not_name_itself(folder, surprise, monkeypatch):
+    """Both may be the same stranger's, and a comment would do."""
+    (folder / "mine.py").write_text("")
+    (folder / "theirs.yaml").write_text("# surprise.Net, torch.fx.GraphModule, mine.Net\nmodel: SimCLR\n")
+    monkeypatch.syspath_prepend(folder)
+    assert names_given(["--config=theirs.yaml"]) == {"theirs.yaml", "mine.Net"}
+    assert names_given(["--config", "theirs.yaml", "--model=surprise.Net"]) == {
+        "theirs.yaml",
+        "mine.Net",
+        "surprise.Net",
+    }
+    monkeypatch.setenv("SSLBOLTS_TRUST", "surprise")
+    assert names_given(["--config=theirs.yaml"]) == {"theirs.yaml", "mine.Net", "surprise.Net"}
 
 
 @pytest.mark.parametrize("kind", ["a pickle", "of torch 1.5", "an object of torch.save"])

@@ -11,11 +11,21 @@ from sslbolts.checks.arguments import (
     positive,
     whole,
 )
-from sslbolts.checks.classes import HARMLESS, import_class, import_named_in_file, is_named, naming
+from sslbolts.checks.classes import (
+    HARMLESS,
+    TRUST,
+    import_class,
+    import_named_in_file,
+    is_named,
+    is_own,
+    is_trusted,
+    naming,
+)
 from sslbolts.checks.files import must_be_writable, read_regular, whole_file, write_text
 
 __all__ = [
     "HARMLESS",
+    "TRUST",
     "as_plain",
     "at_least",
     "below_one",
@@ -24,7 +34,9 @@ __all__ = [
     "import_named_in_file",
     "is_named",
     "is_number",
+    "is_own",
     "is_plain",
+    "is_trusted",
     "must_be_writable",
     "naming",
     "one_of",

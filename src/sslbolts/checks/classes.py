@@ -1,13 +1,28 @@
 """Classes by the names that users and files give them."""
 
 import importlib
+import os
+import site
+import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
+from pathlib import Path
 
 from sslbolts.errors import UsageError
 
-__all__ = ["HARMLESS", "import_class", "import_named_in_file", "is_named", "naming"]
+__all__ = [
+    "HARMLESS",
+    "TRUST",
+    "import_class",
+    "import_named_in_file",
+    "is_named",
+    "is_own",
+    "is_trusted",
+    "naming",
+]
 
 HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
 """Packages whose modules and optimizers do no harm, whoever names them.
@@ -15,6 +30,40 @@ HARMLESS = ("sslbolts.", "torch.nn.", "torch.optim.", "torchvision.", "timm.")
 Of torch it is not all: ``torch.hub``, ``torch.utils.cpp_extension``, ``torch.distributed`` and ``torch.fx`` fetch,
 build, call or compile what they are told.
 """
+
+
+TRUST = "SSLBOLTS_TRUST"
+"""Variable of the environment: further packages whose classes and functions a configuration may name, by commas."""
+
+
+def is_trusted(name: str) -> bool:
+    """True for a dotted name in a package that the user has named in ``SSLBOLTS_TRUST``."""
+    packages = {package.strip() for package in os.environ.get(TRUST, "").split(",")} - {""}
+    return f"{name}.".startswith(tuple(f"{package}." for package in packages))
+
+
+def is_own(name: str) -> bool:
+    """True for a dotted name in the user's own files: in no package of the environment, and in none of Python's.
+
+    Nothing is imported.
+
+    Example:
+        >>> [is_own(name) for name in ("torch.nn.Linear", "subprocess.Popen", "nowhere.Network")]
+        [False, False, False]
+    """
+    package = name.partition(".")[0]
+    if package == "__main__":
+        return True
+    try:
+        spec = None if package in sys.stdlib_module_names else find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    places = [place for place in (spec.origin, *(spec.submodule_search_locations or ())) if place]
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
+    folders.append(site.getusersitepackages())
+    return bool(places) and not any(Path(place).is_relative_to(folder) for place in places for folder in folders)
 
 
 def import_class(path: str) -> type:

@@ -16,7 +16,7 @@ from sslbolts._lightning import LightningModule
 from sslbolts.checkpoints.files import must_be_file, refused_classes, some
 from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
-from sslbolts.checks import import_class, import_named_in_file
+from sslbolts.checks import import_class, import_named_in_file, is_own, is_trusted
 from sslbolts.cli.shared.classes import annotations
 from sslbolts.cli.shared.names import CONFIG
 from sslbolts.errors import UsageError
@@ -117,14 +117,19 @@ def check(checkpoint: Checkpoint | None, class_path: str | None, weights_only: b
 
 
 def names_given(arguments: Sequence[str]) -> set[str]:
-    """Dotted names on a command line and in its configurations: classes among them may stand in a checkpoint, too."""
+    """Dotted names of the user's: classes among them may stand in a checkpoint, too.
+
+    Those on a command line, and those in its configurations that are not of an installed package, or of one that the
+    user trusts: configuration and checkpoint may be the same stranger's.
+    """
     files = [
         after if word in CONFIG else word.partition("=")[2]
         for word, after in zip(arguments, [*arguments[1:], ""])
         if word.partition("=")[0] in CONFIG
     ]
     texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files if os.path.isfile(file)]
-    return {name for text in [*arguments, *texts] for name in re.findall(r"\w+(?:\.\w+)+", text)}
+    said, written = (set(re.findall(r"\w+(?:\.\w+)+", " ".join(each))) for each in (arguments, texts))
+    return said | {name for name in written if is_own(name) or is_trusted(name)}
 
 
 def check_trust(explicit: Sequence[str], weights_only: bool | None) -> None:

@@ -2,13 +2,9 @@
 
 import contextlib
 import inspect
-import os
 import re
-import site
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -19,11 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, Sampler
 
 from sslbolts._lightning import Callback, LightningDataModule, LightningModule, Trainer
-from sslbolts.checks import HARMLESS, import_class
+from sslbolts.checks import HARMLESS, TRUST, import_class, is_own, is_trusted
 from sslbolts.cli.shared.names import CONFIGURATIONS
 from sslbolts.errors import UsageError
 
-__all__ = ["TRUST", "annotations", "check_classes"]
+__all__ = ["annotations", "check_classes"]
 
 _PARTS: tuple[type, ...] = (nn.Module, Optimizer, LRScheduler, Dataset, Sampler, Callback, LightningDataModule)
 """Bases of what a configuration may make for a parameter without a type of its own."""
@@ -51,9 +47,6 @@ _FUNCTIONS = (
 """Modules of installed packages whose functions any configuration may name: they read images, or compute."""
 
 _PACKAGES = {module.partition(".")[0] for module in _CLASSES}
-
-TRUST = "SSLBOLTS_TRUST"
-"""Variable of the environment: further packages whose classes and functions a configuration may name, by commas."""
 
 
 def check_classes(config: Namespace, words: Sequence[str] = ()) -> None:
@@ -131,8 +124,6 @@ class _Trusted:
 
     def __init__(self, words: Sequence[str]) -> None:
         self._named = {name for word in words for name in re.findall(r"\w+(?:\.\w+)+", word)}
-        packages = {name.strip() for name in os.environ.get(TRUST, "").split(",")} - {""}
-        self._packages = tuple(f"{name}." for name in packages)
 
     def check(self, option: str, path: str, found: Any, owner: str) -> None:
         """Refuse a class or function of an installed package that is none of these.
@@ -151,7 +142,8 @@ class _Trusted:
         if known and not module.startswith(_UNPICKLES):
             return
         accepted = _package(found) == owner.partition(".")[0] not in _PACKAGES  # with the class that has the parameter
-        if accepted or _is_own(found) or {path, name} & self._named or module.startswith(self._packages):
+        own = _package(found) not in _PACKAGES and is_own(found.__module__)
+        if accepted or own or {path, name} & self._named or is_trusted(found.__module__):
             return
         raise UsageError(
             f"--{option}: {path} is of an installed package, and might run what stands in the files that it opens: "
@@ -219,25 +211,6 @@ def _returns(function: Any, kind: Any) -> bool:
     if classes:
         return any(issubclass(found, classes) for found in returned)
     return not _is_of_python(function)
-
-
-def _is_own(found: Any) -> bool:
-    """True for what is in the user's own files, and of no package of the environment."""
-    if found.__module__ == "__main__":
-        return True
-    path = getattr(sys.modules.get(found.__module__), "__file__", None)
-    if path is None or _package(found) in _PACKAGES:
-        return False
-    return not any(Path(path).is_relative_to(folder) for folder in _site_folders())
-
-
-def _site_folders() -> list[str]:
-    return [
-        sysconfig.get_path("purelib"),
-        sysconfig.get_path("platlib"),
-        *site.getsitepackages(),
-        site.getusersitepackages(),
-    ]
 
 
 def _parts(kind: Any) -> Iterator[Any]:
