@@ -68,6 +68,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
             "sslbolts.data.stream",
             "sslbolts.data.stream_shares",
             "sslbolts.data.views",
+            "sslbolts.data.workers",
             "sslbolts.data.frame_windows",
             "sslbolts.data.frame_sampler",
             "sslbolts.transforms.papers_of_tasks",

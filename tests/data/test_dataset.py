@@ -252,7 +252,8 @@ def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind
     assert fingerprint(data.bank_dataloader().dataset) is not None
     assert dataset.file is None
     ours = torch.cat([images for images, *_ in data.bank_dataloader()]).permute(0, 2, 3, 1)
-    plain = [image for batch in DataLoader(dataset, 20, num_workers=2, collate_fn=list) for image, _ in batch]
+    forked = DataLoader(dataset, 20, num_workers=2, collate_fn=list, multiprocessing_context="fork")
+    plain = [image for batch in forked for image, _ in batch]
     assert (ours.numpy() == expected).all()
     assert (np.stack(plain) == expected).all()
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 from sslbolts._lightning import lightning_module
 from sslbolts.batch import ViewBatch
 from sslbolts.data import CIFAR10MiniDataModule, DatasetDataModule, ImageFolderDataModule
-from sslbolts.data.loader import start_worker
+from sslbolts.data.workers import start_worker
 from sslbolts.errors import UsageError
 from sslbolts.training.facts import per_device_batch_size
 from tests.data.helpers import Recorder, quiet_trainer, write_folder
@@ -91,7 +91,7 @@ def test_every_datamodule_trains_validates_and_predicts(folder, name):
     ],
 )
 def test_the_place_of_the_augmentation_is_said_in_one_line(messages, monkeypatch, cores, threads, said):
-    monkeypatch.setattr("sslbolts.data.loader._cores", lambda processes: cores)
+    monkeypatch.setattr("sslbolts.data.workers._cores", lambda processes: cores)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     CIFAR10MiniDataModule(batch_size=2500).train_dataloader()
     lines = [line for line in messages if "training images" in line]

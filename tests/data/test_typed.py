@@ -30,7 +30,7 @@ def test_the_help_of_every_datamodule_describes_every_argument(name, capsys):
     with pytest.raises(SystemExit):
         parser.parse_args([f"--data.help=sslbolts.data.{name}"])
     shown = re.split(r"\n  --data\.", capsys.readouterr().out)[1:]
-    texts = {part.split()[0]: re.sub(r"\(.*", "", " ".join(part.split()[2:])) for part in shown}
+    texts = {part.split()[0].rstrip(","): re.sub(r"\(type: .*", "", " ".join(part.split()[2:])) for part in shown}
     assert set(DataArguments.__annotations__) <= set(texts)
     for argument in DataArguments.__annotations__:
         assert len(texts[argument]) > 15, argument

@@ -8,4 +8,4 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sslbolts.data.apart._forks", lambda: False)
+    monkeypatch.setattr("sslbolts.data.apart.are_forked", lambda: False)

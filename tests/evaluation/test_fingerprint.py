@@ -59,7 +59,7 @@ def test_a_fork_and_this_process_find_the_same(monkeypatch):
     dataset = Held(_images(40), lambda image: image.flip(2))
     found = []
     for forks in (True, False):
-        monkeypatch.setattr("sslbolts.data.apart._forks", lambda forks=forks: forks)
+        monkeypatch.setattr("sslbolts.data.apart.are_forked", lambda forks=forks: forks)
         found.append(fingerprint(dataset))
     assert found[0] == found[1] is not None
 

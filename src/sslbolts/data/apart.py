@@ -1,7 +1,6 @@
 """Items of a dataset that are looked at without a trace in it."""
 
 import io
-import multiprocessing
 import pickle
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from itertools import chain
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from sslbolts.data.workers import are_forked, worker_settings
 from sslbolts.errors import UsageError
 
 __all__ = ["Apart"]
@@ -60,7 +60,7 @@ class Apart(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         process, dataset = None, self.dataset
         if not _is_held(dataset):
-            process, dataset = (self._process(), dataset) if _forks() else (None, _copy(dataset))
+            process, dataset = (self._process(), dataset) if are_forked() else (None, _copy(dataset))
         try:
             for row in self.rows:
                 if process is not None:
@@ -83,10 +83,9 @@ class Apart(Generic[T]):
             _Answers(self.make, self.dataset),
             batch_size=self.at_a_time,
             sampler=self.rows,
-            num_workers=1,
             collate_fn=_as_it_is,
             timeout=_PATIENCE * self.at_a_time,
-            multiprocessing_context="fork",
+            **worker_settings(1),
             generator=torch.Generator().manual_seed(torch.initial_seed()),  # draws nothing from that of the run
         )
         yield from chain.from_iterable(answers)
@@ -120,11 +119,6 @@ def _is_held(dataset: Any) -> bool:
             return True
         dataset = getattr(dataset, "dataset", getattr(dataset, "images", None))
     return False
-
-
-def _forks() -> bool:
-    """True if worker processes are forked; asking for it settles nothing."""
-    return (multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]) == "fork"
 
 
 def _copy(dataset: Any) -> Any:

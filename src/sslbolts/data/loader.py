@@ -1,7 +1,5 @@
 """Loaders, and the place where their work is done."""
 
-import gc
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,24 +13,19 @@ from sslbolts._lightning import Trainer, rank_zero_info
 from sslbolts.data.arguments import AugmentOn
 from sslbolts.data.images import Images, TensorImages, readable
 from sslbolts.data.sampler import EpochSampler
+from sslbolts.data.workers import automatic_workers, start_worker, worker_for_memory, worker_settings
 from sslbolts.errors import UsageError
 from sslbolts.transforms import MultiCrop, MultiView, TransformsView
-from sslbolts.transforms.allocator import tune_malloc
 from sslbolts.transforms.own import seconds_per_image
 
 __all__ = [
     "Placement",
     "TrainLoader",
-    "automatic_workers",
     "evaluation_placement",
     "has_transforms",
     "silence_advice",
-    "start_worker",
     "training_placement",
-    "worker_for_memory",
 ]
-
-_MOST_WORKERS = 16
 
 
 class TrainLoader(DataLoader[Any]):
@@ -110,7 +103,7 @@ class Placement:
     def loader_settings(self, *, keep_workers: bool) -> dict[str, Any]:
         """Arguments of a DataLoader with these workers."""
         return {
-            "num_workers": self.workers,
+            **worker_settings(self.workers),
             "pin_memory": self.device.type == "cuda",
             "persistent_workers": keep_workers and self.workers > 0,
             "worker_init_fn": start_worker if self.workers else None,
@@ -192,46 +185,6 @@ def evaluation_placement(images: Images, trainer: Trainer | None, *, num_workers
 def _machine(trainer: Trainer | None) -> tuple[torch.device, int]:
     """The device, and the number of training processes on this machine."""
     return (torch.device("cpu"), 1) if trainer is None else (trainer.strategy.root_device, trainer.num_devices)
-
-
-def start_worker(worker_id: int) -> None:
-    """Prepares a worker process: one thread, since there are several workers, and memory that is kept when freed.
-
-    What the worker got from its parent, such as the names of all files, is kept from the garbage collector, which would
-    write into every object of it, and so make the worker's own copy.
-    """
-    gc.freeze()
-    torch.set_num_threads(1)
-    tune_malloc()
-
-
-def automatic_workers(processes: int, *, accelerator: bool) -> int:
-    """Worker processes for images that are decoded one by one.
-
-    Args:
-        processes: training processes on this machine, which share its cores.
-        accelerator: whether training runs on one. If not, it needs the cores itself: half of them go to workers.
-    """
-    share = _cores(processes)
-    return max(1, min(_MOST_WORKERS, share if accelerator else share // 2))
-
-
-def worker_for_memory(processes: int) -> int:
-    """One worker process for images in memory that are augmented on a CPU, or none where training leaves it no core.
-
-    Of two cores that training takes both of, a worker costs more than it gives: benchmarks/results/loader.md.
-
-    Args:
-        processes: training processes on this machine, which share its cores.
-    """
-    share = _cores(processes)
-    return int(share > 2 or torch.get_num_threads() < share)
-
-
-def _cores(processes: int) -> int:
-    """A training process's share of the cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores // max(1, processes)
 
 
 def silence_advice() -> None:

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from sslbolts._lightning import LightningDataModule
 from sslbolts.data import SSLDataModule
+from sslbolts.data.workers import worker_settings
 from sslbolts.errors import UsageError
 
 __all__ = ["EvaluationData", "has_loader", "split_loader"]
@@ -56,6 +57,7 @@ def split_loader(data: EvaluationData, split: str, *, batch_size: int, num_worke
             data.dataset,
             batch_size=data.batch_size or batch_size,
             num_workers=data.num_workers,
+            multiprocessing_context=data.multiprocessing_context,
             collate_fn=data.collate_fn,
         )
     if not (hasattr(data, "__getitem__") and isinstance(data, Sized)):
@@ -63,7 +65,7 @@ def split_loader(data: EvaluationData, split: str, *, batch_size: int, num_worke
             f"a {type(data).__name__} was given as data: it is a DataModule, a DataLoader, or a map-style dataset with "
             "__len__ and __getitem__."
         )
-    return DataLoader(data, batch_size=batch_size, num_workers=num_workers)
+    return DataLoader(data, batch_size=batch_size, **worker_settings(num_workers))
 
 
 def _given_loader(data: LightningDataModule, split: str) -> DataLoader[Any]:

@@ -16,6 +16,7 @@ from sslbolts.data import SSLDataModule
 from sslbolts.data.arguments import Split
 from sslbolts.data.evaluation import EvaluationImages, collate
 from sslbolts.data.paths import paths_of
+from sslbolts.data.workers import worker_settings
 from sslbolts.errors import UsageError, first_line
 from sslbolts.evaluation.diagnosis.information import chosen_rows
 from sslbolts.evaluation.encoder import Encoder
@@ -198,8 +199,8 @@ class Subject:
         return DataLoader(
             chosen,  # type: ignore[arg-type]
             batch_size=self.data.eval_batch_size,
-            num_workers=min(1, self._loader(name).num_workers),
             collate_fn=collate,
+            **worker_settings(min(1, self._loader(name).num_workers)),
         )
 
     def _loader(self, name: Split) -> DataLoader[Any]:

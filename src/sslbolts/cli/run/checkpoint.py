@@ -18,7 +18,7 @@ from sslbolts.checkpoints.hub import is_address
 from sslbolts.checkpoints.ours import Checkpoint
 from sslbolts.checks import import_class, import_named_in_file, is_own, is_trusted
 from sslbolts.cli.shared.classes import annotations
-from sslbolts.cli.shared.names import CONFIG
+from sslbolts.cli.shared.names import CONFIG, dotted_names
 from sslbolts.errors import UsageError
 
 __all__ = ["check", "check_trust", "is_file_name", "model_arguments", "names_given", "read"]
@@ -128,8 +128,8 @@ def names_given(arguments: Sequence[str]) -> set[str]:
         if word.partition("=")[0] in CONFIG
     ]
     texts = [Path(file).read_text(encoding="utf-8", errors="replace") for file in files if os.path.isfile(file)]
-    said, written = (set(re.findall(r"\w+(?:\.\w+)+", " ".join(each))) for each in (arguments, texts))
-    return said | {name for name in written if is_own(name) or is_trusted(name)}
+    written = {name for name in dotted_names(texts) if is_own(name) or is_trusted(name)}
+    return dotted_names(arguments) | written
 
 
 def check_trust(explicit: Sequence[str], weights_only: bool | None) -> None:

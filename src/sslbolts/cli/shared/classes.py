@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import NoneType
@@ -16,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from sslbolts._lightning import Callback, LightningDataModule, LightningModule, Trainer
 from sslbolts.checks import HARMLESS, TRUST, import_class, is_own, is_trusted
-from sslbolts.cli.shared.names import CONFIGURATIONS
+from sslbolts.cli.shared.names import CONFIGURATIONS, dotted_names
 from sslbolts.errors import UsageError
 
 __all__ = ["annotations", "check_classes"]
@@ -123,7 +122,7 @@ class _Trusted:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        self._named = {name for word in words for name in re.findall(r"\w+(?:\.\w+)+", word)}
+        self._named = dotted_names(words)
 
     def check(self, option: str, path: str, found: Any, owner: str) -> None:
         """Refuse a class or function of an installed package that is none of these.
@@ -141,13 +140,15 @@ class _Trusted:
         known = module.startswith(_CLASSES if isinstance(found, type) else _FUNCTIONS)
         if known and not module.startswith(_UNPICKLES):
             return
-        accepted = _package(found) == owner.partition(".")[0] not in _PACKAGES  # with the class that has the parameter
-        own = _package(found) not in _PACKAGES and is_own(found.__module__)
-        if accepted or own or {path, name} & self._named or is_trusted(found.__module__):
+        package = _package(found)
+        with_its_owner = package == owner.partition(".")[0]  # which was accepted
+        if package not in _PACKAGES and (with_its_owner or is_own(package)):
+            return
+        if {path, name} & self._named or is_trusted(found.__module__):
             return
         raise UsageError(
             f"--{option}: {path} is of an installed package, and might run what stands in the files that it opens: "
-            f"where you trust it, name it on the command line yourself, or set {TRUST}={_package(found)}; or give one "
+            f"where you trust it, name it on the command line yourself, or set {TRUST}={package}; or give one "
             "of a module of yours that calls it."
         )
 

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 from sslbolts.errors import UsageError, did_you_mean
 from sslbolts.methods.configurations import configuration
 from sslbolts.methods.configurations import names as configuration_names
 from sslbolts.methods.registry import get_method
 
-__all__ = ["CONFIG", "CONFIGURATIONS", "config_path", "data_class_path", "expand", "model_class_path"]
+__all__ = ["CONFIG", "CONFIGURATIONS", "config_path", "data_class_path", "dotted_names", "expand", "model_class_path"]
 
 CONFIGURATIONS = (".yaml", ".yml", ".json")
 """Endings of the files that may stand in place of a class."""
@@ -49,6 +50,16 @@ def data_class_path(name: str) -> str:
             f"{', '.join(short)}, or the class path of a LightningDataModule."
         )
     return f"sslbolts.data.{full}"
+
+
+def dotted_names(texts: Iterable[str]) -> set[str]:
+    """What might be a class path in words of a command line, or in the text of a configuration.
+
+    Example:
+        >>> dotted_names(["--model=my.module.Net", "fit"])
+        {'my.module.Net'}
+    """
+    return {name for text in texts for name in re.findall(r"\w+(?:\.\w+)+", text)}
 
 
 def config_path(name: str) -> str:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from sslbolts._lightning import Trainer
 from sslbolts.checks import one_of, whole
+from sslbolts.data.workers import worker_settings
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.detection.data import VOCBoxes, collate_boxes
 from sslbolts.evaluation.detection.detector import Detector
@@ -140,7 +141,9 @@ class _Training:
         )
 
     def loader(self, images: VOCBoxes, **order: Any) -> DataLoader[Any]:
-        return DataLoader(images, self.batch_size, collate_fn=collate_boxes, num_workers=self.num_workers, **order)
+        return DataLoader(
+            images, self.batch_size, collate_fn=collate_boxes, **worker_settings(self.num_workers), **order
+        )
 
 
 def _evaluate(

@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from sslbolts.batch import images_of
 from sslbolts.checks import whole
+from sslbolts.data.workers import worker_settings
 from sslbolts.errors import UsageError
 from sslbolts.evaluation.accuracy import NoNumber
 from sslbolts.evaluation.encoder import Encoder, load_encoder
@@ -166,7 +167,7 @@ class FineTuned:
             crops,
             batch_size=min(self.batch_size, len(crops)),
             sampler=Rows(len(crops), seed=self.seed),
-            num_workers=self.num_workers,
+            **worker_settings(self.num_workers),
         )
         length: dict[str, Any] = (
             {"max_epochs": settings.epochs} if self.steps is None else {"max_epochs": -1, "max_steps": self.steps}
@@ -184,10 +185,9 @@ class FineTuned:
     @torch.no_grad()
     def _scores(self, module: FineTune, images: PreparedImages, name: str) -> tuple[Tensor, Tensor]:
         module.eval()
-        found = [
-            (module(x.to(module.device)).float().cpu(), y)
-            for x, y in late_bar(DataLoader(images, self.batch_size, num_workers=self.num_workers), f"Scores of {name}")
-        ]
+        loader = DataLoader(images, self.batch_size, **worker_settings(self.num_workers))
+        batches = late_bar(loader, f"Scores of {name}")
+        found = [(module(x.to(module.device)).float().cpu(), y) for x, y in batches]
         scores, targets = (torch.cat(column) for column in zip(*found))
         return scores, targets
 
