@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from jsonargparse.typing import NonNegativeInt
 
 from sslbolts._lightning import (
@@ -156,16 +156,14 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         verb, *explicit = args
         path = _option(explicit, "--ckpt_path")
         stored = checkpoint.read(path)
-        of_the_verb = self._subcommand_parsers[verb]
-        arguments = [verb, *checkpoint.model_arguments(stored, explicit), *explicit]
-        self.config = parse(parser, arguments, of_the_verb, words=explicit)
-        config = self.config[verb]
+        arguments = [*checkpoint.model_arguments(stored, explicit), *explicit]
+        config = self._parsed(parser, arguments, explicit)
         if path != config.ckpt_path or (stored and not stored.find_class(LightningModule)):  # in a file, or to be named
             stored = checkpoint.read(config.ckpt_path)
             class_path = config.model.class_path if config.model else None
-            arguments = [verb, *checkpoint.model_arguments(stored, explicit, class_path), *explicit]
-            self.config = parse(parser, arguments, of_the_verb, words=explicit)
-            config = self.config[verb]
+            arguments = [*checkpoint.model_arguments(stored, explicit, class_path), *explicit]
+            config = self._parsed(parser, arguments, explicit)
+        self.config = Namespace({"subcommand": verb, verb: config})
         checkpoint.check_trust(explicit, config.get("weights_only"))
         checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))
         if config.model is None:
@@ -179,6 +177,13 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
         if self.verb != "fit" and log_nowhere(config.trainer):
             self.save_config_callback = None
         check_places(config.trainer)
+
+    def _parsed(self, parser: Any, arguments: list[str], words: list[str]) -> Any:
+        """Values of the verb's options, read once by its own parser; that of all verbs would check them once more."""
+        of_the_verb = self._subcommand_parsers[self.verb]
+        if _given(words, "--print_config"):  # only that of all verbs prints it
+            parse(parser, [self.verb, *arguments], of_the_verb, words=words)
+        return parse(of_the_verb, arguments, of_the_verb, words=words)
 
     def _parse_ckpt_path(self) -> None:
         """Lightning lets the checkpoint's values win over explicit ones here; :meth:`parse_arguments` has used them."""

@@ -126,11 +126,10 @@ def parse(
         raise UsageError(explain(str(error), options)) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{_no_text(arguments)} is no text in UTF-8, and so no configuration.") from error
-    of_verb = config[config.subcommand] if "subcommand" in config else config
-    if any(isinstance(value, Namespace) for value in vars(of_verb).values()):
+    if any(isinstance(value, Namespace) for value in vars(config).values()):
         from sslbolts.cli.shared.classes import check_classes  # which needs torch
 
-        check_classes(of_verb, arguments if words is None else words)
+        check_classes(config, arguments if words is None else words)
     return config
 
 
