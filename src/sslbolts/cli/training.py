@@ -163,7 +163,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             class_path = config.model.class_path if config.model else None
             arguments = [*checkpoint.model_arguments(stored, explicit, class_path), *explicit]
             config = self._parsed(parser, arguments, explicit)
-        self.config = Namespace({"subcommand": verb, verb: config})
+        self.config = Namespace({"subcommand": verb, verb: config})  # type: ignore[no-untyped-call]
         checkpoint.check_trust(explicit, config.get("weights_only"))
         checkpoint.check(stored, config.model.class_path if config.model else None, config.get("weights_only"))
         if config.model is None:
