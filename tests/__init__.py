@@ -19,5 +19,9 @@ for _backend in (torch.cuda, torch.xpu, torch.mtia):
     if not _backend.is_available():
         _backend.manual_seed_all = lambda seed: None
 
+# Without a GPU, its driver is looked for on the disk whenever somebody asks for one.
+if not torch.cuda.is_available():
+    torch.cuda.is_available, torch.cuda.device_count = lambda: False, lambda: 0
+
 # A loader whose worker failed waits for it, twice five seconds, when its traceback is forgotten: in some later test.
 _utils.MP_STATUS_CHECK_INTERVAL = 0.2  # type: ignore[misc]

@@ -22,6 +22,9 @@ gc.disable()  # until all tests are collected: what is made until then stays
 NOT_QUICK = ("cli/test_configs.py", "checkpoints/test_foreign", "checkpoints/test_formats.py", "bolts/")
 LONGEST_FIRST = ("invariants", "cli", "notebooks", "checkpoints", "evaluation", "data", "callbacks", "methods")
 
+FORKING = {"two_ranks", "undisturbed"}
+"""Fixtures of tests whose processes are forks of a server."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -33,11 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long tests begin first, so that no process waits for another's last one; those on two ranks share one pair."""
+    """Long tests begin first, so that no process waits for another's last one; those that fork share one server."""
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         room = item.nodeid.partition("tests/")[2].partition("/")[0]
-        return "two_ranks" not in getattr(item, "fixturenames", ()), [*LONGEST_FIRST, room].index(room)
+        return FORKING.isdisjoint(getattr(item, "fixturenames", ())), [*LONGEST_FIRST, room].index(room)
 
     if config.getoption("quick"):
         items[:] = [item for item in items if not item.nodeid.partition("tests/")[2].startswith(NOT_QUICK)]

@@ -1,7 +1,6 @@
 """A pool of two gloo processes that lives as long as the test run.
 
-Importing torch and Lightning takes seconds, so a server imports them once and both processes are forks of it; the whole
-run shares one pair. Functions are sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu",
+The whole run shares one pair. Functions are sent by name: they must be importable. Inside, ``Trainer(accelerator="cpu",
 devices=2, strategy="ddp")`` finds the process group that is there already.
 """
 
@@ -14,7 +13,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+
+from tests.helpers.forks import fork_server
 
 WORLD_SIZE = 2
 
@@ -48,9 +48,7 @@ class TwoRanks:
     """Call it with a function and its arguments; it answers with the results of rank 0 and rank 1."""
 
     def __init__(self) -> None:
-        context = mp.get_context("forkserver")
-        # The compiler is imported by the first wrapping for several processes: once here, and not in each.
-        context.set_forkserver_preload(["tests.invariants.checks", "torch._dynamo"])
+        context = fork_server()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -1,7 +1,7 @@
 """``sslbolts fit`` in a process of its own, which gives itself a signal at a chosen moment.
 
-A server that has imported everything forks it, so that a run takes seconds. The moment is exact, and the signal is the
-kernel's: nothing of the process is cleaned up that would not be with a signal from elsewhere.
+The moment is exact, and the signal is the kernel's: nothing of the process is cleaned up that would not be with a signal
+from elsewhere.
 """
 
 import io
@@ -10,7 +10,6 @@ import pathlib
 import signal
 import sys
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sslbolts.cli import main
 from sslbolts.cli.run.earlier_runs import _EarlierRun
 from sslbolts.cli.training import TrainingCLI
 from tests.helpers.few_images import use_few_images
+from tests.helpers.forks import fork_server
 
 PATIENCE = 240
 
@@ -149,8 +149,7 @@ def carry_out(
 
     Two are started as torchrun starts them. One that outlives the other by minutes is an error.
     """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.invariants.checks", "tests.kill.command"])
+    context = fork_server()
     worlds = [{}] if port is None else [_of_rank(rank, port) for rank in range(2)]
     processes = [
         context.Process(target=_carry_out, args=(arguments, str(folder), moment, environment)) for environment in worlds
