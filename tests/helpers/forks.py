@@ -9,7 +9,7 @@ import multiprocessing.context
 import torch.multiprocessing as mp
 
 PRELOADED = ("tests.invariants.checks", "tests.kill.command", "torch._dynamo")
-"""Modules of the functions that are called, and the compiler, which the first wrapping for several processes imports."""
+"""Modules of what is called, and the compiler, which the first wrapping for several processes would import."""
 
 
 def fork_server() -> multiprocessing.context.ForkServerContext:

@@ -1,7 +1,7 @@
 """``sslbolts fit`` in a process of its own, which gives itself a signal at a chosen moment.
 
-The moment is exact, and the signal is the kernel's: nothing of the process is cleaned up that would not be with a signal
-from elsewhere.
+The moment is exact, and the signal is the kernel's: nothing of the process is cleaned up that would not be with a
+signal from elsewhere.
 """
 
 import io
