@@ -238,7 +238,7 @@ def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind
             file.writestr(str(index), content.getvalue())
     labels = [None] * 399 + [7]
     dataset = LazyFile(tmp_path / f"images.{kind}", labels)
-    data = DatasetDataModule(dataset, num_classes=8, batch_size=20, num_workers=2)
+    data = DatasetDataModule(dataset, num_classes=8, batch_size=20, num_workers=1)
     assert data.image_size == 4
     assert data.images("bank").labeled
     assert data.targets("bank").tolist() == [-1] * 399 + [7]
@@ -251,7 +251,8 @@ def test_nothing_is_read_before_the_workers_so_they_share_no_file(tmp_path, kind
     assert fingerprint(dataset) == fingerprint(LazyFile(dataset.path, labels)) is not None
     assert fingerprint(data.bank_dataloader().dataset) is not None
     assert dataset.file is None
-    ours = torch.cat([images for images, *_ in data.bank_dataloader()]).permute(0, 2, 3, 1)
+    several = DatasetDataModule(dataset, num_classes=8, batch_size=20, num_workers=2)
+    ours = torch.cat([images for images, *_ in several.bank_dataloader()]).permute(0, 2, 3, 1)
     forked = DataLoader(dataset, 20, num_workers=2, collate_fn=list, multiprocessing_context="fork")
     plain = [image for batch in forked for image, _ in batch]
     assert (ours.numpy() == expected).all()

@@ -49,6 +49,8 @@ _NOT_FROM_THE_COMMAND_LINE = {
 }
 
 
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast, and not everywhere
+
 _MISTAKES = (MisconfigurationException, ImportError, RuntimeError, TypeError, ValueError)
 """Exceptions of the Trainer for values that only it can check."""
 
@@ -194,7 +196,7 @@ class TrainingCLI(lightning_module("cli").LightningCLI):  # type: ignore[misc]
             text = self.parser.dump(
                 self.config, skip_link_targets=False, skip_unset=False, skip_validation=True, format="yaml"
             )
-            self.config_dump: dict[str, Any] = yaml.safe_load(text)[self.verb]
+            self.config_dump: dict[str, Any] = yaml.load(text, Loader=_YAML_LOADER)[self.verb]
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.verb]

@@ -26,6 +26,10 @@ class Parser(PlainTexts, lightning_module("cli").LightningArgumentParser):  # ty
         self.set_defaults({name: value for name, value in defaults.items() if name in added})
         return added
 
+    def save(self, namespace: Any, path: Any, *args: Any, **options: Any) -> None:
+        """See ``jsonargparse.ArgumentParser.save``; what this parser has read is not checked again."""
+        super().save(namespace, path, *args, **options | {"skip_validation": True})
+
 
 def _optimizers(cls: type) -> dict[str, Any]:
     """Name and description of each default that makes an optimizer by a function with more than words and numbers."""
