@@ -60,9 +60,9 @@ def test_the_changes_cover_every_field():
 def views_of(recipe, *, in_memory, augment_on):
     """Of one batch, as the network gets it: images in memory are cropped in batches, others one by one."""
     data = DatasetDataModule(
-        TensorDataset(pictures(24, height=40, width=36)),
+        TensorDataset(pictures(16, height=40, width=36)),
         views=recipe,
-        batch_size=24,
+        batch_size=16,
         num_workers=None if in_memory and augment_on == "device" else 0,
         seed=0,
         mean=(0.5, 0.5, 0.5),

@@ -26,9 +26,9 @@ class Parser(PlainTexts, lightning_module("cli").LightningArgumentParser):  # ty
         self.set_defaults({name: value for name, value in defaults.items() if name in added})
         return added
 
-    def save(self, namespace: Any, path: Any, *args: Any, **options: Any) -> None:
+    def save(self, namespace: Any, path: Any, *, skip_none: bool = True, **options: Any) -> None:
         """See ``jsonargparse.ArgumentParser.save``; what this parser has read is not checked again."""
-        super().save(namespace, path, *args, **options | {"skip_validation": True})
+        super().save(namespace, path, skip_unset=skip_none, skip_validation=True, **options)
 
 
 def _optimizers(cls: type) -> dict[str, Any]:
