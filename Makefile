@@ -40,12 +40,12 @@ lint: $(BIN)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## format, lint, types, floors, and the tests that neither train nor start a process
-	@echo "Tests that neither train, export nor start a process: about 2.5 minutes on 2 cores. The percentage shows how far they are."
+check: lint  ## format, lint, types, floors, and the tests of parts that neither train nor start a process
+	@echo "Tests of parts that neither train, export nor start a process: about 2 minutes on 2 cores. The percentage shows how far they are."
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill" --quick -rfE
 
 test: lint  ## format, lint, types, floors, then every test that is not slow
-	@echo "All tests that are not slow: about 10 minutes on 2 cores. The percentage shows how far they are."
+	@echo "All tests that are not slow: about 8 minutes on 2 cores. The percentage shows how far they are."
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not slow and not kill"
 
 test-slow: $(BIN)/.test

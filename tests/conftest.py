@@ -18,8 +18,8 @@ from tests.helpers.ranks import TwoRanks
 torch.set_num_threads(1)  # of small networks, several threads only wait for each other
 gc.disable()  # until all tests are collected: what is made until then stays
 
-# Left out of ``make check``: the longest of those that train nothing.
-NOT_QUICK = ("cli/test_configs.py", "checkpoints/test_foreign", "checkpoints/test_formats.py", "bolts/")
+# Left out of ``make check``: the command line, files and pictures, which take longest of what trains nothing.
+NOT_QUICK = ("bolts/", "checkpoints/", "cli/", "pictures/", "report/", "test_hostile_files.py")
 LONGEST_FIRST = ("invariants", "cli", "notebooks", "checkpoints", "evaluation", "data", "callbacks", "methods")
 
 FORKING = {"two_ranks", "undisturbed"}
