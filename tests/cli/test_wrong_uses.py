@@ -136,6 +136,11 @@ WRONG = [
         lambda files: BYOL("resnet18", warmup_epoch=5),
     ),
     Wrong("misspelt option", ["fit", "--modle=SimCLR"], 'there is no option "--modle". Did you mean "--model"?'),
+    Wrong(
+        "misspelt option of a configuration to be printed",
+        [*SIMCLR, "--trainer.max_epoch=1", "--print_config"],
+        'there is no option "--trainer.max_epoch". Did you mean "--trainer.max_epochs"?',
+    ),
     Wrong("misspelt Trainer option", [*SIMCLR, "--trainer.max_epoks=3"], 'Did you mean "--trainer.max_epochs"?'),
     *(
         Wrong(
