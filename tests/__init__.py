@@ -7,8 +7,6 @@ import os
 # One thread for each process, set before any library reads it: several wait for each other, twenty times as long as
 # the small problems of tests take.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The compiler collects garbage after each function, in all that tests have made by then.
-os.environ.setdefault("TORCH_DYNAMO_RUN_GC_AFTER_COMPILE", "0")
 
 import torch
 from torch.utils.data import _utils

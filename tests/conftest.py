@@ -55,7 +55,7 @@ def pytest_collection_finish() -> None:
     """Leaves modules and collected tests, which stay to the end, out of every later garbage collection."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(300_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     gc.enable()
 
 

@@ -32,7 +32,7 @@ def _serve(rank: int, port: int, requests: Any, answers: Any) -> None:
     )
     torch.set_num_threads(1)
     gc.freeze()  # modules, which stay
-    gc.set_threshold(300_000, 20, 20)
+    gc.set_threshold(100_000, 20, 20)
     dist.init_process_group("gloo", rank=rank, world_size=WORLD_SIZE)
     while (request := requests.get()) is not None:
         function, args = request
